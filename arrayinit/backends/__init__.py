@@ -1,0 +1,130 @@
+"""Arrays -> backends: the only package that knows which array library is which.
+
+An array can only come from a library that is already imported, so a library is never imported to ask whether an array
+is one of its own; a backend module is imported when the first array of its library arrives.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+import array_api_compat
+
+from arrayinit.backends.base import Backend, Lanes
+
+__all__ = ["Backend", "Lanes", "backend_named", "backend_of", "fold_words", "is_array", "is_traced", "seed_words"]
+
+# library -> (module of the backend, extra that installs the library)
+_KNOWN = {
+    "numpy": ("numpy", ""),
+    "torch": ("torch", "torch"),
+    "jax": ("jax", "jax"),
+    "cupy": ("cupy", "cupy"),
+    "dask": ("dask", "dask"),
+}
+
+_made: dict[str, Backend] = {}
+
+
+def _make(library: str) -> Backend:
+    if library not in _made:
+        module = importlib.import_module(f"arrayinit.backends.{_KNOWN[library][0]}")
+        _made[library] = module.make()
+    return _made[library]
+
+
+def _library_of(x: object) -> str | None:
+    if array_api_compat.is_numpy_array(x):
+        return "numpy"
+    if array_api_compat.is_torch_array(x):
+        return "torch"
+    if array_api_compat.is_jax_array(x) or _is_jax_struct(x):
+        return "jax"
+    if array_api_compat.is_cupy_array(x):
+        return "cupy"
+    if array_api_compat.is_dask_array(x):
+        return "dask"
+    return None
+
+
+def _is_jax_struct(x: object) -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(x, jax.ShapeDtypeStruct)
+
+
+def is_array(x: object) -> bool:
+    """Whether x is an array of any library (a scalar, a list or a shape is none)."""
+    return _library_of(x) is not None or hasattr(x, "__array_namespace__")
+
+
+def backend_of(x: Any) -> Backend:
+    """The backend of an array. TypeError for anything else."""
+    library = _library_of(x)
+    if library is not None:
+        return _make(library)
+    if hasattr(x, "__array_namespace__"):
+        return _standard(x.__array_namespace__())
+    raise TypeError(
+        f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard, or a shape; got {x!r}"
+    )
+
+
+def backend_named(xp: str | ModuleType | Any) -> Backend:
+    """The backend of a namespace, given as a module or by name ("numpy", "torch", "jax", "cupy", "dask", ...)."""
+    name = xp if isinstance(xp, str) else getattr(xp, "__name__", None)
+    if name is None:
+        raise TypeError(f"`xp` must be an array namespace or its name; got {xp!r}")
+    parts = name.removeprefix("array_api_compat.").split(".")
+    if parts[0] in _KNOWN:
+        library, (_, extra) = parts[0], _KNOWN[parts[0]]
+        try:
+            return _make(library)
+        except ImportError as error:
+            raise ImportError(
+                f"`xp` is {name!r}, which can't be imported ({error}): pip install arrayinit[{extra}]"
+            ) from error
+    module = xp
+    if isinstance(xp, str):
+        try:
+            module = importlib.import_module(xp)
+        except ImportError:
+            raise ValueError(
+                f"`xp` must be a namespace that is installed: one of {', '.join(_KNOWN)} or another; got {xp!r}"
+            ) from None
+    if not hasattr(module, "__array_api_version__"):
+        raise ValueError(f"`xp` must be a namespace of the array API standard; got {xp!r}")
+    return _standard(module)
+
+
+def _standard(namespace: Any) -> Backend:
+    """A backend for any other namespace that keeps to the standard."""
+    name = namespace.__name__
+    if name not in _made:
+        _made[name] = Backend(name, namespace)
+    return _made[name]
+
+
+def is_traced(x: object) -> bool:
+    """Whether x is a value that a JAX trace will supply."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(x, jax.core.Tracer)
+
+
+def fold_words(high: Any, low: Any, counter: tuple[Any, ...]) -> tuple[Any, Any]:
+    """The two words (high, low) of a key folded inside a JAX trace."""
+    words: tuple[Any, Any] = importlib.import_module("arrayinit.backends.jax").fold_words(high, low, counter)
+    return words
+
+
+def seed_words(seed: Any) -> tuple[Any, ...] | None:
+    """The words of a JAX key, or 64 bits taken from a torch.Generator, most significant first; None for anything else."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(seed, torch.Generator):
+        high, low = torch.randint(0, 1 << 32, (2,), dtype=torch.int64, device=seed.device, generator=seed).tolist()
+        return high, low
+    if array_api_compat.is_jax_array(seed):
+        jax = importlib.import_module("arrayinit.backends.jax")
+        words: tuple[Any, ...] = jax.key_words(seed)
+        return words
+    return None

@@ -1,0 +1,214 @@
+"""What the rest of the package asks of an array library, answered for any namespace of the array API standard."""
+
+import functools
+import importlib.resources
+import io
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from arrayinit.formats import is_floating
+from arrayinit.lattice import Plan
+from arrayinit.philox import Lane
+from arrayinit.regions import Region
+
+__all__ = ["CACHE", "LAUNCH", "Backend", "Lanes", "coefficients", "may_overlap"]
+
+
+CACHE = 1 << 16  # elements whose lanes stay in the cache of a core
+LAUNCH = 1 << 23  # elements for which an accelerator's launches no longer count
+
+
+@functools.cache
+def coefficients() -> npt.NDArray[np.int64]:
+    """The inverse-CDF table, three rows c0, c1, c2 of 96 octaves x 64 segments (see data/make_table.py)."""
+    data = importlib.resources.files("arrayinit.data").joinpath("inverse_normal.npy").read_bytes()
+    return np.ascontiguousarray(np.load(io.BytesIO(data)).T.astype(np.int64))
+
+
+class Lanes:
+    """int64 lanes on one device: the integer side of a backend, and the last step from a lattice integer to a value."""
+
+    fused = False  # whether each element should compute its own block (a compiler fuses it) or blocks of four words
+
+    def __init__(self, backend: "Backend", device: Any):
+        self.backend = backend
+        self.xp = backend.xp
+        self.device = device
+
+    @property
+    def widest(self) -> Any:
+        """The real dtype with the most digits on this device."""
+        return self.xp.float64
+
+    def key(self, low: Lane, high: Lane) -> tuple[Lane, Lane]:
+        """The two words of a key as lanes."""
+        return low, high
+
+    def arange(self, start: int, stop: int) -> Lane:
+        """start, start + 1, ..., stop - 1."""
+        return self.xp.arange(start, stop, dtype=self.xp.int64, device=self.device)
+
+    def index(self, region: Region) -> Lane:
+        """The linear indices of a region, flattened."""
+        if region.is_run:
+            return self.arange(region.offset, region.offset + region.size)
+        total: Any = None
+        for axis, (count, stride) in enumerate(zip(region.counts, region.strides, strict=True)):
+            shape = [1] * len(region.counts)
+            shape[axis] = count
+            term = self.xp.reshape(self.arange(0, count) * stride, tuple(shape))
+            total = term if total is None else total + term
+        return self.xp.reshape(total + region.offset, (-1,))
+
+    @functools.cached_property
+    def _columns(self) -> tuple[Any, ...]:
+        return tuple(self.xp.asarray(column, device=self.device) for column in coefficients())
+
+    def parabola(self, segment: Lane) -> tuple[Lane, Lane, Lane]:
+        """(c0, c1, c2) of each segment number."""
+        c0, c1, c2 = self._columns
+        take = self.xp.take
+        return take(c0, segment), take(c1, segment), take(c2, segment)
+
+    def values(self, k: Lane, plan: Plan) -> Any:
+        """k * 2**exponent in the real dtype of the plan: rounded to nearest even, then clipped to its interval."""
+        xp, form = self.xp, plan.format
+        wide = getattr(xp, form.wide)
+        v = self.astype(self.astype(k, xp.int32), wide) * math.ldexp(1.0, plan.lattice.exponent)
+        if plan.low is not None:
+            v = xp.clip(v, plan.low, plan.high)
+        return v if form.name == form.wide else self.astype(v, self.backend.dtype(form.name))
+
+    def astype(self, x: Any, dtype: Any) -> Any:
+        """x cast to a dtype object of the library."""
+        return self.xp.astype(x, dtype)
+
+    def complex(self, real: Any, imag: Any, dtype: str) -> Any:
+        """real + i imag, exactly."""
+        kind = self.backend.dtype(dtype)
+        return self.xp.astype(real, kind) + self.xp.astype(imag, kind) * 1j
+
+    def full(self, shape: Sequence[int], value: float, dtype: str) -> Any:
+        """An array filled with one value."""
+        return self.xp.full(tuple(shape), value, dtype=self.backend.dtype(dtype), device=self.device)
+
+    def sort(self, x: Any) -> Any:
+        """x sorted along its first axis."""
+        return self.xp.sort(x, axis=0)
+
+
+class Backend:
+    """One array library. Arrays of this base class are created with `empty` and written with `x[...] = values`."""
+
+    engine = "reference"
+
+    def __init__(self, name: str, xp: Any):
+        self.name = name
+        self.xp = xp
+        self._lanes: dict[Any, Lanes] = {}
+
+    def dtype(self, name: str) -> Any:
+        """The dtype object of a name. TypeError where the library has none."""
+        try:
+            return getattr(self.xp, name)
+        except AttributeError:
+            raise TypeError(f"`dtype` must be one that {self.name} has; got {name!r}") from None
+
+    def dtype_name(self, dtype: Any) -> str:
+        """The plain name of a dtype object: "float32"."""
+        if isinstance(dtype, str):
+            name = dtype
+        else:
+            name = str(dtype).rpartition(".")[-1]
+        if is_floating(name):
+            return name
+        try:
+            return str(np.dtype(dtype).name)
+        except TypeError:
+            return name
+
+    def device(self, x: Any) -> Any:
+        """The device of an array, as its own library describes it."""
+        return x.device
+
+    def lanes(self, device: Any) -> Lanes:
+        """Integer lanes on a device; the tables that they look up are copied there once."""
+        if device not in self._lanes:
+            self._lanes[device] = self.make_lanes(device)
+        return self._lanes[device]
+
+    def make_lanes(self, device: Any) -> Lanes:
+        """New lanes on a device."""
+        return Lanes(self, device)
+
+    def empty(self, shape: tuple[int, ...], dtype: str, device: Any) -> Any:
+        """A new array."""
+        return self.xp.empty(shape, dtype=self.dtype(dtype), device=device)
+
+    def empty_like(self, x: Any, dtype: str, device: Any) -> Any:
+        """A new array with the shape (and, where the library knows them, the strides) of x."""
+        return self.empty(tuple(x.shape), dtype, self.device(x) if device is None else device)
+
+    def check_readable(self, x: Any) -> None:
+        """Refuse arrays that no initializer can make another one like."""
+
+    def check_writable(self, x: Any) -> None:
+        """Refuse arrays that can't be filled in place, before anything is written."""
+
+    def is_abstract(self, x: Any) -> bool:
+        """Whether x has a shape and a dtype but no elements."""
+        return False
+
+    def is_tracing(self, x: Any) -> bool:
+        """Whether a compiler records what is done to x, so that a key drawn now would be baked into its program."""
+        return False
+
+    def view(self, x: Any) -> Any:
+        """The array that writes go to."""
+        return x
+
+    def transpose(self, x: Any, axes: tuple[int, ...]) -> Any:
+        """x with its axes permuted, without a copy."""
+        return x if axes == tuple(range(len(axes))) else self.xp.permute_dims(x, axes)
+
+    def write(self, view: Any, position: tuple[Any, ...], values: Any) -> None:
+        """Store values at a position."""
+        view[(*position, ...)] = values
+
+    def chunk(self, device: Any) -> int:
+        """How many elements to draw at a time on a device."""
+        return CACHE
+
+    def drawing(self, device: Any) -> AbstractContextManager[Any]:
+        """The context in which draws and writes take place."""
+        return nullcontext()
+
+    def to_numpy(self, x: Any) -> npt.NDArray[Any]:
+        """The values of x in host memory; bfloat16 as its bit patterns in uint16."""
+        return np.asarray(x)
+
+
+def may_overlap(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether two elements of a strided array share memory; `strides` in any unit."""
+    axes = sorted((abs(stride), n) for n, stride in zip(shape, strides, strict=True) if n > 1)
+    if math.prod(shape) == 0:
+        return False
+    reach = 0
+    for stride, n in axes:
+        if stride <= reach:
+            break
+        reach += stride * (n - 1)
+    else:
+        return False
+    if axes[0][0] == 0:
+        return True
+    # Interleaved but perhaps still distinct: count the offsets.
+    offsets = np.zeros(1, dtype=np.int64)
+    for stride, n in axes:
+        offsets = (offsets[:, None] + stride * np.arange(n, dtype=np.int64)).ravel()
+    return len(np.unique(offsets)) < len(offsets)

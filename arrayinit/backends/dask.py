@@ -1,0 +1,49 @@
+"""Dask arrays: lazy, each block drawn where it is computed, in the library of the block."""
+
+from typing import Any
+
+import array_api_compat.dask.array as xp
+import dask.array
+import numpy as np
+import numpy.typing as npt
+
+from arrayinit.backends.base import Backend
+
+__all__ = ["make"]
+
+
+class DaskBackend(Backend):
+    """The backend of dask.array.Array."""
+
+    engine = "blocks"
+
+    def dtype(self, name: str) -> Any:
+        from arrayinit.backends import backend_named
+
+        return backend_named("numpy").dtype(name)
+
+    def check_readable(self, x: Any) -> None:
+        if any(np.isnan(n) for n in x.shape):
+            raise ValueError(f"`x` must have a known shape; got a Dask array of shape {x.shape}")
+
+    def device(self, x: Any) -> Any:
+        return "cpu"
+
+    def to_numpy(self, x: Any) -> npt.NDArray[Any]:
+        from arrayinit.backends import backend_of
+
+        block = x.compute()
+        return backend_of(block).to_numpy(block)
+
+    def meta(self, dtype: str) -> Any:
+        """An empty array in the library and dtype of the blocks of an array made from a shape."""
+        return np.empty((0,), self.dtype(dtype))
+
+    def chunks(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """The blocks that Dask itself would choose for an array of this shape and dtype."""
+        return dask.array.core.normalize_chunks("auto", shape, dtype=self.dtype(dtype))
+
+
+def make() -> Backend:
+    """The one backend for Dask."""
+    return DaskBackend("dask", xp)

@@ -1,0 +1,127 @@
+"""JAX arrays: immutable, traced inside `jit` and `vmap`, concrete outside."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from arrayinit.backends.base import Backend, Lanes, coefficients
+from arrayinit.philox import MASK, philox4x32
+from arrayinit.regions import Region
+
+__all__ = ["JaxBackend", "fold_words", "is_tracing", "key_words", "make", "x64"]
+
+
+def x64() -> AbstractContextManager[Any]:
+    """64-bit lanes, whatever the process has set."""
+    if hasattr(jax, "enable_x64"):
+        context: AbstractContextManager[Any] = jax.enable_x64(True)
+        return context
+    from jax.experimental import enable_x64
+
+    older: AbstractContextManager[Any] = enable_x64(True)
+    return older
+
+
+def is_tracing(*values: Any) -> bool:
+    """Whether a value is traced, or whatever is computed here and now would be."""
+    if any(isinstance(value, jax.core.Tracer) for value in values):
+        return True
+    return isinstance(jnp.zeros(()), jax.core.Tracer)
+
+
+def key_words(key: Any) -> tuple[Any, ...]:
+    """The words of one JAX key, typed or raw: integers, or uint32 arrays where it is traced."""
+    data = jax.random.key_data(key) if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    if data.dtype != jnp.uint32 or data.ndim != 1 or data.shape[0] % 2 or not data.shape[0]:
+        raise TypeError(
+            f"`seed` must be one JAX key (typed, or uint32[2]); got an array of {key.dtype} with shape {key.shape}"
+            f"{': map over keys with jax.vmap' if key.ndim else ''}"
+        )
+    if isinstance(data, jax.core.Tracer):
+        return tuple(data[k] for k in range(data.shape[0]))
+    return tuple(int(word) for word in np.asarray(data))
+
+
+def fold_words(high: Any, low: Any, counter: tuple[Any, ...]) -> tuple[Any, Any]:
+    """The two words (high, low) of a key folded inside a trace."""
+    with x64():
+        lanes = [jnp.asarray(word).astype(jnp.int64) & MASK for word in (*counter, low, high)]
+        new_low, new_high, _, _ = philox4x32((lanes[0], lanes[1], lanes[2], lanes[3]), (lanes[4], lanes[5]))
+        return new_high.astype(jnp.uint32), new_low.astype(jnp.uint32)
+
+
+class JaxLanes(Lanes):
+    """One elementwise function of a broadcast index: XLA fuses it and partitions it under any sharding."""
+
+    fused = True
+
+    def key(self, low: Any, high: Any) -> tuple[Any, Any]:
+        return jnp.asarray(low).astype(jnp.int64), jnp.asarray(high).astype(jnp.int64)
+
+    def arange(self, start: int, stop: int) -> Any:
+        return jnp.arange(start, stop, dtype=jnp.int64)
+
+    def index(self, region: Region) -> Any:
+        total = jnp.asarray(region.offset, dtype=jnp.int64)
+        for axis, stride in enumerate(region.strides):
+            total = total + jax.lax.broadcasted_iota(jnp.int64, region.counts, axis) * stride
+        return total
+
+    def parabola(self, segment: Any) -> tuple[Any, Any, Any]:
+        c0, c1, c2 = (
+            jnp.asarray(column).at[segment].get(mode="promise_in_bounds").astype(jnp.int64)
+            for column in coefficients().astype(np.int32)
+        )
+        return c0, c1, c2
+
+    def complex(self, real: Any, imag: Any, dtype: str) -> Any:
+        return jax.lax.complex(real, imag)
+
+    def full(self, shape: Any, value: float, dtype: str) -> Any:
+        return jnp.full(tuple(shape), value, dtype=dtype)
+
+
+class JaxBackend(Backend):
+    """The backend of jax.Array, of tracers and of jax.ShapeDtypeStruct."""
+
+    engine = "xla"
+
+    def dtype(self, name: str) -> Any:
+        if name in ("float64", "complex128") and not jax.config.jax_enable_x64:
+            raise TypeError(f"`dtype` must be one that JAX has now; got {name}, which needs jax.config.jax_enable_x64")
+        try:
+            return jnp.dtype(name)
+        except TypeError:
+            raise TypeError(f"`dtype` must be one that JAX has; got {name!r}") from None
+
+    def make_lanes(self, device: Any) -> Lanes:
+        return JaxLanes(self, None)
+
+    def check_writable(self, x: Any) -> None:
+        raise TypeError(
+            "`x` must be mutable; got a JAX array: use the function without the underscore, which returns a new one"
+        )
+
+    def is_tracing(self, x: Any) -> bool:
+        return is_tracing(x)
+
+    def place(self, host: npt.NDArray[Any], like: Any, device: Any) -> Any:
+        """A JAX array with these values, on a device or sharding, else where `like` is, else on the default device."""
+        where = device if device is not None else getattr(like, "sharding", None)
+        return jnp.asarray(host) if where is None else jax.device_put(host, where)
+
+    def drawing(self, device: Any) -> AbstractContextManager[Any]:
+        return x64()
+
+    def to_numpy(self, x: Any) -> npt.NDArray[Any]:
+        host = np.asarray(x)
+        return host.view(np.uint16) if host.dtype.name == "bfloat16" else host
+
+
+def make() -> Backend:
+    """The one backend for JAX."""
+    return JaxBackend("jax", jnp)

@@ -1,0 +1,81 @@
+"""NumPy arrays, with ml_dtypes' bfloat16 where that package is installed."""
+
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+import numpy.typing as npt
+
+from arrayinit.backends.base import Backend, Lanes, may_overlap
+
+__all__ = ["make"]
+
+
+class NumpyLanes(Lanes):
+    """NumPy's own calls where they are leaner than the standard's."""
+
+    def astype(self, x: Any, dtype: Any) -> Any:
+        return x.astype(dtype, copy=False)
+
+    def complex(self, real: Any, imag: Any, dtype: str) -> Any:
+        result = np.empty(real.shape, dtype)
+        result.real, result.imag = real, imag
+        return result
+
+
+class NumpyBackend(Backend):
+    """The backend of numpy.ndarray and its subclasses, memory maps among them."""
+
+    def dtype(self, name: str) -> Any:
+        if name == "bfloat16":
+            try:
+                import ml_dtypes
+            except ImportError:
+                raise TypeError(
+                    "`dtype` must be one that NumPy has; bfloat16 comes with ml_dtypes: pip install ml_dtypes"
+                ) from None
+            return np.dtype(ml_dtypes.bfloat16)
+        try:
+            return np.dtype(name)
+        except TypeError:
+            raise TypeError(f"`dtype` must be one that NumPy has; got {name!r}") from None
+
+    def device(self, x: Any) -> Any:
+        return "cpu"
+
+    def make_lanes(self, device: Any) -> Lanes:
+        return NumpyLanes(self, None)
+
+    def empty(self, shape: tuple[int, ...], dtype: str, device: Any) -> Any:
+        if device not in (None, "cpu"):
+            raise ValueError(f"`device` must be 'cpu' for NumPy; got {device!r}")
+        return np.empty(shape, self.dtype(dtype))
+
+    def empty_like(self, x: Any, dtype: str, device: Any) -> Any:
+        if device not in (None, "cpu"):
+            raise ValueError(f"`device` must be 'cpu' for NumPy; got {device!r}")
+        return np.empty_like(x, dtype=x.dtype if x.dtype.name == dtype else self.dtype(dtype), subok=False)
+
+    def check_readable(self, x: Any) -> None:
+        if not isinstance(x, np.ndarray):
+            raise TypeError(f"`x` must be an array; got the NumPy scalar {x!r}")
+
+    def check_writable(self, x: Any) -> None:
+        if not x.flags.writeable:
+            raise ValueError(f"`x` must be writable; got a read-only array of shape {x.shape}")
+        if may_overlap(x.shape, x.strides):
+            raise ValueError(
+                f"`x` must not have elements that share memory; got shape {x.shape} with strides {x.strides}"
+            )
+
+    def view(self, x: Any) -> Any:
+        return x.view(np.ndarray)
+
+    def to_numpy(self, x: Any) -> npt.NDArray[Any]:
+        host = np.asarray(x)
+        return host.view(np.uint16) if host.dtype.name == "bfloat16" else host
+
+
+def make() -> Backend:
+    """The one backend for NumPy."""
+    return NumpyBackend("numpy", xp)

@@ -1,0 +1,115 @@
+"""torch tensors on any device: parameters, views, channels_last, meta and fake tensors."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import array_api_compat.torch as xp
+import numpy.typing as npt
+import torch
+
+from arrayinit.backends.base import LAUNCH, Backend, Lanes, may_overlap
+
+__all__ = ["make"]
+
+
+class TorchLanes(Lanes):
+    """int64 lanes in torch: it has little arithmetic on unsigned words."""
+
+    @property
+    def widest(self) -> Any:
+        return torch.float32 if self.device.type == "mps" else torch.float64
+
+    def parabola(self, segment: Any) -> tuple[Any, Any, Any]:
+        c0, c1, c2 = self._columns
+        return c0[segment], c1[segment], c2[segment]
+
+    def astype(self, x: Any, dtype: Any) -> Any:
+        return x.to(dtype)
+
+    def complex(self, real: Any, imag: Any, dtype: str) -> Any:
+        return torch.complex(real, imag)
+
+
+class TorchBackend(Backend):
+    """The backend of torch.Tensor and its parameters."""
+
+    def dtype(self, name: str) -> Any:
+        dtype = getattr(torch, name, None)
+        if not isinstance(dtype, torch.dtype):
+            raise TypeError(f"`dtype` must be one that torch has; got {name!r}")
+        return dtype
+
+    def empty(self, shape: tuple[int, ...], dtype: str, device: Any) -> Any:
+        return torch.empty(shape, dtype=self.dtype(dtype), device=device)
+
+    def empty_like(self, x: Any, dtype: str, device: Any) -> Any:
+        with torch.no_grad():
+            return torch.empty_like(_plain(x.detach()), dtype=self.dtype(dtype), device=device)
+
+    def check_readable(self, x: Any) -> None:
+        distributed = sys.modules.get("torch.distributed.tensor")
+        if distributed is not None and isinstance(x, distributed.DTensor):
+            raise NotImplementedError(
+                "`x` must be a plain tensor; got a DTensor: fill `x.to_local()` with its global `shape=` and `index=`"
+            )
+        if x.layout != torch.strided or x.is_nested:
+            raise TypeError(f"`x` must be a dense tensor; got the layout {x.layout}{', nested' if x.is_nested else ''}")
+
+    def check_writable(self, x: Any) -> None:
+        if x.is_inference() and not torch.is_inference_mode_enabled():
+            raise ValueError("`x` must be writable; got an inference tensor outside of torch.inference_mode()")
+        if not self.is_abstract(x) and may_overlap(tuple(x.shape), x.stride()):
+            raise ValueError(
+                f"`x` must not have elements that share memory; got an expanded tensor of shape {tuple(x.shape)} "
+                f"with strides {x.stride()}"
+            )
+
+    def is_abstract(self, x: Any) -> bool:
+        fake = sys.modules.get("torch._subclasses.fake_tensor")
+        return bool(x.is_meta) or (fake is not None and isinstance(x, fake.FakeTensor))
+
+    def view(self, x: Any) -> Any:
+        return _plain(x.detach())  # shares memory and the version counter
+
+    def make_lanes(self, device: Any) -> Lanes:
+        return TorchLanes(self, device)
+
+    def chunk(self, device: Any) -> int:
+        return super().chunk(device) if device.type == "cpu" else LAUNCH
+
+    def drawing(self, device: Any) -> AbstractContextManager[Any]:
+        return _drawing(device)
+
+    def to_numpy(self, x: Any) -> npt.NDArray[Any]:
+        host = x.detach().resolve_conj().resolve_neg().cpu()
+        if host.dtype == torch.bfloat16:
+            host = host.contiguous().view(torch.uint16)
+        result: npt.NDArray[Any] = host.numpy()
+        return result
+
+
+def _plain(x: torch.Tensor) -> torch.Tensor:
+    """x without the overrides of a subclass (nn.Parameter, or one with __torch_function__)."""
+    return x if type(x) is torch.Tensor else x.as_subclass(torch.Tensor)
+
+
+@contextmanager
+def _drawing(device: Any) -> Iterator[None]:
+    """No gradients, no autocast, and matrix products in full precision whatever the process has set."""
+    precision = torch.get_float32_matmul_precision()
+    if precision != "highest":
+        torch.set_float32_matmul_precision("highest")
+    autocast = torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
+    try:
+        with torch.no_grad(), autocast:
+            yield
+    finally:
+        if precision != "highest":
+            torch.set_float32_matmul_precision(precision)
+
+
+def make() -> Backend:
+    """The one backend for torch."""
+    return TorchBackend("torch", xp)

@@ -1,0 +1,70 @@
+"""Words -> standard deviates: integers that follow the uniform, the normal or the truncated normal distribution.
+
+All arithmetic is on int64 lanes and stays below 2**63. `lanes` is the seam to the array library (see
+`backends.base.Lanes`); nothing here knows which library that is.
+"""
+
+from typing import Any
+
+from arrayinit.philox import MASK, Lane
+from arrayinit.tails import TAIL_BITS, Tail
+
+__all__ = ["NORMAL_REACH", "Z_BITS", "normal", "truncated", "uniform"]
+
+Z_BITS = 27  # a normal deviate z is an integer in units of 2**-27
+NORMAL_REACH = 6.35  # no normal deviate is larger: the smallest p is 2**-33, where |z| = 6.338
+
+SEGMENT_BITS = 6  # the table has 64 segments an octave
+
+
+def uniform(words: Lane) -> Lane:
+    """u = w >> 1, uniform on the integers [0, 2**31)."""
+    return words >> 1
+
+
+def normal(lanes: Any, words: Lane) -> Lane:
+    """z in units of 2**-27, |z| <= 6.35: the inverse normal CDF at p = (w | 1) / 2**33, signed by the lowest bit of w."""
+    octave, n = _normalize(words | 1, 32)
+    return _quantile(lanes, octave, n, 32) * (1 - 2 * (words & 1))
+
+
+def truncated(lanes: Any, words: Lane, tail: Tail) -> Lane:
+    """z in units of 2**-27 within the bounds of `tail`: the inverse CDF at p = low + (2u + 1) / 2**32 * range.
+
+    The middle of each of the 2**31 equal steps is taken, so that the ends (p = 0 for an infinite bound) are never hit.
+    """
+    u = words | 1  # 2u + 1, where u = w >> 1
+    p = tail.low + ((u * tail.range_high + ((u * tail.range_low) >> 31)) >> 1)
+    if tail.folds:
+        # -1 for p in the upper half of the distribution, else 0; p ^ -1 + 1 is -p.
+        upper = ((1 << (TAIL_BITS - 1)) - 1 - p) >> 63
+        p = (p ^ upper) - upper + (upper & (1 << TAIL_BITS))
+        sign = 1 + 2 * upper
+    else:
+        sign = 1
+    # Keep p in [1, 2**61 - 1]; only roundings at the very end and at the exact middle are moved, by one unit.
+    p = p + (((p - 1) >> 63) & 1)
+    p = p - ((((1 << (TAIL_BITS - 1)) - 1 - p) >> 63) & 1)
+    octave, n = _normalize(p, TAIL_BITS - 1)
+    z = _quantile(lanes, octave + tail.octave, n, TAIL_BITS - 1)
+    return z * (-sign if tail.lower else sign)
+
+
+def _normalize(x: Lane, bits: int) -> tuple[Lane, Lane]:
+    """(c, x << c) with c the number of leading zeros of 0 < x < 2**bits, by bisection; bits <= 62."""
+    zeros = x & 0
+    for step in (32, 16, 8, 4, 2, 1):
+        if step < bits:
+            shift = ((x - (1 << (bits - step))) >> 63) & step  # step where x < 2**(bits - step), else 0
+            x = x << shift
+            zeros = zeros + shift
+    return zeros, x
+
+
+def _quantile(lanes: Any, octave: Lane, n: Lane, bits: int) -> Lane:
+    """|z| at p = n / 2**bits * 2**-(octave + 1), for n normalized to `bits` bits: a parabola from the table."""
+    below = bits - 1 - SEGMENT_BITS  # bits of n below those that choose the segment
+    segment = (octave << SEGMENT_BITS) | ((n >> below) & ((1 << SEGMENT_BITS) - 1))
+    t = ((n << (32 - below)) if below <= 32 else (n >> (below - 32))) & MASK
+    c0, c1, c2 = lanes.parabola(segment)
+    return c0 - (((c1 - ((c2 * t) >> 32)) * t) >> 32)

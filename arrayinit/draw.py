@@ -1,0 +1,177 @@
+"""The one place where a draw is planned: arguments are checked, the law is found, the key is taken, an engine is run."""
+
+import math
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, TypeAlias, TypedDict
+
+from arrayinit import engines
+from arrayinit.backends import backend_named, backend_of, is_array
+from arrayinit.fans import Axes, Geometry, check_shape, geometry
+from arrayinit.formats import FORMATS, is_floating, real_name
+from arrayinit.job import Job, Target
+from arrayinit.lattice import Plan, plan
+from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Sparse, Truncated, Uniform
+from arrayinit.regions import Index, box
+from arrayinit.seeds import resolve_for
+
+__all__ = ["Keywords", "Scheme", "draw"]
+
+Scheme: TypeAlias = Callable[[Geometry], Law]
+
+WORDS = 1 << 63  # of one stream that linear indices can name
+
+
+class Keywords(TypedDict, total=False):
+    """The keywords that every initializer shares.
+
+    seed: an integer in [0, 2**64), an `arrayinit.Key`, a JAX key, a `numpy.random.Generator` or `torch.Generator` (which
+        give up 64 bits), or None: the next key of the sequence of `manual_seed` and `seeded`.
+    name: folded into the key, so that each parameter of a model has its own stream under one seed.
+    shape, index: the global shape, and the part of it that `x` holds: integers and slices as in `x[index]`.
+    layout: one letter an axis, "oi", "io", "oihw", "hwio", ...: what the axes mean, and the order elements are numbered
+        in: (batch, out, in, spatial). Without it axis 0 is out, axis 1 is in, and elements are numbered as they lie.
+    in_axis, out_axis, batch_axis: the same as axis numbers.
+    groups: of a grouped convolution. transposed: the weight of a transposed convolution.
+    xp: where `x` is a shape, the namespace of the result or its name; "numpy" by default.
+    dtype: of the result, "float32" by default for a shape. device: of the result; in JAX a sharding, too.
+    """
+
+    seed: Any
+    name: str | int | None
+    shape: Sequence[int] | int | None
+    index: Index | None
+    layout: str | None
+    in_axis: Axes | None
+    out_axis: Axes | None
+    batch_axis: Axes
+    groups: int
+    transposed: bool
+    xp: str | ModuleType | Any
+    dtype: Any
+    device: Any
+
+
+def draw(
+    x: Any,
+    scheme: Scheme,
+    in_place: bool,
+    *,
+    seed: Any = None,
+    name: str | int | None = None,
+    shape: Sequence[int] | int | None = None,
+    index: Index | None = None,
+    layout: str | None = None,
+    in_axis: Axes | None = None,
+    out_axis: Axes | None = None,
+    batch_axis: Axes = (),
+    groups: int = 1,
+    transposed: bool = False,
+    xp: str | ModuleType | Any = None,
+    dtype: Any = None,
+    device: Any = None,
+) -> Any:
+    """Draw what `scheme` asks for into x, or into a new array like x or of shape x."""
+    if is_array(x):
+        target, dtype_name = _array_target(x, in_place, xp, dtype, device)
+        whole = _global_shape(x, shape, index)
+    else:
+        if in_place:
+            raise TypeError(f"`x` must be an array to be filled in place; got {x!r}")
+        target, dtype_name = _shape_target(xp, dtype, device)
+        whole = _shape_of(x)
+        if shape is not None:
+            raise TypeError(f"`shape` goes with an array that holds a part of it; got {shape!r} and the shape {whole}")
+    where = geometry(whole, layout, in_axis, out_axis, batch_axis, groups, transposed)
+    part = box(whole, index)
+    if is_array(x) and index is not None and part.shape != tuple(x.shape) and in_place:
+        raise ValueError(
+            f"`index` must select what `x` holds; got {part.shape} from {whole} for x of shape {tuple(x.shape)}"
+        )
+    law, law_plan = _fit(scheme(where), dtype_name)
+    elements: int = math.prod(n for n in whole)
+    if elements * 2 > WORDS:
+        raise ValueError(f"`shape` must have fewer than 2**62 elements; got {whole}")
+    drawn = not isinstance(law, Constant | Eye | Dirac)
+    abstract = target.in_place and target.backend.is_abstract(x)
+    key = resolve_for(target.backend, x, seed, name) if drawn and not abstract and math.prod(part.shape) else None
+    return engines.run(Job(law, law_plan, key, where, part, dtype_name), target)
+
+
+def _array_target(x: Any, in_place: bool, xp: Any, dtype: Any, device: Any) -> tuple[Target, str]:
+    backend = backend_of(x)
+    backend.check_readable(x)
+    if xp is not None:
+        raise TypeError(f"`xp` goes with a shape; got {xp!r} and an array of {backend.name}")
+    if in_place:
+        backend.check_writable(x)
+        if dtype is not None or device is not None:
+            raise TypeError(f"`dtype` and `device` are those of `x` in place; got {dtype!r} and {device!r}")
+    dtype_name = backend.dtype_name(x.dtype if dtype is None else dtype)
+    backend.dtype(dtype_name)
+    return Target(backend, x, in_place, device), dtype_name
+
+
+def _shape_target(xp: Any, dtype: Any, device: Any) -> tuple[Target, str]:
+    backend = backend_named("numpy" if xp is None else xp)
+    dtype_name = "float32" if dtype is None else backend.dtype_name(dtype)
+    backend.dtype(dtype_name)
+    return Target(backend, None, in_place=False, device=device), dtype_name
+
+
+def _shape_of(x: Any) -> tuple[int, ...]:
+    try:
+        return check_shape(x, "x")
+    except TypeError:
+        raise TypeError(
+            f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard, or a shape; got {x!r}"
+        ) from None
+
+
+def _global_shape(x: Any, shape: Any, index: Any) -> tuple[int, ...]:
+    here = tuple(int(n) for n in x.shape)
+    if shape is None:
+        if index is not None:
+            raise TypeError(f"`index` of an array needs `shape`, the global shape it selects from; got {index!r} alone")
+        return here
+    whole = check_shape(shape, "shape")
+    if index is None and whole != here:
+        raise ValueError(f"`shape` must be that of `x` where there is no `index`; got {whole} for x of shape {here}")
+    return whole
+
+
+def _fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
+    """A law as a dtype can hold it, and its plan; TypeError or ValueError where it can't."""
+    if isinstance(law, Constant):
+        return Constant(_fit_value(law.value, dtype)), None
+    if isinstance(law, Eye | Dirac):
+        _fit_value(1.0, dtype)
+        return law, None
+    if not is_floating(dtype):
+        raise TypeError(
+            f"`dtype` must be float64, float32, float16, bfloat16, complex64 or complex128 for random values; got {dtype}"
+        )
+    if isinstance(law, Uniform | Normal | Truncated):
+        return law, plan(law, dtype)
+    if isinstance(law, Sparse):
+        plan(Normal(0.0, law.std), dtype)
+    elif isinstance(law, Orthogonal):
+        _fit_value(law.gain, dtype)
+    return law, None
+
+
+def _fit_value(value: float, dtype: str) -> float:
+    """A constant rounded as samples are, so that every library stores the same bits."""
+    if is_floating(dtype):
+        return FORMATS[real_name(dtype)].round(value)
+    bits = dtype.lstrip("uint")
+    if dtype == "bool":
+        fits = value in (0, 1)
+    elif dtype.startswith(("int", "uint")) and bits.isdigit():
+        low, high = (0, 2 ** int(bits)) if dtype.startswith("u") else (-(2 ** (int(bits) - 1)), 2 ** (int(bits) - 1))
+        fits = math.isfinite(value) and value == int(value) and low <= value < high
+    else:
+        raise TypeError(f"`dtype` must be a type of the array API standard, float16 or bfloat16; got {dtype}")
+    if not fits:
+        raise ValueError(f"`val` must be a value of the dtype {dtype}; got {value!r}")
+    return value

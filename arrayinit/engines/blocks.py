@@ -1,0 +1,47 @@
+"""Dask: a lazy array whose blocks are drawn where they are computed, in the library of its blocks."""
+
+from typing import Any
+
+import dask
+import dask.array
+
+from arrayinit.backends import backend_of
+from arrayinit.backends.dask import DaskBackend
+from arrayinit.engines import reference
+from arrayinit.job import Job, Target
+from arrayinit.laws import Orthogonal, Sparse
+
+__all__ = ["draw"]
+
+
+def draw(job: Job, target: Target) -> Any:
+    """A lazy array, or the target's own with its graph replaced. The same values under any chunking."""
+    backend = target.backend
+    assert isinstance(backend, DaskBackend)
+    meta = target.array._meta if target.array is not None else backend.meta(job.dtype)
+    chunks = backend.chunks(job.shape, job.dtype)
+    if target.array is not None and tuple(target.array.shape) == job.shape:
+        chunks = target.array.chunks
+    if isinstance(job.law, Orthogonal | Sparse):
+        # The elements of a block depend on all the others: drawn once, then cut.
+        whole = dask.delayed(_draw)(job, meta)
+        result = dask.array.from_delayed(whole, job.shape, backend.dtype(job.dtype), meta=meta).rechunk(chunks)
+    else:
+        result = dask.array.map_blocks(
+            _block, job=job, library=meta, chunks=chunks, dtype=backend.dtype(job.dtype), meta=meta
+        )
+    if target.in_place:
+        target.array[...] = result
+        return target.array
+    return result
+
+
+def _draw(job: Job, meta: Any) -> Any:
+    backend = backend_of(meta)
+    return reference.draw(job, Target(backend, None, in_place=False, device=backend.device(meta)))
+
+
+def _block(job: Job, library: Any, block_info: Any = None) -> Any:
+    ends = block_info[None]["array-location"]
+    corner, shape = tuple(a for a, _ in ends), tuple(b - a for a, b in ends)
+    return _draw(Job(job.law, job.plan, job.key, job.geometry, job.box.part(corner, shape), job.dtype), library)

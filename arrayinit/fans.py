@@ -1,0 +1,158 @@
+"""Shapes -> roles of their axes -> fans and the canonical order (batch, out, in, spatial) in which elements are numbered."""
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+__all__ = ["Axes", "Geometry", "calculate_fans", "geometry"]
+
+Axes: TypeAlias = int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A global shape and the roles of its axes. `roles` is one letter an axis (o, i, b, or s for spatial), or None."""
+
+    shape: tuple[int, ...]
+    roles: str | None
+    groups: int
+    transposed: bool
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The axes in canonical order: batch, out, in, spatial; as they are where no layout was given."""
+        if self.roles is None:
+            return tuple(range(len(self.shape)))
+        return tuple(axis for role in "bois" for axis, letter in enumerate(self.roles) if letter == role)
+
+    @property
+    def canonical(self) -> tuple[int, ...]:
+        """The shape in canonical order."""
+        return tuple(self.shape[axis] for axis in self.order)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """(out, in, spatial): products of the sizes of the axes with each role. ValueError below two dimensions."""
+        roles = self.roles
+        if roles is None:
+            if len(self.shape) < 2:
+                raise ValueError(
+                    f"fans need a shape of at least 2 dimensions (or `in_axis` and `out_axis`); got {self.shape}"
+                )
+            roles = "oi" + "s" * (len(self.shape) - 2)
+        by_role = {role: math.prod(n for n, r in zip(self.shape, roles, strict=True) if r == role) for role in "ois"}
+        return by_role["o"], by_role["i"], by_role["s"]
+
+    @property
+    def fans(self) -> tuple[int, int]:
+        """(fan_in, fan_out)."""
+        out, in_, spatial = self.sizes
+        if out % self.groups:
+            raise ValueError(
+                f"`groups` must divide the size of the output axis (of the input axis where `transposed`); "
+                f"got groups {self.groups} and shape {self.shape}, where it is {out}"
+            )
+        here, there = in_ * spatial, out // self.groups * spatial
+        return (there, here) if self.transposed else (here, there)
+
+
+def calculate_fans(
+    shape: Sequence[int],
+    *,
+    layout: str | None = None,
+    in_axis: Axes | None = None,
+    out_axis: Axes | None = None,
+    batch_axis: Axes = (),
+    groups: int = 1,
+    transposed: bool = False,
+) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight: how many inputs an output sums over, how many outputs an input reaches.
+
+        fan_in = in * receptive,    fan_out = out / groups * receptive
+
+    where receptive is the product of the spatial sizes. The weight of a grouped convolution stores in / groups input
+    channels already, so only fan_out is divided; torch.nn.init and jax.nn.initializers leave it undivided.
+
+    Args:
+        shape: at least two axes; (out, in, *spatial) unless something below says otherwise.
+        layout: one letter an axis: o output, i input, b batch (left out of the fans, e.g. stacked layers), any other
+            letter spatial; o, i and b may repeat ("ioo"). "oihw" is torch's Conv2d, "hwio" is Flax's and Keras's.
+        in_axis, out_axis, batch_axis: the same as axis numbers, as in jax.nn.initializers; exclude `layout`.
+        groups: of a grouped convolution; groups = channels is a depthwise one.
+        transposed: the weight of a transposed convolution, stored as that of the convolution it is the transpose of
+            (torch's ConvTranspose: axis 0 holds the inputs): the two fans change places.
+
+    Raises:
+        ValueError: a shape below two dimensions, a layout of another rank, groups that do not divide.
+
+    Sources: Glorot and Bengio, AISTATS 2010; He et al., ICCV 2015, section 2.2.
+    """
+    return geometry(shape, layout, in_axis, out_axis, batch_axis, groups, transposed).fans
+
+
+def geometry(
+    shape: Sequence[int] | int,
+    layout: str | None = None,
+    in_axis: Axes | None = None,
+    out_axis: Axes | None = None,
+    batch_axis: Axes = (),
+    groups: int = 1,
+    transposed: bool = False,
+) -> Geometry:
+    """Check and combine the keywords that say what the axes of a shape mean."""
+    shape = check_shape(shape, "shape")
+    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
+        raise ValueError(f"`groups` must be an integer of at least 1; got {groups!r}")
+    if not isinstance(transposed, bool):
+        raise TypeError(f"`transposed` must be True or False; got {transposed!r}")
+    by_axes = in_axis is not None or out_axis is not None
+    if layout is not None and (by_axes or batch_axis != ()):
+        raise ValueError("`layout` excludes `in_axis`, `out_axis` and `batch_axis`; both were given")
+    if layout is not None:
+        roles: str | None = _roles_of_layout(layout, shape)
+    elif by_axes or batch_axis != ():
+        roles = _roles_of_axes(shape, in_axis, out_axis, batch_axis)
+    else:
+        roles = None
+    return Geometry(shape, roles, groups, transposed)
+
+
+def check_shape(shape: object, name: str) -> tuple[int, ...]:
+    """A shape as a tuple of non-negative ints; an int is a shape of one axis."""
+    sizes = [shape] if isinstance(shape, int) and not isinstance(shape, bool) else shape
+    try:
+        result = tuple(operator.index(n) for n in sizes)  # type: ignore[attr-defined]
+    except TypeError:
+        raise TypeError(f"`{name}` must be a sequence of integers; got {shape!r}") from None
+    if any(n < 0 for n in result):
+        raise ValueError(f"`{name}` must have no negative size; got {shape!r}")
+    return result
+
+
+def _roles_of_layout(layout: str, shape: tuple[int, ...]) -> str:
+    if not isinstance(layout, str):
+        raise TypeError(f"`layout` must be a string such as 'oi' or 'hwio'; got {layout!r}")
+    if len(layout) != len(shape):
+        raise ValueError(f"`layout` must have one letter for each of the {len(shape)} axes; got {layout!r} for {shape}")
+    if not layout.isalnum() or not layout.islower() or "o" not in layout or "i" not in layout:
+        raise ValueError(f"`layout` must be lower-case letters with an 'o' and an 'i' among them; got {layout!r}")
+    return "".join(letter if letter in "oib" else "s" for letter in layout)
+
+
+def _roles_of_axes(shape: tuple[int, ...], in_axis: Axes | None, out_axis: Axes | None, batch_axis: Axes) -> str:
+    roles = ["s"] * len(shape)
+    if in_axis is None or out_axis is None:
+        raise ValueError(f"`in_axis` and `out_axis` go together; got {in_axis!r} and {out_axis!r}")
+    for letter, name, axes in (("i", "in_axis", in_axis), ("o", "out_axis", out_axis), ("b", "batch_axis", batch_axis)):
+        for axis in (axes,) if isinstance(axes, int) else axes:
+            if not -len(shape) <= axis < len(shape):
+                raise ValueError(f"`{name}` must name an axis of the shape {shape}; got {axis!r}")
+            if roles[axis] != "s":
+                raise ValueError(
+                    f"`in_axis`, `out_axis` and `batch_axis` must name an axis only once; got {in_axis!r}, "
+                    f"{out_axis!r} and {batch_axis!r} for the shape {shape}"
+                )
+            roles[axis] = letter
+    return "".join(roles)

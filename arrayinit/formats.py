@@ -1,0 +1,88 @@
+"""Floating-point formats by their parameters, and exact rounding of a Python float to them."""
+
+import math
+from dataclasses import dataclass
+
+__all__ = ["COMPLEX", "FORMATS", "Format", "is_floating", "real_name"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A binary floating-point format (IEEE 754-2019, 3.3): p significant bits, smallest normal exponent, largest value."""
+
+    name: str
+    precision: int
+    emin: int  # the smallest normal number is 2**emin
+    largest: float
+    wide: str  # the format a sample is rounded to first: float64 for itself, float32 for all others
+
+    def quantum(self, x: float) -> float:
+        """The distance between neighbouring values of the format around x (a power of two)."""
+        _, exponent = math.frexp(x)
+        return math.ldexp(1.0, max(exponent - self.precision, self.emin - self.precision + 1))
+
+    def round(self, x: float) -> float:
+        """x rounded to nearest, ties to even, by way of the wide format as samples are; ValueError beyond `largest`."""
+        if not math.isfinite(x) or x == 0:
+            return x
+        if self.wide != self.name:
+            x = FORMATS[self.wide].round(x)
+        q = self.quantum(x)
+        value = round(x / q) * q
+        if abs(value) > self.largest:
+            raise ValueError(f"{self.name} ends at {self.largest!r}; got {x!r}")
+        return value
+
+    def at_least(self, x: float) -> float:
+        """The smallest value >= x, subnormal numbers of the wide format left out (hardware may flush them to zero)."""
+        q = self.quantum(x)
+        value = math.ceil(x / q) * q
+        return self._normal(value, x) if abs(value) <= self.largest else math.copysign(self.largest, value)
+
+    def at_most(self, x: float) -> float:
+        """The largest value <= x, likewise."""
+        return -self.at_least(-x)
+
+    def below(self, x: float) -> float:
+        """The largest value < x, likewise."""
+        value = self.at_most(x)
+        if value < x:
+            return value
+        if value == 0:
+            return -self.smallest
+        q = self.quantum(value)
+        if value > 0 and math.frexp(value)[0] == 0.5:  # below a power of two the values are twice as dense
+            q = max(q / 2, math.ldexp(1.0, self.emin - self.precision + 1))
+        return self.at_most(value - q)
+
+    @property
+    def smallest(self) -> float:
+        """The smallest positive value that no hardware flushes to zero."""
+        return math.ldexp(1.0, max(self.emin - self.precision + 1, FORMATS[self.wide].emin))
+
+    def _normal(self, value: float, x: float) -> float:
+        if 0 < abs(value) < self.smallest:
+            return self.smallest if x > 0 else 0.0
+        return value
+
+
+FORMATS = {
+    form.name: form
+    for form in (
+        Format("float64", 53, -1022, math.ldexp(2 - 2**-52, 1023), "float64"),
+        Format("float32", 24, -126, math.ldexp(2 - 2**-23, 127), "float32"),
+        Format("float16", 11, -14, 65504.0, "float32"),
+        Format("bfloat16", 8, -126, math.ldexp(2 - 2**-7, 127), "float32"),
+    )
+}
+COMPLEX = {"complex64": "float32", "complex128": "float64"}
+
+
+def is_floating(name: str) -> bool:
+    """Whether samples can be drawn in a dtype of this name."""
+    return name in FORMATS or name in COMPLEX
+
+
+def real_name(name: str) -> str:
+    """The dtype of the parts of a complex dtype; a real one is its own."""
+    return COMPLEX.get(name, name)

@@ -1,0 +1,46 @@
+"""A draw, fully decided: what engines are given."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from arrayinit.backends import Backend
+from arrayinit.fans import Geometry
+from arrayinit.key import Key
+from arrayinit.lattice import Plan
+from arrayinit.laws import Law
+from arrayinit.regions import Box, Region, region
+
+__all__ = ["Job", "Target"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """The elements `box` of the global tensor `geometry`, which follows `law` under `key`, in `dtype`."""
+
+    law: Law
+    plan: Plan | None  # of laws whose elements are drawn independently of each other
+    key: Key | None  # None where the law draws nothing
+    geometry: Geometry
+    box: Box
+    dtype: str
+
+    @cached_property
+    def placed(self) -> tuple[Region, tuple[int, ...]]:
+        """The region of linear indices in canonical order, and the axes of the part in that order."""
+        return region(self.geometry, self.box)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the result."""
+        return self.box.shape
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the result goes: into `array` itself, or into a new array like it, or on `device`."""
+
+    backend: Backend
+    array: Any  # None where a shape was given
+    in_place: bool
+    device: Any

@@ -1,0 +1,97 @@
+"""The key of a stream, and names folded into it."""
+
+import hashlib
+import operator
+from typing import Any
+
+from arrayinit.backends import fold_words, is_traced
+from arrayinit.philox import MASK, Lane, philox4x32
+
+__all__ = ["Key"]
+
+SEED_BITS = 64
+NUMBERED = 1  # the fourth counter word of a folded integer; that of a draw is 0, those of a name are 128 hashed bits
+
+
+class Key:
+    """The key of a stream: 64 bits, given as a seed in [0, 2**64) and the same as it. Immutable and hashable.
+
+    `Key(0).fold("encoder").fold("weight")` and `fold(fold(0, "encoder"), "weight")` are the same key.
+
+    Raises:
+        ValueError: a seed outside [0, 2**64).
+        TypeError: a seed that is not an integer.
+    """
+
+    __slots__ = ("high", "low")
+
+    low: Lane  # k0; inside a JAX trace a uint32 array
+    high: Lane  # k1
+
+    def __init__(self, seed: int) -> None:
+        value = _integer(seed, "seed")
+        object.__setattr__(self, "low", value & MASK)
+        object.__setattr__(self, "high", value >> 32)
+
+    @classmethod
+    def of_words(cls, high: Lane, low: Lane) -> "Key":
+        """The key with these two words, traced ones too."""
+        key = object.__new__(cls)
+        object.__setattr__(key, "low", low)
+        object.__setattr__(key, "high", high)
+        return key
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether the words are arrays that a JAX trace will supply."""
+        return not isinstance(self.low, int)
+
+    def fold(self, name: str | int) -> "Key":
+        """The key of something within this key's domain; see :func:`arrayinit.fold`."""
+        counter: tuple[Lane, Lane, Lane, Lane]
+        if isinstance(name, str):
+            digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
+            c0, c1, c2, c3 = (int.from_bytes(digest[k : k + 4], "little") for k in range(0, 16, 4))
+            counter = (c0, c1, c2, c3)
+        elif is_traced(name):
+            counter = (name, 0, 0, NUMBERED)
+        else:
+            number = _integer(name, "name")
+            counter = (number & MASK, number >> 32, 0, NUMBERED)
+        if self.is_traced or is_traced(name):
+            return Key.of_words(*fold_words(self.high, self.low, counter))
+        low, high, _, _ = philox4x32(counter, (self.low, self.high))
+        return Key.of_words(high, low)
+
+    def __int__(self) -> int:
+        if self.is_traced:
+            raise TypeError("a key inside a JAX trace has no value yet")
+        return int(self.high << 32 | self.low)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Key is immutable; got {name}={value!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and not self.is_traced and not other.is_traced and int(self) == int(other)
+
+    def __hash__(self) -> int:
+        return hash((Key, int(self)))
+
+    def __repr__(self) -> str:
+        return "Key(traced)" if self.is_traced else f"Key({int(self):#x})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Key, (int(self),))
+
+
+def _integer(value: Any, name: str) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        kinds = "a string or an integer" if name == "name" else "an integer"
+        raise TypeError(f"`{name}` must be {kinds}; got {value!r}") from None
+    if not 0 <= number < 1 << SEED_BITS:
+        raise ValueError(f"`{name}` must be in [0, 2**64); got {number}")
+    return number

@@ -1,0 +1,132 @@
+"""Deviates -> lattice integers k -> values: scale and offset in integers, then one exact multiplication by 2**exponent."""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from arrayinit import deviates
+from arrayinit.formats import COMPLEX, FORMATS, Format, real_name
+from arrayinit.laws import Normal, Sampled, Truncated, Uniform
+from arrayinit.philox import Lane
+from arrayinit.tails import Tail, tail
+
+__all__ = ["Lattice", "Plan", "plan"]
+
+LATTICE_BITS = 31  # a lattice integer k takes a sign and 31 bits
+NARROWEST = 2**20  # lattice steps an interval of a truncated normal must have at least
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """value = k * 2**exponent with k = offset + ((deviate * scale) >> shift)."""
+
+    offset: int
+    scale: int
+    shift: int
+    exponent: int
+
+    def place(self, deviate: Lane) -> Lane:
+        """k, in [-2**31, 2**31), for a deviate."""
+        return ((deviate * self.scale) >> self.shift) + self.offset
+
+
+Kind: TypeAlias = Literal["uniform", "normal", "truncated"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything an engine must know to draw an element: integers, a format and the ends of the interval in it."""
+
+    kind: Kind
+    lattice: Lattice
+    tail: Tail | None
+    dtype: str
+    low: float | None  # values are clipped to [low, high], both values of the format
+    high: float | None
+
+    @property
+    def parts(self) -> int:
+        """Words an element takes: 2 where it is complex."""
+        return 2 if self.dtype in COMPLEX else 1
+
+    @property
+    def format(self) -> Format:
+        """The format of the element or, where it is complex, of its parts."""
+        return FORMATS[real_name(self.dtype)]
+
+    def deviate(self, lanes: Any, words: Lane) -> Lane:
+        """The standard deviate of each word."""
+        if self.kind == "uniform":
+            return deviates.uniform(words)
+        if self.tail is None:
+            return deviates.normal(lanes, words)
+        return deviates.truncated(lanes, words, self.tail)
+
+
+@functools.lru_cache(maxsize=4096)
+def plan(law: Sampled, dtype: str) -> Plan:
+    """The integers of a law in a dtype. ValueError where the dtype can't hold the law."""
+    form = FORMATS[real_name(dtype)]
+    if dtype in COMPLEX:
+        law = law.part()
+    if isinstance(law, Uniform):
+        return _uniform(law, form, dtype)
+    if isinstance(law, Normal):
+        return Plan("normal", _normal_lattice(law.mean, law.std, 3, form), None, dtype, None, None)
+    return _truncated(law, form, dtype)
+
+
+def _exponent(top: float, form: Format, what: str) -> int:
+    """The exponent of the lattice that spans [-top, top], refused where values would overflow or be subnormal."""
+    if top > form.largest:
+        raise ValueError(f"values must stay within {form.name}'s largest, {form.largest!r}; {what} reach {top!r}")
+    exponent = math.frexp(top)[1] - LATTICE_BITS
+    emin = FORMATS[form.wide].emin
+    if exponent < emin:
+        raise ValueError(
+            f"values must have a scale of at least 2**{emin + LATTICE_BITS} in {form.name} (below, steps would be "
+            f"subnormal numbers, which some hardware flushes to zero); {what} reach only {top!r}"
+        )
+    return exponent
+
+
+def _units(x: float, exponent: int) -> int:
+    """x / 2**exponent, rounded to nearest even."""
+    return round(math.ldexp(x, -exponent))
+
+
+def _uniform(law: Uniform, form: Format, dtype: str) -> Plan:
+    exponent = _exponent(max(abs(law.low), abs(law.high)), form, f"bounds [{law.low!r}, {law.high!r})")
+    first = _units(law.low, exponent)
+    span = _units(law.high, exponent) - first
+    low, high = form.at_least(law.low), form.below(law.high)
+    if low > high or span == 0:
+        raise ValueError(f"the interval [a, b) must hold a value of {form.name}; got [{law.low!r}, {law.high!r})")
+    return Plan("uniform", Lattice(first, span, LATTICE_BITS, exponent), None, dtype, low, high)
+
+
+def _normal_lattice(mean: float, std: float, reach_bits: int, form: Format) -> Lattice:
+    """The lattice that holds mean + z * std for |z| < 2**reach_bits."""
+    span = std * 2**reach_bits
+    exponent = _exponent(abs(mean) + span, form, f"mean {mean!r} and {2**reach_bits} times std {std!r}")
+    return Lattice(_units(mean, exponent), _units(span, exponent), deviates.Z_BITS + reach_bits, exponent)
+
+
+def _truncated(law: Truncated, form: Format, dtype: str) -> Plan:
+    ends = [abs(x - law.mean) / law.std for x in (law.low, law.high)]
+    # |z| stays below 8 around the mean, as in a normal draw, and between bounds that do; else below 16.
+    reach_bits = 3 if law.low <= law.mean <= law.high or max(ends) <= 8 else 4
+    found = tail(law.mean, law.std, law.low, law.high)
+    lattice = _normal_lattice(law.mean, law.std, reach_bits, form)
+    low = form.at_least(law.low) if math.isfinite(law.low) else -form.largest
+    high = form.at_most(law.high) if math.isfinite(law.high) else form.largest
+    if low > high:
+        raise ValueError(f"the interval [a, b] must hold a value of {form.name}; got [{law.low!r}, {law.high!r}]")
+    if law.high - law.low < math.ldexp(NARROWEST, lattice.exponent):
+        raise ValueError(
+            f"the interval [a, b] of a truncated normal must be at least 2**20 steps of the lattice wide, "
+            f"{math.ldexp(NARROWEST, lattice.exponent)!r} for mean {law.mean!r} and std {law.std!r}; "
+            f"got [{law.low!r}, {law.high!r}] (over so short an interval a uniform law is the same)"
+        )
+    return Plan("truncated", lattice, found, dtype, low, high)

@@ -1,0 +1,103 @@
+"""The laws an array can follow, as plain data: what an initializer decides and what an engine draws."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+__all__ = [
+    "Constant",
+    "Dirac",
+    "Eye",
+    "Law",
+    "Normal",
+    "Orthogonal",
+    "Sampled",
+    "Sparse",
+    "Truncated",
+    "Uniform",
+    "Words",
+]
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """U[low, high). `scaled`: the bounds state a standard deviation, so those of a complex part are 1/sqrt(2) of it."""
+
+    low: float
+    high: float
+    scaled: bool = False
+
+    def part(self) -> "Uniform":
+        """The law of the real and of the imaginary part of a complex element."""
+        return replace(self, low=self.low / math.sqrt(2), high=self.high / math.sqrt(2)) if self.scaled else self
+
+
+@dataclass(frozen=True)
+class Normal:
+    """N(mean, std^2), std > 0."""
+
+    mean: float
+    std: float
+
+    def part(self) -> "Normal":
+        """The law of the real and of the imaginary part of a complex element: half the variance each."""
+        return replace(self, std=self.std / math.sqrt(2))
+
+
+@dataclass(frozen=True)
+class Truncated:
+    """N(mean, std^2) given that it falls into [low, high]; std > 0 is that of the whole normal. `scaled` as in Uniform."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+    scaled: bool = False
+
+    def part(self) -> "Truncated":
+        """The law of the real and of the imaginary part of a complex element: half the variance each."""
+        half = replace(self, std=self.std / math.sqrt(2))
+        return replace(half, low=self.low / math.sqrt(2), high=self.high / math.sqrt(2)) if self.scaled else half
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Every element is `value`."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Eye:
+    """1 on the diagonal of a matrix, else 0."""
+
+
+@dataclass(frozen=True)
+class Dirac:
+    """1 where a convolution kernel passes its own channel through unchanged, else 0."""
+
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Orthogonal:
+    """A matrix (out, all the rest) with orthogonal rows or columns of length `gain`, uniform over all such matrices."""
+
+    gain: float
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """N(0, std^2) with `zeros` elements of each column, chosen at random, set to 0."""
+
+    zeros: int
+    std: float
+
+
+@dataclass(frozen=True)
+class Words:
+    """The raw words of the stream, as uint32."""
+
+
+Sampled: TypeAlias = Uniform | Normal | Truncated
+Law: TypeAlias = Sampled | Constant | Eye | Dirac | Orthogonal | Sparse | Words

@@ -1,0 +1,144 @@
+"""Which elements of the global tensor an array holds: `index` -> a box of linear indices in canonical order."""
+
+import math
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import Any, TypeAlias
+
+from arrayinit.fans import Geometry
+
+__all__ = ["Box", "Index", "Region", "box", "region"]
+
+Index: TypeAlias = int | slice | EllipsisType | tuple[int | slice | EllipsisType, ...]
+
+
+@dataclass(frozen=True)
+class Box:
+    """`index` in full: where each axis of the global shape starts and steps, and how many of it are taken."""
+
+    starts: tuple[int, ...]
+    steps: tuple[int, ...]
+    counts: tuple[int | None, ...]  # None where an integer removed the axis
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the part."""
+        return tuple(count for count in self.counts if count is not None)
+
+    @property
+    def slices(self) -> tuple[int | slice, ...]:
+        """The same as an index into an array of the global shape."""
+
+        def one(start: int, step: int, count: int | None) -> int | slice:
+            if count is None:
+                return start
+            stop = start + step * count
+            return slice(start, stop if stop >= 0 else None, step) if count else slice(0, 0)
+
+        return tuple(map(one, self.starts, self.steps, self.counts))
+
+    def part(self, corner: tuple[int, ...], shape: tuple[int, ...]) -> "Box":
+        """The box of this shape whose first element is element `corner` of this one."""
+        starts, counts = list(self.starts), list(self.counts)
+        kept = [axis for axis, count in enumerate(self.counts) if count is not None]
+        for axis, first, count in zip(kept, corner, shape, strict=True):
+            starts[axis] += first * self.steps[axis]
+            counts[axis] = count
+        return Box(tuple(starts), self.steps, tuple(counts))
+
+
+@dataclass(frozen=True)
+class Region:
+    """Elements offset + sum_k j_k * strides[k] for 0 <= j_k < counts[k]."""
+
+    offset: int
+    counts: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @classmethod
+    def whole(cls, shape: tuple[int, ...]) -> "Region":
+        """All elements of a tensor of this canonical shape."""
+        return cls(0, shape, tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape))))
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.counts)
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the elements are offset, offset + 1, ... in row-major order."""
+        expected = 1
+        for count, stride in zip(reversed(self.counts), reversed(self.strides), strict=True):
+            if count != 1 and stride != expected:
+                return False
+            expected *= count
+        return True
+
+    def pieces(self, limit: int) -> Iterator[tuple[tuple[Any, ...], "Region"]]:
+        """Cut into (position in the region, piece of at most `limit` elements), along the leading axes only."""
+        if self.size == 0:
+            return
+        row = math.prod(self.counts[1:])
+        if self.size <= limit or not self.counts:
+            yield (), self
+        elif row > limit:
+            for j in range(self.counts[0]):
+                inner = Region(self.offset + j * self.strides[0], self.counts[1:], self.strides[1:])
+                for position, piece in inner.pieces(limit):
+                    yield (j, *position), piece
+        else:
+            step = max(1, limit // row)
+            for j in range(0, self.counts[0], step):
+                stop = min(j + step, self.counts[0])
+                counts = (stop - j, *self.counts[1:])
+                yield (slice(j, stop),), Region(self.offset + j * self.strides[0], counts, self.strides)
+
+
+def box(shape: tuple[int, ...], index: Index | None) -> Box:
+    """`index` checked against the shape it selects from; ValueError where it reaches outside."""
+    parts: list[Any] = [] if index is None else list(index) if isinstance(index, tuple) else [index]
+    dots = [k for k, part in enumerate(parts) if part is Ellipsis]
+    if len(dots) > 1 or len(parts) - len(dots) > len(shape):
+        raise ValueError(f"`index` must have at most one entry for each of {len(shape)} axes; got {index!r}")
+    at = dots[0] if dots else len(parts)
+    missing = [slice(None)] * (len(shape) - len(parts) + len(dots))
+    parts = parts[:at] + missing + parts[at + 1 :]
+    found = [_slice(part, n, axis, index) for axis, (part, n) in enumerate(zip(parts, shape, strict=True))]
+    return Box(tuple(f[0] for f in found), tuple(f[1] for f in found), tuple(f[2] for f in found))
+
+
+def _slice(part: Any, n: int, axis: int, index: Any) -> tuple[int, int, int | None]:
+    """(start, step, count) along one axis."""
+    outside = ValueError(f"`index` must lie inside the shape; got {index!r}, where axis {axis} has size {n}")
+    try:
+        if isinstance(part, slice):
+            if any(end is not None and not -n <= operator.index(end) <= n for end in (part.start, part.stop)):
+                raise outside
+            chosen = range(*part.indices(n))
+            return chosen.start, chosen.step, len(chosen)
+        if isinstance(part, bool):
+            raise TypeError
+        j = operator.index(part)
+    except TypeError:
+        raise TypeError(f"`index` must consist of integers and slices; got {index!r}") from None
+    if not -n <= j < n:
+        raise outside
+    return j % n, 1, None
+
+
+def region(geometry: Geometry, chosen: Box) -> tuple[Region, tuple[int, ...]]:
+    """The region that a box covers, its axes in canonical order, and the axes of the part in that order."""
+    strides = [0] * len(geometry.shape)
+    stride = 1
+    for axis in reversed(geometry.order):
+        strides[axis] = stride
+        stride *= geometry.shape[axis]
+    offset = sum(start * step for start, step in zip(chosen.starts, strides, strict=True))
+    kept = [axis for axis, count in enumerate(chosen.counts) if count is not None]
+    order = [axis for axis in geometry.order if axis in kept]
+    counts = tuple(count for axis in order if (count := chosen.counts[axis]) is not None)
+    steps = tuple(strides[axis] * chosen.steps[axis] for axis in order)
+    return Region(offset, counts, steps), tuple(kept.index(axis) for axis in order)

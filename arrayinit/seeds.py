@@ -1,0 +1,144 @@
+"""`seed=` in all its forms -> a key, and the process-wide sequence of keys behind `seed=None`."""
+
+import contextvars
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from arrayinit.backends import Backend, seed_words
+from arrayinit.key import Key
+
+__all__ = ["fold", "manual_seed", "resolve", "resolve_for", "seeded"]
+
+
+class _Sequence:
+    """Keys fold(root, 0), fold(root, 1), ... of one root, handed out under a lock."""
+
+    def __init__(self, root: Key, manual: bool) -> None:
+        self._lock = threading.Lock()
+        self.restart(root, manual)
+
+    def restart(self, root: Key, manual: bool) -> None:
+        with self._lock:
+            self.root, self.manual, self.count = root, manual, 0
+
+    def take(self) -> Key:
+        with self._lock:
+            count = self.count
+            self.count += 1
+            root = self.root
+        return root.fold(count)
+
+    def after_fork(self) -> None:
+        # A child would otherwise draw what its parent draws; one that was seeded by hand keeps its seed.
+        self._lock = threading.Lock()
+        if not self.manual:
+            self.root, self.count = _entropy(), 0
+
+
+def _entropy() -> Key:
+    return Key(secrets.randbits(64))
+
+
+_process = _Sequence(_entropy(), manual=False)
+_scoped: contextvars.ContextVar[_Sequence | None] = contextvars.ContextVar("arrayinit.seeded", default=None)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_process.after_fork)
+
+
+def manual_seed(seed: Any) -> None:
+    """Restart the sequence of keys that draws with `seed=None` take, for all threads of this process.
+
+    The n-th draw since then takes the key fold(seed, n). Without a call the sequence starts from the operating
+    system's entropy, anew in every forked child.
+
+    Raises:
+        TypeError, ValueError: as for `seed` of any initializer; None is refused.
+    """
+    _process.restart(resolve(_given(seed)), manual=True)
+
+
+@contextmanager
+def seeded(seed: Any) -> Iterator[None]:
+    """Within this context draws with `seed=None` take the keys of a sequence of their own, fold(seed, 0), fold(seed, 1), ...
+
+    Contexts nest; the scope is that of a `contextvars` context, so other threads and tasks are not affected.
+
+    Raises:
+        TypeError, ValueError: as for `seed` of any initializer; None is refused.
+    """
+    token = _scoped.set(_Sequence(resolve(_given(seed)), manual=True))
+    try:
+        yield
+    finally:
+        _scoped.reset(token)
+
+
+def fold(key: Any, name: str | int) -> Key:
+    """The key of `name` within the domain of `key`: as independent of it, and of all other names, as two seeds.
+
+    A string is hashed to a counter (blake2b, 128 bits, of its UTF-8 bytes, read as four little-endian words); an
+    integer in [0, 2**64) is the counter (low, high, 0, 1), and may be traced by JAX. The first two words of that
+    Philox block under `key` are the low and the high half of the new key.
+
+    Args:
+        key: a seed in any of its forms but None.
+        name: what the new key is for.
+
+    Raises:
+        TypeError: `name` is neither a string nor an integer, `key` is no seed.
+        ValueError: an integer outside [0, 2**64).
+    """
+    return resolve(_given(key)).fold(name)
+
+
+def resolve(seed: Any, name: str | int | None = None) -> Key:
+    """The key for a draw: from an int, a Key, a JAX key, a NumPy or torch generator, or the sequence, then `name` folded in."""
+    key = _key(seed)
+    return key if name is None else key.fold(name)
+
+
+def resolve_for(backend: Backend, x: Any, seed: Any, name: str | int | None) -> Key:
+    """The key for a draw by a backend into x (None for a new array); refuses keys that a trace would get wrong."""
+    if seed is None and backend.is_tracing(x):
+        raise ValueError(
+            "`seed` must be given inside a JAX trace, a key or an integer; got None, which would be drawn once and baked in"
+        )
+    key = resolve(seed, name)
+    if key.is_traced and backend.name != "jax":
+        raise TypeError(f"`seed` must not be a traced JAX key for an array of {backend.name}; got {seed!r}")
+    return key
+
+
+def _key(seed: Any) -> Key:
+    if seed is None:
+        return (_scoped.get() or _process).take()
+    if isinstance(seed, Key):
+        return seed
+    if isinstance(seed, np.random.Generator):
+        return Key(int(seed.integers(0, 1 << 64, dtype=np.uint64)))
+    if isinstance(seed, (int, np.integer)):
+        return Key(seed)  # type: ignore[arg-type]
+    words = seed_words(seed)
+    if words is None:
+        raise TypeError(
+            f"`seed` must be an integer, an arrayinit.Key, a JAX key, a numpy.random.Generator, a torch.Generator or None; "
+            f"got {seed!r}"
+        )
+    # A key of two words is (high, low); a longer one is folded down, pair by pair.
+    key = Key.of_words(words[0], words[1])
+    for high, low in zip(words[2::2], words[3::2], strict=True):
+        folded = key.fold("long key")
+        key = Key.of_words(folded.high ^ high, folded.low ^ low)
+    return key
+
+
+def _given(seed: Any) -> Any:
+    if seed is None:
+        raise TypeError("`seed` must be given here; got None")
+    return seed

@@ -1,0 +1,184 @@
+"""Initializers as data: a name and parameters that can be frozen, compared, pickled, written as JSON, and called."""
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+from arrayinit import initializers, schemes
+from arrayinit.draw import Keywords
+from arrayinit.fans import Axes, geometry
+from arrayinit.formats import COMPLEX
+from arrayinit.gains import calculate_gain
+from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Sparse, Truncated, Uniform, Words
+
+__all__ = ["Description", "Spec", "describe", "spec"]
+
+# The shared keywords that say what a weight is, not where it goes or from which seed.
+_GEOMETRY = ("layout", "in_axis", "out_axis", "batch_axis", "groups", "transposed")
+_ALIASES = {
+    "glorot_uniform": "xavier_uniform",
+    "glorot_normal": "xavier_normal",
+    "he_uniform": "kaiming_uniform",
+    "he_normal": "kaiming_normal",
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """An initializer with its parameters, as :func:`spec` makes it. Frozen, hashable, picklable, JSON-able, callable."""
+
+    name: str
+    items: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters that were given, by name."""
+        return dict(self.items)
+
+    def __call__(self, x: Any, **keywords: Unpack[Keywords]) -> Any:
+        """A new array, as `arrayinit.NAME(x, **parameters, **keywords)` returns it."""
+        return getattr(initializers, self.name)(x, **self.parameters | keywords)
+
+    def fill_(self, x: Any, **keywords: Unpack[Keywords]) -> Any:
+        """Fill x in place, as `arrayinit.NAME_(x, **parameters, **keywords)` does; returns x."""
+        return getattr(initializers, self.name + "_")(x, **self.parameters | keywords)
+
+    def as_dict(self) -> dict[str, Any]:
+        """{"name": ..., parameter: value, ...}, plain data for JSON or TOML."""
+        return {"name": self.name} | {k: list(v) if isinstance(v, tuple) else v for k, v in self.items}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Spec":
+        """The inverse of :meth:`as_dict`. ValueError or TypeError as for :func:`spec`."""
+        if "name" not in data:
+            raise ValueError(f"`data` must have the name of an initializer under 'name'; got {dict(data)!r}")
+        return spec(data["name"], **{key: value for key, value in data.items() if key != "name"})
+
+    def __repr__(self) -> str:
+        return f"spec({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in self.items)])})"
+
+
+def spec(name: str, /, **parameters: Any) -> Spec:
+    """An initializer by name, with any of its own parameters and of layout, in_axis, out_axis, batch_axis, groups, transposed.
+
+        he = spec("kaiming_normal", mode="fan_out", nonlinearity="relu")
+        he((256, 128), seed=0)          # a new array
+        he.fill_(x, seed=0, name="w")   # in place
+
+    Raises:
+        ValueError: an unknown initializer, or a value that it refuses for every shape.
+        TypeError: an unknown or missing parameter, or one that is not plain data.
+    """
+    scheme = getattr(schemes, _ALIASES.get(name, name), None) if isinstance(name, str) else None
+    if scheme is None or _ALIASES.get(name, name) not in schemes.__all__:
+        raise ValueError(f"`name` must be an initializer: {', '.join([*schemes.__all__, *_ALIASES])}; got {name!r}")
+    own = list(inspect.signature(scheme).parameters.values())[1:]
+    known = {parameter.name for parameter in own} | set(_GEOMETRY)
+    for key, value in parameters.items():
+        if key not in known:
+            raise TypeError(f"{name} must be given parameters that it has, {', '.join(sorted(known))}; got {key!r}")
+        if not isinstance(value, (bool, int, float, str, list, tuple, type(None))):
+            raise TypeError(
+                f"`{key}` must be plain data (a number, a string, a bool, a sequence of axes); got {value!r}"
+            )
+    missing = [p.name for p in own if p.default is p.empty and p.name not in parameters]
+    if missing:
+        raise TypeError(f"{name} must be given {', '.join(missing)}; got {', '.join(parameters) or 'nothing'}")
+    items = tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in parameters.items()))
+    return Spec(name, items)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an initializer draws for a shape, as numbers. A field that has no meaning for it is None."""
+
+    name: str
+    shape: tuple[int, ...]
+    distribution: str  # "uniform", "normal", "truncated_normal", "constant", "eye", "dirac", "orthogonal", "sparse"
+    fan_in: int | None
+    fan_out: int | None
+    gain: float | None  # of xavier_*, kaiming_* and orthogonal
+    mean: float
+    std: float  # of an element, after truncation
+    low: float  # no element is smaller
+    high: float  # no element is larger
+
+
+def describe(
+    initializer: Spec | str,
+    shape: Sequence[int] | int,
+    *,
+    dtype: str = "float32",
+    layout: str | None = None,
+    in_axis: Axes | None = None,
+    out_axis: Axes | None = None,
+    batch_axis: Axes = (),
+    groups: int = 1,
+    transposed: bool = False,
+) -> Description:
+    """Fans, gain, mean, standard deviation and range of what an initializer draws for a shape, without drawing it.
+
+    Args:
+        initializer: a :class:`Spec`, or the name of an initializer with its defaults.
+        shape: the global shape. dtype: real or complex; half the variance goes into each part of a complex element.
+        layout, in_axis, out_axis, batch_axis, groups, transposed: as in every initializer; those of the spec come first.
+
+    Raises:
+        TypeError, ValueError: as the initializer itself.
+    """
+    chosen = initializer if isinstance(initializer, Spec) else spec(initializer)
+    parameters = {
+        "layout": layout, "in_axis": in_axis, "out_axis": out_axis,
+        "batch_axis": batch_axis, "groups": groups, "transposed": transposed,
+    } | chosen.parameters  # fmt: skip
+    where = geometry(shape, **{key: parameters.pop(key) for key in _GEOMETRY})
+    law: Law = getattr(schemes, _ALIASES.get(chosen.name, chosen.name))(where, **parameters)
+    part = law.part() if dtype in COMPLEX and isinstance(law, (Uniform, Normal, Truncated)) else law
+    fan_in, fan_out = where.fans if where.roles is not None or len(where.shape) >= 2 else (None, None)
+    distribution, mean, std, low, high = _numbers(part, where.canonical)
+    if dtype in COMPLEX and part is not law:
+        std *= math.sqrt(2)
+    return Description(
+        chosen.name, where.shape, distribution, fan_in, fan_out, _gain(chosen.name, parameters), mean, std, low, high
+    )
+
+
+def _gain(name: str, parameters: Mapping[str, Any]) -> float | None:
+    base = _ALIASES.get(name, name)
+    if base.startswith("kaiming"):
+        return calculate_gain(parameters.get("nonlinearity", "leaky_relu"), parameters.get("a", 0.0))
+    return float(parameters.get("gain", 1.0)) if base in ("xavier_uniform", "xavier_normal", "orthogonal") else None
+
+
+def _numbers(law: Law, shape: tuple[int, ...]) -> tuple[str, float, float, float, float]:
+    """(distribution, mean, std, low, high) of one element."""
+    match law:
+        case Uniform(low, high):
+            return "uniform", (low + high) / 2, (high - low) / math.sqrt(12), low, high
+        case Normal(mean, std):
+            return "normal", mean, std, mean - 6.35 * std, mean + 6.35 * std
+        case Truncated(mean, std, low, high):
+            from scipy.stats import truncnorm
+
+            moments = truncnorm.stats((low - mean) / std, (high - mean) / std, mean, std, moments="mv")
+            return "truncated_normal", float(moments[0]), math.sqrt(float(moments[1])), low, high
+        case Constant(value):
+            return "constant", value, 0.0, value, value
+        case Orthogonal(gain):
+            longest = max(shape[0], math.prod(shape[1:]))
+            return "orthogonal", 0.0, abs(gain) / math.sqrt(longest) if longest else 0.0, -abs(gain), abs(gain)
+        case Sparse(zeros, std):
+            return "sparse", 0.0, std * math.sqrt(1 - zeros / shape[0]) if shape[0] else 0.0, -6.35 * std, 6.35 * std
+        case Eye():
+            return _indicator("eye", min(shape), shape)
+        case Dirac(groups):
+            return _indicator("dirac", groups * min(shape[0] // groups, shape[1]), shape)
+        case Words():
+            raise TypeError("raw words are no initializer")
+
+
+def _indicator(distribution: str, ones: int, shape: tuple[int, ...]) -> tuple[str, float, float, float, float]:
+    share = ones / math.prod(shape) if math.prod(shape) else 0.0
+    return distribution, share, math.sqrt(share * (1 - share)), 0.0, 1.0
