@@ -23,7 +23,7 @@ def uniform(words: Lane) -> Lane:
 
 
 def normal(lanes: Any, words: Lane) -> Lane:
-    """z in units of 2**-27, |z| <= 6.35: the inverse normal CDF at p = (w | 1) / 2**33, signed by the lowest bit of w."""
+    """z in units of 2**-27, |z| <= 6.35: the inverse normal CDF at (w | 1) / 2**33, signed by the lowest bit of w."""
     octave, n = _normalize(words | 1, 32)
     return _quantile(lanes, octave, n, 32) * (1 - 2 * (words & 1))
 

@@ -1,4 +1,4 @@
-"""The one place where a draw is planned: arguments are checked, the law is found, the key is taken, an engine is run."""
+"""The one place where a draw is planned: check the arguments, find the law, take the key, run an engine."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypedDict
 from arrayinit import engines
 from arrayinit.backends import backend_named, backend_of, is_array
 from arrayinit.fans import Axes, Geometry, check_shape, geometry
-from arrayinit.formats import FORMATS, is_floating, real_name
+from arrayinit.formats import COMPLEX, FORMATS, is_floating, real_name
 from arrayinit.job import Job, Target
 from arrayinit.lattice import Plan, plan
 from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Sparse, Truncated, Uniform
@@ -25,8 +25,8 @@ WORDS = 1 << 63  # of one stream that linear indices can name
 class Keywords(TypedDict, total=False):
     """The keywords that every initializer shares.
 
-    seed: an integer in [0, 2**64), an `arrayinit.Key`, a JAX key, a `numpy.random.Generator` or `torch.Generator` (which
-        give up 64 bits), or None: the next key of the sequence of `manual_seed` and `seeded`.
+    seed: an integer in [0, 2**64), an `arrayinit.Key`, a JAX key, a `numpy.random.Generator` or `torch.Generator`
+        (which give up 64 bits), or None: the next key of the sequence of `manual_seed` and `seeded`.
     name: folded into the key, so that each parameter of a model has its own stream under one seed.
     shape, index: the global shape, and the part of it that `x` holds: integers and slices as in `x[index]`.
     layout: one letter an axis, "oi", "io", "oihw", "hwio", ...: what the axes mean, and the order elements are numbered
@@ -89,12 +89,12 @@ def draw(
             f"`index` must select what `x` holds; got {part.shape} from {whole} for x of shape {tuple(x.shape)}"
         )
     law, law_plan = _fit(scheme(where), dtype_name)
-    elements: int = math.prod(n for n in whole)
+    elements = math.prod(whole)
     if elements * 2 > WORDS:
         raise ValueError(f"`shape` must have fewer than 2**62 elements; got {whole}")
     drawn = not isinstance(law, Constant | Eye | Dirac)
     abstract = target.in_place and target.backend.is_abstract(x)
-    key = resolve_for(target.backend, x, seed, name) if drawn and not abstract and math.prod(part.shape) else None
+    key = resolve_for(target.backend, x, seed, name) if drawn and not abstract and 0 not in part.shape else None
     return engines.run(Job(law, law_plan, key, where, part, dtype_name), target)
 
 
@@ -148,9 +148,7 @@ def _fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
         _fit_value(1.0, dtype)
         return law, None
     if not is_floating(dtype):
-        raise TypeError(
-            f"`dtype` must be float64, float32, float16, bfloat16, complex64 or complex128 for random values; got {dtype}"
-        )
+        raise TypeError(f"`dtype` must be one of {', '.join([*FORMATS, *COMPLEX])} for random values; got {dtype}")
     if isinstance(law, Uniform | Normal | Truncated):
         return law, plan(law, dtype)
     if isinstance(law, Sparse):

@@ -1,4 +1,4 @@
-"""Shapes -> roles of their axes -> fans and the canonical order (batch, out, in, spatial) in which elements are numbered."""
+"""Shapes -> roles of their axes -> fans, and the order (batch, out, in, spatial) in which elements are numbered."""
 
 import math
 import operator

@@ -19,11 +19,11 @@ def fingerprint(
     out_axis: Axes | None = None,
     batch_axis: Axes = (),
 ) -> str:
-    """32 hexadecimal digits that two arrays share if and only if (but for a chance of 2**-64) dtype, shape and bits are equal.
+    """32 hexadecimal digits that two arrays share if and only if dtype, shape and bits are equal.
 
-    blake2b, 128 bits, of the text "dtype shape" and the row-major little-endian bytes of the elements. With a layout the
-    elements are taken in canonical order (batch, out, in, spatial), so that a torch weight and a Flax kernel that are
-    transposes of each other share a fingerprint.
+    blake2b, 128 bits, of the text "dtype shape" and the row-major little-endian bytes of the elements. With a layout
+    the elements are taken in canonical order (batch, out, in, spatial), so that a torch weight and a Flax kernel that
+    are transposes of each other share a fingerprint.
 
     Raises:
         TypeError: x is no array. ValueError: an impossible layout.

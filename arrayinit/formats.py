@@ -8,7 +8,7 @@ __all__ = ["COMPLEX", "FORMATS", "Format", "is_floating", "real_name"]
 
 @dataclass(frozen=True)
 class Format:
-    """A binary floating-point format (IEEE 754-2019, 3.3): p significant bits, smallest normal exponent, largest value."""
+    """A binary floating-point format (IEEE 754-2019, 3.3): digits, smallest normal exponent, largest value."""
 
     name: str
     precision: int

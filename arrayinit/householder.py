@@ -16,8 +16,8 @@ BLOCK = 128  # reflectors applied at once
 def orthonormal(xp: Any, gaussian: Any, device: Any, widest: Any) -> Any:
     """A matrix with orthonormal columns from independent standard normals of shape (m, n), m >= n, real or complex.
 
-    Only elements on and below the diagonal are used. `widest` is the real dtype in which lengths are summed. Agreement between libraries is that of their matrix products:
-    2e-6 absolute in float32 (1e-14 in float64).
+    Only elements on and below the diagonal are used. `widest` is the real dtype in which lengths are summed. Libraries
+    agree as well as their matrix products do: 2e-6 absolute in float32, 1e-13 in float64.
     """
     m, n = gaussian.shape
     dtype = gaussian.dtype

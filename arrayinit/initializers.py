@@ -1,19 +1,19 @@
-"""The catalogue: every initializer, in a form that returns a new array and in one, with an underscore, that fills its own.
+"""The catalogue: every initializer, in a form that returns a new array and in one, with an underscore, that fills x.
 
 What all of them share. `x` is an array of any library or, for a new array, a shape. The keywords are those of
-:class:`arrayinit.draw.Keywords`: seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp,
-dtype, device. `f(x)` returns a new array of x's library, shape, dtype, device and sharding; `f_(x)` fills x in place and
-returns it. The value of an element depends on the seed, the name, its index in the global shape and the distribution,
-and on nothing else: every library, device, dtype, layout and part of a tensor shows the same draw.
+:class:`arrayinit.draw.Keywords`: seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed,
+xp, dtype, device. `f(x)` returns a new array of x's library, shape, dtype, device and sharding; `f_(x)` fills x in
+place and returns it. The value of an element depends on the seed, the name, its index in the global shape and the
+distribution, and on nothing else: every library, device, dtype, layout and part of a tensor shows the same draw.
 
 Ranges are those of the dtype: a draw is rounded to it (nearest even) and then moved to the nearest value that it has
-within the bounds. Samples lie on a grid of 31 bits and a sign over the largest magnitude the law can reach, and normal
-samples within 6.34 standard deviations. The real and the imaginary part of a complex element are drawn alike, each with
-half the variance, so that E|w - E w|^2 = std^2; bounds that an argument states hold for each part.
+within the bounds. Samples lie on a grid of 31 bits and a sign over the largest magnitude the law can reach, and
+normal samples within 6.34 standard deviations. The real and the imaginary part of a complex element are drawn alike,
+each with half the variance, so that E|w - E w|^2 = std^2; bounds that an argument states hold for each part.
 
-Errors, before anything is written: TypeError for an argument or a dtype of the wrong kind (random values need a floating
-or complex dtype; constants, eye and dirac also take integers and booleans), ValueError for one out of range, for a law
-that the dtype can't hold, and for arrays that are read-only or overlap themselves.
+Errors, before anything is written: TypeError for an argument or a dtype of the wrong kind (random values need a
+floating or complex dtype; constants, eye and dirac also take integers and booleans), ValueError for one out of range,
+for a law that the dtype can't hold, and for arrays that are read-only or overlap themselves.
 """
 
 from functools import partial
@@ -106,7 +106,7 @@ def normal_(x: Any, mean: float = 0.0, std: float = 1.0, **keywords: Unpack[Keyw
 def trunc_normal(
     x: Any, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, **keywords: Unpack[Keywords]
 ) -> Any:
-    """N(mean, std^2) given that it falls into [a, b], by the inverse distribution function: one word an element, no rejection.
+    """N(mean, std^2) given that it falls into [a, b], by the inverse distribution function: one word each.
 
     Both ends are in range. The tails are exact: intervals up to 11 standard deviations from the mean, or half-infinite
     ones that start up to 9 from it, are drawn as well as those around it.
@@ -326,8 +326,9 @@ def variance_scaling(
 ) -> Any:
     """Mean 0 and variance scale / fan, whatever the distribution.
 
-    "uniform": U[-bound, bound) with bound = sqrt(3 scale / fan). "normal": N(0, scale / fan). "truncated_normal": a normal
-    of std s truncated to [-2 s, 2 s], where s = sqrt(scale / fan) / 0.87962566103423978 makes up for the truncation.
+    "uniform": U[-bound, bound) with bound = sqrt(3 scale / fan). "normal": N(0, scale / fan). "truncated_normal": a
+    normal of std s truncated to [-2 s, 2 s], where s = sqrt(scale / fan) / 0.87962566103423978 makes up for the
+    truncation.
 
     Args:
         scale: the variance times the fan, >= 0: 2 for relu, 1 for linear layers.
@@ -358,10 +359,10 @@ def variance_scaling_(
 
 
 def orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """A matrix with orthogonal rows or columns (whichever are fewer) of length gain, uniform over all such matrices (Haar).
+    """Orthogonal rows or columns (whichever are fewer) of length gain, uniform over all such matrices (Haar).
 
-    The weight is seen as a matrix (out, everything else): W W^H = gain^2 I or W^H W = gain^2 I. float16 and bfloat16 are
-    computed in float32, complex matrices are unitary. With a batch axis each of the batch is such a matrix.
+    The weight is seen as a matrix (out, everything else): W W^H = gain^2 I or W^H W = gain^2 I. float16 and bfloat16
+    are computed in float32, complex matrices are unitary. With a batch axis each of the batch is such a matrix.
 
     This is the one initializer that needs matrix products, so libraries agree to 2e-6 absolute in float32 for gain 1
     (1e-13 in float64), not bit for bit. A part of it costs as much as the whole.
@@ -385,8 +386,8 @@ def orthogonal_(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
 def sparse(x: Any, sparsity: float, std: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
     """N(0, std^2) with exactly ceil(sparsity * rows) zeros in each column, at random places.
 
-    The product is that of the decimal number as written: 0.07 of 100 rows are 7. A column holds the weights of one input
-    (axis 0 is out, axis 1 is in). A part of it costs as much as the whole.
+    The product is that of the decimal number as written: 0.07 of 100 rows are 7. A column holds the weights of one
+    input (axis 0 is out, axis 1 is in). A part of it costs as much as the whole.
 
     Args:
         sparsity: the fraction of zeros, in [0, 1].

@@ -1,4 +1,4 @@
-"""Deviates -> lattice integers k -> values: scale and offset in integers, then one exact multiplication by 2**exponent."""
+"""Deviates -> lattice integers k -> values: scale and offset in integers, then one exact product with 2**exponent."""
 
 import functools
 import math

@@ -46,7 +46,7 @@ class Normal:
 
 @dataclass(frozen=True)
 class Truncated:
-    """N(mean, std^2) given that it falls into [low, high]; std > 0 is that of the whole normal. `scaled` as in Uniform."""
+    """N(mean, std^2) given that it falls into [low, high]; std > 0 is that of the normal. `scaled` as in Uniform."""
 
     mean: float
     std: float

@@ -26,8 +26,8 @@ def bits(
 ) -> Any:
     """The uint32 words behind a draw: element i of the shape (row-major) holds word i, uniform on [0, 2**32).
 
-    Word i is output i % 4 of Philox4x32-10 with the seed as its 64-bit key and the counter (i // 4, 0), 64 bits each: the
-    device stream of cuRAND with this seed, subsequence 0 and offset 0.
+    Word i is output i % 4 of Philox4x32-10 with the seed as its 64-bit key and the counter (i // 4, 0), 64 bits each:
+    the device stream of cuRAND with this seed, subsequence 0 and offset 0.
 
     Args:
         shape: of the result or, with `index`, the global shape that it selects from.

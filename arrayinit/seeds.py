@@ -65,7 +65,7 @@ def manual_seed(seed: Any) -> None:
 
 @contextmanager
 def seeded(seed: Any) -> Iterator[None]:
-    """Within this context draws with `seed=None` take the keys of a sequence of their own, fold(seed, 0), fold(seed, 1), ...
+    """Within this context draws with `seed=None` take keys of their own, fold(seed, 0), fold(seed, 1), ...
 
     Contexts nest; the scope is that of a `contextvars` context, so other threads and tasks are not affected.
 
@@ -98,7 +98,7 @@ def fold(key: Any, name: str | int) -> Key:
 
 
 def resolve(seed: Any, name: str | int | None = None) -> Key:
-    """The key for a draw: from an int, a Key, a JAX key, a NumPy or torch generator, or the sequence, then `name` folded in."""
+    """The key for a draw: an int, a Key, a JAX key, 64 bits of a generator, or the sequence's next; `name` folded in."""
     key = _key(seed)
     return key if name is None else key.fold(name)
 
@@ -107,7 +107,7 @@ def resolve_for(backend: Backend, x: Any, seed: Any, name: str | int | None) -> 
     """The key for a draw by a backend into x (None for a new array); refuses keys that a trace would get wrong."""
     if seed is None and backend.is_tracing(x):
         raise ValueError(
-            "`seed` must be given inside a JAX trace, a key or an integer; got None, which would be drawn once and baked in"
+            "`seed` must be given inside a JAX trace (a key or an integer); got None, which would be baked in"
         )
     key = resolve(seed, name)
     if key.is_traced and backend.name != "jax":
@@ -127,7 +127,7 @@ def _key(seed: Any) -> Key:
     words = seed_words(seed)
     if words is None:
         raise TypeError(
-            f"`seed` must be an integer, an arrayinit.Key, a JAX key, a numpy.random.Generator, a torch.Generator or None; "
+            "`seed` must be an integer, an arrayinit.Key, a JAX key, a numpy.random.Generator, a torch.Generator or None; "
             f"got {seed!r}"
         )
     # A key of two words is (high, low); a longer one is folded down, pair by pair.

@@ -27,7 +27,7 @@ _ALIASES = {
 
 @dataclass(frozen=True)
 class Spec:
-    """An initializer with its parameters, as :func:`spec` makes it. Frozen, hashable, picklable, JSON-able, callable."""
+    """An initializer with its parameters, as :func:`spec` makes it: frozen, picklable, JSON-able, callable."""
 
     name: str
     items: tuple[tuple[str, Any], ...] = ()
@@ -61,7 +61,7 @@ class Spec:
 
 
 def spec(name: str, /, **parameters: Any) -> Spec:
-    """An initializer by name, with any of its own parameters and of layout, in_axis, out_axis, batch_axis, groups, transposed.
+    """An initializer by name, with its own parameters and layout, in_axis, out_axis, batch_axis, groups, transposed.
 
         he = spec("kaiming_normal", mode="fan_out", nonlinearity="relu")
         he((256, 128), seed=0)          # a new array
@@ -123,7 +123,7 @@ def describe(
     Args:
         initializer: a :class:`Spec`, or the name of an initializer with its defaults.
         shape: the global shape. dtype: real or complex; half the variance goes into each part of a complex element.
-        layout, in_axis, out_axis, batch_axis, groups, transposed: as in every initializer; those of the spec come first.
+        layout, in_axis, out_axis, batch_axis, groups, transposed: as in every initializer; the spec's own come first.
 
     Raises:
         TypeError, ValueError: as the initializer itself.

@@ -118,7 +118,7 @@ def fold_words(high: Any, low: Any, counter: tuple[Any, ...]) -> tuple[Any, Any]
 
 
 def seed_words(seed: Any) -> tuple[Any, ...] | None:
-    """The words of a JAX key, or 64 bits taken from a torch.Generator, most significant first; None for anything else."""
+    """The words of a JAX key, or 64 bits of a torch.Generator, most significant first; None for anything else."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(seed, torch.Generator):
         high, low = torch.randint(0, 1 << 32, (2,), dtype=torch.int64, device=seed.device, generator=seed).tolist()

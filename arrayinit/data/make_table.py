@@ -42,7 +42,7 @@ def parabola(octave: int, segment: int) -> tuple[int, int, int]:
     """The three integers of one segment: a near-minimax fit, then c0 and c1 chosen for the integer evaluation itself."""
     base, nodes, offsets = exact(octave, segment)
     fit = np.polynomial.Chebyshev(np.polynomial.chebyshev.chebfit(nodes, offsets, NODES - 1))
-    # The first three Chebyshev terms are minimax to the order of the next one. With x = 2 s - 1 and s = t / 2**32:
+    # The first three Chebyshev terms are minimax to the order of the next. With x = 2 s - 1 and s = t / 2**32:
     _, a1, a2 = fit.coef[:3]
     slope, bend = -(2 * a1 - 8 * a2), 8 * a2  # z = z(0) - slope * s + bend * s**2
     c2 = max(0, round(bend))

@@ -1,4 +1,4 @@
-"""Engines: a job and a target -> an array. `reference` is the specification; every other engine equals it bit for bit."""
+"""Engines: a job and a target -> an array. `reference` is the specification; all others equal it bit for bit."""
 
 import importlib
 from typing import Any

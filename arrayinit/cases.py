@@ -1,0 +1,75 @@
+"""The draws that every backend must agree on: what `check` runs, and what the golden vectors are of."""
+
+import functools
+import importlib.resources
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from arrayinit.specs import Spec, spec
+
+__all__ = ["CASES", "DTYPES", "Case", "golden"]
+
+DTYPES = ("float64", "float32", "float16", "bfloat16", "complex128", "complex64")
+SEED = 0x0123456789ABCDEF
+
+
+@dataclass(frozen=True)
+class Case:
+    """An initializer, a shape and the keywords that go with it. Its name is part of the key."""
+
+    name: str
+    spec: Spec
+    shape: tuple[int, ...]
+    keywords: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def draw(self, dtype: str, seed: Any = SEED, **where: Any) -> Any:
+        """A new array, on the backend and device that `where` names."""
+        return self.spec(self.shape, seed=seed, name=self.name, dtype=dtype, **self.keywords, **where)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether backends agree bit for bit: all but orthogonal do."""
+        return self.spec.name != "orthogonal"
+
+
+def _cases() -> Iterable[Case]:
+    large = (257, 513)  # more than one piece for the engines, and nothing a multiple of four
+    yield Case("uniform", spec("uniform"), large)
+    yield Case("uniform asymmetric", spec("uniform", a=-0.3, b=17.0), (7, 9))
+    yield Case("normal", spec("normal"), large)
+    yield Case("normal shifted", spec("normal", mean=-3.25, std=0.7), (3, 5, 7))
+    yield Case("trunc_normal", spec("trunc_normal"), large)
+    yield Case("trunc_normal tail", spec("trunc_normal", std=0.5, a=1.5, b=float("inf")), (5, 13))
+    yield Case("trunc_normal far", spec("trunc_normal", mean=1.0, a=-8.0, b=-5.0), (11, 3))
+    yield Case("constant", spec("constant", val=0.1), (3, 5))
+    yield Case("ones", spec("ones"), (7,))
+    yield Case("zeros", spec("zeros"), (2, 3, 5))
+    yield Case("eye", spec("eye"), (5, 7))
+    yield Case("dirac", spec("dirac", groups=2), (6, 5, 3, 4))
+    yield Case("xavier_uniform", spec("xavier_uniform"), large)
+    yield Case("xavier_normal", spec("xavier_normal", gain=5 / 3), (6, 5, 3, 3))
+    yield Case("kaiming_uniform", spec("kaiming_uniform", a=0.2), (9, 2, 5))
+    yield Case("kaiming_normal", spec("kaiming_normal", mode="fan_out", nonlinearity="relu", groups=3), (6, 5, 3, 3))
+    yield Case("lecun_uniform", spec("lecun_uniform", layout="hwio"), (3, 3, 5, 6))
+    yield Case("lecun_normal", spec("lecun_normal", layout="io"), (33, 17))
+    yield Case("variance_scaling", spec("variance_scaling", mode="fan_geo_avg", transposed=True), (8, 5, 2, 2))
+    yield Case("sparse", spec("sparse", sparsity=0.9), (31, 17))
+    yield Case("orthogonal", spec("orthogonal"), (67, 150))
+    yield Case("scalar", spec("normal"), ())
+    yield Case("empty", spec("normal"), (3, 0, 5))
+    index = (slice(5, 250, 3), slice(None, None, -2))
+    yield Case("slice", spec("normal"), (999, 31), {"index": index})
+    yield Case("far slice", spec("uniform"), (2**40, 9), {"index": slice(2**40 - 3, 2**40)})
+
+
+CASES = tuple(_cases())
+
+
+@functools.cache
+def golden() -> dict[str, dict[str, dict[str, Any]]]:
+    """Case -> dtype -> {"fingerprint": of the whole, "head": its first elements}, as committed."""
+    text = importlib.resources.files("arrayinit.data").joinpath("golden.json").read_text("utf-8")
+    vectors: dict[str, dict[str, dict[str, Any]]] = json.loads(text)["vectors"]
+    return vectors

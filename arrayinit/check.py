@@ -1,0 +1,178 @@
+"""`python -m arrayinit check`: draw every initializer on every installed backend and compare the bits."""
+
+import hashlib
+import importlib
+import importlib.util
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from arrayinit.backends import backend_of
+from arrayinit.cases import CASES, DTYPES, SEED, Case, golden
+from arrayinit.fingerprints import fingerprint
+from arrayinit.specs import spec
+
+__all__ = ["BACKENDS", "Place", "Row", "check", "places", "tolerance"]
+
+BACKENDS = ("numpy", "torch", "jax", "cupy", "dask", "array_api_strict")
+TIMED = (1024, 1024)
+_STANDARD = ("float64", "float32", "complex128", "complex64")
+
+Drawn: TypeAlias = dict[str, Any]  # case -> array
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where arrays are drawn: a namespace, one of its devices, and the way there."""
+
+    backend: str
+    device: str
+    dtypes: tuple[str, ...]
+    where: dict[str, Any] = field(hash=False)
+    jit: bool = False
+    synchronize: Callable[[], None] = field(default=lambda: None, compare=False)
+
+    @property
+    def label(self) -> str:
+        """What the table calls it."""
+        return f"{self.backend} (jit)" if self.jit else self.backend
+
+    def draw(self, cases: Iterable[Case], dtype: str) -> Drawn:
+        """All cases, drawn here; under `jit` in one compiled function of the key."""
+        if not self.jit:
+            return {case.name: case.draw(dtype, **self.where) for case in cases}
+        import jax
+
+        def drawn(key: Any) -> Drawn:
+            return {case.name: case.draw(dtype, seed=key, **self.where) for case in cases}
+
+        words = np.array([SEED >> 32, SEED & 0xFFFFFFFF], np.uint32)
+        return dict(jax.jit(drawn)(words))
+
+    def precision(self, dtype: str) -> AbstractContextManager[Any]:
+        """A context in which the library has this dtype."""
+        if self.backend == "jax" and dtype in ("float64", "complex128"):
+            context: AbstractContextManager[Any] = importlib.import_module("arrayinit.backends.jax").x64()
+            return context
+        return nullcontext()
+
+
+def installed(backend: str) -> bool:
+    """Whether a namespace can be imported here."""
+    return importlib.util.find_spec(backend) is not None
+
+
+def places(backend: str) -> Iterator[Place]:
+    """The devices of an installed backend, each way that draws take there. ImportError where it does not work."""
+    namespace = "dask.array" if backend == "dask" else backend
+    module = importlib.import_module(namespace)
+    if backend == "torch":
+        for device in ("cpu", "cuda", "mps"):
+            if device == "cpu" or (device == "cuda" and module.cuda.is_available()):
+                pass
+            elif not (device == "mps" and module.backends.mps.is_available()):
+                continue
+            dtypes = tuple(d for d in DTYPES if device != "mps" or d not in ("float64", "complex128"))
+            synchronize = {"cuda": module.cuda.synchronize, "mps": module.mps.synchronize}.get(device, lambda: None)
+            yield Place(backend, device, dtypes, {"xp": backend, "device": device}, synchronize=synchronize)
+    elif backend == "jax":
+        for jit in (False, True):
+            yield Place(backend, module.default_backend(), DTYPES, {"xp": backend}, jit=jit)
+    elif backend == "cupy":
+        dtypes = tuple(d for d in DTYPES if d != "bfloat16")
+        for number in range(module.cuda.runtime.getDeviceCount()):
+            where = {"xp": backend, "device": number}
+            yield Place(backend, f"cuda:{number}", dtypes, where, synchronize=module.cuda.Device(number).synchronize)
+    elif backend == "array_api_strict":
+        yield Place(backend, "cpu", _STANDARD, {"xp": backend})
+    else:
+        has_bfloat16 = importlib.util.find_spec("ml_dtypes") is not None
+        yield Place(backend, "cpu", tuple(d for d in DTYPES if d != "bfloat16" or has_bfloat16), {"xp": backend})
+
+
+def tolerance(dtype: str) -> float:
+    """How far two backends may be apart in `orthogonal`: rounding of matrix products, then of the dtype."""
+    return {"float64": 1e-13, "complex128": 1e-13, "float16": 2e-6 + 2.0**-11, "bfloat16": 2e-6 + 2.0**-8}.get(dtype, 2e-6)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one place draws in one dtype."""
+
+    place: Place
+    dtype: str
+    fingerprints: dict[str, str]  # case -> of the exact ones
+    orthogonal: float  # largest difference from the same draw in float64 on NumPy
+    rate: float  # million elements a second
+
+    @property
+    def differing(self) -> list[str]:
+        """The cases whose bits are not the golden ones."""
+        wanted = golden()
+        return [name for name, mark in self.fingerprints.items() if mark != wanted[name][self.dtype]["fingerprint"]]
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether every bit is golden, and orthogonal within its tolerance."""
+        return not self.differing and self.orthogonal <= tolerance(self.dtype)
+
+    @property
+    def fingerprint(self) -> str:
+        """One digest of all the exact cases."""
+        return hashlib.blake2b("".join(self.fingerprints.values()).encode(), digest_size=16).hexdigest()
+
+
+def check(place: Place, dtype: str, cases: Iterable[Case] = CASES) -> Row:
+    """Draw the cases at a place in a dtype."""
+    cases = list(cases)
+    with place.precision(dtype):
+        drawn = place.draw(cases, dtype)
+        marks = {case.name: fingerprint(drawn[case.name]) for case in cases if case.is_exact}
+        worst = max((_distance(case, drawn[case.name], dtype) for case in cases if not case.is_exact), default=0.0)
+        return Row(place, dtype, marks, worst, _rate(place, dtype))
+
+
+def _distance(case: Case, x: Any, dtype: str) -> float:
+    exact = case.draw("complex128" if dtype.startswith("complex") else "float64")
+    host = backend_of(x).to_numpy(x)
+    if host.dtype == np.uint16:  # the bits of bfloat16 are the upper half of those of float32
+        host = (host.astype(np.uint32) << 16).view(np.float32)
+    return float(np.abs(host - exact).max())
+
+
+def _rate(place: Place, dtype: str) -> float:
+    """Million elements of xavier_normal a second: the median of three warm draws of 1024 x 1024."""
+    case = Case("rate", spec("xavier_normal"), TIMED)
+
+    def once() -> float:
+        start = time.perf_counter()
+        x = place.draw([case], dtype)["rate"]
+        if place.backend == "jax":
+            x.block_until_ready()
+        elif place.backend == "dask":
+            x.compute(scheduler="threads")
+        place.synchronize()
+        return time.perf_counter() - start
+
+    if place.jit:
+        once = _timed_jit(case, dtype, place)
+    once()
+    return TIMED[0] * TIMED[1] / sorted(once() for _ in range(3))[1] / 1e6
+
+
+def _timed_jit(case: Case, dtype: str, place: Place) -> Callable[[], float]:
+    import jax
+
+    function = jax.jit(lambda key: case.draw(dtype, seed=key, **place.where))
+    words = np.array([0, 1], np.uint32)
+
+    def once() -> float:
+        start = time.perf_counter()
+        function(words).block_until_ready()
+        return time.perf_counter() - start
+
+    return once

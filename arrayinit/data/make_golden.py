@@ -1,0 +1,50 @@
+"""Make `golden.json`: run `python -m arrayinit.data.make_golden`. Refuses to change vectors under the same STREAM_VERSION.
+
+Each vector is drawn by the reference engine on NumPy: the fingerprint of the whole array, and its first elements as
+hexadecimal floats (the real and the imaginary part of a complex one) for whoever writes another implementation.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arrayinit import STREAM_VERSION, fingerprint
+from arrayinit.cases import CASES, DTYPES, Case
+
+PATH = Path(__file__).with_name("golden.json")
+HEAD = 4
+
+
+def head(x: Any) -> list[str]:
+    """The first elements as hexadecimal floats, exactly."""
+    first = np.asarray(x).reshape(-1)[:HEAD]
+    parts = first.view(first.real.dtype) if np.iscomplexobj(first) else first
+    return [float(part).hex() for part in parts]
+
+
+def vector(case: Case, dtype: str) -> dict[str, Any]:
+    """The golden entry of a case in a dtype."""
+    x = case.draw(dtype)
+    return {"fingerprint": fingerprint(x) if case.is_exact else None, "head": head(x)}
+
+
+def main() -> int:
+    """Write the file; exit status 1 where that would change a vector of this version of the stream."""
+    made: dict[str, Any] = {case.name: {dtype: vector(case, dtype) for dtype in DTYPES} for case in CASES}
+    if PATH.exists():
+        old = json.loads(PATH.read_text("utf-8"))
+        if old["stream_version"] == STREAM_VERSION:
+            changed = [name for name in old["vectors"] if name in made and old["vectors"][name] != made[name]]
+            if changed:
+                sys.stderr.write(f"these vectors change, but STREAM_VERSION is still {STREAM_VERSION}: {changed}\n")
+                return 1
+    text = json.dumps({"stream_version": STREAM_VERSION, "vectors": made}, indent=1)
+    PATH.write_text(text + "\n", "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
