@@ -46,7 +46,8 @@ def _check(backends: list[str] | None, dtypes: list[str] | None, each: bool) -> 
                 return 2
     failures = 0
     rows = 0
-    head = f"{'backend':17} {'device':7} {'dtype':10} {'fingerprint':32} {'identical':9} {'orthogonal':>10} {'Mel/s':>7}"
+    titles = ("backend", "device", "dtype", "fingerprint", "identical", "orthogonal", "Mel/s")
+    head = "{:17} {:7} {:10} {:32} {:9} {:>10} {:>7}".format(*titles)
     print(head, "-" * len(head), sep="\n", flush=True)
     for name in backends or BACKENDS:
         if not installed(name):

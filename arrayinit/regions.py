@@ -28,16 +28,21 @@ class Box:
         return tuple(count for count in self.counts if count is not None)
 
     @property
-    def slices(self) -> tuple[int | slice, ...]:
-        """The same as an index into an array of the global shape."""
-
-        def one(start: int, step: int, count: int | None) -> int | slice:
+    def ascending(self) -> tuple[tuple[int | slice, ...], tuple[int, ...]]:
+        """The same as an index with positive steps into an array of the global shape, and the axes to flip after it."""
+        index: list[int | slice] = []
+        flipped = []
+        kept = 0
+        for start, step, count in zip(self.starts, self.steps, self.counts, strict=True):
             if count is None:
-                return start
-            stop = start + step * count
-            return slice(start, stop if stop >= 0 else None, step) if count else slice(0, 0)
-
-        return tuple(map(one, self.starts, self.steps, self.counts))
+                index.append(start)
+                continue
+            if step < 0:
+                start, step = start + step * max(count - 1, 0), -step
+                flipped.append(kept)
+            index.append(slice(start, start + step * (count - 1) + 1, step) if count else slice(0, 0))
+            kept += 1
+        return tuple(index), tuple(flipped)
 
     def part(self, corner: tuple[int, ...], shape: tuple[int, ...]) -> "Box":
         """The box of this shape whose first element is element `corner` of this one."""

@@ -65,7 +65,7 @@ def manual_seed(seed: Any) -> None:
 
 @contextmanager
 def seeded(seed: Any) -> Iterator[None]:
-    """Within this context draws with `seed=None` take keys of their own, fold(seed, 0), fold(seed, 1), ...
+    """Within this context draws with `seed=None` take keys of its own, fold(seed, 0), fold(seed, 1), ...
 
     Contexts nest; the scope is that of a `contextvars` context, so other threads and tasks are not affected.
 
@@ -98,7 +98,7 @@ def fold(key: Any, name: str | int) -> Key:
 
 
 def resolve(seed: Any, name: str | int | None = None) -> Key:
-    """The key for a draw: an int, a Key, a JAX key, 64 bits of a generator, or the sequence's next; `name` folded in."""
+    """The key for a draw: an int, a Key, a JAX key, 64 bits of a generator, the sequence's next; `name` folded in."""
     key = _key(seed)
     return key if name is None else key.fold(name)
 
@@ -127,7 +127,7 @@ def _key(seed: Any) -> Key:
     words = seed_words(seed)
     if words is None:
         raise TypeError(
-            "`seed` must be an integer, an arrayinit.Key, a JAX key, a numpy.random.Generator, a torch.Generator or None; "
+            "`seed` must be an integer, arrayinit.Key, JAX key, numpy.random.Generator, torch.Generator or None; "
             f"got {seed!r}"
         )
     # A key of two words is (high, low); a longer one is folded down, pair by pair.

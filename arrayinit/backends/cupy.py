@@ -21,12 +21,15 @@ class CupyBackend(Backend):
         except TypeError:
             raise TypeError(f"`dtype` must be one that CuPy has; got {name!r}") from None
 
+    def device(self, x: Any) -> int:
+        return int(x.device)  # a cupy.cuda.Device has no hash
+
     def empty(self, shape: tuple[int, ...], dtype: str, device: Any) -> Any:
         with self.drawing(device):
             return cupy.empty(shape, dtype=self.dtype(dtype))
 
     def empty_like(self, x: Any, dtype: str, device: Any) -> Any:
-        with self.drawing(x.device if device is None else device):
+        with self.drawing(self.device(x) if device is None else device):
             return cupy.empty_like(x, dtype=self.dtype(dtype))
 
     def check_writable(self, x: Any) -> None:
@@ -39,11 +42,7 @@ class CupyBackend(Backend):
         return LAUNCH
 
     def drawing(self, device: Any) -> AbstractContextManager[Any]:
-        if isinstance(device, int):
-            device = cupy.cuda.Device(device)
-        elif device is None:
-            device = cupy.cuda.Device()
-        context: AbstractContextManager[Any] = device
+        context: AbstractContextManager[Any] = cupy.cuda.Device(device)
         return context
 
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:

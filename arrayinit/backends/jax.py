@@ -112,7 +112,7 @@ class JaxBackend(Backend):
     def place(self, host: npt.NDArray[Any], like: Any, device: Any) -> Any:
         """A JAX array with these values, on a device or sharding, else where `like` is, else on the default device."""
         where = device if device is not None else getattr(like, "sharding", None)
-        return jnp.asarray(host) if where is None else jax.device_put(host, where)
+        return jax.device_put(host, where)
 
     def drawing(self, device: Any) -> AbstractContextManager[Any]:
         return x64()

@@ -1,4 +1,4 @@
-"""Make `golden.json`: run `python -m arrayinit.data.make_golden`. Refuses to change vectors under the same STREAM_VERSION.
+"""Make `golden.json`: run `python -m arrayinit.data.make_golden`. Vectors change only with STREAM_VERSION.
 
 Each vector is drawn by the reference engine on NumPy: the fingerprint of the whole array, and its first elements as
 hexadecimal floats (the real and the imaginary part of a complex one) for whoever writes another implementation.

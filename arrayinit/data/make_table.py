@@ -39,7 +39,7 @@ def exact(octave: int, segment: int) -> tuple[float, Floats, Floats]:
 
 
 def parabola(octave: int, segment: int) -> tuple[int, int, int]:
-    """The three integers of one segment: a near-minimax fit, then c0 and c1 chosen for the integer evaluation itself."""
+    """The three integers of one segment: a near-minimax fit, then c0 and c1 chosen for the integer evaluation."""
     base, nodes, offsets = exact(octave, segment)
     fit = np.polynomial.Chebyshev(np.polynomial.chebyshev.chebfit(nodes, offsets, NODES - 1))
     # The first three Chebyshev terms are minimax to the order of the next. With x = 2 s - 1 and s = t / 2**32:

@@ -31,7 +31,8 @@ def draw(job: Job, target: Target) -> Any:
             _block, job=job, library=meta, chunks=chunks, dtype=backend.dtype(job.dtype), meta=meta
         )
     if target.in_place:
-        target.array[...] = result
+        if 0 not in job.shape:  # Dask refuses to assign nothing
+            target.array[...] = result
         return target.array
     return result
 

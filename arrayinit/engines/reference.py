@@ -65,7 +65,9 @@ def matrix(lanes: Lanes, job: Job) -> Any:
     canonical = job.geometry.canonical
     full = _sparse(lanes, job, job.law) if isinstance(job.law, Sparse) else _orthogonal(lanes, job)
     back = sorted(range(len(canonical)), key=job.geometry.order.__getitem__)
-    return lanes.xp.permute_dims(lanes.xp.reshape(full, canonical), tuple(back))[job.box.slices]
+    index, flipped = job.box.ascending
+    part = lanes.xp.permute_dims(lanes.xp.reshape(full, canonical), tuple(back))[index]
+    return lanes.xp.flip(part, axis=flipped) if flipped else part
 
 
 def _sparse(lanes: Lanes, job: Job, law: Sparse) -> Any:

@@ -1,0 +1,27 @@
+"""`nox`: lint, types and tests, each in an environment of its own."""
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Format and lint."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types, strictly."""
+    session.install("-e", ".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests on all backends; `nox -s tests -- -m "not slow"` for the quick ones."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "pytest", "--all-backends", *session.posargs)

@@ -1,0 +1,77 @@
+"""Backends as parameters: a missing one is skipped with a reason, or fails where CI asks for all of them."""
+
+import pytest
+
+from arrayinit.check import BACKENDS, Place, installed, places
+
+# CuPy can't be imported without a GPU driver; tests/test_cupy.py runs its code paths on a stand-in.
+NEEDS_DEVICE = {"cupy"}
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--all-backends",
+        action="store_true",
+        help="fail, not skip, where a backend that needs no GPU is missing",
+    )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _backends_present(request):
+    if request.config.getoption("--all-backends"):
+        missing = [name for name in BACKENDS if name not in NEEDS_DEVICE and not installed(name)]
+        assert not missing, f"--all-backends: not installed: {missing}"
+
+
+def found_places() -> list[Place]:
+    """Every device of every backend that works here."""
+    result = []
+    for name in BACKENDS:
+        if installed(name):
+            try:
+                result += list(places(name))
+            except Exception as error:  # installed but without a driver: the skip below says so
+                print(f"{name}: {error}")
+    return result
+
+
+PLACES = found_places()
+
+
+def param_places():
+    """Parameters for every place, and one that skips for each backend that is missing."""
+    for place in PLACES:
+        marks = [pytest.mark.gpu] if place.device.startswith("cuda") else []
+        yield pytest.param(place, id=f"{place.label}-{place.device}".replace(" ", ""), marks=marks)
+    for name in BACKENDS:
+        if not any(place.backend == name for place in PLACES):
+            yield pytest.param(
+                name, id=name, marks=pytest.mark.skip(reason=f"{name} is not installed or has no device")
+            )
+
+
+def namespace(name: str):
+    """A namespace by name, for tests about one library; skipped where it is missing."""
+    return pytest.importorskip("dask.array" if name == "dask" else name)
+
+
+def to_host(x):
+    """The values of an array of any library as NumPy has them; bfloat16 as float32."""
+    import numpy as np
+
+    from arrayinit.backends import backend_of
+
+    backend = backend_of(x)
+    host = backend.to_numpy(x)
+    if backend.dtype_name(x.dtype) == "bfloat16":
+        host = (host.astype(np.uint32) << 16).view(np.float32)
+    return host
+
+
+def same(a, b) -> bool:
+    """Whether two arrays have equal shape and equal elements, by ==."""
+    a, b = to_host(a), to_host(b)
+    return a.shape == b.shape and bool((a == b).all())
+
+
+__all__ = ["PLACES", "namespace", "param_places", "same", "to_host"]

@@ -1,0 +1,161 @@
+"""A stand-in for CuPy on a machine without a GPU: its rules on top of NumPy's arithmetic.
+
+What a mistake in the CuPy backend would trip over on a real device trips it here too: arrays never turn into NumPy
+arrays by themselves, NumPy arrays are refused by every function but `asarray`, devices have no hash and must be
+entered, and only names that CuPy has are there. `install()` puts it in `sys.modules`; do that in a process of its own.
+"""
+
+import operator
+import sys
+import types
+
+import numpy as np
+
+CURRENT = [0]  # the device whose context was entered last
+LAUNCHES = []  # names of the functions called, in order
+ABSENT = {"take_along_dims", "bfloat16"}
+
+
+class Device:
+    __hash__ = None
+
+    def __init__(self, device=None):
+        self.id = CURRENT[-1] if device is None else int(device)
+
+    def __int__(self):
+        return self.id
+
+    def __eq__(self, other):
+        return isinstance(other, Device) and self.id == other.id
+
+    def __enter__(self):
+        CURRENT.append(self.id)
+        return self
+
+    def __exit__(self, *error):
+        CURRENT.pop()
+
+    def synchronize(self):
+        pass
+
+
+class ndarray:
+    __array_priority__ = 100
+    __array_ufunc__ = None
+
+    def __init__(self, host, device=None):
+        self.host = host
+        self.device = Device(device)
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`.")
+
+    def __getattr__(self, name):
+        value = getattr(object.__getattribute__(self, "host"), name)
+        return wrapped(value, self.device) if callable(value) else wrap(value, self.device)
+
+    def __getitem__(self, index):
+        return wrap(self.host[unwrap(index)], self.device)
+
+    def __setitem__(self, index, value):
+        assert not isinstance(value, np.ndarray), "a NumPy array is assigned to a CuPy array"
+        assert CURRENT[-1] == self.device.id, "written from the context of another device"
+        self.host[unwrap(index)] = unwrap(value)
+
+    def __len__(self):
+        return len(self.host)
+
+    def __neg__(self):
+        return wrap(-self.host, self.device)
+
+    def get(self):
+        LAUNCHES.append("get")
+        return self.host.copy()
+
+
+def _operator(name):
+    def method(self, other):
+        if isinstance(other, np.ndarray):
+            raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+        if isinstance(other, ndarray):
+            assert other.device == self.device, "operands on two devices"
+        assert CURRENT[-1] == self.device.id, "computed in the context of another device"
+        return wrap(getattr(operator, name)(self.host, unwrap(other)), self.device)
+
+    return method
+
+
+def _reflected(name):
+    def method(self, other):
+        return wrap(getattr(operator, name)(unwrap(other), self.host), self.device)
+
+    return method
+
+
+BINARY = "add sub mul truediv floordiv mod pow and_ or_ xor lshift rshift matmul lt le gt ge eq ne"
+for _name in BINARY.split():
+    _method = _name.rstrip("_")
+    setattr(ndarray, f"__{_method}__", _operator(_name))
+    if _method not in ("lt", "le", "gt", "ge", "eq", "ne"):
+        setattr(ndarray, f"__r{_method}__", _reflected(_name))
+
+
+def wrap(x, device=None):
+    if isinstance(x, (np.ndarray, np.generic)):
+        return ndarray(np.asarray(x), None if device is None else int(device))
+    return (
+        type(x)(wrap(y, device) for y in x)
+        if isinstance(x, (tuple, list)) and any(isinstance(y, np.ndarray) for y in x)
+        else x
+    )
+
+
+def unwrap(x, host_allowed=False):
+    if isinstance(x, ndarray):
+        return x.host
+    if isinstance(x, np.ndarray) and not host_allowed:
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+    if isinstance(x, (tuple, list)):
+        return type(x)(unwrap(y, host_allowed) for y in x)
+    return x
+
+
+def wrapped(function, device=None, host_allowed=False):
+    def call(*args, **kwargs):
+        LAUNCHES.append(getattr(function, "__name__", "?"))
+        args = unwrap(args, host_allowed)
+        kwargs = {key: unwrap(value, host_allowed) for key, value in kwargs.items()}
+        return wrap(function(*args, **kwargs), CURRENT[-1] if device is None else device)
+
+    call.__name__ = getattr(function, "__name__", "?")
+    return call
+
+
+def _mirror(name, source):
+    module = types.ModuleType(name)
+    names = [n for n in dir(source) if not n.startswith("_") and n not in ABSENT]
+    for n in names:
+        value = getattr(source, n)
+        is_function = callable(value) and not isinstance(value, type)
+        setattr(module, n, wrapped(value, host_allowed=n in ("asarray", "array")) if is_function else value)
+    module.__all__ = [n for n in names if not isinstance(getattr(module, n), types.ModuleType)]
+    return module
+
+
+def install():
+    """Make `import cupy` give the stand-in."""
+    cupy = _mirror("cupy", np)
+    cupy.ndarray = ndarray
+    cupy.linalg = _mirror("cupy.linalg", np.linalg)
+    cupy.fft = _mirror("cupy.fft", np.fft)
+    cupy.cuda = types.ModuleType("cupy.cuda")
+    cupy.cuda.Device = Device
+    cupy.cuda.device = types.ModuleType("cupy.cuda.device")
+    cupy.cuda.device.Device = Device
+    cupy.cuda.runtime = types.SimpleNamespace(getDeviceCount=lambda: 2)
+    cupy.__all__ += ["cuda", "linalg", "fft"]
+    cupy.__version__ = "0-standin"
+    cupy.__path__ = []
+    for module in (cupy, cupy.linalg, cupy.fft, cupy.cuda, cupy.cuda.device):
+        sys.modules[module.__name__] = module
+    return cupy

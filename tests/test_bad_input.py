@@ -1,0 +1,216 @@
+"""Every wrong argument is refused before the first element is written, by an error that names it and its value."""
+
+import dask.array
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import arrayinit as ai
+
+NAN, INF = float("nan"), float("inf")
+
+# (initializer, its parameters, keywords, error, words the message must have)
+WRONG = [
+    ("normal", {"std": -1.0}, {}, ValueError, ["`std`", "-1.0"]),
+    ("normal", {"std": NAN}, {}, ValueError, ["`std`", "nan"]),
+    ("normal", {"std": INF}, {}, ValueError, ["`std`", "inf"]),
+    ("normal", {"mean": INF}, {}, ValueError, ["`mean`", "inf"]),
+    ("normal", {"std": "1"}, {}, TypeError, ["`std`", "'1'"]),
+    ("normal", {"std": True}, {}, TypeError, ["`std`", "True"]),
+    ("normal", {"std": 1j}, {}, TypeError, ["`std`", "1j"]),
+    ("normal", {"std": 10**400}, {}, ValueError, ["`std`", "range"]),
+    ("normal", {"std": 1e38}, {}, ValueError, ["float32", "1e+38"]),
+    ("normal", {"std": 1e-40}, {}, ValueError, ["2**-95", "1e-40"]),
+    ("uniform", {"a": 1.0, "b": 1.0}, {}, ValueError, ["`a`", "a=1.0", "b=1.0"]),
+    ("uniform", {"a": 2.0, "b": 1.0}, {}, ValueError, ["`a`", "a=2.0", "b=1.0"]),
+    ("uniform", {"a": NAN}, {}, ValueError, ["`a`", "nan"]),
+    ("uniform", {"b": INF}, {}, ValueError, ["`b`", "inf"]),
+    ("uniform", {"a": 1.00000001, "b": 1.00000002}, {}, ValueError, ["[a, b)", "float32", "1.00000001"]),
+    ("trunc_normal", {"a": 1.0, "b": 1.0}, {}, ValueError, ["`a`", "a=1.0"]),
+    ("trunc_normal", {"a": NAN}, {}, ValueError, ["`a`", "nan"]),
+    ("trunc_normal", {"std": -2.0}, {}, ValueError, ["`std`", "-2.0"]),
+    ("trunc_normal", {"a": 30.0, "b": 31.0}, {}, ValueError, ["[a, b]", "30.0"]),
+    ("trunc_normal", {"a": 1.0, "b": 1.0 + 1e-6}, {}, ValueError, ["[a, b]", "1.000001"]),
+    ("trunc_normal", {"a": 1.00000001, "b": 1.00000002}, {}, ValueError, ["[a, b]", "1.00000001"]),
+    ("constant", {"val": 1e39}, {}, ValueError, ["float32", "1e+39"]),
+    ("constant", {"val": "0"}, {}, TypeError, ["`val`", "'0'"]),
+    ("xavier_uniform", {"gain": -1.0}, {}, ValueError, ["`gain`", "-1.0"]),
+    ("xavier_normal", {"gain": NAN}, {}, ValueError, ["`gain`", "nan"]),
+    ("kaiming_normal", {"mode": "fan"}, {}, ValueError, ["`mode`", "'fan'", "fan_geo_avg"]),
+    ("kaiming_uniform", {"nonlinearity": "gelu"}, {}, ValueError, ["`nonlinearity`", "'gelu'"]),
+    ("kaiming_uniform", {"a": INF}, {}, ValueError, ["`a`", "inf"]),
+    ("variance_scaling", {"scale": -1.0}, {}, ValueError, ["`scale`", "-1.0"]),
+    ("variance_scaling", {"distribution": "cauchy"}, {}, ValueError, ["`distribution`", "'cauchy'"]),
+    ("orthogonal", {"gain": NAN}, {}, ValueError, ["`gain`", "nan"]),
+    ("sparse", {"sparsity": 1.5}, {}, ValueError, ["`sparsity`", "1.5"]),
+    ("sparse", {"sparsity": -0.1}, {}, ValueError, ["`sparsity`", "-0.1"]),
+    ("sparse", {"sparsity": 0.5, "std": -1.0}, {}, ValueError, ["`std`", "-1.0"]),
+    ("dirac", {}, {}, ValueError, ["dirac", "(4, 6)"]),
+    ("normal", {}, {"layout": "oih"}, ValueError, ["`layout`", "'oih'", "(4, 6)"]),
+    ("normal", {}, {"layout": "oo"}, ValueError, ["`layout`", "'oo'"]),
+    ("normal", {}, {"layout": "o?"}, ValueError, ["`layout`", "'o?'"]),
+    ("normal", {}, {"layout": 3}, TypeError, ["`layout`", "3"]),
+    ("normal", {}, {"layout": "oi", "in_axis": 0}, ValueError, ["`layout`", "`in_axis`"]),
+    ("normal", {}, {"in_axis": 0}, ValueError, ["`in_axis`", "`out_axis`"]),
+    ("normal", {}, {"in_axis": 2, "out_axis": 0}, ValueError, ["`in_axis`", "2"]),
+    ("normal", {}, {"in_axis": 0, "out_axis": 0}, ValueError, ["`in_axis`", "once"]),
+    ("xavier_normal", {}, {"groups": 3}, ValueError, ["`groups`", "3", "4"]),
+    ("xavier_normal", {}, {"groups": 0}, ValueError, ["`groups`", "0"]),
+    ("xavier_normal", {}, {"groups": 1.0}, ValueError, ["`groups`", "1.0"]),
+    ("xavier_normal", {}, {"transposed": 1}, TypeError, ["`transposed`", "1"]),
+    ("normal", {}, {"seed": -1}, ValueError, ["`seed`", "-1"]),
+    ("normal", {}, {"seed": 2**64}, ValueError, ["`seed`", str(2**64)]),
+    ("normal", {}, {"seed": 1.0}, TypeError, ["`seed`", "1.0"]),
+    ("normal", {}, {"seed": True}, TypeError, ["`seed`", "True"]),
+    ("normal", {}, {"seed": "zero"}, TypeError, ["`seed`", "'zero'"]),
+    ("normal", {}, {"seed": np.zeros(2)}, TypeError, ["`seed`"]),
+    ("normal", {}, {"name": 1.5}, TypeError, ["`name`", "1.5"]),
+    ("normal", {}, {"name": -1}, ValueError, ["`name`", "-1"]),
+    ("normal", {}, {"shape": (4, 7)}, ValueError, ["`shape`", "(4, 7)", "(4, 6)"]),
+    ("normal", {}, {"index": 0}, TypeError, ["`index`", "`shape`"]),
+    ("normal", {}, {"shape": (8, 6), "index": np.s_[6:10]}, ValueError, ["`index`", "10", "size 8"]),
+    ("normal", {}, {"shape": (8, 6), "index": np.s_[0:3]}, ValueError, ["`index`", "(3, 6)", "(4, 6)"]),
+    ("normal", {}, {"shape": (8, 4, 6), "index": 8}, ValueError, ["`index`", "8"]),
+    ("normal", {}, {"shape": (8, 4, 6), "index": (0, 0, 0, 0)}, ValueError, ["`index`", "3 axes"]),
+    ("normal", {}, {"shape": (8, 6), "index": [0, 1, 2, 3]}, TypeError, ["`index`", "[0, 1, 2, 3]"]),
+    ("normal", {}, {"shape": (8, 6), "index": np.s_[None, 0:4]}, TypeError, ["`index`", "None"]),
+    ("normal", {}, {"shape": (-8, 6), "index": np.s_[0:4]}, ValueError, ["`shape`", "-8"]),
+    ("normal", {}, {"xp": "numpy"}, TypeError, ["`xp`", "'numpy'"]),
+    ("normal", {}, {"dtype": "float64"}, TypeError, ["`dtype`", "'float64'"]),
+    ("normal", {}, {"colour": 1}, TypeError, ["colour"]),
+]  # fmt: skip
+
+
+def fresh(library, shape=(4, 6), dtype="float32"):
+    return ai.constant(shape, 7.0, xp=library, dtype=dtype)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize(("name", "parameters", "keywords", "error", "words"), WRONG)
+def test_in_place_refuses_and_leaves_the_array_alone(library, name, parameters, keywords, error, words):
+    x = fresh(library)
+    with pytest.raises(error) as caught:
+        getattr(ai, name + "_")(x, **parameters, **{"seed": 0, **keywords})
+    for word in words:
+        assert word in str(caught.value)
+    assert bool((x == 7).all())
+
+
+@pytest.mark.parametrize(("name", "parameters", "keywords", "error", "words"), WRONG)
+def test_functional_refuses_the_same(name, parameters, keywords, error, words):
+    if keywords.keys() & {"shape", "index", "xp", "dtype"}:
+        pytest.skip("legal, or of another meaning, without an array")
+    with pytest.raises(error) as caught:
+        getattr(ai, name)((4, 6), **parameters, **{"seed": 0, **keywords})
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(), (5,)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "xavier_uniform",
+        "xavier_normal",
+        "kaiming_uniform",
+        "kaiming_normal",
+        "lecun_normal",
+        "variance_scaling",
+        "orthogonal",
+        "eye",
+    ],
+)
+def test_shapes_without_fans(name, shape):
+    with pytest.raises(ValueError, match=r"dimensions"):
+        getattr(ai, name)(shape, seed=0)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool", "int64"])
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax", "dask"])
+@pytest.mark.parametrize("name", ["uniform", "normal", "trunc_normal", "xavier_uniform", "orthogonal"])
+def test_random_values_need_a_floating_dtype(name, library, dtype):
+    dtype = "int32" if library == "jax" and dtype == "int64" else dtype
+    with pytest.raises(TypeError, match=rf"`dtype`.*{dtype}"):
+        getattr(ai, name)((2, 3), seed=0, xp=library, dtype=dtype)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "dask"])
+def test_integers_take_constants_that_they_have(library):
+    assert int(ai.constant((2, 3), 7, xp=library, dtype="uint8").sum()) == 42
+    assert int(ai.eye((2, 3), xp=library, dtype="int16").sum()) == 2
+    assert bool(ai.ones((2, 3), xp=library, dtype="bool").all())
+    for val, dtype in ((0.5, "int32"), (256, "uint8"), (-1, "uint8"), (2, "bool"), (NAN, "int8")):
+        with pytest.raises(ValueError, match="`val`"):
+            ai.constant((2, 3), val, xp=library, dtype=dtype)
+
+
+def test_targets_that_cannot_be_written():
+    x = np.zeros((4, 6), np.float32)
+    x.flags.writeable = False
+    with pytest.raises(ValueError, match=r"`x` must be writable; got a read-only array"):
+        ai.normal_(x, seed=0)
+    for expanded in (np.lib.stride_tricks.as_strided(np.zeros(6), (4, 6), (0, 8)), torch.zeros(6).expand(4, 6)):
+        with pytest.raises(ValueError, match="share memory"):
+            ai.normal_(expanded, seed=0)
+    windows = np.lib.stride_tricks.as_strided(np.zeros(20), (4, 6), (8, 8))
+    with pytest.raises(ValueError, match="share memory"):
+        ai.normal_(windows, seed=0)
+    interleaved = np.lib.stride_tricks.as_strided(np.zeros(20), (2, 3), (24, 16))  # distinct all the same
+    ai.normal_(interleaved, seed=0)
+    assert (interleaved == ai.normal((2, 3), seed=0, dtype="float64")).all()
+
+
+def test_libraries_without_mutable_arrays_say_what_to_use():
+    with pytest.raises(TypeError, match="without the underscore"):
+        ai.normal_(jnp.zeros((2, 3)), seed=0)
+    with pytest.raises(TypeError, match="in place"):
+        ai.normal_((2, 3), seed=0)
+
+
+@pytest.mark.parametrize("x", [1.5, "abc", None, [1.5, 2], {"a": 1}, np.float32(3)], ids=repr)
+def test_neither_array_nor_shape(x):
+    with pytest.raises(TypeError, match="`x` must be an array"):
+        ai.normal(x, seed=0)
+
+
+def test_inside_a_trace_a_seed_must_be_given():
+    with pytest.raises(ValueError, match="`seed` must be given inside a JAX trace"):
+        jax.jit(lambda x: ai.normal(x))(jnp.zeros((2, 3)))
+    with pytest.raises(ValueError, match="`seed` must be given inside a JAX trace"):
+        jax.jit(lambda: ai.normal((2, 3), xp="jax"))()
+    with pytest.raises(TypeError, match="traced JAX key"):
+        jax.jit(lambda key: ai.normal((2, 3), seed=key, xp="numpy"))(jax.random.key(0))
+    with pytest.raises(TypeError, match="one JAX key"):
+        ai.normal((2, 3), seed=jax.random.split(jax.random.key(0), 3))
+    with pytest.raises(TypeError, match="one JAX key"):
+        ai.normal((2, 3), seed=jnp.zeros((), "int32"))
+
+
+def test_dtypes_and_namespaces_that_are_not_there():
+    with pytest.raises(TypeError, match="jax_enable_x64"):
+        ai.normal((2, 3), seed=0, xp="jax", dtype="float64")
+    with pytest.raises(TypeError, match="`dtype` must be one"):
+        ai.normal((2, 3), seed=0, dtype="float128x")
+    with pytest.raises(TypeError, match=r"longdouble|float128"):
+        ai.normal((2, 3), seed=0, dtype=np.longdouble)
+    with pytest.raises(ValueError, match="`xp` must be a namespace"):
+        ai.normal((2, 3), seed=0, xp="nowhere")
+    with pytest.raises(ValueError, match="`xp` must be a namespace of the array API"):
+        ai.normal((2, 3), seed=0, xp="math")
+    with pytest.raises(TypeError, match="`xp` must be an array namespace"):
+        ai.normal((2, 3), seed=0, xp=3)
+    with pytest.raises(ValueError, match="`device` must be 'cpu'"):
+        ai.normal((2, 3), seed=0, device="cuda")
+
+
+def test_sparse_tensors_and_unknown_shapes():
+    with pytest.raises(TypeError, match="dense"):
+        ai.normal(torch.eye(3).to_sparse(), seed=0)
+    unknown = dask.array.from_array(np.arange(6.0), chunks=3)
+    unknown = unknown[unknown > 2]
+    with pytest.raises(ValueError, match="known shape"):
+        ai.normal(unknown, seed=0)
+    with pytest.raises(ValueError, match=r"2\*\*62"):
+        ai.normal((2**40, 2**40), seed=0, index=(0, 0))

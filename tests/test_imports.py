@@ -1,0 +1,127 @@
+"""What importing costs, and which module may import which."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import arrayinit
+
+PACKAGE = Path(arrayinit.__file__).parent
+FRAMEWORKS = ("torch", "jax", "cupy", "dask", "flax", "numba", "matplotlib", "ml_dtypes", "array_api_strict", "scipy")
+
+# From the bottom up: a module may import those of earlier lines at its top, and those of its own line that come before.
+LAYERS = [
+    ["normal_cdf", "philox", "formats", "laws", "gains"],
+    ["tails"],
+    ["deviates", "fans"],
+    ["lattice", "regions", "patterns", "householder"],
+    ["backends.base"],
+    ["backends"],
+    ["backends.numpy", "backends.torch", "backends.jax", "backends.cupy", "backends.dask"],
+    ["key"],
+    ["seeds", "job", "schemes"],
+    ["engines.reference"],
+    ["engines.xla", "engines.blocks"],
+    ["engines"],
+    ["draw"],
+    ["initializers", "raw"],
+    ["specs", "fingerprints"],
+    ["", "torch", "jax"],
+    ["cases"],
+    ["check", "data", "data.make_table", "data.make_golden"],
+    ["__main__"],
+]
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def loaded_by(code: str) -> set[str]:
+    code += f"\nimport sys; print(*[name for name in {FRAMEWORKS!r} if name in sys.modules])"
+    return set(run(code).split())
+
+
+def test_import_brings_no_framework():
+    assert loaded_by("import arrayinit") == set()
+
+
+def test_numpy_draws_bring_no_framework():
+    assert loaded_by("import arrayinit as ai; ai.xavier_uniform((3, 4)); ai.trunc_normal((3,)); ai.bits(3)") == set()
+
+
+@pytest.mark.parametrize("name", ["torch", "jax", "dask"])
+def test_an_array_brings_its_own_framework_only(name):
+    code = f"import arrayinit as ai; ai.normal((3, 4), seed=0, xp={name!r})"
+    others = {"torch", "jax", "dask", "flax", "numba", "matplotlib"} - {name}
+    assert not loaded_by(code) & others
+
+
+def test_all_is_what_it_says():
+    names = set(arrayinit.__all__)
+    assert all(hasattr(arrayinit, name) for name in names)
+    assert len(names) == len(arrayinit.__all__)
+    assert {name for name in vars(arrayinit) if not name.startswith("_")} - names <= {
+        module.stem for module in PACKAGE.iterdir()
+    }
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(path: Path, top_level_only: bool) -> set[str]:
+    """Modules of the package that a file imports, as names relative to it."""
+    tree = ast.parse(path.read_text("utf-8"))
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "arrayinit"}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "arrayinit":
+            assert node.level == 0
+            known = {f"arrayinit.{name}" for name in modules() if name}
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in known else node.module)
+    return {name.removeprefix("arrayinit").removeprefix(".") for name in found}
+
+
+def test_imports_go_downward():
+    order = [name for layer in LAYERS for name in layer]
+    assert set(order) == set(modules()), "every module has its place in LAYERS"
+    rank = {name: k for k, name in enumerate(order)}
+    for name, path in modules().items():
+        for used in imports(path, top_level_only=True):
+            assert rank[used] < rank[name], f"{name or 'arrayinit'} imports {used or 'arrayinit'}, which is above it"
+
+
+def test_only_backends_and_adapters_import_frameworks():
+    may = {
+        "backends.torch",
+        "backends.jax",
+        "backends.cupy",
+        "backends.dask",
+        "engines.xla",
+        "engines.blocks",
+        "torch",
+        "jax",
+    }
+    for name, path in modules().items():
+        if name in may:
+            continue
+        for node in ast.parse(path.read_text("utf-8")).body:
+            tops = (
+                [a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", None) or ""]
+            )
+            for top in tops:
+                assert top.split(".")[0] not in FRAMEWORKS, f"{name} imports {top}"
