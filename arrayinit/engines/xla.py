@@ -39,6 +39,8 @@ def _compiled(job: Job) -> Any:
 
     def values(low: Any, high: Any) -> Any:
         with x64(), jax.default_matmul_precision("float32"):
+            if 0 in job.shape:
+                return jnp.zeros(job.shape, job.dtype)
             keyed = replace(job, key=Key.of_words(high, low))
             lanes = backend_named("jax").lanes(None)
             if isinstance(job.law, Orthogonal | Sparse):

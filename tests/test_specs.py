@@ -1,0 +1,122 @@
+"""spec, describe and fingerprint."""
+
+import json
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from conftest import same
+
+import arrayinit as ai
+from arrayinit import schemes
+
+GIVEN = {"constant": {"val": 0.5}, "sparse": {"sparsity": 0.25}}
+
+
+@pytest.mark.parametrize("name", [*schemes.__all__, "glorot_uniform", "he_normal"])
+def test_a_spec_draws_what_the_function_draws(name):
+    shape = (4, 6, 3) if name == "dirac" else (4, 6)
+    s = ai.spec(name, **GIVEN.get(name, {}))
+    wanted = getattr(ai, name)(shape, seed=1, **GIVEN.get(name, {}))
+    assert same(s(shape, seed=1), wanted)
+    x = torch.empty(shape)
+    assert s.fill_(x, seed=1) is x
+    assert same(x, s(shape, seed=1, xp="torch"))
+    for again in (pickle.loads(pickle.dumps(s)), ai.Spec.from_dict(json.loads(json.dumps(s.as_dict())))):
+        assert again == s
+        assert hash(again) == hash(s)
+    with pytest.raises(AttributeError):
+        s.name = "other"
+    assert eval(repr(s), {"spec": ai.spec}) == s
+
+
+def test_geometry_belongs_to_a_spec_and_axes_survive_json():
+    s = ai.spec("kaiming_normal", in_axis=[0, 1], out_axis=-1, groups=2, transposed=True)
+    assert ai.Spec.from_dict(json.loads(json.dumps(s.as_dict()))) == s
+    assert same(
+        s((3, 5, 4), seed=1),
+        ai.kaiming_normal((3, 5, 4), in_axis=(0, 1), out_axis=-1, groups=2, transposed=True, seed=1),
+    )
+    assert same(ai.spec("normal", layout="oi")((3, 5), seed=1, layout="io"), ai.normal((3, 5), seed=1, layout="io"))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "error", "words"),
+    [
+        ("xavier", {}, ValueError, ["`name`", "'xavier'", "xavier_uniform"]),
+        (3, {}, ValueError, ["`name`", "3"]),
+        ("annotations", {}, ValueError, ["`name`"]),
+        ("normal", {"sigma": 1.0}, TypeError, ["'sigma'", "std"]),
+        ("normal", {"seed": 1}, TypeError, ["'seed'"]),
+        ("normal", {"std": np.zeros(3)}, TypeError, ["`std`"]),
+        ("constant", {}, TypeError, ["val"]),
+        ("sparse", {"std": 0.1}, TypeError, ["sparsity"]),
+    ],
+)
+def test_wrong_specs(name, parameters, error, words):
+    with pytest.raises(error) as caught:
+        ai.spec(name, **parameters)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_from_dict_needs_a_name():
+    with pytest.raises(ValueError, match="'name'"):
+        ai.Spec.from_dict({"gain": 1.0})
+
+
+DESCRIBED = [
+    (ai.spec("uniform", a=-1.0, b=3.0), (50, 40), {}),
+    (ai.spec("normal", mean=2.0, std=0.5), (50, 40), {}),
+    (ai.spec("trunc_normal", std=2.0, a=-1.0, b=3.0), (50, 40), {}),
+    (ai.spec("constant", val=0.25), (50, 40), {}),
+    (ai.spec("eye"), (50, 40), {}),
+    (ai.spec("dirac", groups=2), (8, 6, 3), {}),
+    (ai.spec("xavier_uniform", gain=2.0), (50, 40), {}),
+    (ai.spec("kaiming_normal", mode="fan_out"), (50, 4, 10), {}),
+    (ai.spec("variance_scaling", mode="fan_avg"), (50, 40), {}),
+    (ai.spec("variance_scaling", distribution="uniform"), (50, 40), {"dtype": "complex64"}),
+    (ai.spec("lecun_normal", layout="io"), (50, 40), {"dtype": "complex64"}),
+    (ai.spec("orthogonal", gain=3.0), (50, 40), {}),
+    (ai.spec("sparse", sparsity=0.3, std=2.0), (50, 40), {}),
+]
+
+
+@pytest.mark.parametrize(("s", "shape", "more"), DESCRIBED, ids=lambda x: getattr(x, "name", None))
+def test_descriptions_are_what_is_drawn(s, shape, more):
+    told = ai.describe(s, shape, **more)
+    x = np.concatenate([s(shape, seed=k, dtype=more.get("dtype", "float64")).ravel() for k in range(50)])
+    n = x.size
+    parts = x.view(x.real.dtype) if np.iscomplexobj(x) else x
+    assert parts.min() >= told.low
+    assert parts.max() <= told.high
+    std = math.sqrt(np.mean(np.abs(x - told.mean) ** 2))
+    assert std == pytest.approx(told.std, rel=6 / math.sqrt(n), abs=1e-12)
+    assert abs(np.mean(x) - told.mean) <= 6 * told.std / math.sqrt(n) + 1e-12
+    assert (told.name, told.shape) == (s.name, shape)
+
+
+def test_describe_gives_fans_and_gain():
+    told = ai.describe(ai.spec("kaiming_normal", nonlinearity="relu"), (512, 256, 3, 3))
+    assert (told.fan_in, told.fan_out) == (2304, 4608)
+    assert told.gain == math.sqrt(2)
+    assert told.std == math.sqrt(2) / math.sqrt(2304)
+    assert ai.describe("xavier_uniform", (6, 8), layout="io").fan_in == 6
+    assert ai.describe("normal", (7,)).fan_in is None
+    with pytest.raises(ValueError, match="dimensions"):
+        ai.describe("xavier_uniform", (7,))
+
+
+def test_fingerprints_are_of_values_dtype_and_shape():
+    x = ai.normal((4, 6), seed=0)
+    marks = [ai.fingerprint(y) for y in (x, x.astype(np.float64), x.reshape(6, 4), x + 1, -x, x.view(np.int32))]
+    assert len(set(marks)) == len(marks)
+    assert ai.fingerprint(x.copy(order="F")) == ai.fingerprint(x)
+    assert ai.fingerprint(np.ascontiguousarray(x.T), layout="io") == ai.fingerprint(x)
+    assert ai.fingerprint(torch.from_numpy(x).T, in_axis=0, out_axis=1) == ai.fingerprint(x)
+    assert ai.fingerprint(np.float32(0.0) * np.ones(3)) != ai.fingerprint(np.float32(-0.0) * np.ones(3))  # bits, not ==
+    assert ai.fingerprint(np.zeros((0, 3))) != ai.fingerprint(np.zeros((3, 0)))
+    assert len(ai.fingerprint(np.array(1.0))) == 32
+    with pytest.raises(TypeError, match="array"):
+        ai.fingerprint([1.0])
