@@ -161,7 +161,7 @@ def _kaiming_std(geometry: Geometry, a: float, mode: str, nonlinearity: str) -> 
     gain = calculate_gain(nonlinearity, _finite(a, "a"))
     if 0 in geometry.shape:
         _check_mode(mode)
-        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=2)
+        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=5)
         return 0.0
     return gain / math.sqrt(_fan(geometry, mode))
 

@@ -17,13 +17,8 @@ __all__ = ["JaxBackend", "fold_words", "is_tracing", "key_words", "make", "x64"]
 
 def x64() -> AbstractContextManager[Any]:
     """64-bit lanes, whatever the process has set."""
-    if hasattr(jax, "enable_x64"):
-        context: AbstractContextManager[Any] = jax.enable_x64(True)
-        return context
-    from jax.experimental import enable_x64
-
-    older: AbstractContextManager[Any] = enable_x64(True)
-    return older
+    context: AbstractContextManager[Any] = jax.enable_x64(True)
+    return context
 
 
 def is_tracing(*values: Any) -> bool:
