@@ -32,7 +32,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         The gain, dimensionless.
 
     Raises:
-        ValueError: an unknown name, or a slope that is not a finite number (a bool is none).
+        ValueError: an unknown name, or a slope that is not a number with a finite square (a bool is none).
 
     Sources: He et al., ICCV 2015, eq. 10 and 15 (relu, leaky_relu); the tanh and selu values are torch's own.
     """
@@ -44,7 +44,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         return math.sqrt(2.0)
     if nonlinearity == "leaky_relu":
         slope = _slope(param)
-        return math.sqrt(2.0 / (1 + slope**2))
+        return math.sqrt(2.0 / (1 + slope * slope))
     if nonlinearity == "selu":
         return 3.0 / 4
     raise ValueError(f"`nonlinearity` must be one of {', '.join(NONLINEARITIES)}; got {nonlinearity!r}")
@@ -53,6 +53,12 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 def _slope(param: Any) -> float:
     if param is None:
         return 0.01
-    if isinstance(param, bool) or not isinstance(param, Real) or not math.isfinite(param):
-        raise ValueError(f"`param`, the negative slope of leaky_relu, must be a finite number; got {param!r}")
-    return float(param)
+    try:
+        if isinstance(param, bool) or not isinstance(param, Real) or not math.isfinite(float(param) ** 2):
+            raise OverflowError
+    except OverflowError:
+        raise ValueError(
+            f"`param` (`a` of kaiming_*), the negative slope of leaky_relu, must be a number with a finite square; "
+            f"got {param!r}"
+        ) from None
+    return param if isinstance(param, int) else float(param)  # the square of an integer is exact, as in torch

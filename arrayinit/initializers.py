@@ -237,18 +237,18 @@ def xavier_normal_(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> A
 
 
 def kaiming_uniform(
-    x: Any, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", **keywords: Unpack[Keywords]
+    x: Any, a: float | None = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", **keywords: Unpack[Keywords]
 ) -> Any:
     """U[-bound, bound), bound = gain * sqrt(3 / fan), with the gain of the nonlinearity.
 
     Args:
-        a: the negative slope of leaky_relu (0 makes it relu); unused by other nonlinearities.
+        a: the negative slope of leaky_relu (0 makes it relu, None is 0.01); unused by other nonlinearities.
         mode: which fan: "fan_in" keeps the variance of activations, "fan_out" that of gradients; also "fan_avg" and
             "fan_geo_avg", their arithmetic and geometric mean.
         nonlinearity: see :func:`arrayinit.calculate_gain`.
 
     Raises:
-        ValueError: an unknown mode or nonlinearity, a slope that is not finite, a shape of fewer than 2 dimensions.
+        ValueError: an unknown mode or nonlinearity, a slope that is no finite number, a shape of fewer than 2 dimensions.
 
     Source: He et al., ICCV 2015, eq. 10 and 14.
     """
@@ -256,14 +256,14 @@ def kaiming_uniform(
 
 
 def kaiming_uniform_(
-    x: Any, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", **keywords: Unpack[Keywords]
+    x: Any, a: float | None = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", **keywords: Unpack[Keywords]
 ) -> Any:
     """Fill x in place with :func:`kaiming_uniform`; returns x."""
     return draw(x, partial(schemes.kaiming_uniform, a=a, mode=mode, nonlinearity=nonlinearity), True, **keywords)
 
 
 def kaiming_normal(
-    x: Any, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", **keywords: Unpack[Keywords]
+    x: Any, a: float | None = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", **keywords: Unpack[Keywords]
 ) -> Any:
     """N(0, std^2), std = gain / sqrt(fan); not truncated, as in torch (JAX's he_normal is).
 
@@ -271,7 +271,7 @@ def kaiming_normal(
         a, mode, nonlinearity: as in :func:`kaiming_uniform`.
 
     Raises:
-        ValueError: an unknown mode or nonlinearity, a slope that is not finite, a shape of fewer than 2 dimensions.
+        ValueError: an unknown mode or nonlinearity, a slope that is no finite number, a shape of fewer than 2 dimensions.
 
     Source: He et al., ICCV 2015, eq. 10 and 14.
     """
@@ -279,7 +279,7 @@ def kaiming_normal(
 
 
 def kaiming_normal_(
-    x: Any, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", **keywords: Unpack[Keywords]
+    x: Any, a: float | None = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", **keywords: Unpack[Keywords]
 ) -> Any:
     """Fill x in place with :func:`kaiming_normal`; returns x."""
     return draw(x, partial(schemes.kaiming_normal, a=a, mode=mode, nonlinearity=nonlinearity), True, **keywords)

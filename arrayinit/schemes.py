@@ -92,11 +92,15 @@ def xavier_normal(geometry: Geometry, gain: float = 1.0) -> Law:
     return _centred(_xavier_std(geometry, gain), "normal")
 
 
-def kaiming_uniform(geometry: Geometry, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Law:
+def kaiming_uniform(
+    geometry: Geometry, a: float | None = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Law:
     return _centred(_kaiming_std(geometry, a, mode, nonlinearity), "uniform")
 
 
-def kaiming_normal(geometry: Geometry, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Law:
+def kaiming_normal(
+    geometry: Geometry, a: float | None = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Law:
     return _centred(_kaiming_std(geometry, a, mode, nonlinearity), "normal")
 
 
@@ -158,7 +162,7 @@ def _xavier_std(geometry: Geometry, gain: float) -> float:
 
 
 def _kaiming_std(geometry: Geometry, a: float, mode: str, nonlinearity: str) -> float:
-    gain = calculate_gain(nonlinearity, _finite(a, "a"))
+    gain = calculate_gain(nonlinearity, a)
     if 0 in geometry.shape:
         _check_mode(mode)
         warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=5)

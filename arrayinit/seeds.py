@@ -13,7 +13,7 @@ import numpy as np
 from arrayinit.backends import Backend, seed_words
 from arrayinit.key import Key
 
-__all__ = ["fold", "manual_seed", "resolve", "resolve_for", "seeded"]
+__all__ = ["fold", "is_scoped", "manual_seed", "resolve", "resolve_for", "seeded"]
 
 
 class _Sequence:
@@ -95,6 +95,11 @@ def fold(key: Any, name: str | int) -> Key:
         ValueError: an integer outside [0, 2**64).
     """
     return resolve(_given(key)).fold(name)
+
+
+def is_scoped() -> bool:
+    """Whether draws with `seed=None` take their keys from an active :func:`seeded`."""
+    return _scoped.get() is not None
 
 
 def resolve(seed: Any, name: str | int | None = None) -> Key:

@@ -1,0 +1,412 @@
+"""torch.nn.init, name for name: `import arrayinit.torch as init`.
+
+The names, parameters, defaults, return values, warnings and errors are those of torch.nn.init. The random functions
+also take seed, name, shape, index, layout, groups, transposed, ...: the keywords of :class:`arrayinit.draw.Keywords`.
+
+Where the randomness comes from: `generator` if one is given (it gives up 64 bits, however large the tensor), else
+`seed` (both at once are a ValueError), else the sequence of an active `arrayinit.seeded`, else torch's default CPU
+generator, whatever the tensor's device, so that `torch.manual_seed` makes a script reproducible.
+`arrayinit.manual_seed` plays no part here. Meta and fake tensors, empty ones and laws that are constant take nothing
+from a generator.
+
+What differs from torch.nn.init, on purpose:
+
+- The numbers for a given seed are those of arrayinit: the same on every device, in every dtype and memory layout and,
+  with `seed` and `name`, independent of what was drawn before.
+- Complex xavier_uniform_ and kaiming_uniform_ give E|w|^2 = std^2, as their normal counterparts do; torch twice that.
+- `generator` chooses the zeros of sparse_, too. A column has exactly ceil(sparsity * rows) of them, where the product
+  is that of the decimal number (0.07 of 100 rows are 7, in torch 8); a sparsity outside [0, 1] is refused.
+- orthogonal_ works in float16 and bfloat16 and for any strides, trunc_normal_ for complex tensors.
+- Refused: infinite and NaN parameters (but for infinite bounds of trunc_normal_), a negative std of trunc_normal_,
+  scales that the dtype can't hold without overflow or subnormal steps, intervals that hold no value of the dtype, and
+  in trunc_normal_ those more than 9 to 11 std away from the mean or far narrower than std.
+- A kaiming slope may be a real number of any type, and must be finite. trunc_normal_ with std 0 is a constant.
+- Arguments are checked for meta tensors as for others. Shapes with a zero never divide by it or index into it.
+- Values are float64, float32, float16, bfloat16, complex64 or complex128; no complex32.
+
+Errors: an argument that can't be met is an :class:`ArgumentError`, both a ValueError (as in arrayinit) and a
+RuntimeError (as in torch, where a kernel finds it). A tensor that can't hold random values is a NotImplementedError, an
+argument of the wrong kind a TypeError, a nonlinearity, slope or mode that doesn't exist a ValueError.
+
+A subclass that overrides `__torch_function__` is handed uniform_, normal_, constant_ and kaiming_uniform_ themselves,
+as by torch: these functions, not torch's of the same name.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, Unpack
+
+import torch
+from torch import Generator, Tensor
+from torch.overrides import handle_torch_function, has_torch_function_variadic
+
+from arrayinit import initializers, seeds
+from arrayinit.draw import Keywords
+from arrayinit.fans import calculate_fans
+from arrayinit.gains import calculate_gain
+
+__all__ = [
+    "calculate_gain",
+    "constant",
+    "constant_",
+    "dirac",
+    "dirac_",
+    "eye",
+    "eye_",
+    "kaiming_normal",
+    "kaiming_normal_",
+    "kaiming_uniform",
+    "kaiming_uniform_",
+    "normal",
+    "normal_",
+    "ones_",
+    "orthogonal",
+    "orthogonal_",
+    "sparse",
+    "sparse_",
+    "trunc_normal_",
+    "uniform",
+    "uniform_",
+    "xavier_normal",
+    "xavier_normal_",
+    "xavier_uniform",
+    "xavier_uniform_",
+    "zeros_",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MODES = ("fan_in", "fan_out")
+DRAWN = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128)
+
+
+class ArgumentError(ValueError, RuntimeError):
+    """An argument, or the memory of a tensor, with which the tensor can't be filled."""
+
+
+def uniform_(
+    tensor: Tensor,
+    a: float = 0.0,
+    b: float = 1.0,
+    generator: Generator | None = None,
+    **keywords: Unpack[Keywords],
+) -> Tensor:
+    """Fill with U[a, b), or with a where a == b; returns tensor. See :func:`arrayinit.uniform`.
+
+    Raises:
+        ArgumentError: a > b, bounds that are not finite or beyond the dtype.
+    """
+    if has_torch_function_variadic(tensor):
+        return handle_torch_function(uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator, **keywords)
+    a, b = _number(a), _number(b)
+    if a == b:
+        return _fill(initializers.constant_, tensor, generator, keywords, val=a)
+    return _fill(initializers.uniform_, tensor, generator, keywords, a=a, b=b)
+
+
+def normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    generator: Generator | None = None,
+    **keywords: Unpack[Keywords],
+) -> Tensor:
+    """Fill with N(mean, std^2); returns tensor. See :func:`arrayinit.normal`.
+
+    Raises:
+        ArgumentError: a negative std, a parameter that is not finite or beyond the dtype.
+    """
+    if has_torch_function_variadic(tensor):
+        return handle_torch_function(
+            normal_, (tensor,), tensor=tensor, mean=mean, std=std, generator=generator, **keywords
+        )
+    return _fill(initializers.normal_, tensor, generator, keywords, mean=mean, std=std)
+
+
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
+    **keywords: Unpack[Keywords],
+) -> Tensor:
+    """Fill with N(mean, std^2) given that it falls into [a, b] (absolute bounds, both reached); returns tensor.
+
+    As in torch a == b gives that constant, and a mean more than 2 std outside of [a, b] warns, though here the
+    distribution is right there, too. See :func:`arrayinit.trunc_normal`.
+
+    Raises:
+        ArgumentError: a > b, a negative std, an interval that is too far from the mean or too narrow.
+    """
+    mean, std, a, b = _number(mean), _number(std), _number(a), _number(b)
+    _check_tensor(tensor)
+    if not tensor.is_meta and (mean < a - 2 * std or mean > b + 2 * std):
+        warnings.warn(
+            f"mean is more than 2 std from [a, b]: samples crowd at one of the bounds; "
+            f"got mean={mean!r}, std={std!r}, a={a!r} and b={b!r}",
+            stacklevel=2,
+        )
+    if a == b and std >= 0:
+        return _fill(initializers.constant_, tensor, generator, keywords, val=a)
+    return _fill(initializers.trunc_normal_, tensor, generator, keywords, mean=mean, std=std, a=a, b=b)
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Fill with val, cast to the dtype by torch; returns tensor.
+
+    Raises:
+        RuntimeError: a val beyond the dtype.
+    """
+    if has_torch_function_variadic(tensor):
+        return handle_torch_function(constant_, (tensor,), tensor=tensor, val=val)
+    with torch.no_grad():
+        return tensor.fill_(val)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Fill with 1; returns tensor."""
+    with torch.no_grad():
+        return tensor.fill_(1.0)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Fill with 0; returns tensor."""
+    with torch.no_grad():
+        return tensor.zero_()
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """Fill with the identity matrix; returns tensor. See :func:`arrayinit.eye`.
+
+    Raises:
+        ValueError: a tensor that is not two-dimensional.
+    """
+    return _write(initializers.eye_, tensor)
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Fill with the identity of a convolution, (out, in, *kernel), for each group; returns tensor.
+
+    See :func:`arrayinit.dirac`.
+
+    Raises:
+        ValueError: a tensor that is not of 3 to 5 dimensions, groups that don't divide its first.
+    """
+    return _write(initializers.dirac_, tensor, groups=groups)
+
+
+def xavier_uniform_(
+    tensor: Tensor, gain: float = 1.0, generator: Generator | None = None, **keywords: Unpack[Keywords]
+) -> Tensor:
+    """Fill with U[-bound, bound), bound = gain * sqrt(6 / (fan_in + fan_out)); returns tensor.
+
+    See :func:`arrayinit.xavier_uniform`.
+
+    Raises:
+        ArgumentError: a negative or non-finite gain, a tensor of fewer than 2 dimensions.
+    """
+    return _fill(initializers.xavier_uniform_, tensor, generator, keywords, gain=gain)
+
+
+def xavier_normal_(
+    tensor: Tensor, gain: float = 1.0, generator: Generator | None = None, **keywords: Unpack[Keywords]
+) -> Tensor:
+    """Fill with N(0, std^2), std = gain * sqrt(2 / (fan_in + fan_out)); returns tensor.
+
+    See :func:`arrayinit.xavier_normal`.
+
+    Raises:
+        ArgumentError: a negative or non-finite gain, a tensor of fewer than 2 dimensions.
+    """
+    return _fill(initializers.xavier_normal_, tensor, generator, keywords, gain=gain)
+
+
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+    **keywords: Unpack[Keywords],
+) -> Tensor:
+    """Fill with U[-bound, bound), bound = gain * sqrt(3 / fan); returns tensor. See :func:`arrayinit.kaiming_uniform`.
+
+    Args:
+        a: the negative slope of leaky_relu (None is 0.01); unused by other nonlinearities.
+        mode: "fan_in" or "fan_out", in any case.
+
+    Warns:
+        UserWarning: a tensor with no elements, which is returned as it is.
+
+    Raises:
+        ValueError: an unknown mode or nonlinearity, a slope that is no finite number, fewer than 2 dimensions.
+    """
+    if has_torch_function_variadic(tensor):
+        return handle_torch_function(
+            kaiming_uniform_,
+            (tensor,),
+            tensor=tensor,
+            a=a,
+            mode=mode,
+            nonlinearity=nonlinearity,
+            generator=generator,
+            **keywords,
+        )
+    return _kaiming(initializers.kaiming_uniform_, tensor, a, mode, nonlinearity, generator, keywords)
+
+
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+    **keywords: Unpack[Keywords],
+) -> Tensor:
+    """Fill with N(0, std^2), std = gain / sqrt(fan); returns tensor. See :func:`arrayinit.kaiming_normal`.
+
+    Arguments, warning and errors are those of :func:`kaiming_uniform_`.
+    """
+    return _kaiming(initializers.kaiming_normal_, tensor, a, mode, nonlinearity, generator, keywords)
+
+
+def orthogonal_(
+    tensor: Tensor, gain: float = 1, generator: Generator | None = None, **keywords: Unpack[Keywords]
+) -> Tensor:
+    """Fill with gain times a matrix, (out, everything else), of orthonormal rows or columns; returns tensor.
+
+    Uniform over all such matrices; devices agree to 2e-6 absolute in float32. See :func:`arrayinit.orthogonal`.
+
+    Raises:
+        ArgumentError: a gain that is not finite, a tensor of fewer than 2 dimensions.
+    """
+    return _fill(initializers.orthogonal_, tensor, generator, keywords, gain=gain)
+
+
+def sparse_(
+    tensor: Tensor,
+    sparsity: float,
+    std: float = 0.01,
+    generator: Generator | None = None,
+    **keywords: Unpack[Keywords],
+) -> Tensor:
+    """Fill with N(0, std^2) and exactly ceil(sparsity * rows) zeros in each column; returns tensor.
+
+    See :func:`arrayinit.sparse`.
+
+    Raises:
+        ArgumentError: sparsity outside [0, 1], a negative or non-finite std, a tensor that is not two-dimensional.
+    """
+    return _fill(initializers.sparse_, tensor, generator, keywords, sparsity=sparsity, std=std)
+
+
+def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight (out, in, *kernel). ValueError below two dimensions."""
+    return calculate_fans(tensor.shape)
+
+
+def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
+    """fan_in or fan_out. ValueError for another mode, and below two dimensions."""
+    return _calculate_fan_in_and_fan_out(tensor)[MODES.index(_mode(mode))]
+
+
+def _kaiming(
+    initializer: Callable[..., Any],
+    tensor: Tensor,
+    a: float | None,
+    mode: str,
+    nonlinearity: str,
+    generator: Generator | None,
+    keywords: Keywords,
+) -> Tensor:
+    _check_tensor(tensor)
+    if 0 in tensor.shape and keywords.get("shape") is None:
+        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+        return tensor
+    mode = _mode(mode)
+    return _fill(initializer, tensor, generator, keywords, a=a, mode=mode, nonlinearity=nonlinearity)
+
+
+def _mode(mode: str) -> str:
+    if not isinstance(mode, str) or mode.lower() not in MODES:
+        raise ValueError(f"`mode` must be 'fan_in' or 'fan_out'; got {mode!r}")
+    return mode.lower()
+
+
+def _fill(
+    initializer: Callable[..., Any],
+    tensor: Tensor,
+    generator: Generator | None,
+    keywords: Keywords,
+    **arguments: Any,
+) -> Tensor:
+    """Fill with random values."""
+    _check_tensor(tensor)
+    if tensor.dtype not in DRAWN or tensor.layout != torch.strided:
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DRAWN)
+        raise NotImplementedError(
+            f"`tensor` must be dense and of dtype {names} for random values; got {tensor.dtype} and {tensor.layout}"
+        )
+    arguments = {name: _number(value) for name, value in arguments.items()}
+    return _write(initializer, tensor, **arguments, **{**keywords, "seed": _seed(generator, keywords.get("seed"))})
+
+
+def _write(initializer: Callable[..., Any], tensor: Tensor, **arguments: Any) -> Tensor:
+    _check_tensor(tensor)
+    try:
+        return initializer(tensor, **arguments)
+    except ValueError as error:
+        raise ArgumentError(str(error).replace("`x`", "`tensor`")) from None
+
+
+def _check_tensor(tensor: Any) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"`tensor` must be a torch.Tensor; got {tensor!r}")
+
+
+def _seed(generator: Generator | None, seed: Any) -> Any:
+    """The seed of a draw; None where it is for `arrayinit.seeded` to say."""
+    if generator is None:
+        return torch.default_generator if seed is None and not seeds.is_scoped() else seed
+    if seed is not None:
+        raise ValueError(f"`generator` and `seed` exclude each other; got both, {generator!r} and {seed!r}")
+    if not isinstance(generator, Generator):
+        raise TypeError(f"`generator` must be a torch.Generator; got {generator!r} (`seed` takes other kinds)")
+    return generator
+
+
+def _number(value: Any) -> Any:
+    """A Python number for what torch takes as one: a boolean, a tensor without dimensions."""
+    if isinstance(value, Tensor) and value.ndim == 0:
+        value = value.item()
+    return float(value) if isinstance(value, bool) else value
+
+
+def _deprecated(function: Callable[P, R]) -> Callable[P, R]:
+    """The old name of a function, without the underscore."""
+    old = function.__name__.removesuffix("_")
+
+    def alias(*args: P.args, **kwargs: P.kwargs) -> R:
+        warnings.warn(f"`{old}` is deprecated, use `{old}_`", FutureWarning, stacklevel=2)
+        return function(*args, **kwargs)
+
+    alias.__name__ = alias.__qualname__ = old
+    alias.__doc__ = f"Deprecated: :func:`{old}_`, after a FutureWarning."
+    return alias
+
+
+# In place, for all that their names lack the underscore: unlike those of `arrayinit` itself.
+uniform = _deprecated(uniform_)
+normal = _deprecated(normal_)
+constant = _deprecated(constant_)
+eye = _deprecated(eye_)
+dirac = _deprecated(dirac_)
+xavier_uniform = _deprecated(xavier_uniform_)
+xavier_normal = _deprecated(xavier_normal_)
+kaiming_uniform = _deprecated(kaiming_uniform_)
+kaiming_normal = _deprecated(kaiming_normal_)
+orthogonal = _deprecated(orthogonal_)
+sparse = _deprecated(sparse_)
