@@ -248,7 +248,7 @@ def kaiming_uniform(
         nonlinearity: see :func:`arrayinit.calculate_gain`.
 
     Raises:
-        ValueError: an unknown mode or nonlinearity, a slope that is no finite number, a shape of fewer than 2 dimensions.
+        ValueError: an unknown mode or nonlinearity, a slope that is no number, a shape of fewer than 2 dimensions.
 
     Source: He et al., ICCV 2015, eq. 10 and 14.
     """
@@ -271,7 +271,7 @@ def kaiming_normal(
         a, mode, nonlinearity: as in :func:`kaiming_uniform`.
 
     Raises:
-        ValueError: an unknown mode or nonlinearity, a slope that is no finite number, a shape of fewer than 2 dimensions.
+        ValueError: an unknown mode or nonlinearity, a slope that is no number, a shape of fewer than 2 dimensions.
 
     Source: He et al., ICCV 2015, eq. 10 and 14.
     """

@@ -161,7 +161,7 @@ def _xavier_std(geometry: Geometry, gain: float) -> float:
     return factor * math.sqrt(2.0 / float(fan_in + fan_out)) if fan_in + fan_out else 0.0
 
 
-def _kaiming_std(geometry: Geometry, a: float, mode: str, nonlinearity: str) -> float:
+def _kaiming_std(geometry: Geometry, a: float | None, mode: str, nonlinearity: str) -> float:
     gain = calculate_gain(nonlinearity, a)
     if 0 in geometry.shape:
         _check_mode(mode)

@@ -327,6 +327,7 @@ def _kaiming(
         warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
         return tensor
     mode = _mode(mode)
+    calculate_gain(nonlinearity, a)  # a boolean or a tensor is no slope, though a number elsewhere
     return _fill(initializer, tensor, generator, keywords, a=a, mode=mode, nonlinearity=nonlinearity)
 
 
