@@ -34,7 +34,8 @@ class Keywords(TypedDict, total=False):
     in_axis, out_axis, batch_axis: the same as axis numbers.
     groups: of a grouped convolution. transposed: the weight of a transposed convolution.
     xp: where `x` is a shape, the namespace of the result or its name; "numpy" by default.
-    dtype: of the result, "float32" by default for a shape. device: of the result; in JAX a sharding, too.
+    dtype: of the result, "float32" by default for a shape. device: of the result; in JAX also a
+        sharding, or a PartitionSpec of the mesh that is set.
     """
 
     seed: Any

@@ -129,7 +129,10 @@ def _key(seed: Any) -> Key:
         return Key(int(seed.integers(0, 1 << 64, dtype=np.uint64)))
     if isinstance(seed, (int, np.integer)):
         return Key(seed)  # type: ignore[arg-type]
-    words = seed_words(seed)
+    if isinstance(seed, np.ndarray) and seed.dtype == np.uint32 and seed.ndim == 1 and seed.size and seed.size % 2 == 0:
+        words: tuple[Any, ...] | None = tuple(seed.tolist())  # a raw JAX key that was brought to the host
+    else:
+        words = seed_words(seed)
     if words is None:
         raise TypeError(
             "`seed` must be an integer, arrayinit.Key, JAX key, numpy.random.Generator, torch.Generator or None; "

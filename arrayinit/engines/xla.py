@@ -25,8 +25,26 @@ def draw(job: Job, target: Target) -> Any:
         host = reference.draw(job, Target(backend_named("numpy"), None, in_place=False, device=None))
         return backend.place(host, target.array, target.device)
     key = job.key if job.key is not None else Key(0)
-    value = _compiled(replace(job, key=None))(_word(key.low), _word(key.high))
-    return value if target.device is None else jax.device_put(value, target.device)
+
+    def values() -> Any:
+        return _compiled(replace(job, key=None))(_word(key.low), _word(key.high))
+
+    where = target.device
+    if where is None:
+        return values()
+    if isinstance(where, jax.Device):
+        return jax.device_put(values(), where)
+    if _is_explicit(where):
+        # Drawn as if the axes were of type Auto: otherwise each device would draw the whole and keep its part.
+        return jax.sharding.auto_axes(values, out_sharding=where)()
+    return jax.lax.with_sharding_constraint(values(), where)
+
+
+def _is_explicit(sharding: Any) -> bool:
+    """Whether a sharding is over a mesh whose axes are part of types (jax.sharding.AxisType.Explicit)."""
+    by_spec = isinstance(sharding, jax.sharding.PartitionSpec)
+    mesh = jax.sharding.get_abstract_mesh() if by_spec else getattr(sharding, "mesh", None)
+    return mesh is not None and jax.sharding.AxisType.Explicit in mesh.axis_types
 
 
 def _word(word: Any) -> Any:

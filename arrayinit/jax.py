@@ -1,0 +1,359 @@
+"""jax.nn.initializers on arrayinit's stream: its names, parameters, defaults and formulas, for Flax, Haiku and Equinox.
+
+    from arrayinit.jax import he_normal, initializer
+
+    nn.Dense(128, kernel_init=he_normal())
+    nn.Dense(128, kernel_init=initializer(arrayinit.spec("kaiming_normal", nonlinearity="tanh")))  # torch's formula
+
+Axes mean what they mean in JAX, in_axis=-2 and out_axis=-1, and elements are numbered in the logical order (batch, out,
+in, spatial). So the (in, out) kernel drawn here is the transpose of the (out, in) weight that torch holds for the same
+seed, and an HWIO kernel that of an OIHW one. Shapes of fewer than two axes are numbered as they lie.
+
+What is otherwise unlike jax.nn.initializers, for all of them: values are the same eagerly, under `jit` and `vmap`, on
+any number of devices and on any other library; an integer is a key, too; parameters are numbers, not traced values;
+`dtype=None` in a call means the dtype that the initializer was made with; out_sharding may have axes of type Auto, and
+orthogonal takes one. delta_orthogonal is the one name that is not here.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from arrayinit.fans import Axes, check_shape
+from arrayinit.specs import Spec, spec
+
+__all__ = [
+    "Initializer",
+    "constant",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "initializer",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "normal",
+    "ones",
+    "orthogonal",
+    "truncated_normal",
+    "uniform",
+    "variance_scaling",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]
+
+_KEYLESS = ("zeros", "ones", "constant", "eye", "dirac")
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """A spec with JAX's signature, as the functions of this module make it. Frozen, hashable and picklable."""
+
+    spec: Spec
+    dtype: np.dtype[Any] | None = None
+
+    def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None, out_sharding: Any = None) -> Any:
+        """A new jax.Array, drawn in host memory where nothing is traced, else by one fused function that partitions.
+
+        Args:
+            key: one JAX key, typed or raw, or an integer in [0, 2**64): `jax.random.key(5)` and 5 are the same key.
+                Ignored, and may be None, where nothing is random.
+            shape: the global shape.
+            dtype: that of the initializer by default, else JAX's default float dtype. Without jax_enable_x64 types of
+                64 bits become those of 32, as everywhere in JAX. Each part of a complex value has half the variance.
+            out_sharding: a jax.sharding.Sharding, or a PartitionSpec of the mesh that is set. It never changes a value.
+
+        Raises:
+            TypeError: no key, more than one key, or a dtype that can't hold the values.
+            ValueError: a shape for which the scheme has no meaning, e.g. fans of fewer than two axes.
+        """
+        if key is None and self.spec.name not in _KEYLESS:
+            raise TypeError(f"`key` must be a JAX key or an integer for {self.spec.name}; got None")
+        sizes = check_shape(shape, "shape")
+        chosen = self.dtype if dtype is None else dtype
+        kind = jnp.result_type(float) if chosen is None else jax.dtypes.canonicalize_dtype(chosen)
+        axes = _axes(self.spec, len(sizes))
+        return self.spec(sizes, seed=key, xp="jax", dtype=kind, device=out_sharding, **axes)
+
+
+def initializer(spec: Spec | str, dtype: Any = None) -> Initializer:
+    """Any initializer of arrayinit with JAX's signature: torch's formulas, and schemes that JAX doesn't have.
+
+    Axes that the spec leaves open are JAX's: in_axis=-2, out_axis=-1, batch_axis=().
+
+    Args:
+        spec: an :class:`arrayinit.Spec`, or the name of an initializer with its defaults. A name means arrayinit's
+            formula, which is torch's: `initializer("he_normal")` is not truncated, :func:`he_normal` of this module is.
+        dtype: of what it draws unless a call says otherwise; JAX's default float dtype by default.
+
+    Raises:
+        TypeError, ValueError: as :func:`arrayinit.spec`.
+    """
+    if isinstance(spec, str):
+        return _make(spec, dtype)
+    if not isinstance(spec, Spec):
+        raise TypeError(f"`spec` must be an arrayinit.Spec or the name of an initializer; got {spec!r}")
+    return Initializer(spec, _dtype(dtype))
+
+
+zeros = Initializer(spec("zeros"))
+"""Every element is 0. Itself an initializer: `zeros(key, shape, dtype)`; the key is ignored."""
+
+ones = Initializer(spec("ones"))
+"""Every element is 1. Itself an initializer: `ones(key, shape, dtype)`; the key is ignored."""
+
+
+def constant(value: Any, dtype: Any = None) -> Initializer:
+    """Every element is value, rounded to the dtype. An array as the value is left to jax.nn.initializers.constant.
+
+    Raises:
+        TypeError: a value that is not one real number.
+        ValueError: when drawn, a finite value that the dtype can't hold; JAX would overflow or cut off its fraction.
+    """
+    return _make("constant", dtype, val=_number(value, "value"))
+
+
+def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
+    """U[0, scale): not centred. torch's uniform_ has two bounds, and 1 for the upper one.
+
+    Args:
+        scale: the upper bound, >= 0; 0 gives zeros. That of each part of a complex value.
+
+    Raises:
+        ValueError: a scale that is negative or not finite. TypeError: one that is not a concrete real number.
+    """
+    bound = _scale(scale, "scale")
+    return _make("uniform", dtype, a=0.0, b=bound) if bound else _make("zeros", dtype)
+
+
+def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
+    """N(0, stddev^2), within 6.34 stddev. torch's normal_ has a mean, and 1 for the standard deviation.
+
+    Args:
+        stddev: the standard deviation, >= 0.
+
+    Raises:
+        ValueError: a stddev that is negative or not finite. TypeError: one that is not a concrete real number.
+    """
+    return _make("normal", dtype, mean=0.0, std=_scale(stddev, "stddev"))
+
+
+def truncated_normal(stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, upper: Any = 2.0) -> Initializer:
+    """N(0, stddev^2) given that it falls into [lower * stddev, upper * stddev], both ends in range.
+
+    The bounds are in units of stddev; those of torch's trunc_normal_ are absolute. What is drawn has a smaller standard
+    deviation than stddev, 0.8796 of it for [-2, 2]: only :func:`variance_scaling` makes up for that. The parts of a
+    complex value are N(0, stddev^2 / 2) within the same bounds; JAX refuses complex dtypes here.
+
+    Args:
+        stddev: of the normal before it is truncated, >= 0; 0 gives zeros.
+        lower, upper: lower < upper; either may be infinite.
+
+    Raises:
+        ValueError: a stddev that is negative or not finite, bounds that are not in order or (when drawn) with too
+            little mass between them. TypeError: an argument that is not a concrete real number.
+    """
+    std, low, high = _scale(stddev, "stddev"), _number(lower, "lower"), _number(upper, "upper")
+    if not low < high:
+        raise ValueError(f"`lower` must be less than `upper`; got lower={lower!r} and upper={upper!r}")
+    if not std:
+        return _make("zeros", dtype)
+    return _make("trunc_normal", dtype, mean=0.0, std=std, a=low * std, b=high * std)
+
+
+def variance_scaling(
+    scale: Any,
+    mode: str,
+    distribution: str,
+    in_axis: Axes = -2,
+    out_axis: Axes = -1,
+    batch_axis: Axes = (),
+    dtype: Any = None,
+) -> Initializer:
+    """Mean 0 and variance scale / fan, where fan_in = in * receptive and fan_out = out * receptive.
+
+    receptive is the product of the sizes of all axes that are not named. "uniform": U[-bound, bound) with bound =
+    sqrt(3 scale / fan). "normal": N(0, scale / fan). "truncated_normal": a normal of standard deviation s truncated to
+    [-2 s, 2 s], where s = sqrt(scale / fan) / 0.87962566103423978 makes up for the truncation. The real and the
+    imaginary part of a complex value are drawn alike, with half the variance each, where JAX draws from a disk. A shape
+    without elements is no error. torch has no namesake; the gains of its own schemes are square roots of scale.
+
+    Args:
+        scale: >= 0.
+        mode: "fan_in", "fan_out", "fan_avg" (arithmetic mean) or "fan_geo_avg" (geometric mean).
+        distribution: "truncated_normal", "normal" or "uniform".
+        in_axis, out_axis, batch_axis: axis numbers. With "fan_in" an axis may be both in and out, as in Flax's Embed,
+            which says out_axis=0 for a matrix: as in JAX it does not count, fan_in is the product of all the others.
+
+    Raises:
+        ValueError: an unknown mode or distribution, a scale that is negative or not finite; when drawn, axes that the
+            shape doesn't have. TypeError: a scale that is not a concrete real number.
+
+    Source: He et al., ICCV 2015, section 2.2; the correction: the variance of a normal truncated at 2 sigma.
+    """
+    for name, value, known in (
+        ("mode", mode, ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")),
+        ("distribution", distribution, ("truncated_normal", "normal", "uniform")),
+    ):
+        if value not in known:
+            raise ValueError(f"`{name}` must be one of {', '.join(map(repr, known))}; got {value!r}")
+    return _make(
+        "variance_scaling", dtype, scale=_scale(scale, "scale"), mode=mode, distribution=distribution,
+        in_axis=in_axis, out_axis=out_axis, batch_axis=batch_axis,
+    )  # fmt: skip
+
+
+def glorot_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
+    """U[-bound, bound), bound = sqrt(6 / (fan_in + fan_out)); the bits of torch's xavier_uniform_ with gain 1.
+
+    Args and errors: as :func:`variance_scaling`, with 1, "fan_avg" and "uniform".
+
+    Source: Glorot and Bengio, AISTATS 2010, eq. 16.
+    """
+    return variance_scaling(1.0, "fan_avg", "uniform", in_axis, out_axis, batch_axis, dtype)
+
+
+def glorot_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
+    """A normal truncated at 2.27 std with standard deviation std = sqrt(2 / (fan_in + fan_out)) after the truncation.
+
+    torch's xavier_normal_ has the same standard deviation and is not truncated.
+
+    Args and errors: as :func:`variance_scaling`, with 1, "fan_avg" and "truncated_normal".
+
+    Source: Glorot and Bengio, AISTATS 2010, eq. 12.
+    """
+    return variance_scaling(1.0, "fan_avg", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
+
+
+def lecun_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
+    """U[-bound, bound), bound = sqrt(3 / fan_in); torch has no namesake.
+
+    Args and errors: as :func:`variance_scaling`, with 1, "fan_in" and "uniform".
+
+    Source: LeCun et al., Efficient BackProp, 1998, section 4.6.
+    """
+    return variance_scaling(1.0, "fan_in", "uniform", in_axis, out_axis, batch_axis, dtype)
+
+
+def lecun_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
+    """A normal truncated at 2.27 std with standard deviation std = sqrt(1 / fan_in) after the truncation.
+
+    torch has no namesake; arrayinit.lecun_normal has the same standard deviation and is not truncated.
+
+    Args and errors: as :func:`variance_scaling`, with 1, "fan_in" and "truncated_normal".
+
+    Sources: LeCun et al., Efficient BackProp, 1998, section 4.6; Klambauer et al., NeurIPS 2017 (SELU).
+    """
+    return variance_scaling(1.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
+
+
+def he_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
+    """U[-bound, bound), bound = sqrt(6 / fan_in); the law of torch's kaiming_uniform_ with its defaults.
+
+    Args and errors: as :func:`variance_scaling`, with 2, "fan_in" and "uniform".
+
+    Source: He et al., ICCV 2015, eq. 10.
+    """
+    return variance_scaling(2.0, "fan_in", "uniform", in_axis, out_axis, batch_axis, dtype)
+
+
+def he_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
+    """A normal truncated at 2.27 std with standard deviation std = sqrt(2 / fan_in) after the truncation.
+
+    torch's kaiming_normal_, with its defaults, has the same standard deviation and is not truncated.
+
+    Args and errors: as :func:`variance_scaling`, with 2, "fan_in" and "truncated_normal".
+
+    Source: He et al., ICCV 2015, eq. 10.
+    """
+    return variance_scaling(2.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
+
+
+xavier_uniform = glorot_uniform
+xavier_normal = glorot_normal
+kaiming_uniform = he_uniform
+kaiming_normal = he_normal
+
+
+def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
+    """A weight whose matrix (all other axes, column_axis) has orthogonal rows or columns, whichever are fewer.
+
+    They have length |scale|, and all such matrices are equally likely (Haar). torch's orthogonal_ sets axis 0 against
+    the others: with column_axis=-1 this is the transpose of its weight. Values agree across libraries, and with `jit`,
+    to 2e-6 in float32, not bit for bit; see :func:`arrayinit.orthogonal`.
+
+    Args:
+        scale: a finite factor.
+
+    Raises:
+        ValueError: a scale that is not finite; when drawn, a shape of fewer than two axes or without column_axis.
+        TypeError: a scale that is not a concrete real number.
+
+    Source: Saxe et al., ICLR 2014.
+    """
+    return _make("orthogonal", dtype, gain=_finite(scale, "scale"), out_axis=column_axis)
+
+
+def _make(name: str, dtype: Any, **parameters: Any) -> Initializer:
+    return Initializer(spec(name, **parameters), _dtype(dtype))
+
+
+def _dtype(dtype: Any) -> np.dtype[Any] | None:
+    return None if dtype is None else np.dtype(dtype)
+
+
+def _axes(spec: Spec, rank: int) -> dict[str, Any]:
+    """What a spec leaves open of its axes, for a shape of this rank: they are those of JAX's kernels."""
+    given = spec.parameters
+    in_axis, out_axis = given.get("in_axis"), given.get("out_axis")
+    if given.get("layout") is not None or (rank < 2 and in_axis is None and out_axis is None):
+        return {}
+    if out_axis is None:
+        out_axis = -2 if _places(in_axis, rank) == {rank - 1} else -1
+    if in_axis is None:
+        in_axis = -1 if _places(out_axis, rank) == {rank - 2} else -2
+    both = _places(in_axis, rank) & _places(out_axis, rank)
+    if both and given.get("mode") == "fan_in":
+        in_axis = tuple(_places(in_axis, rank) - both)
+    return {"in_axis": in_axis, "out_axis": out_axis}
+
+
+def _places(axes: Axes | None, rank: int) -> set[int]:
+    """Axis numbers counted from the front."""
+    numbers = () if axes is None else (axes,) if isinstance(axes, int) else axes
+    return {axis + rank if axis < 0 else axis for axis in numbers}
+
+
+def _number(value: Any, name: str) -> float:
+    """A Python number, also from a scalar of NumPy or a concrete one of JAX."""
+    if isinstance(value, jax.core.Tracer):
+        raise TypeError(
+            f"`{name}` must be known when the function is traced, since bounds are computed in Python; got {value!r}: "
+            "draw with 1 and multiply, or use jax.nn.initializers"
+        )
+    number = value.item() if getattr(value, "ndim", None) == 0 else value
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise TypeError(f"`{name}` must be a real number; got {value!r}")
+    return number
+
+
+def _finite(value: Any, name: str) -> float:
+    number = _number(value, name)
+    if not math.isfinite(number):
+        raise ValueError(f"`{name}` must be finite; got {value!r}")
+    return number
+
+
+def _scale(value: Any, name: str) -> float:
+    number = float(_finite(value, name))
+    if number < 0:
+        raise ValueError(f"`{name}` must not be negative; got {value!r}")
+    return number

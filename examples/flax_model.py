@@ -1,0 +1,121 @@
+"""Give a Flax model its weights with arrayinit: the same bits eagerly, under jit, and in every other framework.
+
+    pip install "arrayinit[jax]" flax
+    python examples/flax_model.py --seed 0
+
+The initializers of arrayinit.jax have the names and the signature of those in jax.nn.initializers, so they go wherever
+Flax takes a kernel_init. Flax hands each parameter a key of its own, made from yours. The program
+  * initializes a small CNN in linen, eagerly and under jit, and checks that all bits are equal;
+  * draws it a second way, from names: eval_shape asks the model for its shapes only, and each parameter is drawn from
+    the seed and its path. No key is split, eagerly nothing is compiled, and NumPy or torch can draw the same;
+  * does the first with nnx, too.
+"""
+
+import argparse
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+import arrayinit as ai
+import arrayinit.jax as init
+
+# torch's formula for a convolution before a ReLU. init.he_normal() would be JAX's: fan_in, and truncated.
+HE = ai.spec("kaiming_normal", mode="fan_out", nonlinearity="relu")
+XAVIER = ai.spec("xavier_uniform")
+IMAGES = jnp.zeros((1, 8, 8, 1))
+
+
+class CNN(nn.Module):
+    """Two convolutions and two dense layers."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv = partial(nn.Conv, kernel_size=(3, 3), strides=2, use_bias=False, kernel_init=init.initializer(HE))
+        x = nn.relu(conv(16, name="conv1")(x))
+        x = nn.relu(conv(32, name="conv2")(x))
+        x = x.reshape(x.shape[0], -1)
+        x = nn.relu(nn.Dense(64, kernel_init=init.he_uniform(), name="hidden")(x))
+        return nn.Dense(10, kernel_init=init.xavier_uniform(), bias_init=init.zeros, name="output")(x)
+
+
+class NnxCNN(nnx.Module):
+    """The convolutions of the same model in nnx, where the keys come from an nnx.Rngs."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        conv = partial(nnx.Conv, kernel_size=(3, 3), strides=2, kernel_init=init.initializer(HE), rngs=rngs)
+        self.conv1, self.conv2 = conv(1, 16), conv(16, 32)
+
+
+def fingerprints(tree: object) -> dict[str, str]:
+    """{path of a parameter: digest of its values}."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): ai.fingerprint(leaf) for path, leaf in leaves}
+
+
+def draw_by_name(path: tuple, leaf: jax.ShapeDtypeStruct | np.ndarray, seed: int) -> jax.Array | np.ndarray:
+    """One parameter from the seed and its path alone; `leaf` says which library, shape and dtype."""
+    name = jax.tree_util.keystr(path, simple=True, separator=".")
+    if name.endswith("bias"):
+        return ai.zeros(leaf)
+    # With the layout said, elements are numbered (out, in, height, width) however they lie in memory.
+    initializer, layout = (HE, "hwio") if leaf.ndim == 4 else (XAVIER, "io")
+    return initializer(leaf, seed=seed, name=name, layout=layout)
+
+
+def table(title: str, tree: object, eager: dict[str, str], jitted: dict[str, str]) -> None:
+    """A line for each parameter."""
+    print(f"{title:14}  {'shape':14}  {'eager':12}  {'jit':12}  {'std':>6}")
+    for name, leaf in zip(eager, jax.tree_util.tree_leaves(tree), strict=True):
+        print(f"{name:14}  {leaf.shape!s:14}  {eager[name][:12]}  {jitted[name][:12]}  {float(leaf.std()):6.4f}")
+    print()
+
+
+def main() -> None:
+    """All three ways."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    seed = parser.parse_args().seed
+    key, model = jax.random.key(seed), CNN()
+
+    params = model.init(key, IMAGES)["params"]
+    eager = fingerprints(params)
+    jitted = fingerprints(jax.jit(model.init)(key, IMAGES)["params"])
+    table("linen", params, eager, jitted)
+    assert eager == jitted
+
+    shapes = jax.eval_shape(model.init, key, IMAGES)["params"]
+    assert jax.tree_util.tree_structure(shapes) == jax.tree_util.tree_structure(params)
+    draw_all = partial(jax.tree_util.tree_map_with_path, partial(draw_by_name, seed=seed), shapes)
+    named = draw_all()
+    eager, jitted = fingerprints(named), fingerprints(jax.jit(draw_all)())
+    assert eager == jitted
+    # NumPy draws the same from the shapes of the same model ...
+    in_numpy = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: draw_by_name(path, np.empty(leaf.shape, leaf.dtype), seed), shapes
+    )
+    assert fingerprints(in_numpy) == eager
+    # ... and with torch's order of the axes: a transpose of what Flax holds, and so the same fingerprint.
+    weight = HE((32, 16, 3, 3), seed=seed, name="conv2.kernel", layout="oihw")
+    assert np.array_equal(weight.transpose(2, 3, 1, 0), named["conv2"]["kernel"])
+    assert ai.fingerprint(weight, layout="oihw") == ai.fingerprint(named["conv2"]["kernel"], layout="hwio")
+    table("by name", named, eager, jitted)
+    for way, weights in (("keys", params), ("names", named)):
+        logits = model.apply({"params": weights}, jax.random.normal(key, (64, 8, 8, 1)))
+        print(f"std of the output, drawn by {way}: {float(logits.std()):.3f}")
+    print()
+
+    def start() -> dict:
+        return nnx.to_pure_dict(nnx.state(NnxCNN(nnx.Rngs(seed)), nnx.Param))
+
+    eager, jitted = fingerprints(start()), fingerprints(nnx.jit(start)())
+    table("nnx", start(), eager, jitted)
+    assert eager == jitted
+    print("ok: all bits equal, eagerly and under jit, in linen, nnx and NumPy")
+
+
+if __name__ == "__main__":
+    main()

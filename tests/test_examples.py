@@ -1,0 +1,56 @@
+"""The programs in examples/ run, and show what they say."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# program: the modules it imports, a line that it must print
+PROGRAMS = {
+    "torch_models": (["torch"], "ok: the same 31 fingerprints from NumPy, in reverse order, and in a model of 45"),
+    "flax_model": (["jax", "flax"], "ok: all bits equal, eagerly and under jit, in linen, nnx and NumPy"),
+    "same_start": (
+        ["torch", "jax", "flax", "optax", "sklearn", "matplotlib"],
+        "accuracy on 450 held-out digits: torch 9",
+    ),
+}
+
+
+@pytest.fixture
+def run(request):
+    """A function that runs a program and returns what it prints; it fails with what the program said on stderr."""
+
+    def run(program, *arguments):
+        missing = [module for module in PROGRAMS[program][0] if importlib.util.find_spec(module) is None]
+        if missing:
+            stop = pytest.fail if request.config.getoption("--all-backends") else pytest.skip
+            stop(f"examples/{program}.py needs {', '.join(missing)}")
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "examples" / f"{program}.py"), *arguments],
+            capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONPATH": path},
+        )  # fmt: skip
+        assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+def test_every_program_is_tested():
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(PROGRAMS)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_program(run, program):
+    assert PROGRAMS[program][1] in run(program)
+
+
+def test_curves_of_another_seed_are_drawn(run, tmp_path):
+    file = tmp_path / "curves.png"
+    assert f"curves drawn in {file}" in run("same_start", "--seed", "7", "--plot", str(file))
+    assert file.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,641 @@
+"""arrayinit.jax: the surface and laws of jax.nn.initializers, arrayinit's bits, and the libraries it is made for."""
+
+import inspect
+import json
+import math
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import ks_2samp
+
+import arrayinit as ai
+
+jax = pytest.importorskip("jax")
+import jax.numpy as jnp  # noqa: E402  (after the skip)
+from jax.nn import initializers as theirs  # noqa: E402
+
+import arrayinit.jax as ours  # noqa: E402
+
+ALIASES = {
+    "xavier_uniform": "glorot_uniform",
+    "xavier_normal": "glorot_normal",
+    "kaiming_uniform": "he_uniform",
+    "kaiming_normal": "he_normal",
+}
+SCALED = ["glorot_uniform", "glorot_normal", "lecun_uniform", "lecun_normal", "he_uniform", "he_normal"]
+FACTORIES = [*SCALED, *ALIASES, "constant", "uniform", "normal", "truncated_normal", "variance_scaling", "orthogonal"]
+
+# One of each, made the same way here and in JAX.
+MADE = {
+    "uniform": lambda m: m.uniform(0.3),
+    "normal": lambda m: m.normal(0.3),
+    "truncated_normal": lambda m: m.truncated_normal(0.3),
+    "truncated_normal, one-sided": lambda m: m.truncated_normal(0.3, lower=0.5, upper=4.0),
+    "fan_out, normal": lambda m: m.variance_scaling(0.7, "fan_out", "normal"),
+    "fan_geo_avg, truncated": lambda m: m.variance_scaling(2.0, "fan_geo_avg", "truncated_normal"),
+    "fan_avg, io": lambda m: m.variance_scaling(1.5, "fan_avg", "uniform", in_axis=0, out_axis=(1, 2)),
+    "batched": lambda m: m.lecun_normal(batch_axis=0),
+    "Flax's Embed": lambda m: m.variance_scaling(1.0, "fan_in", "normal", out_axis=0),
+    **{name: partial(lambda name, m: getattr(m, name)(), name) for name in SCALED},
+}
+EXACT = {
+    "zeros": ours.zeros,
+    "constant": ours.constant(0.1),
+    "uniform": ours.uniform(2.5),
+    "normal": ours.normal(),
+    "truncated_normal": ours.truncated_normal(lower=-0.5, upper=3.0),
+    "glorot_uniform": ours.glorot_uniform(),
+    "he_normal": ours.he_normal(),
+    "kaiming_normal for tanh": ours.initializer(ai.spec("kaiming_normal", nonlinearity="tanh")),
+    "sparse": ours.initializer(ai.spec("sparse", sparsity=0.3)),
+}
+
+
+def equal(a, b) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and bool((np.asarray(a) == np.asarray(b)).all())
+
+
+def ks(a, b) -> float:
+    return ks_2samp(np.asarray(a, "float64").ravel(), np.asarray(b, "float64").ravel()).pvalue
+
+
+# --- the surface ---------------------------------------------------------------------------------------------------
+
+
+def parameters(function):
+    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_parameters_and_defaults_are_those_of_jax(name):
+    assert parameters(getattr(ours, name)) == parameters(getattr(theirs, name))
+
+
+@pytest.mark.parametrize("name", ["zeros", "ones"])
+def test_zeros_and_ones_are_themselves_initializers(name):
+    mine, other = getattr(ours, name), getattr(theirs, name)
+    assert parameters(mine) == parameters(other)
+    assert equal(mine(None, (2, 3), jnp.bfloat16), other(None, (2, 3), jnp.bfloat16))
+
+
+def test_every_name_of_jax_is_here_but_delta_orthogonal():
+    names = {name for name in dir(theirs) if not name.startswith("_")}
+    assert names - set(ours.__all__) == {"delta_orthogonal"}
+    assert set(ours.__all__) - names == {"initializer"}
+    assert all(hasattr(ours, name) for name in ours.__all__)
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_aliases(alias, name):
+    assert getattr(ours, alias) is getattr(ours, name)
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_made_initializers_are_called_as_those_of_jax(name):
+    arguments = {"constant": (2.0,), "variance_scaling": (1.0, "fan_in", "normal")}.get(name, ())
+    mine, other = getattr(ours, name)(*arguments), getattr(theirs, name)(*arguments)
+    assert parameters(mine) == parameters(other)
+    assert isinstance(mine, theirs.Initializer)
+    a, b = mine(jax.random.key(0), (3, 5)), other(jax.random.key(0), (3, 5))
+    assert isinstance(a, jax.Array)
+    assert (a.shape, a.dtype) == (b.shape, b.dtype)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_an_initializer_is_a_frozen_value(name):
+    init = EXACT[name]
+    copy = pickle.loads(pickle.dumps(init))
+    assert copy == init
+    assert hash(copy) == hash(init)
+    assert copy is not init
+    with pytest.raises(AttributeError, match="cannot assign"):
+        init.dtype = None
+
+
+def test_initializers_are_equal_where_their_parameters_are():
+    assert ours.he_normal() == ours.variance_scaling(2, "fan_in", "truncated_normal")
+    assert ours.he_normal() != ours.he_normal(dtype=jnp.bfloat16)
+    assert ours.normal(dtype="float16") == ours.normal(dtype=jnp.float16)
+    assert ours.glorot_normal(in_axis=[0, 1], out_axis=2) == ours.glorot_normal(in_axis=(0, 1), out_axis=2)
+
+
+# --- the laws ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_same_law_as_jax(made):
+    # Two-sample Kolmogorov-Smirnov at 1e-4: with 24576 samples each it sees a difference of 0.02 between the laws.
+    shape = (512, 48) if made == "Flax's Embed" else (8, 64, 48)
+    mine = np.asarray(MADE[made](ours)(jax.random.key(1), shape))
+    other = np.asarray(MADE[made](theirs)(jax.random.key(2), shape))
+    assert ks(mine, other) > 1e-4
+    assert mine.std() == pytest.approx(other.std(), rel=0.03)
+    assert abs(mine.mean() - other.mean()) < 5 * other.std() * math.sqrt(2 / other.size)
+
+
+@pytest.mark.parametrize(
+    ("made", "gain"), [("glorot_normal", 1 / 48), ("lecun_normal", 1 / 32), ("he_normal", 2 / 32)], ids=lambda x: x
+)
+def test_named_normals_are_truncated_and_corrected(made, gain):
+    # gain is 1 / fan without the receptive field, 512.
+    w = np.asarray(getattr(ours, made)()(7, (512, 32, 64), jnp.float32)) / math.sqrt(gain / 512)
+    assert w.std() == pytest.approx(1, rel=5e-3)
+    assert 2.25 < np.abs(w).max() <= 2 / 0.87962566103423978 * (1 + 1e-6)
+    # torch's namesake has the same standard deviation and longer tails, which is what `initializer` gives.
+    whole = np.asarray(ours.initializer(made)(7, (512, 32, 64)))
+    assert np.abs(whole).max() / whole.std() > 4
+    assert ks(w, whole / whole.std()) < 1e-6
+
+
+def test_uniform_fills_the_half_open_interval():
+    w = np.asarray(ours.uniform(0.5)(0, (1 << 16,)))
+    assert 0 <= w.min() < 1e-4
+    assert 0.4999 < w.max() < 0.5
+
+
+def test_truncated_normal_is_in_units_of_stddev_and_not_corrected():
+    w = np.asarray(ours.truncated_normal(0.01)(0, (1 << 16,)))
+    assert 0.0199 < np.abs(w).max() <= 0.02 * (1 + 1e-6)
+    assert w.std() == pytest.approx(0.0087962566, rel=0.02)
+    assert np.asarray(ours.truncated_normal(2.0, lower=3.0, upper=math.inf)(0, (1 << 10,))).min() >= 6.0
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "normal", "truncated_normal"])
+def test_complex_values_have_the_variance_of_jax_half_in_each_part(distribution):
+    make = [m.variance_scaling(2.0, "fan_in", distribution) for m in (ours, theirs)]
+    mine, other = (np.asarray(init(jax.random.key(4), (256, 256), jnp.complex64)) for init in make)
+    assert mine.dtype == other.dtype == np.complex64
+    assert mine.real.std() == pytest.approx(math.sqrt(1 / 256), rel=0.02)
+    assert mine.imag.std() == pytest.approx(math.sqrt(1 / 256), rel=0.02)
+    # The complex truncated normal of JAX has 0.98 of the standard deviation that it states.
+    assert mine.std() == pytest.approx(other.std(), rel=0.03)
+    assert abs(np.mean(mine.real * mine.imag)) < 5 / 256 / 256
+
+
+@pytest.mark.parametrize(
+    ("shape", "column_axis"), [((6, 4), -1), ((4, 6), -1), ((6, 4), 0), ((3, 4, 5), 1), ((2, 3, 4, 5), -2), ((5, 5), 1)]
+)
+def test_orthogonal_has_orthonormal_rows_or_columns_as_in_jax(shape, column_axis):
+    for module in (ours, theirs):
+        w = np.asarray(module.orthogonal(3.0, column_axis)(jax.random.key(0), shape), "float64")
+        matrix = np.moveaxis(w, column_axis, -1).reshape(-1, shape[column_axis])
+        rows, columns = matrix.shape
+        product = matrix.T @ matrix if rows >= columns else matrix @ matrix.T
+        assert np.abs(product - 9 * np.eye(min(rows, columns))).max() < 2e-5
+
+
+# --- the bits ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64"])
+@pytest.mark.parametrize("name", EXACT)
+def test_eager_jit_vmap_and_numpy_agree(name, dtype):
+    init, shape, keys = EXACT[name], (6, 5), jax.random.split(jax.random.key(9), 3)
+    draw = partial(init, shape=shape, dtype=dtype)
+    eager = [draw(key) for key in keys]
+    for key, mapped, traced in zip(keys, jax.vmap(draw)(keys), map(jax.jit(draw), keys), strict=True):
+        spec = init.spec
+        layout = {} if "in_axis" in spec.parameters else {"in_axis": -2, "out_axis": -1}
+        wanted = spec(shape, seed=key, xp="numpy", dtype=dtype, **layout)
+        assert equal(draw(key), wanted)
+        assert equal(traced, wanted)
+        assert equal(mapped, wanted)
+    if name not in ("zeros", "constant"):
+        assert not equal(eager[0], eager[1])
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_dense_kernel_is_the_transpose_of_a_torch_weight(name):
+    spec = ai.spec(EXACT[name].spec.name, **{k: v for k, v in EXACT[name].spec.items if "axis" not in k})
+    weight = spec((5, 6), seed=3)
+    assert equal(EXACT[name](jax.random.key(3), (6, 5)), weight.T)
+    assert equal(jax.jit(lambda: ours.initializer(spec)(3, (6, 5)))(), weight.T)
+
+
+@pytest.mark.parametrize("name", [name for name in EXACT if name != "sparse"])
+def test_conv_kernel_is_the_transpose_of_a_torch_weight(name):
+    spec = ai.spec(EXACT[name].spec.name, **{k: v for k, v in EXACT[name].spec.items if "axis" not in k})
+    weight = spec((5, 4, 3, 2), seed=3)
+    assert equal(EXACT[name](jax.random.key(3), (3, 2, 4, 5)), weight.transpose(2, 3, 1, 0))
+
+
+def test_glorot_uniform_has_the_bits_of_torchs_xavier_uniform():
+    assert equal(ours.glorot_uniform()(3, (6, 5)), ai.xavier_uniform((5, 6), seed=3).T)
+
+
+@pytest.mark.parametrize(("shape", "back"), [((6, 5), (1, 0)), ((3, 2, 4, 5), (3, 2, 0, 1))])
+def test_orthogonal_is_the_transpose_of_a_torch_weight(shape, back):
+    wanted = ai.orthogonal(tuple(shape[axis] for axis in back), seed=3).transpose(np.argsort(back))
+    init = ours.orthogonal()
+    for drawn in (init(3, shape), jax.jit(partial(init, shape=shape))(jax.random.key(3))):
+        assert np.abs(np.asarray(drawn) - wanted).max() <= 2e-6
+
+
+def test_a_layout_of_the_spec_comes_first():
+    assert equal(ours.initializer(ai.spec("normal", layout="oi"))(3, (5, 6)), ai.normal((5, 6), seed=3))
+    by_axes = ours.initializer(ai.spec("kaiming_uniform", in_axis=0, out_axis=2, batch_axis=1))(3, (5, 6, 7))
+    assert equal(by_axes, ai.kaiming_uniform((6, 7, 5), seed=3, layout="boi").transpose(2, 0, 1))
+    only_batch = ours.initializer(ai.spec("kaiming_uniform", batch_axis=0))(3, (5, 6, 7))
+    assert equal(only_batch, ai.kaiming_uniform((5, 7, 6), seed=3, layout="boi").transpose(0, 2, 1))
+    only_out = ours.initializer(ai.spec("kaiming_uniform", out_axis=0))(3, (5, 6))
+    assert equal(only_out, ai.kaiming_uniform((5, 6), seed=3))
+    only_in = ours.initializer(ai.spec("kaiming_uniform", in_axis=1))(3, (5, 6))
+    assert equal(only_in, ai.kaiming_uniform((5, 6), seed=3))
+
+
+def test_flax_embed_default_counts_as_in_jax():
+    table = ours.variance_scaling(1.0, "fan_in", "normal", out_axis=0)(3, (500, 16))
+    assert equal(table, ai.variance_scaling((500, 16), 1.0, "fan_in", "normal", seed=3))
+    with pytest.raises(ValueError, match="must name an axis only once"):
+        ours.variance_scaling(1.0, "fan_avg", "normal", out_axis=0)(3, (500, 16))
+
+
+@pytest.mark.parametrize("init", [ours.uniform(), ours.normal(), ours.truncated_normal(), ours.constant(2.0)])
+def test_biases_and_scalars(init):
+    for shape in [(7,), ()]:
+        wanted = init.spec(shape, seed=3)
+        assert equal(init(3, shape), wanted)
+        assert equal(jax.jit(partial(init, shape=shape))(jax.random.key(3)), wanted)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_eval_shape_draws_nothing(name):
+    result = jax.eval_shape(lambda key: EXACT[name](key, (1 << 20, 1 << 20), jnp.bfloat16), jax.random.key(0))
+    assert (result.shape, result.dtype) == ((1 << 20, 1 << 20), jnp.bfloat16)
+
+
+# --- keys, dtypes, numbers -----------------------------------------------------------------------------------------
+
+
+def test_keys_typed_raw_and_integer_are_one_key():
+    init, seed = ours.normal(), 0xDEADBEEF
+    wanted = ai.normal((3, 2), std=1e-2, seed=seed).T
+    raw = jax.random.PRNGKey(seed)
+    for key in (seed, np.uint32(seed), ai.Key(seed), jax.random.key(seed), raw, np.asarray(raw)):
+        assert equal(init(key, (2, 3)), wanted)
+    for key in (jax.random.key(seed), raw):
+        assert equal(jax.jit(lambda key: init(key, (2, 3)))(key), wanted)
+        assert equal(jax.jit(lambda key=key: init(key, (2, 3)))(), wanted)
+    rbg = jax.random.key(seed, impl="rbg")
+    assert equal(jax.jit(lambda key: init(key, (2, 3)))(rbg), init(rbg, (2, 3)))
+
+
+@pytest.mark.parametrize(
+    "init",
+    [
+        ours.zeros,
+        ours.ones,
+        ours.constant(3),
+        ours.initializer("eye"),
+        ours.uniform(0.0),
+        ours.truncated_normal(0.0, upper=math.inf),
+    ],
+    ids=repr,
+)
+def test_key_none_is_for_constants(init):
+    assert equal(init(None, (2, 2)), init(jax.random.key(1), (2, 2)))
+
+
+@pytest.mark.parametrize("key", [None, "seed", -1, 1.5])
+def test_a_random_initializer_needs_a_key(key):
+    with pytest.raises((TypeError, ValueError), match=r"`(key|seed)` must be"):
+        ours.normal()(key, (2, 2))
+
+
+def test_many_keys_are_refused_with_the_way_out():
+    with pytest.raises(TypeError, match=r"jax\.vmap"):
+        ours.normal()(jax.random.split(jax.random.key(0), 3), (2, 2))
+
+
+@pytest.mark.parametrize("name", ["normal", "zeros", "constant"])
+def test_dtype_is_the_calls_then_the_initializers_then_jaxs(name):
+    init = partial(getattr(ours, name), *((1.0,) if name == "constant" else ()))
+    if name == "zeros":
+        init = partial(ours.initializer, "zeros")
+    assert init()(0, (2, 2)).dtype == jnp.float32
+    assert init(dtype=jnp.bfloat16)(0, (2, 2)).dtype == jnp.bfloat16
+    assert init(dtype="float16")(0, (2, 2), jnp.float32).dtype == jnp.float32
+    assert init()(0, (2, 2), jnp.float64).dtype == init()(0, (2, 2), float).dtype == jnp.float32
+    assert init()(0, (2, 2), complex).dtype == jnp.complex64
+    with jax.enable_x64(True):
+        assert init()(0, (2, 2)).dtype == jnp.float64
+        assert init()(0, (2, 2), jnp.float32).dtype == jnp.float32
+        assert init()(0, (2, 2), complex).dtype == jnp.complex128
+
+
+def test_float64_rounds_to_float32():
+    narrow = ours.he_normal()(5, (6, 7))
+    with jax.enable_x64(True):
+        wide = ours.he_normal()(5, (6, 7))
+        traced = jax.jit(lambda key: ours.he_normal()(key, (6, 7)))(jax.random.key(5))
+    assert equal(traced, wide)
+    assert wide.dtype == np.float64
+    assert equal(np.asarray(wide).astype("float32"), narrow)
+
+
+def test_constant_takes_integer_dtypes():
+    assert equal(ours.constant(-7)(None, (2, 3), jnp.int8), np.full((2, 3), -7, "int8"))
+
+
+@pytest.mark.parametrize(
+    "scalar", [np.float32, jnp.float32, np.asarray, jnp.asarray, lambda x: jnp.asarray(x)[None][0]]
+)
+def test_parameters_may_be_scalars_of_numpy_and_jax(scalar):
+    assert ours.normal(scalar(0.25)) == ours.normal(0.25)
+    assert ours.uniform(scalar(0.25)) == ours.uniform(0.25)
+    assert ours.constant(scalar(0.25)) == ours.constant(0.25)
+    assert ours.orthogonal(scalar(0.25)) == ours.orthogonal(0.25)
+    assert ours.truncated_normal(0.5, lower=scalar(-1.0), upper=scalar(0.25)) == ours.truncated_normal(
+        0.5, None, -1, 0.25
+    )
+    assert ours.variance_scaling(scalar(0.25), "fan_in", "normal") == ours.variance_scaling(0.25, "fan_in", "normal")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        ours.constant,
+        ours.uniform,
+        ours.normal,
+        ours.truncated_normal,
+        ours.orthogonal,
+        lambda x: ours.truncated_normal(lower=x),
+        lambda x: ours.truncated_normal(upper=x),
+        lambda x: ours.variance_scaling(x, "fan_in", "normal"),
+    ],
+)
+def test_parameters_are_no_tracers_arrays_or_other_things(make):
+    with pytest.raises(TypeError, match="must be known when the function is traced"):
+        jax.jit(lambda x: make(x)(0, (2, 2)))(0.5)
+    for wrong in ("0.5", True, None, 1j, np.ones(2), jnp.ones((1,))):
+        with pytest.raises(TypeError, match="must be a real number"):
+            make(wrong)
+
+
+# --- errors --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ours.uniform(-1.0), "`scale` must not be negative; got -1.0"),
+        (lambda: ours.normal(-1.0), "`stddev` must not be negative; got -1.0"),
+        (lambda: ours.normal(math.nan), "`stddev` must be finite; got nan"),
+        (lambda: ours.truncated_normal(-1.0), "`stddev` must not be negative; got -1.0"),
+        (lambda: ours.truncated_normal(lower=1.0, upper=1.0), "`lower` must be less than `upper`"),
+        (lambda: ours.truncated_normal(lower=math.nan), "`lower` must be less than `upper`"),
+        (lambda: ours.orthogonal(math.inf), "`scale` must be finite; got inf"),
+        (lambda: ours.variance_scaling(-1.0, "fan_in", "normal"), "`scale` must not be negative; got -1.0"),
+        (lambda: ours.variance_scaling(1.0, "fan", "normal"), "`mode` must be one of 'fan_in', .*; got 'fan'"),
+        (lambda: ours.variance_scaling(1.0, "fan_in", "cauchy"), "`distribution` must be one of .*; got 'cauchy'"),
+        (lambda: ours.initializer("nothing"), "`name` must be an initializer"),
+        (lambda: ours.normal()(0, (2, -3)), "must have no negative size"),
+        (lambda: ours.glorot_normal(in_axis=3)(0, (2, 3)), r"`in_axis` must name an axis of the shape \(2, 3\); got 3"),
+        (lambda: ours.glorot_normal(in_axis=1)(0, (2, 3)), "must name an axis only once"),
+        (lambda: ours.constant(0.5)(None, (2,), jnp.int32), "`val` must be a value of the dtype int32; got 0.5"),
+    ],
+)
+def test_values_out_of_range(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("name", [*SCALED, "orthogonal"])
+@pytest.mark.parametrize("shape", [(), (5,)])
+def test_fans_of_fewer_than_two_axes_are_errors_as_in_jax(name, shape):
+    for module in (ours, theirs):
+        with pytest.raises(ValueError, match=r"axis|dimension|2D"):
+            getattr(module, name)()(jax.random.key(0), shape)
+    with pytest.raises(ValueError, match="at least 2 dimensions"):
+        ours.initializer(name)(0, shape)
+
+
+def test_an_axis_of_its_own_makes_fans_of_one_axis():
+    w = ours.variance_scaling(3.0, "fan_in", "uniform", in_axis=0, out_axis=())(0, (10000,))
+    other = theirs.variance_scaling(3.0, "fan_in", "uniform", in_axis=0, out_axis=())(jax.random.key(0), (10000,))
+    assert np.asarray(w).std() == pytest.approx(np.asarray(other).std(), rel=0.03)
+
+
+@pytest.mark.parametrize("name", [*SCALED, "normal", "uniform", "orthogonal"])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
+def test_shapes_without_elements(name, shape):
+    init = getattr(ours, name)()
+    assert init(0, shape).shape == jax.jit(partial(init, shape=shape))(jax.random.key(0)).shape == shape
+
+
+@pytest.mark.parametrize("wrong", [None, 3, ours.normal()])
+def test_initializer_takes_specs_and_names(wrong):
+    with pytest.raises(TypeError, match=r"`spec` must be an arrayinit\.Spec or the name"):
+        ours.initializer(wrong)
+
+
+def test_random_values_need_a_floating_dtype():
+    with pytest.raises(TypeError, match=r"`dtype` must be .* for random values; got int32"):
+        ours.normal()(0, (2, 2), jnp.int32)
+
+
+# --- the libraries -------------------------------------------------------------------------------------------------
+
+
+def test_flax_linen_model():
+    nn = pytest.importorskip("flax.linen")
+    dense, conv, bias = ours.glorot_uniform(), ours.he_normal(), ours.normal(0.5)
+
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.relu(nn.Conv(4, (3, 3), kernel_init=conv, bias_init=ours.zeros, name="conv")(x))
+            x = x.reshape(x.shape[0], -1, 4)
+            x = nn.MultiHeadDotProductAttention(num_heads=2, kernel_init=dense, name="attention")(x)
+            x = nn.DenseGeneral((2, 3), axis=(1, 2), kernel_init=dense, bias_init=bias, name="general")(x)
+            return nn.Dense(5, kernel_init=ours.initializer("kaiming_normal"), bias_init=bias, name="dense")(x)
+
+    model, x, key = Model(), jnp.ones((2, 4, 4, 3)), jax.random.key(0)
+    params = model.init(key, x)["params"]
+    jitted = jax.jit(model.init)(key, x)["params"]
+    shapes = jax.eval_shape(model.init, key, x)["params"]
+    assert jax.tree.all(jax.tree.map(equal, params, jitted))
+    assert jax.tree.all(jax.tree.map(lambda a, s: (a.shape, a.dtype) == (s.shape, s.dtype), params, shapes))
+    assert model.apply({"params": params}, x).shape == (2, 2, 5)
+    assert np.isfinite(np.asarray(model.apply({"params": params}, x))).all()
+
+    assert params["conv"]["kernel"].shape == (3, 3, 3, 4)
+    assert 0.1 < float(params["conv"]["kernel"].std()) / math.sqrt(2 / 27) < 1.5
+    assert not params["conv"]["bias"].any()
+    assert params["general"]["kernel"].shape == (16, 4, 2, 3)
+    assert float(jnp.abs(params["general"]["kernel"]).max()) <= math.sqrt(6 / (64 + 6))
+    assert params["attention"]["query"]["kernel"].shape == (4, 2, 2)
+    assert not equal(params["attention"]["query"]["kernel"], params["attention"]["key"]["kernel"])
+
+
+def test_flax_linen_kernel_is_the_torch_weight_of_the_key_flax_passes():
+    nn = pytest.importorskip("flax.linen")
+    keys = []
+
+    def spy(key, shape, dtype):
+        keys.append(key)
+        return ours.initializer("kaiming_uniform")(key, shape, dtype)
+
+    kernel = nn.Dense(5, kernel_init=spy).init(jax.random.key(0), jnp.ones((1, 6)))["params"]["kernel"]
+    assert equal(kernel, ai.kaiming_uniform((5, 6), seed=keys[0]).T)
+
+
+def test_flax_modules_with_initializers_are_hashable():
+    nn = pytest.importorskip("flax.linen")
+    a, b = (nn.Dense(3, kernel_init=ours.he_normal()) for _ in range(2))
+    assert a == b
+    assert hash(a) == hash(b)
+
+
+def test_flax_linen_scanned_layers():
+    nn = pytest.importorskip("flax.linen")
+
+    class Layer(nn.Module):
+        @nn.compact
+        def __call__(self, x, _):
+            return nn.Dense(4, kernel_init=ours.lecun_normal())(x), None
+
+    stack = nn.scan(Layer, variable_axes={"params": 0}, split_rngs={"params": True}, length=3)()
+    kernel = stack.init(jax.random.key(0), jnp.ones((1, 4)), None)["params"]["Dense_0"]["kernel"]
+    assert kernel.shape == (3, 4, 4)
+    assert not equal(kernel[0], kernel[1])
+
+
+def test_flax_nnx_layers():
+    nnx = pytest.importorskip("flax.nnx")
+
+    def make(seed):
+        rngs = nnx.Rngs(seed)
+        linear = nnx.Linear(6, 5, kernel_init=ours.glorot_uniform(), bias_init=ours.normal(), rngs=rngs)
+        conv = nnx.Conv(3, 4, (2, 2), kernel_init=ours.he_normal(), bias_init=ours.zeros, rngs=rngs)
+        return linear, conv
+
+    linear, conv = make(0)
+    assert linear(jnp.ones((2, 6))).shape == (2, 5)
+    assert conv(jnp.ones((1, 4, 4, 3))).shape == (1, 4, 4, 4)
+    drawn = [linear.kernel[...], linear.bias[...], conv.kernel[...]]
+    key = nnx.Rngs(0).params()
+    assert equal(drawn[0], ai.xavier_uniform((5, 6), seed=key).T)
+    traced = jax.jit(lambda: [(m := make(0))[0].kernel[...], m[0].bias[...], m[1].kernel[...]])()
+    assert all(map(equal, drawn, traced))
+    shape = jax.eval_shape(lambda: make(0)[1].kernel[...])
+    assert (shape.shape, shape.dtype) == ((2, 2, 3, 4), jnp.float32)
+
+
+def test_haiku_linear():
+    hk = pytest.importorskip("haiku")
+
+    def keyed(init):
+        """Haiku's initializers take no key: the next one of the module's sequence."""
+        return lambda shape, dtype: init(hk.next_rng_key(), shape, dtype)
+
+    def forward(x):
+        return hk.Linear(5, w_init=keyed(ours.he_normal()), b_init=keyed(ours.normal(0.1)))(x)
+
+    model = hk.transform(forward)
+    x, key = jnp.ones((2, 6)), jax.random.key(0)
+    params = model.init(key, x)["linear"]
+    assert jax.tree.all(jax.tree.map(equal, params, jax.jit(model.init)(key, x)["linear"]))
+    assert params["w"].shape == (6, 5)
+    assert params["b"].any()
+    assert float(jnp.abs(params["w"]).max()) <= 2 * math.sqrt(2 / 6) / 0.87962566103423978 * (1 + 1e-6)
+    assert model.apply({"linear": params}, None, x).shape == (2, 5)
+
+
+def test_equinox_linear():
+    eqx = pytest.importorskip("equinox")
+
+    # Equinox keeps torch's (out, in), which a spec with that layout says.
+    init = ours.initializer(ai.spec("kaiming_normal", layout="oi"))
+
+    def make(key):
+        model = eqx.nn.Linear(6, 5, key=key)
+        return eqx.tree_at(lambda m: m.weight, model, init(key, model.weight.shape, model.weight.dtype))
+
+    model = make(jax.random.key(3))
+    assert equal(model.weight, ai.kaiming_normal((5, 6), seed=3))
+    assert equal(eqx.filter_jit(make)(jax.random.key(3)).weight, model.weight)
+    assert jax.vmap(model)(jnp.ones((2, 6))).shape == (2, 5)
+
+
+# --- sharding ------------------------------------------------------------------------------------------------------
+
+SHARDED = """
+    import json, re, sys
+    import jax, numpy as np
+    from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+    import arrayinit.jax as ours
+
+    shape, key = (64, 48), jax.random.key(3)
+    inits = {
+        "normal": ours.normal(), "he_uniform": ours.he_uniform(), "truncated": ours.glorot_normal(),
+        "constant": ours.constant(0.1), "orthogonal": ours.orthogonal(),
+    }
+    wanted = {name: np.asarray(init(key, shape)) for name, init in inits.items()}
+    whole = re.compile(r"[a-z]+[0-9]+\\[(64,48|48,64|3072)\\]")
+    result = []
+
+    def check(kind, how, name, spec, value, text=""):
+        value_spec = tuple(value.sharding.spec) + (None,) * (2 - len(value.sharding.spec))
+        error = float(np.abs(np.asarray(value) - wanted[name]).max())
+        shards = sorted({s.data.shape for s in value.addressable_shards})
+        result.append(dict(
+            kind=kind, how=how, name=name, error=error, spec=value_spec == tuple(spec), shards=shards,
+            gathers="all-gather" in text or "all-reduce" in text, whole=bool(whole.search(text)),
+        ))
+
+    for kind in ("Auto", "Explicit"):
+        mesh = jax.make_mesh((4, 2), ("a", "b"), axis_types=(getattr(AxisType, kind),) * 2)
+        for spec in (P("a", "b"), P("b", None), P(None, "a")):
+            for name, init in inits.items():
+                if name == "orthogonal" and spec != P("a", "b"):
+                    continue
+                sharding = NamedSharding(mesh, spec)
+                check(kind, "eager", name, spec, init(key, shape, None, sharding))
+                with jax.set_mesh(mesh):
+                    for given in (sharding, spec):
+                        draw = jax.jit(lambda key: init(key, shape, out_sharding=given)).lower(key).compile()
+                        check(kind, "jit, " + type(given).__name__, name, spec, draw(key), draw.as_text())
+                check(kind, "eager, integer key", name, spec, init(3, shape, out_sharding=sharding))
+                with jax.set_mesh(mesh):
+                    check(kind, "eager, spec", name, spec, init(key, shape, out_sharding=spec))
+                if kind == "Auto":
+                    draw = jax.jit(lambda key: init(key, shape, out_sharding=sharding)).lower(key).compile()
+                    check(kind, "jit without a mesh", name, spec, draw(key), draw.as_text())
+                    draw = jax.jit(lambda key: init(key, shape), out_shardings=sharding).lower(key).compile()
+                    check(kind, "out_shardings of jit", name, spec, draw(key), draw.as_text())
+    print(json.dumps(result))
+"""
+
+
+@pytest.mark.slow
+def test_out_sharding_on_eight_devices():
+    root = Path(ai.__file__).parents[1]
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)}
+    code = textwrap.dedent(SHARDED)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    rows = json.loads(run.stdout)
+    assert {(row["kind"], row["how"]) for row in rows} >= {
+        (kind, how) for kind in ("Auto", "Explicit") for how in ("eager", "eager, spec", "jit, NamedSharding")
+    }
+    for row in rows:
+        assert row["spec"], row
+        assert len(row["shards"]) == 1, row
+        assert math.prod(row["shards"][0]) < 64 * 48, row
+        if row["name"] == "orthogonal":
+            assert row["error"] <= 2e-6, row
+        else:
+            assert row["error"] == 0, row
+            assert not row["gathers"], row
+            assert not row["whole"], row
