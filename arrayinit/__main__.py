@@ -78,7 +78,9 @@ def _check(backends: list[str] | None, dtypes: list[str] | None, each: bool) -> 
                 if each:
                     for case, mark in row.fingerprints.items():
                         print(f"    {case:20} {mark}")
-    if failures:
+    if not rows and not failures:
+        print("nothing to check: no such dtype there")
+    elif failures:
         print(f"{failures} of these differ or are missing")
     else:
         print(f"all {rows} identical, stream version {STREAM_VERSION}")

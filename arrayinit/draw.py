@@ -15,11 +15,13 @@ from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Sparse
 from arrayinit.regions import Index, box
 from arrayinit.seeds import resolve_for
 
-__all__ = ["Keywords", "Scheme", "draw"]
+__all__ = ["Keywords", "Scheme", "check_size", "draw", "fit"]
 
 Scheme: TypeAlias = Callable[[Geometry], Law]
 
-WORDS = 1 << 63  # of one stream that linear indices can name
+ELEMENTS = (
+    1 << 62
+)  # that linear indices can name: a complex one takes two words, and an index is a signed 64-bit number
 
 
 class Keywords(TypedDict, total=False):
@@ -53,6 +55,9 @@ class Keywords(TypedDict, total=False):
     device: Any
 
 
+KEYWORDS = tuple(Keywords.__annotations__)
+
+
 def draw(
     x: Any,
     scheme: Scheme,
@@ -71,8 +76,11 @@ def draw(
     xp: str | ModuleType | Any = None,
     dtype: Any = None,
     device: Any = None,
+    **unknown: Any,
 ) -> Any:
     """Draw what `scheme` asks for into x, or into a new array like x or of shape x."""
+    if unknown:
+        raise TypeError(f"keywords must be of the initializer or among {', '.join(KEYWORDS)}; got {', '.join(unknown)}")
     if is_array(x):
         target, dtype_name = _array_target(x, in_place, xp, dtype, device)
         whole = _global_shape(x, shape, index)
@@ -85,18 +93,22 @@ def draw(
             raise TypeError(f"`shape` goes with an array that holds a part of it; got {shape!r} and the shape {whole}")
     where = geometry(whole, layout, in_axis, out_axis, batch_axis, groups, transposed)
     part = box(whole, index)
-    if is_array(x) and index is not None and part.shape != tuple(x.shape) and in_place:
+    if is_array(x) and index is not None and part.shape != tuple(x.shape):
         raise ValueError(
             f"`index` must select what `x` holds; got {part.shape} from {whole} for x of shape {tuple(x.shape)}"
         )
-    law, law_plan = _fit(scheme(where), dtype_name)
-    elements = math.prod(whole)
-    if elements * 2 > WORDS:
-        raise ValueError(f"`shape` must have fewer than 2**62 elements; got {whole}")
+    law, law_plan = fit(scheme(where), dtype_name)
+    check_size(whole)
     drawn = not isinstance(law, Constant | Eye | Dirac)
     abstract = target.in_place and target.backend.is_abstract(x)
     key = resolve_for(target.backend, x, seed, name) if drawn and not abstract and 0 not in part.shape else None
     return engines.run(Job(law, law_plan, key, where, part, dtype_name), target)
+
+
+def check_size(whole: tuple[int, ...]) -> None:
+    """Refuse tensors with more elements than an index can name."""
+    if math.prod(whole) > ELEMENTS:
+        raise ValueError(f"`shape` must have at most 2**62 elements; got {whole}")
 
 
 def _array_target(x: Any, in_place: bool, xp: Any, dtype: Any, device: Any) -> tuple[Target, str]:
@@ -110,14 +122,14 @@ def _array_target(x: Any, in_place: bool, xp: Any, dtype: Any, device: Any) -> t
             raise TypeError(f"`dtype` and `device` are those of `x` in place; got {dtype!r} and {device!r}")
     dtype_name = backend.dtype_name(x.dtype if dtype is None else dtype)
     backend.dtype(dtype_name)
-    return Target(backend, x, in_place, device), dtype_name
+    return Target(backend, x, in_place, backend.check_device(device)), dtype_name
 
 
 def _shape_target(xp: Any, dtype: Any, device: Any) -> tuple[Target, str]:
     backend = backend_named("numpy" if xp is None else xp)
     dtype_name = "float32" if dtype is None else backend.dtype_name(dtype)
     backend.dtype(dtype_name)
-    return Target(backend, None, in_place=False, device=device), dtype_name
+    return Target(backend, None, in_place=False, device=backend.check_device(device)), dtype_name
 
 
 def _shape_of(x: Any) -> tuple[int, ...]:
@@ -141,12 +153,12 @@ def _global_shape(x: Any, shape: Any, index: Any) -> tuple[int, ...]:
     return whole
 
 
-def _fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
+def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
     """A law as a dtype can hold it, and its plan; TypeError or ValueError where it can't."""
     if isinstance(law, Constant):
-        return Constant(_fit_value(law.value, dtype)), None
+        return Constant(_fit_value(law.value, dtype, "val")), None
     if isinstance(law, Eye | Dirac):
-        _fit_value(1.0, dtype)
+        _fit_value(1.0, dtype, "val")
         return law, None
     if not is_floating(dtype):
         raise TypeError(f"`dtype` must be one of {', '.join([*FORMATS, *COMPLEX])} for random values; got {dtype}")
@@ -155,14 +167,20 @@ def _fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
     if isinstance(law, Sparse):
         plan(Normal(0.0, law.std), dtype)
     elif isinstance(law, Orthogonal):
-        _fit_value(law.gain, dtype)
+        _fit_value(law.gain, dtype, "gain")
     return law, None
 
 
-def _fit_value(value: float, dtype: str) -> float:
+def _fit_value(value: float, dtype: str, name: str) -> float:
     """A constant rounded as samples are, so that every library stores the same bits."""
     if is_floating(dtype):
-        return FORMATS[real_name(dtype)].round(value)
+        try:
+            return FORMATS[real_name(dtype)].round(float(value))
+        except (ValueError, OverflowError):
+            largest = FORMATS[real_name(dtype)].largest
+            raise ValueError(
+                f"`{name}` must be within the range of {dtype}, which ends at {largest!r}; got {value!r}"
+            ) from None
     bits = dtype.lstrip("uint")
     if dtype == "bool":
         fits = value in (0, 1)
@@ -172,5 +190,5 @@ def _fit_value(value: float, dtype: str) -> float:
     else:
         raise TypeError(f"`dtype` must be a type of the array API standard, float16 or bfloat16; got {dtype}")
     if not fits:
-        raise ValueError(f"`val` must be a value of the dtype {dtype}; got {value!r}")
+        raise ValueError(f"`{name}` must be a value of the dtype {dtype}; got {value!r}")
     return value

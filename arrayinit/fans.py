@@ -2,9 +2,9 @@
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 __all__ = ["Axes", "Geometry", "calculate_fans", "geometry"]
 
@@ -103,32 +103,50 @@ def geometry(
 ) -> Geometry:
     """Check and combine the keywords that say what the axes of a shape mean."""
     shape = check_shape(shape, "shape")
-    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
+    try:
+        count = 0 if isinstance(groups, bool) else operator.index(groups)
+    except TypeError:
+        count = 0
+    if count < 1:
         raise ValueError(f"`groups` must be an integer of at least 1; got {groups!r}")
+    batch = _axis_numbers(batch_axis, "batch_axis")
     if not isinstance(transposed, bool):
         raise TypeError(f"`transposed` must be True or False; got {transposed!r}")
     by_axes = in_axis is not None or out_axis is not None
-    if layout is not None and (by_axes or batch_axis != ()):
+    if layout is not None and (by_axes or batch):
         raise ValueError("`layout` excludes `in_axis`, `out_axis` and `batch_axis`; both were given")
     if layout is not None:
         roles: str | None = _roles_of_layout(layout, shape)
-    elif by_axes or batch_axis != ():
-        roles = _roles_of_axes(shape, in_axis, out_axis, batch_axis)
+    elif by_axes or batch:
+        roles = _roles_of_axes(shape, in_axis, out_axis, batch)
     else:
         roles = None
-    return Geometry(shape, roles, groups, transposed)
+    return Geometry(shape, roles, count, transposed)
 
 
-def check_shape(shape: object, name: str) -> tuple[int, ...]:
+def check_shape(shape: Any, name: str) -> tuple[int, ...]:
     """A shape as a tuple of non-negative ints; an int is a shape of one axis."""
-    sizes = [shape] if isinstance(shape, int) and not isinstance(shape, bool) else shape
     try:
-        result = tuple(operator.index(n) for n in sizes)  # type: ignore[attr-defined]
+        sizes = shape if isinstance(shape, Iterable) else (shape,)
+        if isinstance(shape, bool) or any(isinstance(n, bool) for n in sizes):
+            raise TypeError
+        result = tuple(operator.index(n) for n in sizes)
     except TypeError:
         raise TypeError(f"`{name}` must be a sequence of integers; got {shape!r}") from None
     if any(n < 0 for n in result):
         raise ValueError(f"`{name}` must have no negative size; got {shape!r}")
     return result
+
+
+def _axis_numbers(axes: Any, name: str) -> tuple[int, ...]:
+    """One axis number or several, as a tuple."""
+    try:
+        if isinstance(axes, (bool, str)):
+            raise TypeError
+        several = axes if isinstance(axes, Sequence) else (axes,)
+        return tuple(operator.index(axis) for axis in several)
+    except TypeError:
+        raise TypeError(f"`{name}` must be an axis number or a sequence of them; got {axes!r}") from None
 
 
 def _roles_of_layout(layout: str, shape: tuple[int, ...]) -> str:
@@ -146,7 +164,7 @@ def _roles_of_axes(shape: tuple[int, ...], in_axis: Axes | None, out_axis: Axes 
     if in_axis is None or out_axis is None:
         raise ValueError(f"`in_axis` and `out_axis` go together; got {in_axis!r} and {out_axis!r}")
     for letter, name, axes in (("i", "in_axis", in_axis), ("o", "out_axis", out_axis), ("b", "batch_axis", batch_axis)):
-        for axis in (axes,) if isinstance(axes, int) else axes:
+        for axis in _axis_numbers(axes, name):
             if not -len(shape) <= axis < len(shape):
                 raise ValueError(f"`{name}` must name an axis of the shape {shape}; got {axis!r}")
             if roles[axis] != "s":

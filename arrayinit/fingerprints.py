@@ -30,6 +30,8 @@ def fingerprint(
     """
     backend = backend_of(x)
     backend.check_readable(x)
+    if backend.is_abstract(x):
+        raise TypeError(f"`x` must hold values; got an array that is abstract or traced, {x!r}")
     dtype = backend.dtype_name(x.dtype)
     host = backend.to_numpy(x)
     order = geometry(x.shape, layout, in_axis, out_axis, batch_axis).order

@@ -41,7 +41,7 @@ class Format:
 
     def at_most(self, x: float) -> float:
         """The largest value <= x, likewise."""
-        return -self.at_least(-x)
+        return 0.0 - self.at_least(-x)  # never -0.0, which libraries clip to in different ways
 
     def below(self, x: float) -> float:
         """The largest value < x, likewise."""

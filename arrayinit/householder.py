@@ -29,13 +29,13 @@ def orthonormal(xp: Any, gaussian: Any, device: Any, widest: Any) -> Any:
     head = xp.sum(xp.where(on_diagonal, x, zero), axis=0)  # the first element of each column's own space
     size = xp.abs(head)
     unit = xp.ones_like(size)
-    phase = xp.where(size > 0, head / xp.where(size > 0, size, unit), xp.ones_like(head))
-    norm = xp.astype(xp.sqrt(xp.sum(xp.abs(x) ** 2, axis=0, dtype=widest)), size.dtype)
+    phase = xp.where(size > 0, head / xp.astype(xp.where(size > 0, size, unit), dtype), xp.ones_like(head))
+    norm = xp.astype(xp.sqrt(xp.sum(xp.abs(x) ** 2, axis=0, dtype=widest)), dtype)
     # H x = -phase |x| e1 for H = I - tau v v^H with v = x + phase |x| e1 and tau = 2 / |v|^2.
     v = x + xp.where(on_diagonal, one, zero) * (phase * norm)
     squares = xp.sum(xp.abs(v) ** 2, axis=0, dtype=widest)
     # 1 / tau. An error in it would shrink or stretch every column that the reflector meets, n times over.
-    halves = xp.astype(xp.where(squares > 0, squares, xp.ones_like(squares)) / 2, size.dtype)
+    halves = xp.astype(xp.where(squares > 0, squares, xp.ones_like(squares)) / 2, dtype)
     # Q = H_1 ... H_n diag(-phase) on the first n columns of the identity. From the last block to the first, `q` is the
     # product so far on the rows and columns that it has touched; what is above and to the left is still the identity.
     stop, q = n, xp.zeros((m - n, 0), dtype=dtype, device=device)

@@ -50,7 +50,10 @@ class Key:
         """The key of something within this key's domain; see :func:`arrayinit.fold`."""
         counter: tuple[Lane, Lane, Lane, Lane]
         if isinstance(name, str):
-            digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
+            try:
+                digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
+            except UnicodeEncodeError:
+                raise ValueError(f"`name` must be a text that UTF-8 can hold; got {name!r}") from None
             c0, c1, c2, c3 = (int.from_bytes(digest[k : k + 4], "little") for k in range(0, 16, 4))
             counter = (c0, c1, c2, c3)
         elif is_traced(name):

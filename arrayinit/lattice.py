@@ -14,6 +14,7 @@ from arrayinit.tails import Tail, tail
 __all__ = ["Lattice", "Plan", "plan"]
 
 LATTICE_BITS = 31  # a lattice integer k takes a sign and 31 bits
+COARSEST = 2**12  # lattice steps that a range of values (8 standard deviations of a normal) must have at least
 NARROWEST = 2**20  # lattice steps an interval of a truncated normal must have at least
 
 
@@ -85,7 +86,7 @@ def _exponent(top: float, form: Format, what: str) -> int:
     emin = FORMATS[form.wide].emin
     if exponent < emin:
         raise ValueError(
-            f"values must have a scale of at least 2**{emin + LATTICE_BITS} in {form.name} (below, steps would be "
+            f"values must have a scale of at least 2**{emin + LATTICE_BITS - 1} in {form.name} (below, steps would be "
             f"subnormal numbers, which some hardware flushes to zero); {what} reach only {top!r}"
         )
     return exponent
@@ -97,9 +98,11 @@ def _units(x: float, exponent: int) -> int:
 
 
 def _uniform(law: Uniform, form: Format, dtype: str) -> Plan:
-    exponent = _exponent(max(abs(law.low), abs(law.high)), form, f"bounds [{law.low!r}, {law.high!r})")
+    top, what = max(abs(law.low), abs(law.high)), f"bounds [{law.low!r}, {law.high!r})"
+    exponent = _exponent(top, form, what)
     first = _units(law.low, exponent)
     span = _units(law.high, exponent) - first
+    _check_steps(span, exponent, top, form, what)
     low, high = form.at_least(law.low), form.below(law.high)
     if low > high or span == 0:
         raise ValueError(f"the interval [a, b) must hold a value of {form.name}; got [{law.low!r}, {law.high!r})")
@@ -109,8 +112,21 @@ def _uniform(law: Uniform, form: Format, dtype: str) -> Plan:
 def _normal_lattice(mean: float, std: float, reach_bits: int, form: Format) -> Lattice:
     """The lattice that holds mean + z * std for |z| < 2**reach_bits."""
     span = std * 2**reach_bits
-    exponent = _exponent(abs(mean) + span, form, f"mean {mean!r} and {2**reach_bits} times std {std!r}")
+    what = f"mean {mean!r} and {2**reach_bits} times std {std!r}"
+    exponent = _exponent(abs(mean) + span, form, what)
+    if abs(_units(mean, exponent)) + _units(span, exponent) >= 2**LATTICE_BITS:  # rounded up to a power of two
+        exponent += 1
+    _check_steps(_units(span, exponent), exponent, abs(mean) + span, form, what)
     return Lattice(_units(mean, exponent), _units(span, exponent), deviates.Z_BITS + reach_bits, exponent)
+
+
+def _check_steps(steps: int, exponent: int, top: float, form: Format, what: str) -> None:
+    """Refuse a law whose lattice is coarse where the dtype itself would not be: it would be drawn with few values."""
+    if steps < COARSEST and math.ldexp(1.0, exponent) > form.quantum(top):
+        raise ValueError(
+            f"the spread must be at least {COARSEST} steps of the lattice, 2**-31 of the largest magnitude, in "
+            f"{form.name}; {what} give {steps} (draw around zero and add the offset)"
+        )
 
 
 def _truncated(law: Truncated, form: Format, dtype: str) -> Plan:

@@ -6,6 +6,7 @@ from typing import Any
 
 from arrayinit import engines
 from arrayinit.backends import backend_named
+from arrayinit.draw import check_size
 from arrayinit.fans import check_shape, geometry
 from arrayinit.job import Job, Target
 from arrayinit.laws import Words
@@ -41,6 +42,8 @@ def bits(
     whole = check_shape(shape, "shape")
     where = geometry(whole)
     backend = backend_named("numpy" if xp is None else xp)
-    key = resolve_for(backend, None, seed, name)
-    job = Job(Words(), None, key, where, box(whole, index), "uint32")
-    return engines.run(job, Target(backend, None, in_place=False, device=device))
+    check_size(whole)
+    part = box(whole, index)
+    device = backend.check_device(device)
+    key = None if 0 in part.shape else resolve_for(backend, None, seed, name)
+    return engines.run(Job(Words(), None, key, where, part, "uint32"), Target(backend, None, False, device))

@@ -122,6 +122,8 @@ def _slice(part: Any, n: int, axis: int, index: Any) -> tuple[int, int, int | No
         if isinstance(part, slice):
             if any(end is not None and not -n <= operator.index(end) <= n for end in (part.start, part.stop)):
                 raise outside
+            if part.step is not None and operator.index(part.step) == 0:
+                raise ValueError(f"`index` must have steps other than 0; got {index!r}")
             chosen = range(*part.indices(n))
             return chosen.start, chosen.step, len(chosen)
         if isinstance(part, bool):

@@ -7,7 +7,7 @@ scheme is, and where it comes from, is said in the docstring of its namesake in 
 import math
 import warnings
 from fractions import Fraction
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from arrayinit.fans import Geometry
@@ -60,7 +60,8 @@ def trunc_normal(geometry: Geometry, mean: float = 0.0, std: float = 1.0, a: flo
 
 
 def constant(geometry: Geometry, val: float) -> Law:
-    return Constant(_real(val, "val"))
+    _real(val, "val")
+    return Constant(int(val) if isinstance(val, Integral) else float(val))
 
 
 def ones(geometry: Geometry) -> Law:

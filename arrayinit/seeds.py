@@ -60,14 +60,18 @@ def manual_seed(seed: Any) -> None:
     Raises:
         TypeError, ValueError: as for `seed` of any initializer; None is refused.
     """
-    _process.restart(resolve(_given(seed)), manual=True)
+    key = resolve(_given(seed))
+    if key.is_traced:
+        raise TypeError(f"`seed` of manual_seed must not be traced by JAX, since it outlives the trace; got {seed!r}")
+    _process.restart(key, manual=True)
 
 
 @contextmanager
 def seeded(seed: Any) -> Iterator[None]:
     """Within this context draws with `seed=None` take keys of its own, fold(seed, 0), fold(seed, 1), ...
 
-    Contexts nest; the scope is that of a `contextvars` context, so other threads and tasks are not affected.
+    Inside a JAX trace the seed must be a traced key, so that nothing is baked into the program. Contexts nest; the scope
+    is that of a `contextvars` context, so other threads and tasks are not affected.
 
     Raises:
         TypeError, ValueError: as for `seed` of any initializer; None is refused.
@@ -110,7 +114,8 @@ def resolve(seed: Any, name: str | int | None = None) -> Key:
 
 def resolve_for(backend: Backend, x: Any, seed: Any, name: str | int | None) -> Key:
     """The key for a draw by a backend into x (None for a new array); refuses keys that a trace would get wrong."""
-    if seed is None and backend.is_tracing(x):
+    scoped = _scoped.get()
+    if seed is None and not (scoped and scoped.root.is_traced) and backend.is_tracing(x):
         raise ValueError(
             "`seed` must be given inside a JAX trace (a key or an integer); got None, which would be baked in"
         )

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
 
+import numpy as np
+
 from arrayinit import initializers, schemes
-from arrayinit.draw import Keywords
-from arrayinit.fans import Axes, geometry
+from arrayinit.backends import backend_named
+from arrayinit.draw import Keywords, fit
+from arrayinit.fans import Axes, Geometry, geometry
 from arrayinit.formats import COMPLEX
 from arrayinit.gains import calculate_gain
 from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Sparse, Truncated, Uniform, Words
@@ -68,14 +71,15 @@ def spec(name: str, /, **parameters: Any) -> Spec:
         he.fill_(x, seed=0, name="w")   # in place
 
     Raises:
-        ValueError: an unknown initializer, or a value that it refuses for every shape.
-        TypeError: an unknown or missing parameter, or one that is not plain data.
+        ValueError: an unknown initializer. TypeError: an unknown or missing parameter, or one that is not plain data.
+            What a value may be is checked when the spec is described or drawn.
     """
     scheme = getattr(schemes, _ALIASES.get(name, name), None) if isinstance(name, str) else None
     if scheme is None or _ALIASES.get(name, name) not in schemes.__all__:
         raise ValueError(f"`name` must be an initializer: {', '.join([*schemes.__all__, *_ALIASES])}; got {name!r}")
     own = list(inspect.signature(scheme).parameters.values())[1:]
     known = {parameter.name for parameter in own} | set(_GEOMETRY)
+    parameters = {key: value.item() if isinstance(value, np.generic) else value for key, value in parameters.items()}
     for key, value in parameters.items():
         if key not in known:
             raise TypeError(f"{name} must be given parameters that it has, {', '.join(sorted(known))}; got {key!r}")
@@ -110,7 +114,7 @@ def describe(
     initializer: Spec | str,
     shape: Sequence[int] | int,
     *,
-    dtype: str = "float32",
+    dtype: Any = "float32",
     layout: str | None = None,
     in_axis: Axes | None = None,
     out_axis: Axes | None = None,
@@ -134,11 +138,13 @@ def describe(
         "batch_axis": batch_axis, "groups": groups, "transposed": transposed,
     } | chosen.parameters  # fmt: skip
     where = geometry(shape, **{key: parameters.pop(key) for key in _GEOMETRY})
+    kind = backend_named("numpy").dtype_name(dtype)
     law: Law = getattr(schemes, _ALIASES.get(chosen.name, chosen.name))(where, **parameters)
-    part = law.part() if dtype in COMPLEX and isinstance(law, (Uniform, Normal, Truncated)) else law
+    law, _ = fit(law, kind)
+    part = law.part() if kind in COMPLEX and isinstance(law, (Uniform, Normal, Truncated)) else law
     fan_in, fan_out = where.fans if where.roles is not None or len(where.shape) >= 2 else (None, None)
-    distribution, mean, std, low, high = _numbers(part, where.canonical)
-    if dtype in COMPLEX and part is not law:
+    distribution, mean, std, low, high = _numbers(part, where)
+    if kind in COMPLEX and part is not law:
         std *= math.sqrt(2)
     return Description(
         chosen.name, where.shape, distribution, fan_in, fan_out, _gain(chosen.name, parameters), mean, std, low, high
@@ -152,8 +158,9 @@ def _gain(name: str, parameters: Mapping[str, Any]) -> float | None:
     return float(parameters.get("gain", 1.0)) if base in ("xavier_uniform", "xavier_normal", "orthogonal") else None
 
 
-def _numbers(law: Law, shape: tuple[int, ...]) -> tuple[str, float, float, float, float]:
+def _numbers(law: Law, where: Geometry) -> tuple[str, float, float, float, float]:
     """(distribution, mean, std, low, high) of one element."""
+    shape = where.canonical
     match law:
         case Uniform(low, high):
             return "uniform", (low + high) / 2, (high - low) / math.sqrt(12), low, high
@@ -167,7 +174,8 @@ def _numbers(law: Law, shape: tuple[int, ...]) -> tuple[str, float, float, float
         case Constant(value):
             return "constant", value, 0.0, value, value
         case Orthogonal(gain):
-            longest = max(shape[0], math.prod(shape[1:]))
+            out, in_, spatial = where.sizes
+            longest = max(out, in_ * spatial)
             return "orthogonal", 0.0, abs(gain) / math.sqrt(longest) if longest else 0.0, -abs(gain), abs(gain)
         case Sparse(zeros, std):
             return "sparse", 0.0, std * math.sqrt(1 - zeros / shape[0]) if shape[0] else 0.0, -6.35 * std, 6.35 * std

@@ -22,7 +22,7 @@ WRONG = [
     ("normal", {"std": 1j}, {}, TypeError, ["`std`", "1j"]),
     ("normal", {"std": 10**400}, {}, ValueError, ["`std`", "range"]),
     ("normal", {"std": 1e38}, {}, ValueError, ["float32", "1e+38"]),
-    ("normal", {"std": 1e-40}, {}, ValueError, ["2**-95", "1e-40"]),
+    ("normal", {"std": 1e-40}, {}, ValueError, ["2**-96", "1e-40"]),
     ("uniform", {"a": 1.0, "b": 1.0}, {}, ValueError, ["`a`", "a=1.0", "b=1.0"]),
     ("uniform", {"a": 2.0, "b": 1.0}, {}, ValueError, ["`a`", "a=2.0", "b=1.0"]),
     ("uniform", {"a": NAN}, {}, ValueError, ["`a`", "nan"]),

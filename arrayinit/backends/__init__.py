@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import array_api_compat
+import numpy as np
 
 from arrayinit.backends.base import Backend, Lanes
 
@@ -35,7 +36,7 @@ def _make(library: str) -> Backend:
 
 
 def _library_of(x: object) -> str | None:
-    if array_api_compat.is_numpy_array(x):
+    if isinstance(x, np.ndarray):
         return "numpy"
     if array_api_compat.is_torch_array(x):
         return "torch"
@@ -55,7 +56,7 @@ def _is_jax_struct(x: object) -> bool:
 
 def is_array(x: object) -> bool:
     """Whether x is an array of any library (a scalar, a list or a shape is none)."""
-    return _library_of(x) is not None or hasattr(x, "__array_namespace__")
+    return _library_of(x) is not None or (hasattr(x, "__array_namespace__") and not isinstance(x, np.generic))
 
 
 def backend_of(x: Any) -> Backend:
@@ -65,15 +66,13 @@ def backend_of(x: Any) -> Backend:
         return _make(library)
     if hasattr(x, "__array_namespace__"):
         return _standard(x.__array_namespace__())
-    raise TypeError(
-        f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard, or a shape; got {x!r}"
-    )
+    raise TypeError(f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard; got {x!r}")
 
 
 def backend_named(xp: str | ModuleType | Any) -> Backend:
     """The backend of a namespace, given as a module or by name ("numpy", "torch", "jax", "cupy", "dask", ...)."""
     name = xp if isinstance(xp, str) else getattr(xp, "__name__", None)
-    if name is None:
+    if not name:
         raise TypeError(f"`xp` must be an array namespace or its name; got {xp!r}")
     parts = name.removeprefix("array_api_compat.").split(".")
     if parts[0] in _KNOWN:

@@ -188,17 +188,25 @@ class Backend:
         """The context in which draws and writes take place."""
         return nullcontext()
 
+    def multiplying(self, device: Any) -> AbstractContextManager[Any]:
+        """The context in which matrix products have the full precision of their dtype."""
+        return nullcontext()
+
+    def check_device(self, device: Any) -> Any:
+        """`device` as the library takes it; ValueError or TypeError where it is none."""
+        return device
+
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         """The values of x in host memory; bfloat16 as its bit patterns in uint16."""
         return np.asarray(x)
 
 
-def may_overlap(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """Whether two elements of a strided array share memory; `strides` in any unit."""
+def may_overlap(shape: Sequence[int], strides: Sequence[int], size: int) -> bool:
+    """Whether two elements of a strided array share memory; `strides` and the size of an element in one unit."""
     axes = sorted((abs(stride), n) for n, stride in zip(shape, strides, strict=True) if n > 1)
     if math.prod(shape) == 0:
         return False
-    reach = 0
+    reach = size - 1
     for stride, n in axes:
         if stride <= reach:
             break
@@ -211,4 +219,4 @@ def may_overlap(shape: Sequence[int], strides: Sequence[int]) -> bool:
     offsets = np.zeros(1, dtype=np.int64)
     for stride, n in axes:
         offsets = (offsets[:, None] + stride * np.arange(n, dtype=np.int64)).ravel()
-    return len(np.unique(offsets)) < len(offsets)
+    return bool((np.diff(np.sort(offsets)) < size).any())

@@ -33,7 +33,7 @@ class CupyBackend(Backend):
             return cupy.empty_like(x, dtype=self.dtype(dtype))
 
     def check_writable(self, x: Any) -> None:
-        if may_overlap(x.shape, x.strides):
+        if may_overlap(x.shape, x.strides, x.itemsize):
             raise ValueError(
                 f"`x` must not have elements that share memory; got shape {x.shape} with strides {x.strides}"
             )

@@ -1,4 +1,4 @@
-"""Dask arrays: lazy, each block drawn where it is computed, in the library of the block."""
+"""Dask arrays: lazy, each block drawn where it is computed, in the library of the block (NumPy or CuPy)."""
 
 from typing import Any
 
@@ -23,8 +23,15 @@ class DaskBackend(Backend):
         return backend_named("numpy").dtype(name)
 
     def check_readable(self, x: Any) -> None:
+        if not isinstance(x._meta, np.ndarray) and "cupy" not in type(x._meta).__module__:
+            raise TypeError(f"`x` must be a Dask array of NumPy or CuPy blocks; got blocks of {type(x._meta)}")
         if any(np.isnan(n) for n in x.shape):
             raise ValueError(f"`x` must have a known shape; got a Dask array of shape {x.shape}")
+
+    def check_device(self, device: Any) -> Any:
+        if device not in (None, "cpu"):
+            raise ValueError(f"`device` must be None or 'cpu' for Dask, whose blocks know their own; got {device!r}")
+        return device
 
     def device(self, x: Any) -> Any:
         return "cpu"

@@ -25,7 +25,8 @@ def is_tracing(*values: Any) -> bool:
     """Whether a value is traced, or whatever is computed here and now would be."""
     if any(isinstance(value, jax.core.Tracer) for value in values):
         return True
-    return isinstance(jnp.zeros(()), jax.core.Tracer)
+    with jax.transfer_guard("allow"):
+        return isinstance(jnp.zeros(()), jax.core.Tracer)
 
 
 def key_words(key: Any) -> tuple[Any, ...]:
@@ -42,8 +43,16 @@ def key_words(key: Any) -> tuple[Any, ...]:
 
 
 def fold_words(high: Any, low: Any, counter: tuple[Any, ...]) -> tuple[Any, Any]:
-    """The two words (high, low) of a key folded inside a trace."""
+    """The two words (high, low) of a key folded inside a trace. A traced number in front fills the first two lanes."""
+    number = counter[0]
     with x64():
+        if isinstance(number, jax.core.Tracer):
+            if number.ndim or not jnp.issubdtype(number.dtype, jnp.integer):
+                raise TypeError(
+                    f"`name` must be a string or an integer; got a traced {number.dtype}{list(number.shape)}"
+                )
+            wide = number.astype(jnp.int64)
+            counter = (wide, wide >> 32, *counter[2:])
         lanes = [jnp.asarray(word).astype(jnp.int64) & MASK for word in (*counter, low, high)]
         new_low, new_high, _, _ = philox4x32((lanes[0], lanes[1], lanes[2], lanes[3]), (lanes[4], lanes[5]))
         return new_high.astype(jnp.uint32), new_low.astype(jnp.uint32)
@@ -106,8 +115,28 @@ class JaxBackend(Backend):
 
     def place(self, host: npt.NDArray[Any], like: Any, device: Any) -> Any:
         """A JAX array with these values, on a device or sharding, else where `like` is, else on the default device."""
-        where = device if device is not None else getattr(like, "sharding", None)
+        where = device
+        if device is None and getattr(like, "committed", True):
+            where = getattr(like, "sharding", None)
         return jax.device_put(host, where)
+
+    def check_device(self, device: Any) -> Any:
+        if isinstance(device, str):
+            try:
+                return jax.devices(device)[0]
+            except RuntimeError as error:
+                raise ValueError(f"`device` must be one that JAX has; got {device!r} ({error})") from None
+        kinds = (jax.Device, jax.sharding.Sharding, jax.sharding.PartitionSpec)
+        if device is not None and not isinstance(device, kinds):
+            raise TypeError(f"`device` must be a jax.Device, a sharding, a PartitionSpec or a name; got {device!r}")
+        return device
+
+    def is_abstract(self, x: Any) -> bool:
+        return not isinstance(x, jax.Array) or isinstance(x, jax.core.Tracer)
+
+    def multiplying(self, device: Any) -> AbstractContextManager[Any]:
+        context: AbstractContextManager[Any] = jax.default_matmul_precision("float32")
+        return context
 
     def drawing(self, device: Any) -> AbstractContextManager[Any]:
         return x64()

@@ -1,5 +1,6 @@
 """NumPy arrays, with ml_dtypes' bfloat16 where that package is installed."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -47,26 +48,26 @@ class NumpyBackend(Backend):
         return NumpyLanes(self, None)
 
     def empty(self, shape: tuple[int, ...], dtype: str, device: Any) -> Any:
-        if device not in (None, "cpu"):
-            raise ValueError(f"`device` must be 'cpu' for NumPy; got {device!r}")
         return np.empty(shape, self.dtype(dtype))
 
     def empty_like(self, x: Any, dtype: str, device: Any) -> Any:
-        if device not in (None, "cpu"):
-            raise ValueError(f"`device` must be 'cpu' for NumPy; got {device!r}")
         return np.empty_like(x, dtype=x.dtype if x.dtype.name == dtype else self.dtype(dtype), subok=False)
-
-    def check_readable(self, x: Any) -> None:
-        if not isinstance(x, np.ndarray):
-            raise TypeError(f"`x` must be an array; got the NumPy scalar {x!r}")
 
     def check_writable(self, x: Any) -> None:
         if not x.flags.writeable:
             raise ValueError(f"`x` must be writable; got a read-only array of shape {x.shape}")
-        if may_overlap(x.shape, x.strides):
+        if may_overlap(x.shape, x.strides, x.itemsize):
             raise ValueError(
                 f"`x` must not have elements that share memory; got shape {x.shape} with strides {x.strides}"
             )
+
+    def check_device(self, device: Any) -> Any:
+        if device not in (None, "cpu"):
+            raise ValueError(f"`device` must be 'cpu' for NumPy; got {device!r}")
+        return device
+
+    def drawing(self, device: Any) -> AbstractContextManager[Any]:
+        return np.errstate(all="ignore")  # float16 rounds small values, and an array must not be left half filled
 
     def view(self, x: Any) -> Any:
         return x.view(np.ndarray)

@@ -60,7 +60,7 @@ class TorchBackend(Backend):
     def check_writable(self, x: Any) -> None:
         if x.is_inference() and not torch.is_inference_mode_enabled():
             raise ValueError("`x` must be writable; got an inference tensor outside of torch.inference_mode()")
-        if not self.is_abstract(x) and may_overlap(tuple(x.shape), x.stride()):
+        if not self.is_abstract(x) and may_overlap(tuple(x.shape), x.stride(), 1):
             raise ValueError(
                 f"`x` must not have elements that share memory; got an expanded tensor of shape {tuple(x.shape)} "
                 f"with strides {x.stride()}"
@@ -80,7 +80,16 @@ class TorchBackend(Backend):
         return super().chunk(device) if device.type == "cpu" else LAUNCH
 
     def drawing(self, device: Any) -> AbstractContextManager[Any]:
-        return _drawing(device)
+        return _real_and_without_gradients()
+
+    def multiplying(self, device: Any) -> AbstractContextManager[Any]:
+        return _full_precision(device)
+
+    def check_device(self, device: Any) -> Any:
+        try:
+            return None if device is None else torch.device(device)
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"`device` must be one that torch knows; got {device!r} ({error})") from None
 
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         host = x.detach().resolve_conj().resolve_neg().cpu()
@@ -96,18 +105,35 @@ def _plain(x: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def _drawing(device: Any) -> Iterator[None]:
-    """No gradients, no autocast, and matrix products in full precision whatever the process has set."""
-    precision = torch.get_float32_matmul_precision()
-    if precision != "highest":
-        torch.set_float32_matmul_precision("highest")
+def _real_and_without_gradients() -> Iterator[None]:
+    """No gradients, and real tensors even where a FakeTensorMode is active: x is a real one, or nothing is drawn."""
+    fake = sys.modules.get("torch._subclasses.fake_tensor")
+    with torch.no_grad(), nullcontext() if fake is None else fake.unset_fake_temporarily():
+        yield
+
+
+@contextmanager
+def _full_precision(device: Any) -> Iterator[None]:
+    """Matrix products of float32 in float32, whatever the process has set, and without autocast."""
+    settings = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
     autocast = torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
-    try:
-        with torch.no_grad(), autocast:
+    with autocast:
+        if not hasattr(settings[0], "fp32_precision"):  # torch before 2.9
+            precision = torch.get_float32_matmul_precision()
+            torch.set_float32_matmul_precision("highest")
+            try:
+                yield
+            finally:
+                torch.set_float32_matmul_precision(precision)
+            return
+        before = [setting.fp32_precision for setting in settings]
+        try:
+            for setting in settings:
+                setting.fp32_precision = "ieee"
             yield
-    finally:
-        if precision != "highest":
-            torch.set_float32_matmul_precision(precision)
+        finally:
+            for setting, precision in zip(settings, before, strict=True):
+                setting.fp32_precision = precision
 
 
 def make() -> Backend:

@@ -24,7 +24,7 @@ def draw(job: Job, target: Target) -> Any:
         chunks = target.array.chunks
     if isinstance(job.law, Orthogonal | Sparse):
         # The elements of a block depend on all the others: drawn once, then cut.
-        whole = dask.delayed(_draw)(job, meta)
+        whole = dask.delayed(_draw, pure=True)(job, meta)
         result = dask.array.from_delayed(whole, job.shape, backend.dtype(job.dtype), meta=meta).rechunk(chunks)
     else:
         result = dask.array.map_blocks(

@@ -36,7 +36,9 @@ def draw(job: Job, target: Target) -> Any:
     with backend.drawing(device):
         view = backend.view(out)
         if isinstance(job.law, Orthogonal | Sparse):
-            backend.write(view, (), matrix(lanes, job))
+            with backend.multiplying(device):
+                part = matrix(lanes, job)
+            backend.write(view, (), part)
         else:
             canonical = backend.transpose(view, axes)
             for position, piece in region.pieces(backend.chunk(device)):

@@ -12,7 +12,7 @@ from arrayinit.backends.jax import JaxBackend, is_tracing, x64
 from arrayinit.engines import reference
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Orthogonal, Sparse
+from arrayinit.laws import Constant, Orthogonal, Sparse
 
 __all__ = ["draw"]
 
@@ -27,6 +27,8 @@ def draw(job: Job, target: Target) -> Any:
     key = job.key if job.key is not None else Key(0)
 
     def values() -> Any:
+        if isinstance(job.law, Constant):  # laws that are equal share a compiled function, and 0.0 == -0.0
+            return jnp.full(job.shape, job.law.value, job.dtype)
         return _compiled(replace(job, key=None))(_word(key.low), _word(key.high))
 
     where = target.device
@@ -56,7 +58,7 @@ def _compiled(job: Job) -> Any:
     """The function (low, high) -> values of a job, traced once however often it is used."""
 
     def values(low: Any, high: Any) -> Any:
-        with x64(), jax.default_matmul_precision("float32"):
+        with x64():
             if 0 in job.shape:
                 return jnp.zeros(job.shape, job.dtype)
             keyed = replace(job, key=Key.of_words(high, low))
