@@ -70,8 +70,8 @@ def manual_seed(seed: Any) -> None:
 def seeded(seed: Any) -> Iterator[None]:
     """Within this context draws with `seed=None` take keys of its own, fold(seed, 0), fold(seed, 1), ...
 
-    Inside a JAX trace the seed must be a traced key, so that nothing is baked into the program. Contexts nest; the scope
-    is that of a `contextvars` context, so other threads and tasks are not affected.
+    Inside a JAX trace the seed must be a traced key, so that nothing is baked into the program. Contexts nest; the
+    scope is that of a `contextvars` context, so other threads and tasks are not affected.
 
     Raises:
         TypeError, ValueError: as for `seed` of any initializer; None is refused.

@@ -180,5 +180,5 @@ def test_fold_needs_a_key():
 
 
 def test_a_surrogate_is_no_name():
-    with pytest.raises(UnicodeEncodeError):
+    with pytest.raises(ValueError, match="`name`"):
         ai.fold(0, "\ud800")

@@ -194,11 +194,6 @@ def test_elements_that_overlap_in_part():
         (lambda: ai.fingerprint(jax.ShapeDtypeStruct((2,), jnp.float32)), TypeError, "`x` must hold values"),
         (lambda: ai.fingerprint(torch.empty(2, device="meta")), TypeError, "`x` must hold values"),
         (lambda: jax.jit(ai.fingerprint)(jnp.zeros(2)), TypeError, "`x` must hold values"),
-        (
-            lambda: ai.normal(dask.array.from_array(torch.zeros(4), asarray=False), seed=0),
-            TypeError,
-            "`x` must be a Dask array of NumPy or CuPy",
-        ),
     ],
 )
 def test_errors_name_the_argument(call, error, words):

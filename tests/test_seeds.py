@@ -108,6 +108,10 @@ def test_jax_words_are_high_and_low(jax):
     assert len({key(k) for k in split}) == 3
 
 
+def test_a_raw_jax_key_on_the_host():
+    assert key(np.array([0x01234567, 0x89ABCDEF], dtype=np.uint32)) == 0x0123456789ABCDEF
+
+
 def test_a_long_jax_key_is_folded_down(jax):
     def down(words):
         reached = Key(words[0] << 32 | words[1])
@@ -149,14 +153,15 @@ def test_every_form_takes_a_name(jax, torch):
         b"0",
         (0, 5),
         [5],
-        np.arange(2, dtype=np.uint32),
+        np.arange(2),
+        np.arange(3, dtype=np.uint32),
         np.random.RandomState(0),
         np.random.PCG64(0),
         np.random.SeedSequence(0),
         object(),
         1 + 0j,
     ],
-    ids=lambda seed: f"{type(seed).__name__}",
+    ids=repr,
 )
 def test_wrong_types(seed):
     with pytest.raises(TypeError, match="`seed`"):
