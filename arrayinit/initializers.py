@@ -69,7 +69,7 @@ __all__ = [
 
 
 def uniform(x: Any, a: float = 0.0, b: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """U[a, b): every value of the dtype from a up to, not including, b.
+    """U[a, b): 2**31 equally likely steps from a up to, not including, b, rounded to the dtype.
 
     Args:
         a, b: finite bounds, a < b; for a complex dtype those of the real and of the imaginary part.
@@ -86,7 +86,7 @@ def uniform_(x: Any, a: float = 0.0, b: float = 1.0, **keywords: Unpack[Keywords
 
 
 def normal(x: Any, mean: float = 0.0, std: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """N(mean, std^2), by the inverse distribution function to 2.7e-8 standard deviations; |x - mean| <= 6.34 std.
+    """N(mean, std^2), by the inverse distribution function to 3e-8 standard deviations; |x - mean| <= 6.34 std.
 
     Args:
         mean: the expectation; for a complex dtype of the real and of the imaginary part.

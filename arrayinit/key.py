@@ -74,6 +74,9 @@ class Key:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Key is immutable; got {name}={value!r}")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Key is immutable; got del {name}")
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Key) and not self.is_traced and not other.is_traced and int(self) == int(other)
 

@@ -62,8 +62,8 @@ def cdf(x: Decimal) -> Decimal:
 
 def quantile(p: Decimal) -> Decimal:
     """The x with Phi(x) = p, for 0 < p <= 1/2, to about `DIGITS` - 10 digits: Newton steps from a float64 start."""
-    x = Decimal(_start(p))
     with localcontext(Context(prec=DIGITS + 15)):
+        x = Decimal(_start(p))
         while True:
             # Halley's step: for Phi, f''/f' = -x, so that each step triples the number of right digits.
             newton = (cdf(x) - p) / _density(x)
