@@ -192,6 +192,7 @@ def test_elements_that_overlap_in_part():
         (lambda: ai.normal(3, seed=0, xp="dask", device="cuda"), ValueError, "`device`"),
         (lambda: ai.normal(3, seed=0, xp="torch", device="abacus"), ValueError, "`device`"),
         (lambda: ai.fingerprint(jax.ShapeDtypeStruct((2,), jnp.float32)), TypeError, "`x` must hold values"),
+        (lambda: ai.he_normal(jax.random.key(0), (2, 3)), TypeError, "arrayinit.jax"),
         (lambda: ai.fingerprint(torch.empty(2, device="meta")), TypeError, "`x` must hold values"),
         (lambda: jax.jit(ai.fingerprint)(jnp.zeros(2)), TypeError, "`x` must hold values"),
     ],

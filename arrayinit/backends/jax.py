@@ -105,6 +105,13 @@ class JaxBackend(Backend):
     def make_lanes(self, device: Any) -> Lanes:
         return JaxLanes(self, None)
 
+    def check_readable(self, x: Any) -> None:
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            raise TypeError(
+                f"`x` must be an array of numbers or a shape; got a JAX key, {x!r}: it goes with `seed`; "
+                "initializers that are called with a key first are those of arrayinit.jax"
+            )
+
     def check_writable(self, x: Any) -> None:
         raise TypeError(
             "`x` must be mutable; got a JAX array: use the function without the underscore, which returns a new one"
