@@ -28,6 +28,30 @@ def test_torch_draws_leave_precision_settings_alone():
         matmul.fp32_precision = before
 
 
+def test_orthogonal_multiplies_in_full_precision_in_torch(monkeypatch):
+    """On a CPU the setting changes nothing, so what is looked at is the setting while the product is taken."""
+    from arrayinit.engines import reference
+
+    matmul, seen, real = torch.backends.cuda.matmul, [], reference.orthonormal
+    monkeypatch.setattr(reference, "orthonormal", lambda *a: (seen.append(matmul.fp32_precision), real(*a))[1])
+    before = matmul.fp32_precision
+    try:
+        matmul.fp32_precision = "tf32"
+        ai.orthogonal((6, 5), seed=0, xp="torch")
+    finally:
+        matmul.fp32_precision = before
+    assert seen == ["ieee"]
+
+
+def test_orthogonal_multiplies_in_full_precision_under_jit():
+    """On a CPU the setting changes nothing, so what is looked at is the program."""
+    with jax.default_matmul_precision("bfloat16"):
+        program = jax.jit(lambda k: ai.orthogonal((41, 31), seed=k, xp="jax")).lower(jax.random.key(0)).as_text()
+    products = [line for line in program.splitlines() if "dot_general" in line]
+    assert products
+    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
+
+
 @pytest.mark.parametrize(
     ("law", "dtype"),
     [

@@ -19,9 +19,7 @@ def draw(job: Job, target: Target) -> Any:
     backend = target.backend
     assert isinstance(backend, DaskBackend)
     meta = target.array._meta if target.array is not None else backend.meta(job.dtype)
-    chunks = backend.chunks(job.shape, job.dtype)
-    if target.array is not None and tuple(target.array.shape) == job.shape:
-        chunks = target.array.chunks
+    chunks = target.array.chunks if target.array is not None else backend.chunks(job.shape, job.dtype)
     if isinstance(job.law, Orthogonal | Sparse):
         # The elements of a block depend on all the others: drawn once, then cut.
         whole = dask.delayed(_draw, pure=True)(job, meta)

@@ -24,8 +24,6 @@ def draw(job: Job, target: Target) -> Any:
         out = target.array
     elif target.array is not None:
         out = backend.empty_like(target.array, job.dtype, target.device)
-        if tuple(out.shape) != job.shape:
-            out = backend.empty(job.shape, job.dtype, backend.device(out))
     else:
         out = backend.empty(job.shape, job.dtype, target.device)
     region, axes = job.placed

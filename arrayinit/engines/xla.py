@@ -64,7 +64,8 @@ def _compiled(job: Job) -> Any:
             keyed = replace(job, key=Key.of_words(high, low))
             lanes = backend_named("jax").lanes(None)
             if isinstance(job.law, Orthogonal | Sparse):
-                return reference.matrix(lanes, keyed)
+                with lanes.backend.multiplying(lanes.device):
+                    return reference.matrix(lanes, keyed)
             region, axes = job.placed
             back = sorted(range(len(axes)), key=axes.__getitem__)
             return jnp.transpose(jnp.reshape(reference.elements(lanes, keyed, region), region.counts), back)
