@@ -10,48 +10,71 @@ from typing import Any
 
 __all__ = ["orthonormal"]
 
-BLOCK = 128  # reflectors applied at once
 
+def orthonormal(lanes: Any, gaussian: Any) -> Any:
+    """Orthonormal columns from independent standard normals, matrices (..., m, n), m >= n, real or complex.
 
-def orthonormal(xp: Any, gaussian: Any, device: Any, widest: Any) -> Any:
-    """A matrix with orthonormal columns from independent standard normals of shape (m, n), m >= n, real or complex.
-
-    Only elements on and below the diagonal are used. `widest` is the real dtype in which lengths are summed. Libraries
-    agree as well as their matrix products do: 2e-6 absolute in float32, 1e-13 in float64.
+    Only elements on and below the diagonal are used, and the result takes their place where arrays are mutable.
+    Libraries agree as well as their matrix products do: 2e-6 absolute in float32, 1e-13 in float64.
     """
-    m, n = gaussian.shape
-    dtype = gaussian.dtype
-    row = xp.reshape(xp.arange(m, dtype=xp.int64, device=device), (m, 1))
-    column = xp.reshape(xp.arange(n, dtype=xp.int64, device=device), (1, n))
-    on_diagonal = row == column
-    zero, one = xp.zeros_like(gaussian), xp.ones_like(gaussian)
-    x = xp.where(row >= column, gaussian, zero)
-    head = xp.sum(xp.where(on_diagonal, x, zero), axis=0)  # the first element of each column's own space
-    size = xp.abs(head)
-    unit = xp.ones_like(size)
-    phase = xp.where(size > 0, head / xp.astype(xp.where(size > 0, size, unit), dtype), xp.ones_like(head))
-    norm = xp.astype(xp.sqrt(xp.sum(xp.abs(x) ** 2, axis=0, dtype=widest)), dtype)
-    # H x = -phase |x| e1 for H = I - tau v v^H with v = x + phase |x| e1 and tau = 2 / |v|^2.
-    v = x + xp.where(on_diagonal, one, zero) * (phase * norm)
-    squares = xp.sum(xp.abs(v) ** 2, axis=0, dtype=widest)
-    # 1 / tau. An error in it would shrink or stretch every column that the reflector meets, n times over.
-    halves = xp.astype(xp.where(squares > 0, squares, xp.ones_like(squares)) / 2, dtype)
-    # Q = H_1 ... H_n diag(-phase) on the first n columns of the identity. From the last block to the first, `q` is the
-    # product so far on the rows and columns that it has touched; what is above and to the left is still the identity.
-    stop, q = n, xp.zeros((m - n, 0), dtype=dtype, device=device)
-    while stop:
-        start = (stop - 1) // BLOCK * BLOCK
+    xp, q = lanes.xp, gaussian
+    m, n = gaussian.shape[-2:]
+    block = _block(n)
+    # Q = H_1 ... H_n diag(-phase) on the first n columns of the identity, from the last block to the first: what is
+    # above and to the left of a block is still the identity, and holds the elements of the blocks to come.
+    for start in reversed(range(0, n, block)):
+        stop = min(start + block, n)
         width = stop - start
-        block = v[start:, start:stop]
-        adjoint = _adjoint(xp, block)
-        gram, identity = adjoint @ block, xp.eye(width, dtype=dtype, device=device)
-        t = xp.linalg.inv(xp.triu(gram, k=1) + identity * halves[start:stop])
-        across = xp.concat([adjoint[:, :width], adjoint[:, width:] @ q], axis=1)
-        above = xp.eye(width, n - start, dtype=dtype, device=device)
-        below = xp.concat([xp.zeros((m - stop, width), dtype=dtype, device=device), q], axis=1)
-        q = xp.concat([above, below], axis=0) - block @ (t @ across)
-        stop = start
-    return q * -phase
+        v, phase, halves = _reflectors(lanes, q[..., start:, start:stop])
+        adjoint = _adjoint(xp, v)
+        identity = xp.eye(m - start, width, dtype=v.dtype, device=lanes.device)
+        w = lanes.solve(xp.triu(adjoint @ v, k=1) + identity[:width, :] * halves, adjoint)  # T V^H
+        if stop < n:
+            z = w[..., :, width:] @ q[..., stop:, stop:]
+            q = lanes.put(q, (start, stop), -(v[..., :width, :] @ z))
+            q = lanes.subtract_product(q, (stop, stop), v[..., width:, :], z)
+        q = lanes.put(q, (start, start), (v @ w[..., :, :width] - identity) * phase)
+    return q
+
+
+def _block(n: int) -> int:
+    """How many reflectors to apply at once."""
+    return 64 if n <= 512 else 128 if n < 4096 else 256
+
+
+def _reflectors(lanes: Any, gaussian: Any) -> tuple[Any, Any, Any]:
+    """(v, phase, 1 / tau) of H = I - tau v v^H with H x = -phase |x| e, for each column x from the diagonal on.
+
+    v = x + phase |x| e and tau = 2 / |v|^2, where phase is that of the first element of x.
+    """
+    xp, dtype = lanes.xp, gaussian.dtype
+    width = gaussian.shape[-1]
+    x = xp.tril(gaussian)
+    diagonal = xp.eye(*gaussian.shape[-2:], dtype=dtype, device=lanes.device)
+    head = xp.sum(x[..., :width, :] * diagonal[:width, :], axis=-2, keepdims=True)
+    phase = _phase(xp, head)
+    squares = _squares(lanes, x)
+    norm = phase * xp.astype(xp.sqrt(squares), dtype)
+    # An error in 1 / tau would shrink or stretch every column that the reflector meets, n times over.
+    squares = squares - _squares(lanes, head) + _squares(lanes, head + norm)
+    halves = xp.where(squares > 0, squares, xp.ones_like(squares)) / 2
+    return x + diagonal * norm, phase, xp.astype(halves, dtype)
+
+
+def _phase(xp: Any, x: Any) -> Any:
+    """x / |x|, and 1 for 0."""
+    one = xp.ones_like(x)
+    if xp.isdtype(x.dtype, "real floating"):
+        return xp.where(x < 0, -one, one)
+    size = xp.abs(x)
+    return xp.where(size > 0, x / xp.astype(xp.where(size > 0, size, xp.ones_like(size)), x.dtype), one)
+
+
+def _squares(lanes: Any, x: Any) -> Any:
+    """The sum of |x|^2 down each column, in the real dtype with the most digits."""
+    xp = lanes.xp
+    size = x if xp.isdtype(x.dtype, "real floating") else xp.abs(x)
+    return xp.sum(size * size, axis=-2, keepdims=True, dtype=lanes.widest)
 
 
 def _adjoint(xp: Any, x: Any) -> Any:

@@ -96,7 +96,9 @@ class Sparse:
 
 @dataclass(frozen=True)
 class Words:
-    """The raw words of the stream, as uint32."""
+    """The raw words of the stream for a purpose (see `philox`), as uint32."""
+
+    purpose: int = 0
 
 
 Sampled: TypeAlias = Uniform | Normal | Truncated

@@ -1,10 +1,19 @@
-"""Patterns: eye and dirac as masks of the canonical index (so slices and layouts come for free), and sparse columns."""
+"""Where eye and dirac are 1, as masks of the canonical index and as positions, and which elements of sparse stay.
 
+The masks are what a compiler fuses, and what runs in every namespace; the positions are few, and found on the host.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
-from arrayinit.philox import Lane
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["dirac", "eye", "keep"]
+from arrayinit.fans import Geometry
+from arrayinit.philox import Lane
+from arrayinit.regions import Box
+
+__all__ = ["dirac", "eye", "keep", "ones"]
 
 ROW_BITS = 31
 
@@ -26,14 +35,46 @@ def dirac(index: Lane, shape: tuple[int, ...], groups: int) -> Lane:
     return (out % (shape[0] // groups) == in_) & (index % field == centre)
 
 
+def ones(geometry: Geometry, box: Box, groups: int) -> Sequence[int | npt.NDArray[np.int64]] | None:
+    """Where dirac, or eye as one of no space and one group, is 1 in a box: an index of integers; None for nowhere."""
+    (out, in_, *space), canonical = geometry.order, geometry.canonical
+    here: dict[int, int | npt.NDArray[np.int64]] = {}
+    for axis, n in zip(space, canonical[2:], strict=True):
+        centre, valid = _positions(box, axis, np.asarray([n // 2]))
+        if not valid[0]:
+            return None
+        here[axis] = int(centre[0])
+    count = box.counts[out]
+    rows = np.arange(1 if count is None else count, dtype=np.int64)
+    columns = (box.starts[out] + box.steps[out] * rows) % (canonical[0] // groups)
+    columns, valid = _positions(box, in_, columns)
+    if not valid.any():
+        return None
+    here[out], here[in_] = rows[valid], columns[valid]
+    return [here[axis] for axis, taken in enumerate(box.counts) if taken is not None]
+
+
+def _positions(box: Box, axis: int, wanted: npt.NDArray[np.int64]) -> tuple[Any, Any]:
+    """Where a box holds global positions along an axis, and whether it does."""
+    count = box.counts[axis]
+    at, rest = np.divmod(wanted - box.starts[axis], box.steps[axis])
+    return at, (rest == 0) & (at >= 0) & (at < (1 if count is None else count))
+
+
 def keep(lanes: Any, words: Lane, zeros: int) -> Lane:
     """True where an element stays, given one word an element, shape (rows, columns), and how many a column loses.
 
     Elements are ordered by (word, row), so that equal words don't lose an element twice and ties fall the same way
     everywhere; each subset of a column is as likely as any other up to ties of 32-bit words.
     """
-    rows = words.shape[0]
-    order = (words << ROW_BITS) | lanes.xp.reshape(lanes.arange(0, rows), (rows, 1))
+    xp, rows = lanes.xp, words.shape[0]
     if zeros == 0:
-        return order >= 0
-    return order > lanes.sort(order)[zeros - 1 : zeros, :]
+        return words >= 0
+    if not lanes.fused:
+        # Words that are tied with the last to go are one in 2**32 / rows columns: rows matter only where there are any.
+        above = words > lanes.kth(words, zeros - 1)
+        kept = xp.sum(lanes.astype(above, xp.uint8), axis=0, dtype=xp.int64)
+        if bool(xp.all(kept == rows - zeros)):
+            return above
+    order = (lanes.astype(words, xp.int64) << ROW_BITS) | xp.reshape(lanes.arange(0, rows), (rows, 1))
+    return order > lanes.kth(order, zeros - 1)

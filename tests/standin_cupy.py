@@ -65,6 +65,10 @@ class ndarray:
     def __len__(self):
         return len(self.host)
 
+    def __bool__(self):
+        LAUNCHES.append("get")
+        return bool(self.host)
+
     def __neg__(self):
         return wrap(-self.host, self.device)
 

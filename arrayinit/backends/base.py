@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from arrayinit.deviates import normalize
 from arrayinit.formats import is_floating
 from arrayinit.lattice import Plan
 from arrayinit.philox import Lane
@@ -69,6 +70,10 @@ class Lanes:
     def _columns(self) -> tuple[Any, ...]:
         return tuple(self.xp.asarray(column, device=self.device) for column in coefficients())
 
+    def normalize(self, x: Lane, bits: int) -> tuple[Lane, Lane]:
+        """(c, x << c) with c the number of leading zeros of 0 < x < 2**bits."""
+        return normalize(x, bits)
+
     def parabola(self, segment: Lane) -> tuple[Lane, Lane, Lane]:
         """(c0, c1, c2) of each segment number."""
         c0, c1, c2 = self._columns
@@ -97,20 +102,41 @@ class Lanes:
         """An array filled with one value."""
         return self.xp.full(tuple(shape), value, dtype=self.backend.dtype(dtype), device=self.device)
 
-    def sort(self, x: Any) -> Any:
-        """x sorted along its first axis."""
-        return self.xp.sort(x, axis=0)
+    def kth(self, x: Any, k: int) -> Any:
+        """The k-th smallest element of each column, counted from 0, as a matrix of one row."""
+        return self.xp.sort(x, axis=0)[k : k + 1, :]
+
+    def put(self, x: Any, corner: tuple[int, int], values: Any) -> Any:
+        """x with values in its matrices from this row and column on: x itself where arrays are mutable."""
+        x[_from(corner, *values.shape[-2:])] = values
+        return x
+
+    def subtract_product(self, x: Any, corner: tuple[int, int], a: Any, b: Any) -> Any:
+        """x with a @ b subtracted from its matrices from this row and column on: x itself where arrays are mutable."""
+        return self.put(x, corner, x[_from(corner, a.shape[-2], b.shape[-1])] - a @ b)
+
+    def solve(self, upper: Any, b: Any) -> Any:
+        """The inverse of an upper triangular matrix, times b."""
+        return self.xp.linalg.inv(upper) @ b
+
+
+def _from(corner: tuple[int, int], rows: int, columns: int) -> Any:
+    """The index of this many rows and columns of each matrix of a stack."""
+    i, j = corner
+    return (..., slice(i, i + rows), slice(j, j + columns))
 
 
 class Backend:
     """One array library. Arrays of this base class are created with `empty` and written with `x[...] = values`."""
 
     engine = "reference"
+    indexes = False  # whether arrays can be written to with arrays of integers as an index
 
     def __init__(self, name: str, xp: Any):
         self.name = name
         self.xp = xp
         self._lanes: dict[Any, Lanes] = {}
+        self._names: dict[Any, str] = {}
 
     def dtype(self, name: str) -> Any:
         """The dtype object of a name. TypeError where the library has none."""
@@ -121,16 +147,13 @@ class Backend:
 
     def dtype_name(self, dtype: Any) -> str:
         """The plain name of a dtype object: "float32"."""
-        if isinstance(dtype, str):
-            name = dtype
-        else:
-            name = str(dtype).rpartition(".")[-1]
-        if is_floating(name):
-            return name
         try:
-            return str(np.dtype(dtype).name)
-        except TypeError:
+            return self._names[dtype]
+        except KeyError:
+            name = self._names[dtype] = _dtype_name(dtype)
             return name
+        except TypeError:
+            return _dtype_name(dtype)
 
     def device(self, x: Any) -> Any:
         """The device of an array, as its own library describes it."""
@@ -172,6 +195,14 @@ class Backend:
         """The array that writes go to."""
         return x
 
+    def memory(self, x: Any) -> tuple[int, tuple[int, ...]] | None:
+        """(address, strides in elements) where x can be written to from this processor, about to be; else None."""
+        return None
+
+    def host(self, x: Any) -> npt.NDArray[Any] | None:
+        """A NumPy array that shares the memory of x, where `memory` has one and NumPy the dtype; else None."""
+        return None
+
     def transpose(self, x: Any, axes: tuple[int, ...]) -> Any:
         """x with its axes permuted, without a copy."""
         return x if axes == tuple(range(len(axes))) else self.xp.permute_dims(x, axes)
@@ -179,6 +210,11 @@ class Backend:
     def write(self, view: Any, position: tuple[Any, ...], values: Any) -> None:
         """Store values at a position."""
         view[(*position, ...)] = values
+
+    def write_at(self, view: Any, where: Sequence[int | npt.NDArray[np.int64]], value: Any) -> None:
+        """Store one value at the positions that integers and arrays of them name, broadcast against each other."""
+        device = self.device(view)
+        view[tuple(self.xp.asarray(j, device=device) if isinstance(j, np.ndarray) else j for j in where)] = value
 
     def chunk(self, device: Any) -> int:
         """How many elements to draw at a time on a device."""
@@ -199,6 +235,16 @@ class Backend:
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         """The values of x in host memory; bfloat16 as its bit patterns in uint16."""
         return np.asarray(x)
+
+
+def _dtype_name(dtype: Any) -> str:
+    name = dtype if isinstance(dtype, str) else str(dtype).rpartition(".")[-1]
+    if is_floating(name):
+        return name
+    try:
+        return str(np.dtype(dtype).name)
+    except TypeError:
+        return name
 
 
 def may_overlap(shape: Sequence[int], strides: Sequence[int], size: int) -> bool:

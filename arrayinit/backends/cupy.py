@@ -15,6 +15,8 @@ __all__ = ["make"]
 class CupyBackend(Backend):
     """The backend of cupy.ndarray."""
 
+    indexes = True
+
     def dtype(self, name: str) -> Any:
         try:
             return cupy.dtype(name)

@@ -1,47 +1,61 @@
 """The stream, written once over any namespace: the specification, and the engine that runs everywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from arrayinit.backends import Lanes
-from arrayinit.formats import COMPLEX, FORMATS
-from arrayinit.householder import orthonormal
+from arrayinit.backends import Backend, Lanes
+from arrayinit.engines import matrices
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.lattice import Plan, plan
-from arrayinit.laws import Constant, Dirac, Eye, Normal, Orthogonal, Sparse, Words
-from arrayinit.patterns import dirac, eye, keep
-from arrayinit.philox import ORDER, VALUES, Lane, block_of
+from arrayinit.lattice import Plan
+from arrayinit.laws import Constant, Dirac, Eye, Orthogonal, Sparse, Words
+from arrayinit.patterns import dirac, eye, ones
+from arrayinit.philox import VALUES, Lane, block_of
 from arrayinit.regions import Region
 
-__all__ = ["draw", "elements", "sample", "words"]
+__all__ = ["allocate", "draw", "elements", "fill", "matrix", "sample", "words"]
 
 
 def draw(job: Job, target: Target) -> Any:
     """Fill the target's array, or a new one."""
-    backend = target.backend
+    out = allocate(job, target)
+    fill(job, target.backend, out)
+    return out
+
+
+def allocate(job: Job, target: Target) -> Any:
+    """The array to be filled: the target's own, one like it, or a new one."""
     if target.in_place:
-        out = target.array
-    elif target.array is not None:
-        out = backend.empty_like(target.array, job.dtype, target.device)
-    else:
-        out = backend.empty(job.shape, job.dtype, target.device)
+        return target.array
+    if target.array is not None:
+        return target.backend.empty_like(target.array, job.dtype, target.device)
+    return target.backend.empty(job.shape, job.dtype, target.device)
+
+
+def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], Any] | None = None) -> None:
+    """Draw into an array; `matrix` as below, where an engine draws what it is made of itself."""
     region, axes = job.placed
     if backend.is_abstract(out) or region.size == 0:
-        return out
+        return
     device = backend.device(out)
     lanes = backend.lanes(device)
     with backend.drawing(device):
         view = backend.view(out)
         if isinstance(job.law, Orthogonal | Sparse):
             with backend.multiplying(device):
-                part = matrix(lanes, job)
+                part = (matrix or _matrix)(lanes, job)
             backend.write(view, (), part)
+        elif isinstance(job.law, Constant):
+            backend.write(view, (), lanes.full((), job.law.value, job.dtype))
+        elif isinstance(job.law, Eye | Dirac) and backend.indexes:
+            backend.write(view, (), lanes.full((), 0, job.dtype))
+            where = ones(job.geometry, job.box, job.law.groups if isinstance(job.law, Dirac) else 1)
+            if where is not None:
+                backend.write_at(view, where, lanes.full((), 1, job.dtype))
         else:
             canonical = backend.transpose(view, axes)
             for position, piece in region.pieces(backend.chunk(device)):
                 backend.write(canonical, position, lanes.xp.reshape(elements(lanes, job, piece), piece.counts))
-    return out
 
 
 def elements(lanes: Lanes, job: Job, region: Region) -> Any:
@@ -55,45 +69,23 @@ def elements(lanes: Lanes, job: Job, region: Region) -> Any:
         return lanes.astype(dirac(lanes.index(region), canonical, law.groups), lanes.backend.dtype(job.dtype))
     assert job.key is not None
     if isinstance(law, Words):
-        return lanes.astype(words(lanes, job.key, region, 1, VALUES)[0], lanes.backend.dtype(job.dtype))
+        return lanes.astype(words(lanes, job.key, region, 1, law.purpose)[0], lanes.backend.dtype(job.dtype))
     assert job.plan is not None
     return sample(lanes, job.plan, job.key, region)
 
 
 def matrix(lanes: Lanes, job: Job) -> Any:
-    """The part of an orthogonal or sparse matrix that a job asks for, by way of the whole of it."""
-    canonical = job.geometry.canonical
-    full = _sparse(lanes, job, job.law) if isinstance(job.law, Sparse) else _orthogonal(lanes, job)
-    back = sorted(range(len(canonical)), key=job.geometry.order.__getitem__)
-    index, flipped = job.box.ascending
-    part = lanes.xp.permute_dims(lanes.xp.reshape(full, canonical), tuple(back))[index]
-    return lanes.xp.flip(part, axis=flipped) if flipped else part
+    """The part of an orthogonal or sparse matrix that a job asks for."""
+    whole = Region.whole(job.geometry.canonical)
+    return matrices.matrix(
+        lanes,
+        job,
+        lambda plan, key: sample(lanes, plan, key, whole),
+        lambda key, purpose: words(lanes, key, whole, 1, purpose)[0],
+    )
 
 
-def _sparse(lanes: Lanes, job: Job, law: Sparse) -> Any:
-    assert job.key is not None
-    canonical, whole = job.geometry.canonical, Region.whole(job.geometry.canonical)
-    values = lanes.xp.reshape(sample(lanes, plan(Normal(0.0, law.std), job.dtype), job.key, whole), canonical)
-    order = lanes.xp.reshape(words(lanes, job.key, whole, 1, ORDER)[0], canonical)
-    return lanes.xp.where(keep(lanes, order, law.zeros), values, lanes.xp.zeros_like(values))
-
-
-def _orthogonal(lanes: Lanes, job: Job) -> Any:
-    assert job.key is not None
-    assert isinstance(job.law, Orthogonal)
-    xp, canonical = lanes.xp, job.geometry.canonical
-    dtype = job.dtype if job.dtype in COMPLEX else FORMATS[job.dtype].wide
-    normal = sample(lanes, plan(Normal(0.0, 1.0), dtype), job.key, Region.whole(canonical))
-    out, in_, spatial = job.geometry.sizes
-    rows, columns = out, in_ * spatial
-    stack = xp.reshape(normal, (-1, rows, columns))
-    tall = rows >= columns
-    matrices = []
-    for k in range(stack.shape[0]):
-        gaussian = stack[k, :, :] if tall else xp.matrix_transpose(stack[k, :, :])
-        q = orthonormal(xp, gaussian, lanes.device, lanes.widest) * job.law.gain
-        matrices.append(q if tall else xp.matrix_transpose(q))
-    return lanes.astype(xp.stack(matrices, axis=0), lanes.backend.dtype(job.dtype))
+_matrix = matrix
 
 
 def sample(lanes: Lanes, plan: Plan, key: Key, region: Region) -> Any:

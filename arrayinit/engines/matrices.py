@@ -1,0 +1,65 @@
+"""Laws whose elements depend on all the others: drawn as the whole matrix, of which a job takes its part."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from arrayinit.backends import Lanes
+from arrayinit.formats import COMPLEX, FORMATS
+from arrayinit.householder import orthonormal
+from arrayinit.job import Job
+from arrayinit.key import Key
+from arrayinit.lattice import Plan, plan
+from arrayinit.laws import Normal, Orthogonal, Sparse
+from arrayinit.patterns import keep
+from arrayinit.philox import ORDER, Lane
+
+__all__ = ["Sample", "Words", "matrix"]
+
+# What an engine draws all elements of the global tensor with, flattened in canonical order, into memory of their own.
+Sample: TypeAlias = Callable[[Plan, Key], Any]
+Words: TypeAlias = Callable[[Key, int], Lane]  # one word an element, for a purpose; integers of any width that holds it
+
+
+def matrix(lanes: Lanes, job: Job, sample: Sample, words: Words) -> Any:
+    """The part of an orthogonal or sparse matrix that a job asks for, by way of the whole of it."""
+    law, key, canonical = job.law, job.key, job.geometry.canonical
+    assert key is not None
+    if isinstance(law, Sparse):
+        values = lanes.xp.reshape(sample(plan(Normal(0.0, law.std), job.dtype), key), canonical)
+        full = _sparse(lanes, values, lanes.xp.reshape(words(key, ORDER), canonical), law.zeros)
+    else:
+        assert isinstance(law, Orthogonal)
+        dtype = job.dtype if job.dtype in COMPLEX else FORMATS[job.dtype].wide
+        out, in_, spatial = job.geometry.sizes
+        normal = lanes.xp.reshape(sample(plan(Normal(0.0, 1.0), dtype), key), (-1, out, in_ * spatial))
+        full = lanes.astype(_orthogonal(lanes, normal, law.gain), lanes.backend.dtype(job.dtype))
+    back = sorted(range(len(canonical)), key=job.geometry.order.__getitem__)
+    index, flipped = job.box.ascending
+    part = lanes.xp.permute_dims(lanes.xp.reshape(full, canonical), tuple(back))[index]
+    return lanes.xp.flip(part, axis=flipped) if flipped else part
+
+
+def _sparse(lanes: Lanes, values: Any, words: Lane, zeros: int) -> Any:
+    xp = lanes.xp
+    return xp.where(keep(lanes, words, zeros), values, xp.zeros((1, 1), dtype=values.dtype, device=lanes.device))
+
+
+def _orthogonal(lanes: Lanes, stack: Any, gain: float) -> Any:
+    """Small matrices of a stack at once, large ones one by one, so that they stay in the cache of a core."""
+    count, rows, columns = stack.shape
+    at_once = count if lanes.fused else max(1, lanes.backend.chunk(lanes.device) // (rows * columns))
+    if at_once == 1:
+        pieces = [stack[k, ...] for k in range(count)]
+    else:
+        pieces = [stack[k : min(k + at_once, count), ...] for k in range(0, count, at_once)]
+    drawn = [lanes.xp.reshape(_scaled(lanes, piece, gain), (-1, rows, columns)) for piece in pieces]
+    return drawn[0] if len(drawn) == 1 else lanes.xp.concat(drawn, axis=0)
+
+
+def _scaled(lanes: Lanes, normal: Any, gain: float) -> Any:
+    """gain times matrices with orthonormal rows or columns, whichever are fewer."""
+    turned = normal.shape[-2] < normal.shape[-1]
+    q = orthonormal(lanes, lanes.xp.matrix_transpose(normal) if turned else normal)
+    if gain != 1:
+        q *= gain
+    return lanes.xp.matrix_transpose(q) if turned else q
