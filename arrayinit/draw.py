@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any, TypeAlias, TypedDict
 
 from arrayinit import engines
-from arrayinit.backends import backend_named, backend_of, is_array
+from arrayinit.backends import Backend, backend_named, backend_of, is_array
 from arrayinit.fans import Axes, Geometry, check_shape, geometry
 from arrayinit.formats import COMPLEX, FORMATS, is_floating, real_name
 from arrayinit.job import Job, Target
@@ -81,8 +82,9 @@ def draw(
     """Draw what `scheme` asks for into x, or into a new array like x or of shape x."""
     if unknown:
         raise TypeError(f"keywords must be of the initializer or among {', '.join(KEYWORDS)}; got {', '.join(unknown)}")
-    if is_array(x):
-        target, dtype_name = _array_target(x, in_place, xp, dtype, device)
+    backend = backend_of(x) if is_array(x) else None
+    if backend is not None:
+        target, dtype_name = _array_target(backend, x, in_place, xp, dtype, device)
         whole = _global_shape(x, shape, index)
     else:
         if in_place:
@@ -91,18 +93,46 @@ def draw(
         whole = _shape_of(x)
         if shape is not None:
             raise TypeError(f"`shape` goes with an array that holds a part of it; got {shape!r} and the shape {whole}")
-    where = geometry(whole, layout, in_axis, out_axis, batch_axis, groups, transposed)
-    part = box(whole, index)
-    if is_array(x) and index is not None and part.shape != tuple(x.shape):
+    job = _decide(scheme, whole, index, (layout, in_axis, out_axis, batch_axis, groups, transposed), dtype_name)
+    if index is not None and backend is not None and job.shape != tuple(x.shape):
         raise ValueError(
-            f"`index` must select what `x` holds; got {part.shape} from {whole} for x of shape {tuple(x.shape)}"
+            f"`index` must select what `x` holds; got {job.shape} from {whole} for x of shape {tuple(x.shape)}"
         )
-    law, law_plan = fit(scheme(where), dtype_name)
+    if isinstance(job.law, Constant | Eye | Dirac) or not job.size or (in_place and target.backend.is_abstract(x)):
+        return engines.run(job, target)
+    return engines.run(job.keyed(resolve_for(target.backend, x, seed, name)), target)
+
+
+_decided: dict[Any, Job] = {}
+DECIDED = 4096  # jobs that are remembered
+
+
+def _decide(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
+    """The job, still without its key, remembered for the next draw of the same law, shape and dtype."""
+    values = tuple(scheme.keywords.values()) if isinstance(scheme, partial) else ()
+    function = scheme.func if isinstance(scheme, partial) else scheme
+    # Types too: 1 == 1.0 == True, but not all of them are what an argument may be.
+    key = (function, values, tuple(map(type, values)), whole, index, axes, tuple(map(type, axes)), dtype)
+    try:
+        job = _decided.get(key)
+    except TypeError:  # lists, or slices in Python 3.11, have no hash
+        return _new_job(scheme, whole, index, axes, dtype)
+    if job is None:
+        job = _new_job(scheme, whole, index, axes, dtype)
+        # Not where a warning belongs to each call, nor where 0.0 == -0.0 are different draws.
+        if job.size and not isinstance(job.law, Constant):
+            if len(_decided) >= DECIDED:
+                _decided.clear()
+            _decided[key] = job
+    return job
+
+
+def _new_job(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
+    where = geometry(whole, *axes)
+    part = box(whole, index)
+    law, law_plan = fit(scheme(where), dtype)
     check_size(whole)
-    drawn = not isinstance(law, Constant | Eye | Dirac)
-    abstract = target.in_place and target.backend.is_abstract(x)
-    key = resolve_for(target.backend, x, seed, name) if drawn and not abstract and 0 not in part.shape else None
-    return engines.run(Job(law, law_plan, key, where, part, dtype_name), target)
+    return Job(law, law_plan, None, where, part, dtype)
 
 
 def check_size(whole: tuple[int, ...]) -> None:
@@ -111,8 +141,7 @@ def check_size(whole: tuple[int, ...]) -> None:
         raise ValueError(f"`shape` must have at most 2**62 elements; got {whole}")
 
 
-def _array_target(x: Any, in_place: bool, xp: Any, dtype: Any, device: Any) -> tuple[Target, str]:
-    backend = backend_of(x)
+def _array_target(backend: Backend, x: Any, in_place: bool, xp: Any, dtype: Any, device: Any) -> tuple[Target, str]:
     backend.check_readable(x)
     if xp is not None:
         raise TypeError(f"`xp` goes with a shape; got {xp!r} and an array of {backend.name}")
@@ -121,8 +150,9 @@ def _array_target(x: Any, in_place: bool, xp: Any, dtype: Any, device: Any) -> t
         if dtype is not None or device is not None:
             raise TypeError(f"`dtype` and `device` are those of `x` in place; got {dtype!r} and {device!r}")
     dtype_name = backend.dtype_name(x.dtype if dtype is None else dtype)
-    backend.dtype(dtype_name)
-    return Target(backend, x, in_place, backend.check_device(device)), dtype_name
+    if not in_place:
+        backend.dtype(dtype_name)
+    return Target(backend, x, in_place, None if device is None else backend.check_device(device)), dtype_name
 
 
 def _shape_target(xp: Any, dtype: Any, device: Any) -> tuple[Target, str]:
@@ -142,7 +172,7 @@ def _shape_of(x: Any) -> tuple[int, ...]:
 
 
 def _global_shape(x: Any, shape: Any, index: Any) -> tuple[int, ...]:
-    here = tuple(int(n) for n in x.shape)
+    here = tuple(map(int, x.shape))
     if shape is None:
         if index is not None:
             raise TypeError(f"`index` of an array needs `shape`, the global shape it selects from; got {index!r} alone")

@@ -1,6 +1,7 @@
 """A draw, fully decided: what engines are given."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -24,13 +25,25 @@ class Job:
     geometry: Geometry
     box: Box
     dtype: str
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # what an engine worked out about it
+
+    def keyed(self, key: Key | None) -> "Job":
+        """The same draw under another key; it shares what was worked out about this one."""
+        job = object.__new__(Job)
+        job.__dict__.update(self.__dict__, key=key)
+        return job
 
     @cached_property
     def placed(self) -> tuple[Region, tuple[int, ...]]:
         """The region of linear indices in canonical order, and the axes of the part in that order."""
         return region(self.geometry, self.box)
 
-    @property
+    @cached_property
+    def size(self) -> int:
+        """The number of elements of the result."""
+        return math.prod(self.shape)
+
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """The shape of the result."""
         return self.box.shape

@@ -4,6 +4,8 @@ import hashlib
 import operator
 from typing import Any
 
+import numpy as np
+
 from arrayinit.backends import fold_words, is_traced
 from arrayinit.philox import MASK, Lane, philox4x32
 
@@ -65,6 +67,12 @@ class Key:
             return Key.of_words(*fold_words(self.high, self.low, counter))
         low, high, _, _ = philox4x32(counter, (self.low, self.high))
         return Key.of_words(high, low)
+
+    def fold_range(self, start: int, stop: int) -> "list[Key]":
+        """fold(start), ..., fold(stop - 1), all at once."""
+        numbers = np.arange(start, stop, dtype=np.int64)
+        low, high, _, _ = philox4x32((numbers & MASK, numbers >> 32, 0, NUMBERED), (self.low, self.high))
+        return [Key.of_words(*words) for words in zip(high.tolist(), low.tolist(), strict=True)]
 
     def __int__(self) -> int:
         if self.is_traced:

@@ -16,6 +16,10 @@ from arrayinit.key import Key
 __all__ = ["fold", "is_scoped", "manual_seed", "resolve", "resolve_for", "seeded"]
 
 
+EAGER = 16  # keys a sequence folds one at a time before it folds several at once
+AHEAD = 256  # keys folded at once
+
+
 class _Sequence:
     """Keys fold(root, 0), fold(root, 1), ... of one root, handed out under a lock."""
 
@@ -25,12 +29,17 @@ class _Sequence:
 
     def restart(self, root: Key, manual: bool) -> None:
         with self._lock:
-            self.root, self.manual, self.count = root, manual, 0
+            self.root, self.manual, self.count, self._ahead = root, manual, 0, list[Key]()
 
     def take(self) -> Key:
         with self._lock:
             count = self.count
             self.count += 1
+            if self._ahead:
+                return self._ahead.pop()
+            if count >= EAGER and not self.root.is_traced:
+                self._ahead = self.root.fold_range(count, count + AHEAD)[::-1]
+                return self._ahead.pop()
             root = self.root
         return root.fold(count)
 
@@ -38,7 +47,7 @@ class _Sequence:
         # A child would otherwise draw what its parent draws; one that was seeded by hand keeps its seed.
         self._lock = threading.Lock()
         if not self.manual:
-            self.root, self.count = _entropy(), 0
+            self.root, self.count, self._ahead = _entropy(), 0, []
 
 
 def _entropy() -> Key:

@@ -30,10 +30,10 @@ def test_torch_draws_leave_precision_settings_alone():
 
 def test_orthogonal_multiplies_in_full_precision_in_torch(monkeypatch):
     """On a CPU the setting changes nothing, so what is looked at is the setting while the product is taken."""
-    from arrayinit.engines import reference
+    from arrayinit.engines import matrices
 
-    matmul, seen, real = torch.backends.cuda.matmul, [], reference.orthonormal
-    monkeypatch.setattr(reference, "orthonormal", lambda *a: (seen.append(matmul.fp32_precision), real(*a))[1])
+    matmul, seen, real = torch.backends.cuda.matmul, [], matrices.orthonormal
+    monkeypatch.setattr(matrices, "orthonormal", lambda *a: (seen.append(matmul.fp32_precision), real(*a))[1])
     before = matmul.fp32_precision
     try:
         matmul.fp32_precision = "tf32"

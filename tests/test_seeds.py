@@ -456,3 +456,12 @@ print(1)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_fork_between_threads_leaves_no_lock_behind():
     assert run_script(LOCKED) == [1]
+
+
+def test_keys_folded_at_once_are_those_folded_one_by_one():
+    root = ai.Key(0xFEDCBA9876543210)
+    for start in (0, 5, 2**32 - 3):
+        assert root.fold_range(start, start + 9) == [root.fold(n) for n in range(start, start + 9)]
+    with ai.seeded(3):
+        keys = [resolve(None) for _ in range(600)]
+    assert keys == [ai.fold(3, n) for n in range(600)]

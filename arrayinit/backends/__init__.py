@@ -35,7 +35,19 @@ def _make(library: str) -> Backend:
     return _made[library]
 
 
+_libraries: dict[type, str] = {}  # types of arrays that were seen
+
+
 def _library_of(x: object) -> str | None:
+    library = _libraries.get(type(x))
+    if library is None:
+        library = _find_library(x)
+        if library is not None:
+            _libraries[type(x)] = library
+    return library
+
+
+def _find_library(x: object) -> str | None:
     if isinstance(x, np.ndarray):
         return "numpy"
     if array_api_compat.is_torch_array(x):

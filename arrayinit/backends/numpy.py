@@ -11,6 +11,9 @@ from arrayinit.backends.base import Backend, Lanes, may_overlap
 
 __all__ = ["make"]
 
+STRIP = 32  # columns that are sorted together
+PRODUCT = 1 << 19  # elements of a product that stay in a cache until they are added
+
 
 class NumpyLanes(Lanes):
     """NumPy's own calls where they are leaner than the standard's."""
@@ -23,9 +26,29 @@ class NumpyLanes(Lanes):
         result.real, result.imag = real, imag
         return result
 
+    def kth(self, x: Any, k: int) -> Any:
+        result = np.empty((1, x.shape[1]), x.dtype)
+        for j in range(0, x.shape[1], STRIP):
+            columns = np.ascontiguousarray(x[:, j : j + STRIP].T)
+            columns.partition(k, axis=1)
+            result[0, j : j + STRIP] = columns[:, k]
+        return result
+
+    def subtract_product(self, x: Any, corner: tuple[int, int], a: Any, b: Any) -> Any:
+        part = x[..., corner[0] : corner[0] + a.shape[-2], corner[1] : corner[1] + b.shape[-1]]
+        if part.strides[-2] < part.strides[-1]:
+            part, a, b = part.mT, b.mT, a.mT
+        rows = max(64, PRODUCT // max(1, part.shape[-1]))
+        for k in range(0, part.shape[-2], rows):
+            part[..., k : k + rows, :] -= a[..., k : k + rows, :] @ b
+        return x
+
 
 class NumpyBackend(Backend):
     """The backend of numpy.ndarray and its subclasses, memory maps among them."""
+
+    engine = "cpu"
+    indexes = True
 
     def dtype(self, name: str) -> Any:
         if name == "bfloat16":
@@ -56,7 +79,7 @@ class NumpyBackend(Backend):
     def check_writable(self, x: Any) -> None:
         if not x.flags.writeable:
             raise ValueError(f"`x` must be writable; got a read-only array of shape {x.shape}")
-        if may_overlap(x.shape, x.strides, x.itemsize):
+        if not x.flags.contiguous and may_overlap(x.shape, x.strides, x.itemsize):
             raise ValueError(
                 f"`x` must not have elements that share memory; got shape {x.shape} with strides {x.strides}"
             )
@@ -71,6 +94,15 @@ class NumpyBackend(Backend):
 
     def view(self, x: Any) -> Any:
         return x.view(np.ndarray)
+
+    def memory(self, x: Any) -> tuple[int, tuple[int, ...]] | None:
+        size = x.itemsize
+        if not x.flags.aligned or not x.dtype.isnative or any(step % size for step in x.strides):
+            return None
+        return x.__array_interface__["data"][0], tuple(step // size for step in x.strides)
+
+    def host(self, x: Any) -> npt.NDArray[Any] | None:
+        return x.view(np.ndarray)  # type: ignore[no-any-return]
 
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         host = np.asarray(x)

@@ -31,9 +31,23 @@ class TorchLanes(Lanes):
     def complex(self, real: Any, imag: Any, dtype: str) -> Any:
         return torch.complex(real, imag)
 
+    def kth(self, x: Any, k: int) -> Any:
+        return torch.kthvalue(x.T.contiguous(), k + 1, dim=1).values[None, :]
+
+    def subtract_product(self, x: Any, corner: tuple[int, int], a: Any, b: Any) -> Any:
+        part = x[..., corner[0] : corner[0] + a.shape[-2], corner[1] : corner[1] + b.shape[-1]]
+        (part.addmm_ if x.ndim == 2 else part.baddbmm_)(a, b, alpha=-1)
+        return x
+
+    def solve(self, upper: Any, b: Any) -> Any:
+        return torch.linalg.solve_triangular(upper, b, upper=True)
+
 
 class TorchBackend(Backend):
     """The backend of torch.Tensor and its parameters."""
+
+    engine = "cpu"  # which leaves memory of other devices to the reference
+    indexes = True
 
     def dtype(self, name: str) -> Any:
         dtype = getattr(torch, name, None)
@@ -60,7 +74,7 @@ class TorchBackend(Backend):
     def check_writable(self, x: Any) -> None:
         if x.is_inference() and not torch.is_inference_mode_enabled():
             raise ValueError("`x` must be writable; got an inference tensor outside of torch.inference_mode()")
-        if not self.is_abstract(x) and may_overlap(tuple(x.shape), x.stride(), 1):
+        if not x.is_contiguous() and not self.is_abstract(x) and may_overlap(tuple(x.shape), x.stride(), 1):
             raise ValueError(
                 f"`x` must not have elements that share memory; got an expanded tensor of shape {tuple(x.shape)} "
                 f"with strides {x.stride()}"
@@ -90,6 +104,24 @@ class TorchBackend(Backend):
             return None if device is None else torch.device(device)
         except (RuntimeError, TypeError) as error:
             raise ValueError(f"`device` must be one that torch knows; got {device!r} ({error})") from None
+
+    def memory(self, x: Any) -> tuple[int, tuple[int, ...]] | None:
+        if x.device.type != "cpu" or x.is_conj() or x.is_neg():
+            return None
+        try:
+            address = x.data_ptr()
+        except RuntimeError:  # a tensor without storage of its own, as those that torch.func hands to functions
+            return None
+        if not address:
+            return None
+        torch.autograd.graph.increment_version(x)  # so that a backward pass that saved x notices
+        return address, x.stride()
+
+    def host(self, x: Any) -> npt.NDArray[Any] | None:
+        if x.dtype == torch.bfloat16:
+            return None
+        with _real_and_without_gradients():
+            return _plain(x.detach()).numpy()  # type: ignore[no-any-return]
 
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         host = x.detach().resolve_conj().resolve_neg().cpu()

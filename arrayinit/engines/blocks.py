@@ -7,7 +7,7 @@ import dask.array
 
 from arrayinit.backends import backend_of
 from arrayinit.backends.dask import DaskBackend
-from arrayinit.engines import reference
+from arrayinit.engines import run
 from arrayinit.job import Job, Target
 from arrayinit.laws import Orthogonal, Sparse
 
@@ -37,7 +37,7 @@ def draw(job: Job, target: Target) -> Any:
 
 def _draw(job: Job, meta: Any) -> Any:
     backend = backend_of(meta)
-    return reference.draw(job, Target(backend, None, in_place=False, device=backend.device(meta)))
+    return run(job, Target(backend, None, in_place=False, device=backend.device(meta)))
 
 
 def _block(job: Job, library: Any, block_info: Any = None) -> Any:

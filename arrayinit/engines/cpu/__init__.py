@@ -1,0 +1,192 @@
+"""Host memory: compiled loops where numba is there and worth its import, else NumPy, on all processors.
+
+How the switch is decided. Importing numba and loading the loops that it compiled takes the time in which NumPy draws
+some 2**25 elements (a first compilation on a machine takes seconds). So NumPy draws until this process has drawn as
+many, or would with the draw that is asked for; then numba is imported, once, and all draws from there on, the smallest
+too, use it. Where something else has imported numba already, 2**22 elements are enough.
+`ARRAYINIT_NUMBA=1` imports it at the first draw, `ARRAYINIT_NUMBA=0` never. The bits are the same on either side.
+"""
+
+import ctypes
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from arrayinit.backends import Backend, Lanes, backend_of
+from arrayinit.engines import matrices, reference
+from arrayinit.engines.cpu import pool, vectors
+from arrayinit.engines.cpu.parameters import SCRATCH, STRIP_ROWS, Block, common
+from arrayinit.engines.cpu.rows import Rows, rows_of
+from arrayinit.engines.cpu.switch import compiled
+from arrayinit.engines.cpu.vectors import RUN
+from arrayinit.fans import geometry
+from arrayinit.job import Job, Target
+from arrayinit.key import Key
+from arrayinit.lattice import Plan
+from arrayinit.laws import Normal, Orthogonal, Sparse, Truncated, Uniform, Words
+from arrayinit.philox import VALUES
+from arrayinit.regions import box
+
+__all__ = ["draw"]
+
+GRAIN = 1 << 16  # words that are worth waking a thread for
+SHORT = 1 << 10  # words that a call of the loops should draw at least
+
+
+def draw(job: Job, target: Target) -> Any:
+    """Fill the target's array, or a new one."""
+    out = reference.allocate(job, target)
+    _fill(job, target.backend, out)
+    return out
+
+
+def _fill(job: Job, backend: Backend, out: Any) -> None:
+    memory = None if not job.size or backend.is_abstract(out) else backend.memory(out)
+    if memory is None:
+        reference.fill(job, backend, out)
+    elif isinstance(job.law, Uniform | Normal | Truncated | Words):
+        loops = compiled(job.size)
+        if loops is None:
+            _uncompiled(job, backend, out)
+        else:
+            _compiled(loops, job, backend, out, *memory)
+    elif isinstance(job.law, Sparse) and (host := backend.host(out)) is not None:
+        reference.fill(job, backend_of(host), host, _matrix)
+    elif isinstance(job.law, Orthogonal):
+        reference.fill(job, backend, out, _matrix)
+    else:
+        reference.fill(job, backend, out)
+
+
+def _matrix(lanes: Lanes, job: Job) -> Any:
+    """The part of an orthogonal or sparse matrix, its normals and words drawn by this engine."""
+    n = math.prod(job.geometry.shape)
+    line, all_of_it = geometry(n), box((n,), None)
+
+    def sample(plan: Plan, key: Key) -> Any:
+        normals = lanes.backend.empty((n,), plan.dtype, lanes.device)
+        _fill(Job(Normal(0.0, 1.0), plan, key, line, all_of_it, plan.dtype), lanes.backend, normals)
+        return normals
+
+    def words(key: Key, purpose: int) -> Any:
+        drawn = lanes.backend.empty((n,), "uint32", lanes.device)
+        _fill(Job(Words(purpose), None, key, line, all_of_it, "uint32"), lanes.backend, drawn)
+        return drawn
+
+    return matrices.matrix(lanes, job, sample, words)
+
+
+def _compiled(
+    loops: Callable[..., None], job: Job, backend: Backend, out: Any, address: int, strides: tuple[int, ...]
+) -> None:
+    calls = job.memo.get(strides)
+    if calls is None:
+        calls = _calls(job, strides)
+        if len(calls) == 1:  # many calls are short beside what they draw
+            job.memo[strides] = calls
+    if len(calls) == 1:
+        _call(loops, job, calls[0], address)
+    elif calls:
+        pool.each(lambda i: _call(loops, job, calls[i], address), len(calls))
+    else:
+        _scattered(loops, job, backend, out)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of the loops, without the key and the address."""
+
+    fields: tuple[int, ...]
+    ends: tuple[float, float, float]
+    bytes: int  # from the address of the array
+
+
+def _calls(job: Job, strides: tuple[int, ...]) -> list[_Call]:
+    """The calls that fill an array; none where its rows are many and short: then the library moves them."""
+    region, axes = job.placed
+    inner, moves = rows_of(region, tuple(strides[axis] for axis in axes))
+    if len(moves) > 1 and inner.rows * inner.count < SHORT:
+        return []
+    parts = 1 if job.plan is None else job.plan.parts
+    grain = max(GRAIN, job.size * parts // (pool.threads() * 16) & ~4095) // parts
+    return [_call_of(job, rows) for move in moves for rows in inner.moved(*move).split(grain, STRIP_ROWS)]
+
+
+def _call_of(job: Job, rows: Rows) -> _Call:
+    fields, ends, parts = common(job.plan)
+    where = (
+        *(rows.first * parts, rows.rows, rows.row_step * parts, rows.count * parts, parts, rows.step),
+        *(rows.row_jump * parts, rows.jump * parts),
+    )
+    purpose = job.law.purpose if isinstance(job.law, Words) else VALUES
+    return _Call((purpose, *where, *fields), ends, rows.at * parts * fields[-1])
+
+
+def _call(loops: Callable[..., None], job: Job, call: _Call, address: int) -> None:
+    key = job.key
+    assert key is not None
+    block = Block(key.low, key.high, *call.fields)
+    loops(address + call.bytes, _scratches.address, ctypes.addressof(block), *call.ends)
+
+
+def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any) -> None:
+    """Draw contiguous pieces, and let the library put them where they belong."""
+    region, axes = job.placed
+    device = backend.device(out)
+    pieces = list(region.pieces(GRAIN))
+    with backend.drawing(device):
+        canonical = backend.transpose(backend.view(out), axes)
+
+    def call(i: int) -> None:
+        position, piece = pieces[i]
+        with backend.drawing(device):
+            values = backend.empty(piece.counts, job.dtype, device)
+            memory = backend.memory(values)
+            assert memory is not None
+            inner, moves = rows_of(piece, memory[1])
+            for move in moves:
+                _call(loops, job, _call_of(job, inner.moved(*move)), memory[0])
+            backend.write(canonical, position, values)
+
+    pool.each(call, len(pieces))
+
+
+def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
+    """Without the loops: pieces that stay in a core's cache, on the same threads, by NumPy where it has the dtype."""
+    host = backend.host(out)
+    if host is not None:
+        backend, out = backend_of(host), host
+    region, axes = job.placed
+    device = backend.device(out)
+    lanes = backend.lanes(device)
+    plan, key = job.plan, job.key
+    assert key is not None
+    in_place = host is not None and plan is not None and plan.tail is None
+    pieces = list(region.pieces(RUN // plan.parts if in_place and plan else backend.chunk(device)))
+    with backend.drawing(device):
+        canonical = backend.transpose(backend.view(out), axes)
+
+    def call(i: int) -> None:
+        position, piece = pieces[i]
+        with backend.drawing(device):
+            if in_place and plan is not None and piece.is_run:
+                real = vectors.values(plan, key, piece.offset * plan.parts, piece.size * plan.parts)
+                drawn = real if plan.parts == 1 else real.view(plan.dtype)
+            else:
+                drawn = reference.elements(lanes, job, piece)
+            backend.write(canonical, position, lanes.xp.reshape(drawn, piece.counts))
+
+    pool.each(call, len(pieces))
+
+
+class _Scratch(threading.local):
+    """Memory for the loops, a thread's own."""
+
+    def __init__(self) -> None:
+        self.memory = ctypes.create_string_buffer(SCRATCH + 64)
+        self.address = (ctypes.addressof(self.memory) + 63) & ~63
+
+
+_scratches = _Scratch()

@@ -1,0 +1,70 @@
+"""Regions of an array in memory -> rows, the two innermost axes that the compiled loops run over."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from arrayinit.regions import Region
+
+__all__ = ["Rows", "rows_of"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Elements first + row * row_step + j * step, `jump` apart in memory from `at + row * row_jump` on."""
+
+    first: int
+    rows: int
+    row_step: int
+    count: int
+    step: int
+    at: int
+    row_jump: int
+    jump: int
+
+    def moved(self, elements: int, places: int) -> "Rows":
+        """The same rows further on."""
+        return self._part(0, self.rows, 0, self.count, elements, places) if elements or places else self
+
+    def split(self, grain: int, strip: int) -> Iterator["Rows"]:
+        """Parts of about `grain` elements each, of a multiple of `strip` rows where a row is shorter."""
+        if self.rows * self.count <= grain:
+            yield self
+        elif self.count >= grain or self.rows == 1:
+            for row in range(self.rows):
+                for j in range(0, self.count, grain):
+                    yield self._part(row, 1, j, min(grain, self.count - j))
+        else:
+            height = max(1, grain // self.count // strip) * strip
+            for row in range(0, self.rows, height):
+                yield self._part(row, min(height, self.rows - row), 0, self.count)
+
+    def _part(self, row: int, rows: int, j: int, count: int, elements: int = 0, places: int = 0) -> "Rows":
+        first = self.first + row * self.row_step + j * self.step + elements
+        at = self.at + row * self.row_jump + j * self.jump + places
+        return Rows(first, rows, self.row_step, count, self.step, at, self.row_jump, self.jump)
+
+
+def rows_of(region: Region, jumps: tuple[int, ...]) -> tuple[Rows, list[tuple[int, int]]]:
+    """The rows of the two innermost axes of a region, and (element, place) that each repetition of them adds.
+
+    `jumps` are the strides in memory of the region's axes, in elements. Axes that continue one another are one.
+    """
+    axes: list[tuple[int, int, int]] = []
+    for axis in zip(region.counts, region.strides, jumps, strict=True):
+        count, step, jump = axis
+        if count == 1:
+            continue
+        if axes and axes[-1][1] == step * count and axes[-1][2] == jump * count:
+            axes[-1] = (axes[-1][0] * count, step, jump)
+        else:
+            axes.append(axis)
+    while len(axes) < 2:
+        axes.insert(0, (1, 0, 0))
+    (rows, row_step, row_jump), (count, step, jump) = axes[-2:]
+    if count == 1:
+        step, jump = 1, 1
+    inner = Rows(region.offset, rows, row_step, count, step, 0, row_jump, jump)
+    outer = [[(j * s, j * m) for j in range(n)] for n, s, m in axes[:-2]]
+    moves = [(sum(e for e, _ in move), sum(m for _, m in move)) for move in itertools.product(*outer)]
+    return inner, moves
