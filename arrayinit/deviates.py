@@ -9,7 +9,7 @@ from typing import Any
 from arrayinit.philox import MASK, Lane
 from arrayinit.tails import TAIL_BITS, Tail
 
-__all__ = ["NORMAL_REACH", "Z_BITS", "normal", "truncated", "uniform"]
+__all__ = ["NORMAL_REACH", "Z_BITS", "normal", "normalize", "truncated", "uniform"]
 
 Z_BITS = 27  # a normal deviate z is an integer in units of 2**-27
 NORMAL_REACH = 6.35  # no normal deviate is larger: the smallest p is 2**-33, where |z| = 6.338
@@ -24,7 +24,7 @@ def uniform(words: Lane) -> Lane:
 
 def normal(lanes: Any, words: Lane) -> Lane:
     """z in units of 2**-27, |z| <= 6.35: the inverse normal CDF at (w | 1) / 2**33, signed by the lowest bit of w."""
-    octave, n = _normalize(words | 1, 32)
+    octave, n = lanes.normalize(words | 1, 32)
     return _quantile(lanes, octave, n, 32) * (1 - 2 * (words & 1))
 
 
@@ -45,12 +45,12 @@ def truncated(lanes: Any, words: Lane, tail: Tail) -> Lane:
     # Keep p in [1, 2**61 - 1]; only roundings at the very end and at the exact middle are moved, by one unit.
     p = p + (((p - 1) >> 63) & 1)
     p = p - ((((1 << (TAIL_BITS - 1)) - 1 - p) >> 63) & 1)
-    octave, n = _normalize(p, TAIL_BITS - 1)
+    octave, n = lanes.normalize(p, TAIL_BITS - 1)
     z = _quantile(lanes, octave + tail.octave, n, TAIL_BITS - 1)
     return z * (-sign if tail.lower else sign)
 
 
-def _normalize(x: Lane, bits: int) -> tuple[Lane, Lane]:
+def normalize(x: Lane, bits: int) -> tuple[Lane, Lane]:
     """(c, x << c) with c the number of leading zeros of 0 < x < 2**bits, by bisection; bits <= 62."""
     zeros = x & 0
     for step in (32, 16, 8, 4, 2, 1):

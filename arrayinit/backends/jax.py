@@ -1,9 +1,13 @@
 """JAX arrays: immutable, traced inside `jit` and `vmap`, concrete outside."""
 
+import functools
+import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +16,13 @@ from arrayinit.backends.base import Backend, Lanes, coefficients
 from arrayinit.philox import MASK, philox4x32
 from arrayinit.regions import Region
 
-__all__ = ["JaxBackend", "fold_words", "is_tracing", "key_words", "make", "x64"]
+__all__ = ["Fill", "JaxBackend", "JaxLanes", "columns32", "fold_words", "is_tracing", "key_words", "make", "x64"]
+
+
+# Draws the part that starts at a corner into an array of its shape.
+Fill: TypeAlias = Callable[[tuple[int, ...], npt.NDArray[Any]], None]
+
+ALIGNED = 64  # bytes: XLA's buffers in host memory start at multiples of it, and arrays that do are not copied
 
 
 def x64() -> AbstractContextManager[Any]:
@@ -25,8 +35,18 @@ def is_tracing(*values: Any) -> bool:
     """Whether a value is traced, or whatever is computed here and now would be."""
     if any(isinstance(value, jax.core.Tracer) for value in values):
         return True
+    state = _trace_state()
+    if state is not None and state in _eager:  # by equality; asking with an array takes a hundred times as long
+        return False
     with jax.transfer_guard("allow"):
-        return isinstance(jnp.zeros(()), jax.core.Tracer)
+        tracing = isinstance(jnp.zeros(()), jax.core.Tracer)
+    if not tracing:
+        _eager[:] = [state]
+    return tracing
+
+
+_trace_state: Callable[[], Any] = getattr(jax.extend.core, "get_opaque_trace_state", lambda: None)
+_eager: list[Any] = []  # the last state that was found not to trace
 
 
 def key_words(key: Any) -> tuple[Any, ...]:
@@ -58,10 +78,20 @@ def fold_words(high: Any, low: Any, counter: tuple[Any, ...]) -> tuple[Any, Any]
         return new_high.astype(jnp.uint32), new_low.astype(jnp.uint32)
 
 
+@functools.cache
+def columns32() -> tuple[npt.NDArray[np.int32], ...]:
+    """The columns c0, c1, c2 of the inverse-CDF table, which 32 bits hold."""
+    return tuple(coefficients().astype(np.int32))
+
+
 class JaxLanes(Lanes):
     """One elementwise function of a broadcast index: XLA fuses it and partitions it under any sharding."""
 
     fused = True
+
+    def __init__(self, backend: Backend, device: Any, columns: Any = None):
+        super().__init__(backend, device)
+        self.columns = columns if columns is not None else columns32()
 
     def key(self, low: Any, high: Any) -> tuple[Any, Any]:
         return jnp.asarray(low).astype(jnp.int64), jnp.asarray(high).astype(jnp.int64)
@@ -75,15 +105,26 @@ class JaxLanes(Lanes):
             total = total + jax.lax.broadcasted_iota(jnp.int64, region.counts, axis) * stride
         return total
 
+    def normalize(self, x: Any, bits: int) -> tuple[Any, Any]:
+        zeros = jax.lax.clz(x) - (64 - bits)
+        return zeros, x << zeros
+
     def parabola(self, segment: Any) -> tuple[Any, Any, Any]:
+        at = segment.astype(jnp.int32)
         c0, c1, c2 = (
-            jnp.asarray(column).at[segment].get(mode="promise_in_bounds").astype(jnp.int64)
-            for column in coefficients().astype(np.int32)
+            jnp.asarray(column).at[at].get(mode="promise_in_bounds", wrap_negative_indices=False).astype(jnp.int64)
+            for column in self.columns
         )
         return c0, c1, c2
 
     def complex(self, real: Any, imag: Any, dtype: str) -> Any:
         return jax.lax.complex(real, imag)
+
+    def put(self, x: Any, corner: tuple[int, int], values: Any) -> Any:
+        return jax.lax.dynamic_update_slice(x, values, (*(0 for _ in x.shape[:-2]), *corner))
+
+    def solve(self, upper: Any, b: Any) -> Any:
+        return jax.lax.linalg.triangular_solve(upper, b, left_side=True, lower=False)
 
     def full(self, shape: Any, value: float, dtype: str) -> Any:
         return jnp.full(tuple(shape), value, dtype=dtype)
@@ -120,12 +161,30 @@ class JaxBackend(Backend):
     def is_tracing(self, x: Any) -> bool:
         return is_tracing(x)
 
-    def place(self, host: npt.NDArray[Any], like: Any, device: Any) -> Any:
-        """A JAX array with these values, on a device or sharding, else where `like` is, else on the default device."""
+    def place(self, shape: tuple[int, ...], dtype: str, fill: Fill, like: Any, device: Any) -> Any:
+        """A JAX array on a device or sharding, else where `like` is, else on the default device.
+
+        Each device's part is drawn by itself into host memory that the array may then keep, a copy of a part once.
+        """
         where = device
         if device is None and getattr(like, "committed", True):
             where = getattr(like, "sharding", None)
-        return jax.device_put(host, where)
+        if isinstance(where, jax.sharding.PartitionSpec):
+            where = jax.sharding.NamedSharding(jax.sharding.get_mesh(), where)
+        kind = jax.dtypes.canonicalize_dtype(dtype)
+        if not isinstance(where, jax.sharding.Sharding) or len(where.device_set) == 1:
+            return jax.device_put(_filled(shape, kind, (0,) * len(shape), fill), where)
+        parts: dict[Any, Any] = {}
+
+        def part(index: tuple[slice, ...]) -> Any:
+            ends = tuple(axis.indices(n)[:2] for axis, n in zip(index, shape, strict=True))
+            if ends not in parts:
+                corner, stop = (tuple(end[k] for end in ends) for k in (0, 1))
+                size = tuple(b - a for a, b in zip(corner, stop, strict=True))
+                parts[ends] = _filled(size, kind, corner, fill)
+            return parts[ends]
+
+        return jax.make_array_from_callback(shape, where, part)
 
     def check_device(self, device: Any) -> Any:
         if isinstance(device, str):
@@ -151,6 +210,16 @@ class JaxBackend(Backend):
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         host = np.asarray(x)
         return host.view(np.uint16) if host.dtype.name == "bfloat16" else host
+
+
+def _filled(shape: tuple[int, ...], dtype: Any, corner: tuple[int, ...], fill: Fill) -> npt.NDArray[Any]:
+    """The part of this shape from this corner on, in aligned memory that a device on the host can keep."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNED, np.uint8)
+    skip = -memory.ctypes.data % ALIGNED if size else 0
+    host: npt.NDArray[Any] = memory[skip : skip + size].view(dtype).reshape(shape)
+    fill(corner, host)
+    return host
 
 
 def make() -> Backend:

@@ -1,18 +1,28 @@
-"""JAX: inside a trace one fused elementwise function, outside of it a draw in host memory that is then placed."""
+"""JAX: inside a trace one fused elementwise function, outside of it a draw in host memory that is then placed.
+
+A model draws hundreds of parameters in one trace, few of them of the same law and most of a shape that others have. So
+what is traced depends on shapes and kinds of laws alone; a law's numbers are arguments of it, as the key is.
+"""
 
 import functools
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from arrayinit import engines
 from arrayinit.backends import backend_named
-from arrayinit.backends.jax import JaxBackend, is_tracing, x64
+from arrayinit.backends.jax import Fill, JaxBackend, JaxLanes, columns32, is_tracing, x64
 from arrayinit.engines import reference
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
+from arrayinit.lattice import Lattice, Plan
 from arrayinit.laws import Constant, Orthogonal, Sparse
+from arrayinit.philox import MASK, MULTIPLIERS, ROUNDS, VALUES, WEYL, Lane
+from arrayinit.regions import Region
+from arrayinit.tails import Tail
 
 __all__ = ["draw"]
 
@@ -22,14 +32,18 @@ def draw(job: Job, target: Target) -> Any:
     backend = target.backend
     assert isinstance(backend, JaxBackend)
     if not is_tracing(target.array, *((job.key.low, job.key.high) if job.key else ())):
-        host = reference.draw(job, Target(backend_named("numpy"), None, in_place=False, device=None))
-        return backend.place(host, target.array, target.device)
+        return backend.place(job.shape, job.dtype, _fill(job), target.array, target.device)
     key = job.key if job.key is not None else Key(0)
 
     def values() -> Any:
         if isinstance(job.law, Constant):  # laws that are equal share a compiled function, and 0.0 == -0.0
             return jnp.full(job.shape, job.law.value, job.dtype)
-        return _compiled(replace(job, key=None))(_word(key.low), _word(key.high))
+        low, high = _word(key.low), _word(key.high)
+        if job.plan is None or 0 in job.shape:
+            return _compiled(replace(job, key=None))(low, high)
+        form, numbers = _form(job.plan)
+        with x64():
+            return _sampled(form, _as_it_lies(job))(low, high, numbers, () if form.kind == "uniform" else columns32())
 
     where = target.device
     if where is None:
@@ -51,6 +65,117 @@ def _is_explicit(sharding: Any) -> bool:
 
 def _word(word: Any) -> Any:
     return jnp.asarray(word, dtype=jnp.uint32)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What of a plan is part of the program; the rest of it is passed as numbers."""
+
+    kind: Any
+    dtype: str
+    shift: int
+    clips: bool
+    octave: int | None  # of the tail, where there is one
+    lower: bool
+
+    def plan(self, numbers: tuple[Any, ...]) -> Plan:
+        """The plan with these numbers, which may be traced; all but its exponent and bounds."""
+        offset, scale = numbers[:2]
+        lattice = Lattice(offset, scale, self.shift, 0)
+        found = None
+        if self.octave is not None:
+            first, range_high, range_low = numbers[5:8]
+            found = Tail(first, range_high, range_low, self.octave, self.lower)
+        return Plan(self.kind, lattice, found, self.dtype, None, None)
+
+
+def _form(plan: Plan) -> tuple[_Form, tuple[Any, ...]]:
+    """The form of a plan, and its numbers: offset, scale, 2**exponent, low, high, and three of its tail."""
+    lattice, tail, wide = plan.lattice, plan.tail, np.dtype(plan.format.wide).type
+    form = _Form(
+        plan.kind, plan.dtype, lattice.shift, plan.low is not None, tail.octave if tail else None,
+        tail.lower if tail else False,
+    )  # fmt: skip
+    integers = map(np.int64, (tail.low, tail.range_high, tail.range_low) if tail else ())
+    ends = (wide(plan.low or 0.0), wide(plan.high or 0.0))
+    unit = np.ldexp(wide(1), lattice.exponent)
+    return form, (np.int64(lattice.offset), np.int64(lattice.scale), unit, *ends, *integers)
+
+
+def _as_it_lies(job: Job) -> Region:
+    """The region of a job, its axes in the order of the result: XLA would transpose by a second pass over memory."""
+    region, axes = job.placed
+    order = sorted(range(len(axes)), key=axes.__getitem__)
+    return Region(region.offset, tuple(region.counts[k] for k in order), tuple(region.strides[k] for k in order))
+
+
+@functools.lru_cache(maxsize=1024)
+def _sampled(form: _Form, region: Region) -> Any:
+    """The function (low, high, numbers, columns) -> values of a law whose elements are drawn one by one."""
+
+    def sampled(low: Any, high: Any, numbers: tuple[Any, ...], columns: Any) -> Any:
+        with x64():
+            backend = backend_named("jax")
+            lanes, plan = JaxLanes(backend, None, columns), form.plan(numbers)
+            _, _, unit, least, most, *_ = numbers
+
+            def part(word: Lane) -> Any:
+                k = plan.lattice.place(plan.deviate(lanes, word)).astype(jnp.int32)
+                v = k.astype(unit.dtype) * unit
+                v = jax.lax.clamp(least, v, most) if form.clips else v
+                return v.astype(plan.format.name)
+
+            parts = [part(word) for word in _words(lanes, low, high, region, plan.parts)]
+            return parts[0] if len(parts) == 1 else jax.lax.complex(*parts)
+
+    return jax.jit(sampled)
+
+
+def _words(lanes: JaxLanes, low: Any, high: Any, region: Region, parts: int) -> list[Lane]:
+    """The words of each element, one or two. All elements compute the block of four that they are in.
+
+    This is :func:`arrayinit.philox.block_of` in fewer operations: compilers take their time for each one.
+    """
+    index = lanes.index(region).astype(jnp.uint64)
+    last = region.offset + sum(max(0, (n - 1) * step) for n, step in zip(region.counts, region.strides, strict=True))
+    block = index >> (2 if parts == 1 else 1)
+    c0, c1, c2, c3 = (block, 0, VALUES, 0) if last * parts >> 34 == 0 else (block & MASK, block >> 32, VALUES, 0)
+    for turn in range(ROUNDS):
+        k0, k1 = (
+            (word + np.uint32(turn * step & MASK)).astype(jnp.uint64)
+            for word, step in zip((low, high), WEYL, strict=True)
+        )
+        if turn == ROUNDS - 1:
+            break
+        p0, p1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & MASK, (p0 >> 32) ^ c3 ^ k1, p0 & MASK
+    # The last round makes the first two words of one product, and the others of another one.
+    second = (index & 2 // parts) != 0
+    product = jnp.where(second, c0, c2) * jnp.where(second, *(jnp.uint64(m) for m in MULTIPLIERS))
+    words = ((product >> 32) ^ jnp.where(second, c3 ^ k1, c1 ^ k0), product & MASK)
+    chosen = words if parts == 2 else (jnp.where((index & 1) != 0, words[1], words[0]),)
+    return [word.astype(jnp.int64) for word in chosen]
+
+
+def _fill(job: Job) -> Fill:
+    """What draws parts of a job into arrays in host memory."""
+    whole: list[Any] = []
+
+    def host(job: Job, out: Any) -> Any:
+        return engines.run(job, Target(backend_named("numpy"), out, out is not None, device=None))
+
+    def fill(corner: tuple[int, ...], out: Any) -> None:
+        if out.shape == job.shape:
+            host(job, out)
+        elif isinstance(job.law, Orthogonal | Sparse):  # elements depend on all the others: drawn once, then cut
+            if not whole:
+                whole.append(host(job, None))
+            out[...] = whole[0][tuple(slice(a, a + n) for a, n in zip(corner, out.shape, strict=True))]
+        else:
+            box = job.box.part(corner, out.shape)
+            host(Job(job.law, job.plan, job.key, job.geometry, box, job.dtype), out)
+
+    return fill
 
 
 @functools.lru_cache(maxsize=1024)
