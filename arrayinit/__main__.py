@@ -31,7 +31,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     check.add_argument("--dtype", action="append", metavar="NAME", help="only this dtype (repeatable)")
     check.add_argument("--each", action="store_true", help="also print the fingerprint of each initializer")
+    bench = commands.add_parser(
+        "bench",
+        help="time every initializer beside each installed library's own",
+        description="Time arrayinit and every installed library's own initializers in one run, in turn on the same "
+        "shapes, and print medians and ratios: 2x means that theirs takes twice as long as ours. `of fill` is the time "
+        "of a plain fill of the same array over ours. A goal is what this version is meant to reach. A row that takes "
+        "more than 30 seconds ends after three rounds, unless --repeats is given.",
+    )
+    bench.add_argument(
+        "--quick", action="store_true", help="three rounds of the rows up to 1024 x 1024 in this process"
+    )
+    bench.add_argument(
+        "--rows", action="append", default=[], metavar="PATTERN", help="only rows like this (repeatable)"
+    )
+    bench.add_argument("--list", action="store_true", help="print the rows, their peers and goals, and measure nothing")
+    bench.add_argument("--repeats", type=int, metavar="N", help="rounds of each row, 7 by default")
+    bench.add_argument(
+        "--json", metavar="FILE", help="also write the machine, all medians and all samples to a new file"
+    )
+    bench.add_argument("--force", action="store_true", help="let --json replace a file")
+    bench.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     given = parser.parse_args(arguments)
+    if given.command == "bench":
+        from arrayinit.bench.command import bench as run
+
+        return run(given.rows, given.quick, given.list, given.repeats, given.json, given.force, given.markdown)
     return _check(given.backend, given.dtype, given.each)
 
 

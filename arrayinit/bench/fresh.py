@@ -1,0 +1,174 @@
+"""Programs that need a process of their own: `python fresh.py PROGRAM ARGUMENT...` prints one number, as JSON.
+
+Run as a file, not as a module of the package, so that nothing of arrayinit is imported before a program wants it.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+GIB = 2**30
+WARM = (1024, 1024)
+LARGE = (4096, 4096)
+
+
+def importing() -> float:
+    """Seconds of `import arrayinit` after `import numpy`."""
+    import numpy  # noqa: F401
+
+    start = time.perf_counter()
+    import arrayinit  # noqa: F401
+
+    return time.perf_counter() - start
+
+
+def first_draw(place: str, contender: str, initializer: str, size: str) -> float:
+    """Seconds of the first call after the imports, on an array that nobody has written to."""
+    from arrayinit.bench.peers import PLACES
+
+    call = PLACES[place](initializer, (int(size), int(size)))[contender]
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def without_numba(place: str, contender: str, initializer: str) -> float:
+    """Seconds of a warm draw of 4096 x 4096 where numba can't be imported, the median of three."""
+    sys.modules["numba"] = sys.modules["llvmlite"] = None  # type: ignore[assignment]
+    from arrayinit.bench.measure import Call
+    from arrayinit.bench.peers import PLACES
+
+    timed = Call(PLACES[place](initializer, LARGE)[contender])
+    timed.warm()
+    return statistics.median(timed.sample() for _ in range(3))
+
+
+def memory(place: str, contender: str, initializer: str) -> float:
+    """Bytes at the peak of a draw of 1 GiB beyond that GiB, when everything is imported, loaded and compiled."""
+    from arrayinit.bench.peers import FILL, PLACES, warm_engines
+
+    warm_engines()
+    PLACES[place](initializer, WARM)[contender]()
+    calls = PLACES[place](initializer, (2**14, 2**14))
+    in_place = place in ("torch", "numpy")
+    if in_place:
+        calls[FILL]()
+    before = _peak(reset=True)
+    result = calls[contender]()
+    after = _peak()
+    del result
+    return after - before - (0 if in_place else GIB)
+
+
+def _peak(reset: bool = False) -> int:
+    """Bytes of the largest resident set so far, or since a reset where the system can do that.
+
+    Not by ru_maxrss alone: on Linux it starts as that of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        if reset:
+            Path("/proc/self/clear_refs").write_text("5")
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def compiling(contender: str) -> float:
+    """Seconds to trace and compile one function of 144 draws: the matrices of a transformer of 12 layers."""
+    import jax
+
+    jax.config.update("jax_enable_compilation_cache", False)
+    import jax.nn.initializers
+
+    import arrayinit.jax
+    from arrayinit.bench.peers import OURS
+
+    init: Any = arrayinit.jax if contender == OURS else jax.nn.initializers
+    attention = [(init.glorot_uniform(), (768, 768))] * 8  # of the decoder itself, and to the encoder
+    gated = [(init.lecun_normal(), (768, 3072))] * 2 + [(init.lecun_normal(), (3072, 768))]
+    positions = [(init.normal(0.02), (512, 768))]
+    draws = (attention + gated + positions) * 12
+
+    def model(key: Any) -> list[Any]:
+        keys = jax.random.split(key, len(draws))
+        return [draw(keys[k], shape) for k, (draw, shape) in enumerate(draws)]
+
+    key = jax.random.key(0).block_until_ready()
+    start = time.perf_counter()
+    jax.jit(model).lower(key).compile()
+    return time.perf_counter() - start
+
+
+def flax_model(contender: str) -> float:
+    """Seconds from a key to the 33.6 M parameters of a transformer in Flax's linen.
+
+    "model.init" is Flax's way, "model.init, jit" the same compiled; ours asks eval_shape for the shapes and draws each
+    parameter of the same law by its path.
+    """
+    import flax.linen as nn
+    import jax
+
+    jax.config.update("jax_enable_compilation_cache", False)
+    import jax.numpy as jnp
+
+    import arrayinit
+    from arrayinit.bench.peers import OURS
+
+    width, heads, layers, tokens = 512, 8, 8, 16384
+
+    class Layer(nn.Module):  # type: ignore[misc]
+        @nn.compact  # type: ignore[untyped-decorator]
+        def __call__(self, x: Any) -> Any:
+            x = x + nn.MultiHeadDotProductAttention(heads, name="attention")(nn.LayerNorm(name="norm1")(x))
+            hidden = nn.gelu(nn.Dense(4 * width, name="up")(nn.LayerNorm(name="norm2")(x)))
+            return x + nn.Dense(width, name="down")(hidden)
+
+    class Transformer(nn.Module):  # type: ignore[misc]
+        @nn.compact  # type: ignore[untyped-decorator]
+        def __call__(self, words: Any) -> Any:
+            table = nn.Embed(tokens, width, name="embedding")
+            x = table(words)
+            for k in range(layers):
+                x = Layer(name=f"layer{k}")(x)
+            return table.attend(nn.LayerNorm(name="norm")(x))
+
+    def drawn(path: Any, leaf: Any) -> Any:
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if name.endswith("bias"):
+            return arrayinit.zeros(leaf)
+        if name.endswith("scale"):
+            return arrayinit.ones(leaf)
+        if name.endswith("embedding"):  # Flax's default: variance 1 / features, not truncated
+            return arrayinit.normal(leaf, std=width**-0.5, seed=0, name=name)
+        layout = {2: "io", 3: "iio" if name.endswith("out.kernel") else "ioo"}[leaf.ndim]
+        return arrayinit.variance_scaling(leaf, seed=0, name=name, layout=layout)  # lecun_normal, as in Flax
+
+    model, words = Transformer(), jnp.zeros((1, 16), jnp.int32)
+    key = jax.random.key(0).block_until_ready()
+    start = time.perf_counter()
+    if contender == OURS:
+        parameters = jax.tree_util.tree_map_with_path(drawn, jax.eval_shape(model.init, key, words))
+    else:
+        parameters = (jax.jit(model.init) if contender.endswith("jit") else model.init)(key, words)
+    jax.block_until_ready(parameters)
+    return time.perf_counter() - start
+
+
+PROGRAMS: dict[str, Callable[..., float]] = {
+    "compiling": compiling,
+    "first_draw": first_draw,
+    "flax_model": flax_model,
+    "importing": importing,
+    "memory": memory,
+    "without_numba": without_numba,
+}
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(PROGRAMS[sys.argv[1]](*sys.argv[2:])) + "\n")
