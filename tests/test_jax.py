@@ -22,6 +22,8 @@ import jax.numpy as jnp  # noqa: E402  (after the skip)
 from jax.nn import initializers as theirs  # noqa: E402
 
 import arrayinit.jax as ours  # noqa: E402
+from arrayinit.backends.jax import is_tracing  # noqa: E402
+from arrayinit.engines import xla  # noqa: E402
 
 ALIASES = {
     "xavier_uniform": "glorot_uniform",
@@ -263,6 +265,62 @@ def test_biases_and_scalars(init):
         wanted = init.spec(shape, seed=3)
         assert equal(init(3, shape), wanted)
         assert equal(jax.jit(partial(init, shape=shape))(jax.random.key(3)), wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "complex64"])
+@pytest.mark.parametrize("name", ["uniform", "normal", "truncated_normal"])
+def test_traced_draws_of_all_small_sizes(name, dtype):
+    shapes = [*((n,) for n in range(1, 10)), (5, 7), (3, 2, 4, 5)]
+    draws = jax.jit(lambda key: [EXACT[name](key, shape, dtype) for shape in shapes])(jax.random.key(3))
+    assert all(map(equal, draws, [EXACT[name](3, shape, dtype) for shape in shapes]))
+
+
+@pytest.mark.parametrize("bounds", [(0.5, 4.0), (3.0, math.inf), (-9.0, -5.0), (-math.inf, math.inf)])
+def test_traced_tails(bounds):
+    init = ours.truncated_normal(0.3, None, *bounds)
+    assert equal(jax.jit(lambda key: init(key, (64, 65)))(jax.random.key(3)), init(3, (64, 65)))
+
+
+@pytest.mark.parametrize("index", [np.s_[2**20 : 2**20 + 3, 5:9], np.s_[:: -(2**18), :: -(2**17)]], ids=str)
+def test_traced_words_beyond_34_bits(index):
+    draw = partial(ai.normal, (2**21, 2**20), seed=3, index=index)
+    assert equal(jax.jit(lambda: draw(xp="jax"))(), draw())
+
+
+def test_draws_that_differ_in_numbers_alone_are_traced_once():
+    shape = (11, 13)
+    stds = [0.25, 0.5, 0.75, 3e-5]
+    before = xla._sampled.cache_info().misses
+    draws = jax.jit(lambda key: [ours.normal(std)(key, shape) for std in stds])(jax.random.key(3))
+    assert xla._sampled.cache_info().misses == before + 1
+    assert all(map(equal, draws, [ours.normal(std)(3, shape) for std in stds]))
+
+
+def test_nothing_is_compiled_for_a_concrete_key():
+    key, compiled = jax.random.key(3), []
+    ours.normal()(key, (2, 3))
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, *_, **__: compiled.append(event) if "backend_compile" in event else None
+    )
+    jax.jit(lambda x: x + 17)(1.0)
+    assert len(compiled) == 1
+    for name, init in EXACT.items():
+        init(key, (17, 19))
+        init(key, (17, 19), jnp.bfloat16, jax.sharding.SingleDeviceSharding(jax.devices()[0]))
+        assert len(compiled) == 1, name
+
+
+def test_whether_something_is_traced():
+    assert not is_tracing()
+    assert not is_tracing()
+    assert jax.jit(lambda: int(is_tracing()))() == 1
+    assert jax.jit(lambda x: int(is_tracing(x)))(1.0) == 1
+    assert not is_tracing()
+    assert jax.eval_shape(lambda: jnp.ones(2 if is_tracing() else 3)).shape == (2,)
+    seen = []
+    jax.vmap(lambda x: (seen.append(is_tracing()), x)[1])(jnp.ones(2))
+    jax.jit(jax.vmap(lambda x: (seen.append(is_tracing()), x)[1]))(jnp.ones(2))
+    assert seen == [False, True]
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -615,16 +673,21 @@ SHARDED = """
 """
 
 
-@pytest.mark.slow
-def test_out_sharding_on_eight_devices():
+def run_on_eight_devices(code):
     root = Path(ai.__file__).parents[1]
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)}
-    code = textwrap.dedent(SHARDED)
+    code = textwrap.dedent(code)
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+    return run
+
+
+@pytest.mark.slow
+def test_out_sharding_on_eight_devices():
+    run = run_on_eight_devices(SHARDED)
     rows = json.loads(run.stdout)
     assert {(row["kind"], row["how"]) for row in rows} >= {
         (kind, how) for kind in ("Auto", "Explicit") for how in ("eager", "eager, spec", "jit, NamedSharding")
@@ -639,3 +702,54 @@ def test_out_sharding_on_eight_devices():
             assert row["error"] == 0, row
             assert not row["gathers"], row
             assert not row["whole"], row
+
+
+PLACED = """
+    import jax, numpy as np
+    from jax.sharding import NamedSharding, PartitionSpec as P, SingleDeviceSharding
+    import arrayinit as ai, arrayinit.jax as ours
+    from arrayinit import engines
+
+    drawn, run = [], engines.run
+
+    def count(job, target):
+        if target.backend.name == "numpy":
+            drawn.append(job.size)
+        return run(job, target)
+
+    engines.run = count
+    mesh = jax.make_mesh((4, 2), ("a", "b"))
+    shape = (64, 48)
+    matrices = {"orthogonal": ours.orthogonal(), "sparse": ours.initializer(ai.spec("sparse", sparsity=0.3))}
+    inits = matrices | {"normal": ours.normal(), "truncated": ours.glorot_normal(), "eye": ours.initializer("eye")}
+    # The number of different parts, and how many devices hold each.
+    for spec, parts in ((P("a", "b"), 8), (P("b", None), 2), (P(None, "a"), 4), (P(("a", "b")), 8), (P(), 1)):
+        sharding = NamedSharding(mesh, spec)
+        for name, init in inits.items():
+            wanted = np.asarray(init(3, shape))
+            drawn.clear()
+            value = init(3, shape, out_sharding=sharding)
+            assert value.sharding == sharding and value.committed
+            assert (np.asarray(value) == wanted).all(), (name, spec)
+            assert all((np.asarray(s.data) == wanted[s.index]).all() for s in value.addressable_shards)
+            assert drawn == ([64 * 48] if name in matrices else [64 * 48 // parts] * parts), (name, spec, drawn)
+            like = ai.normal(value, seed=5)
+            assert like.sharding == sharding and (np.asarray(like) == ai.normal(shape, seed=5)).all()
+    index = np.s_[3:35, ::-2]
+    part = ai.normal((64, 48), seed=3, index=index, xp="jax", device=NamedSharding(mesh, P("a", "b")))
+    assert (np.asarray(part) == ai.normal((64, 48), seed=3)[index]).all()
+    for where in (jax.devices()[3], SingleDeviceSharding(jax.devices()[3])):
+        value = ours.normal()(3, shape, out_sharding=where)
+        assert value.devices() == {jax.devices()[3]} and value.committed
+    assert not ours.normal()(3, shape).committed
+"""
+
+
+@pytest.mark.slow
+def test_each_part_is_drawn_once_and_by_itself_on_eight_devices():
+    run_on_eight_devices(PLACED)
+
+
+def test_a_part_spec_without_a_mesh():
+    with pytest.raises(ValueError, match="mesh"):
+        ours.normal()(3, (4, 4), out_sharding=jax.sharding.PartitionSpec("a"))
