@@ -1,6 +1,7 @@
 """The engine for host memory: the bits of the reference at every boundary, from any thread, after a fork."""
 
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from conftest import same, to_host
 import arrayinit as ai
 from arrayinit.cases import CASES, DTYPES, golden
 from arrayinit.engines import cpu, reference
-from arrayinit.engines.cpu import pool, switch
+from arrayinit.engines.cpu import machine_code, pool, switch
 from arrayinit.engines.cpu.rows import rows_of
 from arrayinit.regions import Region
 
@@ -32,7 +33,7 @@ def engine(request, monkeypatch):
     loops = None
     if request.param == "compiled":
         pytest.importorskip("numba")
-        loops = pytest.importorskip("arrayinit.engines.cpu.kernels").kernel()
+        loops = machine_code.load(may_compile=True)
     monkeypatch.setattr(cpu, "compiled", lambda elements: loops)
     monkeypatch.setenv("ARRAYINIT_NUM_THREADS", "3")
     return request.param
@@ -207,26 +208,73 @@ def test_number_of_threads_must_be_positive(value, monkeypatch):
         pool.threads()
 
 
-def test_switch(monkeypatch):
-    """The reference until numba is worth it; a variable that decides; None where numba is missing."""
-    loops = []
-    monkeypatch.setattr(switch, "_load", lambda: loops.append(1) or len)
-    monkeypatch.setattr(switch, "_loaded", None)
-    monkeypatch.setattr(switch, "_missing", False)
-    monkeypatch.setattr(switch, "_drawn", 0)
+@pytest.fixture
+def new_switch(monkeypatch):
+    """The switch of a process that has drawn nothing."""
+    for name, value in (("_loaded", None), ("_missing", False), ("_drawn", 0), ("_worth", switch.WORTH_LOADING)):
+        monkeypatch.setattr(switch, name, value)
     monkeypatch.delenv(switch.VARIABLE, raising=False)
-    monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "numba")
-    assert switch.compiled(switch.WORTH - 1) is None
+    return switch
+
+
+def test_switch(new_switch, monkeypatch):
+    """NumPy until stored loops are worth loading, or others compiling; a variable that decides."""
+    stored, loads = [True], []
+
+    def load(may_compile):
+        loads.append(may_compile)
+        return len if stored[0] or may_compile else None
+
+    monkeypatch.setattr(machine_code, "load", load)
+    monkeypatch.setattr(machine_code, "is_stored", lambda: stored[0])
+    assert switch.compiled(switch.WORTH_LOADING - 1) is None
+    assert not loads
     assert switch.compiled(1) is len
-    monkeypatch.setattr(switch, "_drawn", 0)
+    assert loads == [False]
+
+    stored[0] = False
+    for name, value in (("_loaded", None), ("_drawn", 0), ("_worth", switch.WORTH_LOADING)):
+        monkeypatch.setattr(switch, name, value)
+    assert switch.compiled(switch.WORTH_LOADING) is None
+    assert switch.compiled(switch.WORTH_COMPILING - switch.WORTH_LOADING - 1) is None
+    assert loads == [False]  # to ask whether they are stored costs less
+    assert switch.compiled(1) is len
+    assert loads == [False, True]
+
+    monkeypatch.setattr(switch, "_loaded", None)
     monkeypatch.setenv(switch.VARIABLE, "0")
-    assert switch.compiled(2 * switch.WORTH) is None
+    assert switch.compiled(2 * switch.WORTH_COMPILING) is None
     monkeypatch.setenv(switch.VARIABLE, "1")
+    monkeypatch.setattr(switch, "_drawn", 0)
     assert switch.compiled(1) is len
+    assert loads == [False, True, True]
+    monkeypatch.setattr(switch, "_loaded", None)
     monkeypatch.setenv(switch.VARIABLE, "yes")
     with pytest.raises(ValueError, match="`ARRAYINIT_NUMBA` must be 0 or 1; got 'yes'"):
         switch.compiled(1)
+
+
+def test_a_process_without_numba_asks_once(new_switch, monkeypatch):
+    loads = []
+
+    def load(may_compile):
+        loads.append(may_compile)
+        raise ImportError("no numba")
+
+    monkeypatch.setattr(machine_code, "load", load)
+    assert switch.compiled(switch.WORTH_COMPILING) is None
+    assert switch.compiled(switch.WORTH_COMPILING) is None
+    assert loads == [True]
+
+
+def test_a_numba_that_fails_is_named_once_and_done_without(new_switch, monkeypatch):
+    def load(may_compile):
+        raise RuntimeError("no such processor")
+
+    monkeypatch.setattr(machine_code, "load", load)
+    with pytest.warns(RuntimeWarning, match="numba failed: RuntimeError.'no such processor'"):
+        assert switch.compiled(switch.WORTH_COMPILING) is None
+    assert switch.compiled(switch.WORTH_COMPILING) is None
 
 
 def run(code, **variables):
@@ -237,9 +285,67 @@ def run(code, **variables):
     return done.stdout.split()
 
 
-def test_small_work_does_not_import_numba():
-    code = "import sys, arrayinit as ai; ai.normal((512, 512), seed=0); print('numba' in sys.modules)"
+DRAW = """
+import sys
+import arrayinit as ai
+print(ai.fingerprint(ai.normal((1500, 1500), seed=1)), "numba" in sys.modules, "llvmlite" in sys.modules)
+"""
+
+
+def test_small_work_imports_nothing():
+    code = "import sys, arrayinit as ai; ai.normal((512, 512), seed=0); print('llvmlite' in sys.modules)"
     assert run(code) == ["False"]
+
+
+@pytest.mark.slow
+def test_loops_are_compiled_once_a_machine(tmp_path):
+    """The second process reads what the first one wrote, and needs llvmlite alone; what is broken is made anew."""
+    pytest.importorskip("numba")
+    wanted = ai.fingerprint(by_reference(ai.normal, (1500, 1500), seed=1))
+    directory = tmp_path / "kept" / "here"
+    variables = {"NUMBA_CACHE_DIR": str(directory)}
+    assert run(DRAW, **variables) == [wanted, "False", "False"]  # too few draws to compile for
+    assert run(DRAW, **variables, ARRAYINIT_NUMBA="1") == [wanted, "True", "True"]
+    (path,) = directory.iterdir()
+    code = path.read_bytes()
+    assert run(DRAW, **variables) == [wanted, "False", "True"]
+    for broken in (code[:-1], code[:20], b"", code[:100] + bytes([code[100] ^ 1]) + code[101:]):
+        path.write_bytes(broken)
+        assert run(DRAW, **variables) == [wanted, "False", "True"]  # seen to be broken
+        assert path.read_bytes() == broken
+    assert run(DRAW, **variables, ARRAYINIT_NUMBA="1") == [wanted, "True", "True"]
+    assert run(DRAW, **variables) == [wanted, "False", "True"]
+    assert [found.name for found in directory.iterdir()] == [path.name]
+
+
+@pytest.mark.slow
+def test_another_processor_has_another_file(tmp_path):
+    pytest.importorskip("numba")
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("the processor of this test is of another kind")
+    wanted = ai.fingerprint(by_reference(ai.normal, (1500, 1500), seed=1))
+    variables = {"NUMBA_CACHE_DIR": str(tmp_path), "ARRAYINIT_NUMBA": "1"}
+    for k, name in enumerate(("nehalem", "x86-64"), 1):
+        processor = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": ""}
+        assert run(DRAW, **variables, **processor) == [wanted, "True", "True"]
+        assert len(list(tmp_path.iterdir())) == k
+
+
+@pytest.mark.slow
+def test_a_directory_that_cannot_be_written(tmp_path):
+    pytest.importorskip("numba")
+    wanted = ai.fingerprint(by_reference(ai.normal, (1500, 1500), seed=1))
+    (tmp_path / "file").write_text("not a directory")
+    variables = {"NUMBA_CACHE_DIR": str(tmp_path / "file"), "ARRAYINIT_NUMBA": "1"}
+    assert run(DRAW, **variables) == [wanted, "True", "True"]
+
+
+def test_numba_that_may_not_compile(tmp_path):
+    pytest.importorskip("numba")
+    wanted = ai.fingerprint(by_reference(ai.normal, (1500, 1500), seed=1))
+    variables = {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "1", "ARRAYINIT_NUMBA": "1"}
+    assert run(DRAW, **variables)[0] == wanted
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

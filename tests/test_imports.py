@@ -10,7 +10,7 @@ import pytest
 import arrayinit
 
 PACKAGE = Path(arrayinit.__file__).parent
-FRAMEWORKS = ("torch", "jax", "cupy", "dask", "flax", "numba", "matplotlib", "ml_dtypes", "array_api_strict", "scipy")
+FRAMEWORKS = ("torch", "jax", "cupy", "dask", "flax", "numba", "llvmlite", "matplotlib", "ml_dtypes", "array_api_strict", "scipy")
 
 # From the bottom up: a module may import those of earlier lines at its top, and those of its own line that come before.
 LAYERS = [
@@ -27,6 +27,7 @@ LAYERS = [
     [
         "engines.cpu.parameters",
         "engines.cpu.kernels",
+        "engines.cpu.machine_code",
         "engines.cpu.pool",
         "engines.cpu.rows",
         "engines.cpu.switch",
@@ -69,7 +70,7 @@ def test_numpy_draws_bring_no_framework():
 @pytest.mark.parametrize("name", ["torch", "jax", "dask"])
 def test_an_array_brings_its_own_framework_only(name):
     code = f"import arrayinit as ai; ai.normal((3, 4), seed=0, xp={name!r})"
-    others = {"torch", "jax", "dask", "flax", "numba", "matplotlib"} - {name}
+    others = {"torch", "jax", "dask", "flax", "numba", "llvmlite", "matplotlib"} - {name}
     assert not loaded_by(code) & others
 
 

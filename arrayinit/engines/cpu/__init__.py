@@ -1,10 +1,10 @@
-"""Host memory: compiled loops where numba is there and worth its import, else NumPy, on all processors.
+"""Host memory: compiled loops where numba is there and they are worth it, else NumPy, on all processors.
 
-How the switch is decided. Importing numba and loading the loops that it compiled takes the time in which NumPy draws
-some 2**25 elements (a first compilation on a machine takes seconds). So NumPy draws until this process has drawn as
-many, or would with the draw that is asked for; then numba is imported, once, and all draws from there on, the smallest
-too, use it. Where something else has imported numba already, 2**22 elements are enough.
-`ARRAYINIT_NUMBA=1` imports it at the first draw, `ARRAYINIT_NUMBA=0` never. The bits are the same on either side.
+How the switch is decided. NumPy draws until a process has drawn 2**21 elements, or would with the draw that is asked
+for, which takes it as long as loading the loops that an earlier process compiled. Where none did so for this processor,
+NumPy goes on to 2**25 elements; then numba is imported and compiles the loops for this process and those to come, which
+takes seconds. All draws from there on, the smallest too, use the loops. `ARRAYINIT_NUMBA=1` loads or compiles them at the
+first draw, `ARRAYINIT_NUMBA=0` never. The bits are the same on either side.
 """
 
 import ctypes

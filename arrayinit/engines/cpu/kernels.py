@@ -1,12 +1,10 @@
 """The stream as compiled loops: words -> deviates -> lattice -> values, for memory given by its address.
 
-Compiled by numba into C functions, so that a call takes a microsecond and runs without the interpreter's lock; kept on
-disk, so that a machine compiles them once. The arithmetic is that of `philox`, `deviates` and `lattice` on unsigned
-lanes: what wraps there is masked here, and every loop has a form that LLVM turns into vector instructions.
+Compiled by numba into one function without a reference to Python, so that a call takes a microsecond and runs without
+the interpreter's lock; `machine_code` keeps and calls it. The arithmetic is that of `philox`, `deviates` and `lattice` on
+unsigned lanes: what wraps there is masked here, and every loop has a form that LLVM turns into vector instructions.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -55,7 +53,7 @@ from arrayinit.engines.cpu.parameters import (
 from arrayinit.philox import MULTIPLIERS, ROUNDS, WEYL
 from arrayinit.tails import TAIL_BITS
 
-__all__ = ["kernel"]
+__all__ = ["intermediate_code"]
 
 LANE = uint64(0xFFFFFFFF)
 HALF = uint64(32)
@@ -350,8 +348,15 @@ def fill(address, scratch, parameters, unit, low, high):
         done += count
 
 
-@functools.cache
-def kernel() -> Callable[..., None]:
-    """The C function (address, scratch, parameters, unit, low, high); compiled once a machine."""
-    function: Callable[..., None] = numba.cfunc(SIGNATURE, nopython=True, cache=True)(fill).ctypes
-    return function
+def intermediate_code() -> str:
+    """`fill` in LLVM's language, a function (result, exception, address, scratch, parameters, unit, low, high).
+
+    Raises:
+        ImportError: numba is told not to compile.
+    """
+    if numba.config.DISABLE_JIT:
+        raise ImportError("numba doesn't compile where NUMBA_DISABLE_JIT is set")
+    options = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    function = numba.njit(SIGNATURE, **options)(fill)
+    code: str = function.inspect_llvm(function.signatures[0])
+    return code

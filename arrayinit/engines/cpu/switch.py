@@ -1,18 +1,19 @@
-"""Whether to draw with compiled loops: when numba has earned its import."""
+"""Whether to draw with compiled loops: when they have earned their loading, or their compilation."""
 
 import os
-import sys
 import threading
+import warnings
 from collections.abc import Callable
 
 __all__ = ["compiled"]
 
 VARIABLE = "ARRAYINIT_NUMBA"
-WORTH = 1 << 25  # elements that the reference draws in the time that importing numba takes
-WORTH_LOADED = 1 << 22  # where numba is imported already, in the time that loading the loops takes
+WORTH_LOADING = 1 << 21  # elements that NumPy draws in the time that stored loops take to load
+WORTH_COMPILING = 1 << 25  # elements of a process whose like will want stored loops
 
 _lock = threading.Lock()
 _drawn = 0
+_worth = WORTH_LOADING
 _loaded: Callable[..., None] | None = None
 _missing = False
 
@@ -30,20 +31,26 @@ def compiled(elements: int) -> Callable[..., None] | None:
     if given not in ("", "0", "1"):
         raise ValueError(f"`{VARIABLE}` must be 0 or 1; got {given!r}")
     _drawn += elements
-    enough = WORTH_LOADED if "numba" in sys.modules else WORTH
-    return _load() if given == "1" or (not given and _drawn >= enough) else None
+    if given == "0" or (not given and _drawn < _worth):
+        return None
+    return _load(given == "1" or _drawn >= WORTH_COMPILING)
 
 
-def _load() -> Callable[..., None] | None:
-    global _loaded, _missing
+def _load(may_compile: bool) -> Callable[..., None] | None:
+    global _loaded, _missing, _worth
     with _lock:
         if _loaded is None and not _missing:
-            try:
-                from arrayinit.engines.cpu.kernels import kernel
-            except ImportError:
-                _missing = True
-            else:
-                _loaded = kernel()
+            from arrayinit.engines.cpu import machine_code
+
+            if may_compile or machine_code.is_stored():
+                try:
+                    _loaded = machine_code.load(may_compile)
+                except ImportError:
+                    _missing = True
+                except Exception as error:
+                    _missing = True
+                    warnings.warn(f"draws will be slow, for numba failed: {error!r}", RuntimeWarning, stacklevel=2)
+            _worth = WORTH_COMPILING
     return _loaded
 
 
