@@ -10,7 +10,19 @@ import pytest
 import arrayinit
 
 PACKAGE = Path(arrayinit.__file__).parent
-FRAMEWORKS = ("torch", "jax", "cupy", "dask", "flax", "numba", "llvmlite", "matplotlib", "ml_dtypes", "array_api_strict", "scipy")
+FRAMEWORKS = (
+    "torch",
+    "jax",
+    "cupy",
+    "dask",
+    "flax",
+    "numba",
+    "llvmlite",
+    "matplotlib",
+    "ml_dtypes",
+    "array_api_strict",
+    "scipy",
+)
 
 # From the bottom up: a module may import those of earlier lines at its top, and those of its own line that come before.
 LAYERS = [

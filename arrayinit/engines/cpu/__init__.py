@@ -3,8 +3,8 @@
 How the switch is decided. NumPy draws until a process has drawn 2**21 elements, or would with the draw that is asked
 for, which takes it as long as loading the loops that an earlier process compiled. Where none did so for this processor,
 NumPy goes on to 2**25 elements; then numba is imported and compiles the loops for this process and those to come, which
-takes seconds. All draws from there on, the smallest too, use the loops. `ARRAYINIT_NUMBA=1` loads or compiles them at the
-first draw, `ARRAYINIT_NUMBA=0` never. The bits are the same on either side.
+takes seconds. All draws from there on, the smallest too, use the loops. `ARRAYINIT_NUMBA=1` loads or compiles them at
+the first draw, `ARRAYINIT_NUMBA=0` never. The bits are the same on either side.
 """
 
 import ctypes

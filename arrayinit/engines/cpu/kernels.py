@@ -1,8 +1,8 @@
 """The stream as compiled loops: words -> deviates -> lattice -> values, for memory given by its address.
 
 Compiled by numba into one function without a reference to Python, so that a call takes a microsecond and runs without
-the interpreter's lock; `machine_code` keeps and calls it. The arithmetic is that of `philox`, `deviates` and `lattice` on
-unsigned lanes: what wraps there is masked here, and every loop has a form that LLVM turns into vector instructions.
+the interpreter's lock; `machine_code` keeps and calls it. The arithmetic is that of `philox`, `deviates` and `lattice`
+on unsigned lanes: what wraps there is masked here, and every loop has a form that LLVM turns into vector instructions.
 """
 
 from typing import Any
