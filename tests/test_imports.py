@@ -42,6 +42,7 @@ LAYERS = [
         "engines.cpu.machine_code",
         "engines.cpu.pool",
         "engines.cpu.rows",
+        "engines.cpu.sparse",
         "engines.cpu.switch",
         "engines.cpu.vectors",
     ],

@@ -6,11 +6,13 @@ import jax
 import numpy as np
 import pytest
 import torch
-from conftest import PLACES, to_host
+from conftest import PLACES, same, to_host
 
 import arrayinit as ai
 from arrayinit.backends import backend_named
+from arrayinit.cases import DTYPES
 from arrayinit.check import tolerance
+from arrayinit.engines.cpu import sparse
 from arrayinit.householder import orthonormal
 from arrayinit.patterns import keep
 
@@ -55,6 +57,37 @@ def test_one_tie_in_one_column():
     for lanes, place in LANES.values():
         for zeros in (19, 20, 21):
             assert np.array_equal(np.asarray(keep(lanes(), place(words), zeros)), naive_keep(words, zeros))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 300), (50, 40), (700, 17), (4097, 16)])
+@pytest.mark.parametrize("bits", [1, 8, 20, 32])
+def test_slabs_of_columns_lose_the_same(shape, bits):
+    """The look around the quantile finds what sorting finds, or nothing; and it finds it where words hardly tie."""
+    words = np.random.default_rng(bits).integers(0, 2**bits, shape, np.uint32) << np.uint32(32 - bits)
+    memory = sparse._Memory(words.size)
+    for zeros in sorted({1, shape[0] // 10, shape[0] // 2, shape[0] * 9 // 10, shape[0]} - {0}):
+        lost = memory.lost(words, zeros)
+        if lost is not None:
+            assert np.array_equal(lost, ~naive_keep(words, zeros)), zeros
+        assert (lost is not None) or bits < 32, zeros
+
+
+@pytest.mark.parametrize("width", [1 << 4, 1 << 19])
+@pytest.mark.parametrize("xp", ["numpy", "torch"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sparse_parts_and_layouts(monkeypatch, xp, dtype, width):
+    """Slab by slab, threads and parts as the specification has it, also where words tie."""
+    monkeypatch.setattr(sparse, "SLAB", width)
+    monkeypatch.setattr(sparse, "NARROWEST", 3)
+    monkeypatch.setenv("ARRAYINIT_NUM_THREADS", "3")
+    whole = functools.partial(ai.sparse, (30, 43), sparsity=0.4, seed=3)
+    wanted = to_host(whole(dtype=dtype, xp="array_api_strict" if dtype not in ("float16", "bfloat16") else "jax"))
+    assert same(whole(dtype=dtype, xp=xp), wanted)
+    assert (wanted == 0).sum() == 43 * 12
+    for index in np.s_[5:9], np.s_[:, 3:40], np.s_[::-1, ::-2], np.s_[4], np.s_[:, 5], np.s_[29, -1], np.s_[3:3]:
+        assert same(whole(dtype=dtype, xp=xp, index=index), wanted[index]), index
+    turned = ai.sparse((43, 30), sparsity=0.4, seed=3, layout="io", dtype=dtype, xp=xp)
+    assert same(turned, wanted.T)
 
 
 @pytest.mark.parametrize("fortran", [False, True])

@@ -200,7 +200,7 @@ class Backend:
         return None
 
     def host(self, x: Any) -> npt.NDArray[Any] | None:
-        """A NumPy array that shares the memory of x, where `memory` has one and NumPy the dtype; else None."""
+        """A NumPy array that shares the memory of x, where `memory` has one; bfloat16 as its bit patterns in uint16."""
         return None
 
     def transpose(self, x: Any, axes: tuple[int, ...]) -> Any:

@@ -102,11 +102,15 @@ class NumpyBackend(Backend):
         return x.__array_interface__["data"][0], tuple(step // size for step in x.strides)
 
     def host(self, x: Any) -> npt.NDArray[Any] | None:
-        return x.view(np.ndarray)  # type: ignore[no-any-return]
+        return _bits(x.view(np.ndarray))
 
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
-        host = np.asarray(x)
-        return host.view(np.uint16) if host.dtype.name == "bfloat16" else host
+        return _bits(np.asarray(x))
+
+
+def _bits(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """x, or where it is of bfloat16 its bit patterns in uint16, in the same memory."""
+    return x.view(np.uint16) if x.dtype.name == "bfloat16" else x
 
 
 def make() -> Backend:

@@ -118,10 +118,10 @@ class TorchBackend(Backend):
         return address, x.stride()
 
     def host(self, x: Any) -> npt.NDArray[Any] | None:
-        if x.dtype == torch.bfloat16:
-            return None
         with _real_and_without_gradients():
-            return _plain(x.detach()).numpy()  # type: ignore[no-any-return]
+            plain = _plain(x.detach())
+            result: npt.NDArray[Any] = (plain.view(torch.uint16) if x.dtype == torch.bfloat16 else plain).numpy()
+            return result
 
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         host = x.detach().resolve_conj().resolve_neg().cpu()

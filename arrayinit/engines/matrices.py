@@ -13,35 +13,41 @@ from arrayinit.laws import Normal, Orthogonal, Sparse
 from arrayinit.patterns import keep
 from arrayinit.philox import ORDER, Lane
 
-__all__ = ["Sample", "Words", "matrix"]
+__all__ = ["Sample", "Words", "orthogonal", "sparse"]
 
 # What an engine draws all elements of the global tensor with, flattened in canonical order, into memory of their own.
 Sample: TypeAlias = Callable[[Plan, Key], Any]
 Words: TypeAlias = Callable[[Key, int], Lane]  # one word an element, for a purpose; integers of any width that holds it
 
 
-def matrix(lanes: Lanes, job: Job, sample: Sample, words: Words) -> Any:
-    """The part of an orthogonal or sparse matrix that a job asks for, by way of the whole of it."""
-    law, key, canonical = job.law, job.key, job.geometry.canonical
+def orthogonal(lanes: Lanes, job: Job, sample: Sample) -> Any:
+    """The part of an orthogonal matrix that a job asks for."""
+    law, key = job.law, job.key
+    assert isinstance(law, Orthogonal)
     assert key is not None
-    if isinstance(law, Sparse):
-        values = lanes.xp.reshape(sample(plan(Normal(0.0, law.std), job.dtype), key), canonical)
-        full = _sparse(lanes, values, lanes.xp.reshape(words(key, ORDER), canonical), law.zeros)
-    else:
-        assert isinstance(law, Orthogonal)
-        dtype = job.dtype if job.dtype in COMPLEX else FORMATS[job.dtype].wide
-        out, in_, spatial = job.geometry.sizes
-        normal = lanes.xp.reshape(sample(plan(Normal(0.0, 1.0), dtype), key), (-1, out, in_ * spatial))
-        full = lanes.astype(_orthogonal(lanes, normal, law.gain), lanes.backend.dtype(job.dtype))
+    dtype = job.dtype if job.dtype in COMPLEX else FORMATS[job.dtype].wide
+    out, in_, spatial = job.geometry.sizes
+    normal = lanes.xp.reshape(sample(plan(Normal(0.0, 1.0), dtype), key), (-1, out, in_ * spatial))
+    return _part(lanes, job, lanes.astype(_orthogonal(lanes, normal, law.gain), lanes.backend.dtype(job.dtype)))
+
+
+def sparse(lanes: Lanes, job: Job, sample: Sample, words: Words) -> Any:
+    """The part of a sparse matrix that a job asks for."""
+    law, key, canonical, xp = job.law, job.key, job.geometry.canonical, lanes.xp
+    assert isinstance(law, Sparse)
+    assert key is not None
+    values = xp.reshape(sample(plan(Normal(0.0, law.std), job.dtype), key), canonical)
+    kept = keep(lanes, xp.reshape(words(key, ORDER), canonical), law.zeros)
+    return _part(lanes, job, xp.where(kept, values, xp.zeros((1, 1), dtype=values.dtype, device=lanes.device)))
+
+
+def _part(lanes: Lanes, job: Job, full: Any) -> Any:
+    """What a job takes of the whole tensor, in any shape that has it in canonical order."""
+    canonical = job.geometry.canonical
     back = sorted(range(len(canonical)), key=job.geometry.order.__getitem__)
     index, flipped = job.box.ascending
     part = lanes.xp.permute_dims(lanes.xp.reshape(full, canonical), tuple(back))[index]
     return lanes.xp.flip(part, axis=flipped) if flipped else part
-
-
-def _sparse(lanes: Lanes, values: Any, words: Lane, zeros: int) -> Any:
-    xp = lanes.xp
-    return xp.where(keep(lanes, words, zeros), values, xp.zeros((1, 1), dtype=values.dtype, device=lanes.device))
 
 
 def _orthogonal(lanes: Lanes, stack: Any, gain: float) -> Any:

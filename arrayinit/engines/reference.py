@@ -77,12 +77,13 @@ def elements(lanes: Lanes, job: Job, region: Region) -> Any:
 def matrix(lanes: Lanes, job: Job) -> Any:
     """The part of an orthogonal or sparse matrix that a job asks for."""
     whole = Region.whole(job.geometry.canonical)
-    return matrices.matrix(
-        lanes,
-        job,
-        lambda plan, key: sample(lanes, plan, key, whole),
-        lambda key, purpose: words(lanes, key, whole, 1, purpose)[0],
-    )
+
+    def normals(plan: Plan, key: Key) -> Any:
+        return sample(lanes, plan, key, whole)
+
+    if isinstance(job.law, Orthogonal):
+        return matrices.orthogonal(lanes, job, normals)
+    return matrices.sparse(lanes, job, normals, lambda key, purpose: words(lanes, key, whole, 1, purpose)[0])
 
 
 _matrix = matrix

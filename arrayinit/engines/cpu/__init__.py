@@ -11,7 +11,7 @@ import ctypes
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from arrayinit.backends import Backend, Lanes, backend_of
@@ -19,12 +19,13 @@ from arrayinit.engines import matrices, reference
 from arrayinit.engines.cpu import pool, vectors
 from arrayinit.engines.cpu.parameters import SCRATCH, STRIP_ROWS, Block, common
 from arrayinit.engines.cpu.rows import Rows, rows_of
+from arrayinit.engines.cpu.sparse import clear
 from arrayinit.engines.cpu.switch import compiled
 from arrayinit.engines.cpu.vectors import RUN
 from arrayinit.fans import geometry
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.lattice import Plan
+from arrayinit.lattice import Plan, plan
 from arrayinit.laws import Normal, Orthogonal, Sparse, Truncated, Uniform, Words
 from arrayinit.philox import VALUES
 from arrayinit.regions import box
@@ -53,29 +54,32 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
         else:
             _compiled(loops, job, backend, out, *memory)
     elif isinstance(job.law, Sparse) and (host := backend.host(out)) is not None:
-        reference.fill(job, backend_of(host), host, _matrix)
+        _sparse(job, job.law, backend, out, host)
     elif isinstance(job.law, Orthogonal):
-        reference.fill(job, backend, out, _matrix)
+        reference.fill(job, backend, out, _orthogonal)
     else:
         reference.fill(job, backend, out)
 
 
-def _matrix(lanes: Lanes, job: Job) -> Any:
-    """The part of an orthogonal or sparse matrix, its normals and words drawn by this engine."""
+def _sparse(job: Job, law: Sparse, backend: Backend, out: Any, host: Any) -> None:
+    normal = Normal(0.0, law.std)
+    _fill(Job(normal, plan(normal, job.dtype), job.key, job.geometry, job.box, job.dtype), backend, out)
+    numpy = backend_of(host)
+    with numpy.drawing(None):
+        clear(job, host, numpy.lanes("cpu"), lambda words, array: _fill(words, numpy, array))
+
+
+def _orthogonal(lanes: Lanes, job: Job) -> Any:
+    """The part of an orthogonal matrix, its normals drawn by this engine."""
     n = math.prod(job.geometry.shape)
-    line, all_of_it = geometry(n), box((n,), None)
 
     def sample(plan: Plan, key: Key) -> Any:
         normals = lanes.backend.empty((n,), plan.dtype, lanes.device)
-        _fill(Job(Normal(0.0, 1.0), plan, key, line, all_of_it, plan.dtype), lanes.backend, normals)
+        line = Job(Normal(0.0, 1.0), plan, key, geometry(n), box((n,), None), plan.dtype)
+        _fill(line, lanes.backend, normals)
         return normals
 
-    def words(key: Key, purpose: int) -> Any:
-        drawn = lanes.backend.empty((n,), "uint32", lanes.device)
-        _fill(Job(Words(purpose), None, key, line, all_of_it, "uint32"), lanes.backend, drawn)
-        return drawn
-
-    return matrices.matrix(lanes, job, sample, words)
+    return matrices.orthogonal(lanes, job, sample)
 
 
 def _compiled(
@@ -154,10 +158,13 @@ def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any)
 
 
 def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
-    """Without the loops: pieces that stay in a core's cache, on the same threads, by NumPy where it has the dtype."""
+    """Without the loops: pieces that stay in a core's cache, on the same threads, by NumPy where it has the memory."""
     host = backend.host(out)
     if host is not None:
         backend, out = backend_of(host), host
+    rounded = host is not None and job.dtype == "bfloat16" and job.plan is not None
+    if rounded and job.plan is not None:
+        job = replace(job, plan=replace(job.plan, dtype="float32"), dtype="float32")
     region, axes = job.placed
     device = backend.device(out)
     lanes = backend.lanes(device)
@@ -176,6 +183,8 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
                 drawn = real if plan.parts == 1 else real.view(plan.dtype)
             else:
                 drawn = reference.elements(lanes, job, piece)
+            if rounded:
+                drawn = vectors.bfloat16(drawn)
             backend.write(canonical, position, lanes.xp.reshape(drawn, piece.counts))
 
     pool.each(call, len(pieces))

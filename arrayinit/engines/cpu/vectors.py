@@ -17,7 +17,7 @@ from arrayinit.key import Key
 from arrayinit.lattice import Plan
 from arrayinit.philox import MASK, MULTIPLIERS, ROUNDS, WEYL
 
-__all__ = ["RUN", "values"]
+__all__ = ["RUN", "bfloat16", "values"]
 
 RUN = 1 << 15  # words drawn at a time
 
@@ -52,6 +52,17 @@ def values(plan: Plan, key: Key, first: int, count: int) -> npt.NDArray[Any]:
     if plan.low is not None and plan.high is not None:
         np.clip(result, wide(plan.low), wide(plan.high), out=result)
     return result
+
+
+def bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """The upper halves of finite float32 values, rounded to nearest even."""
+    bits = values.view(np.uint32)
+    rounded = bits >> np.uint32(16)
+    rounded &= np.uint32(1)
+    rounded += np.uint32(0x7FFF)
+    rounded += bits
+    rounded >>= np.uint32(16)
+    return rounded.astype(np.uint16)
 
 
 def _words(key: Key, block: int, count: int) -> npt.NDArray[np.uint64]:

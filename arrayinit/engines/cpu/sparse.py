@@ -1,0 +1,114 @@
+"""Sparse matrices in host memory: drawn as normal ones, then cleared slab by slab of columns."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from arrayinit.backends import Lanes
+from arrayinit.engines.cpu import pool
+from arrayinit.job import Job
+from arrayinit.laws import Sparse, Words
+from arrayinit.patterns import keep
+from arrayinit.philox import ORDER
+from arrayinit.regions import Box
+
+__all__ = ["clear"]
+
+SLAB = 1 << 19  # words that are ordered at a time
+NARROWEST = 16  # columns of a slab: the cache line of a row
+
+
+def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, Any], None]) -> None:
+    """Set to 0 what a sparse matrix loses in the part of it that a job asks for.
+
+    `fill` draws the words that decide, for all rows of as many columns as fit into a slab.
+    """
+    law, box, (rows, columns) = job.law, job.box, job.geometry.order
+    assert isinstance(law, Sparse)
+    if not law.zeros:
+        return
+    height = job.geometry.shape[rows]
+    matrix = out.transpose(job.placed[1])
+    for axis, k in enumerate((rows, columns)):
+        if box.counts[k] is None:
+            matrix = np.expand_dims(matrix, axis)
+    here: Any = slice(None)
+    if (box.starts[rows], box.steps[rows], box.counts[rows]) != (0, 1, height):
+        here = box.starts[rows] + box.steps[rows] * np.arange(matrix.shape[0])
+    width = min(max(NARROWEST, SLAB // height), matrix.shape[1])
+    slabs = -(-matrix.shape[1] // width)
+    workers = min(pool.threads(), slabs)
+
+    def work(worker: int) -> None:
+        memory = _Memory(height * width)
+        for start in range(worker * width, matrix.shape[1], workers * width):
+            part = matrix[:, start : start + width]
+            words = memory.words[: height * part.shape[1]].reshape(height, part.shape[1])
+            wanted = _columns(box, (rows, columns), height, start, part.shape[1])
+            fill(Job(Words(ORDER), None, job.key, job.geometry, wanted, "uint32"), words if rows == 0 else words.T)
+            lost = memory.lost(words, law.zeros)
+            if lost is None:
+                lost = ~keep(lanes, words, law.zeros)
+            memory.set_zero(part, lost[here])
+
+    pool.each(work, workers)
+
+
+def _columns(box: Box, axes: tuple[int, int], height: int, start: int, count: int) -> Box:
+    """Some of the columns of a box, and all rows."""
+    rows, columns = axes
+    step = box.steps[columns]
+    found = {rows: (0, 1, height), columns: (box.starts[columns] + start * step, step, count)}
+    starts, steps, counts = zip(found[0], found[1], strict=True)
+    return Box(starts, steps, counts)
+
+
+class _Memory:
+    """What a thread works in, slab after slab: new memory is slow where several threads ask for it."""
+
+    def __init__(self, size: int) -> None:
+        self.words = np.empty(size, np.uint32)
+        self._spare = np.empty(size, np.uint64)
+        self._mask = np.empty(size, np.bool_)
+
+    def lost(self, words: npt.NDArray[np.uint32], zeros: int) -> npt.NDArray[np.bool_] | None:
+        """Where a column has its smallest words; None where it takes more than a look at those around their quantile.
+
+        How many words of a column are below a number is binomial, so that the last to go is 6.5 standard deviations
+        and 25 words from where it is expected in one column of 10**10. The few words that are nearer are sorted
+        together, column above value, with as many bits of the value as there is room for.
+        """
+        rows, columns = words.shape
+        expected, reach = zeros / rows, (6.5 * math.sqrt(zeros * (rows - zeros) / rows) + 25) / rows
+        low, high = (min(max(int(p * 2**32), 0), 2**32 - 1) for p in (expected - reach, expected + reach))
+        mask = self._mask[: words.size].reshape(words.shape)
+        above = np.subtract(words, np.uint32(low), out=self._spare.view(np.uint32)[: words.size].reshape(words.shape))
+        near = np.flatnonzero(np.less_equal(above, np.uint32(high - low), out=mask))
+        value_bits = 32 - (columns - 1).bit_length()
+        shift = max(0, (high - low).bit_length() - value_bits)
+        ordered = above.reshape(-1)[near] >> np.uint32(shift)
+        ordered |= (near % columns).astype(np.uint32) << np.uint32(value_bits)
+        ordered.sort()
+        first = np.searchsorted(ordered, np.arange(columns, dtype=np.uint32) << np.uint32(value_bits))
+        stop = np.append(first[1:], len(ordered))
+        below = np.add.reduce(np.less(words, low, out=mask).view(np.uint8), axis=0, dtype=np.int32)
+        last = first + (zeros - 1) - below
+        if (last < first).any() or (last >= stop).any():
+            return None
+        if (ordered[last] == ordered[np.minimum(last + 1, len(ordered) - 1)])[last + 1 < stop].any():
+            return None
+        end = (ordered[last] & np.uint32(2**value_bits - 1)).astype(np.int64) + 1 << shift
+        np.less_equal(words, np.minimum(low + end - 1, 2**32 - 1).astype(np.uint32), out=mask)
+        return mask
+
+    def set_zero(self, values: npt.NDArray[Any], where: npt.NDArray[np.bool_]) -> None:
+        """`values[where] = 0`, without a branch an element where an integer has the size of one."""
+        if values.itemsize > 8:
+            np.copyto(values, 0, where=where)
+            return
+        bits = values.view(f"u{values.itemsize}")
+        kept = self._spare.view(bits.dtype)[: where.size].reshape(where.shape)
+        bits &= np.subtract(where, bits.dtype.type(1), out=kept)
