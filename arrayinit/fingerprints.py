@@ -1,6 +1,5 @@
 """A digest of the values of an array, the same on every library and device."""
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,8 @@ def fingerprint(
     Raises:
         TypeError: x is no array. ValueError: an impossible layout.
     """
+    import hashlib  # here, for it takes as long to import as a sixth of the package
+
     backend = backend_of(x)
     backend.check_readable(x)
     if backend.is_abstract(x):

@@ -1,6 +1,5 @@
 """The key of a stream, and names folded into it."""
 
-import hashlib
 import operator
 from typing import Any
 
@@ -52,6 +51,8 @@ class Key:
         """The key of something within this key's domain; see :func:`arrayinit.fold`."""
         counter: tuple[Lane, Lane, Lane, Lane]
         if isinstance(name, str):
+            import hashlib  # here, for it takes as long to import as a sixth of the package
+
             try:
                 digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
             except UnicodeEncodeError:

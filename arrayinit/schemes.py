@@ -6,7 +6,6 @@ scheme is, and where it comes from, is said in the docstring of its namesake in 
 
 import math
 import warnings
-from fractions import Fraction
 from numbers import Integral, Real
 from typing import Any
 
@@ -130,6 +129,8 @@ def orthogonal(geometry: Geometry, gain: float = 1.0) -> Law:
 
 
 def sparse(geometry: Geometry, sparsity: float, std: float = 0.01) -> Law:
+    from fractions import Fraction  # here, for few processes need it
+
     _plain(geometry, (2,), "sparse")
     fraction, scale = _finite(sparsity, "sparsity"), _scale(std, "std")
     if not 0 <= fraction <= 1:

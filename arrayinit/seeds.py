@@ -2,7 +2,6 @@
 
 import contextvars
 import os
-import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +50,7 @@ class _Sequence:
 
 
 def _entropy() -> Key:
-    return Key(secrets.randbits(64))
+    return Key(int.from_bytes(os.urandom(8), "little"))
 
 
 _process = _Sequence(_entropy(), manual=False)
@@ -139,10 +138,10 @@ def _key(seed: Any) -> Key:
         return (_scoped.get() or _process).take()
     if isinstance(seed, Key):
         return seed
-    if isinstance(seed, np.random.Generator):
-        return Key(int(seed.integers(0, 1 << 64, dtype=np.uint64)))
     if isinstance(seed, (int, np.integer)):
         return Key(seed)  # type: ignore[arg-type]
+    if isinstance(seed, np.random.Generator):
+        return Key(int(seed.integers(0, 1 << 64, dtype=np.uint64)))
     if isinstance(seed, np.ndarray) and seed.dtype == np.uint32 and seed.ndim == 1 and seed.size and seed.size % 2 == 0:
         words: tuple[Any, ...] | None = tuple(seed.tolist())  # a raw JAX key that was brought to the host
     else:

@@ -3,9 +3,6 @@
 import functools
 import math
 from dataclasses import dataclass
-from decimal import Context, Decimal, localcontext
-
-from arrayinit.normal_cdf import cdf
 
 __all__ = ["TAIL_BITS", "Tail", "tail"]
 
@@ -38,6 +35,10 @@ def tail(mean: float, std: float, low: float, high: float) -> Tail:
     ValueError where the table ends (the interval lies beyond about 11 standard deviations, or is half-infinite and
     starts beyond about 9), or where the interval is so narrow that fewer than 2**24 values of p fall into it.
     """
+    from decimal import Context, Decimal, localcontext  # here, for few processes need it
+
+    from arrayinit.normal_cdf import cdf
+
     with localcontext(Context(prec=60)):
         alpha, beta = ((Decimal(x) - Decimal(mean)) / Decimal(std) for x in (low, high))
         lower = alpha + beta <= 0 if math.isfinite(low) or math.isfinite(high) else True

@@ -72,6 +72,13 @@ def test_sizes_around_every_boundary(engine, law, dtype):
 
 
 @by_law
+def test_where_block_numbers_get_a_33rd_bit(engine, law):
+    for start in (2**34 - 7, 2**34 - 4099):
+        part = np.s_[start : start + 9001]
+        assert same(law((2**35,), seed=7, index=part), by_reference(law, (2**35,), seed=7, index=part))
+
+
+@by_law
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64"])
 def test_parts_and_layouts(engine, law, dtype):
     shape = (37, 530)

@@ -1,9 +1,9 @@
 """What the rest of the package asks of an array library, answered for any namespace of the array API standard."""
 
 import functools
-import importlib.resources
 import io
 import math
+import pkgutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -27,7 +27,8 @@ LAUNCH = 1 << 23  # elements for which an accelerator's launches no longer count
 @functools.cache
 def coefficients() -> npt.NDArray[np.int64]:
     """The inverse-CDF table, three rows c0, c1, c2 of 96 octaves x 64 segments (see data/make_table.py)."""
-    data = importlib.resources.files("arrayinit.data").joinpath("inverse_normal.npy").read_bytes()
+    data = pkgutil.get_data("arrayinit.data", "inverse_normal.npy")
+    assert data is not None
     return np.ascontiguousarray(np.load(io.BytesIO(data)).T.astype(np.int64))
 
 

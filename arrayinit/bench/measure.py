@@ -77,10 +77,10 @@ class Process:
         root = str(FRESH.parents[2])
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-P", str(FRESH), self.program, *self.arguments]
+        environment = {**os.environ, "PYTHONPATH": path}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's Python does not compile a package anew each time
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=PATIENCE, env={**os.environ, "PYTHONPATH": path}
-            )
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
         except subprocess.TimeoutExpired:
             raise TimeoutError(f"took more than {PATIENCE} s") from None
         if done.returncode:
