@@ -58,8 +58,21 @@ def key_words(key: Any) -> tuple[Any, ...]:
             f"{': map over keys with jax.vmap' if key.ndim else ''}"
         )
     if isinstance(data, jax.core.Tracer):
-        return tuple(data[k] for k in range(data.shape[0]))
+        return _traced_words(data)
     return tuple(int(word) for word in np.asarray(data))
+
+
+def _traced_words(data: Any) -> tuple[Any, ...]:
+    """The words of a traced key, by way of a sum for each two of them.
+
+    A key is mostly cut from an array of them. XLA would compile the cut of each word of each key by itself; with a sum
+    it is one cut a key, and what is made of the sum is the same program for all keys.
+    """
+    with x64():
+        pairs = jnp.reshape(data, (-1, 2)).astype(jnp.uint64) << np.array([32, 0], np.uint64)
+        sums = jnp.sum(pairs, axis=1, dtype=jnp.uint64)
+        found = [sums[k] for k in range(sums.shape[0])] if sums.shape[0] > 1 else [jnp.reshape(sums, ())]
+        return tuple(half.astype(jnp.uint32) for both in found for half in (both >> np.uint64(32), both))
 
 
 def fold_words(high: Any, low: Any, counter: tuple[Any, ...]) -> tuple[Any, Any]:

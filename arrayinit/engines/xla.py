@@ -34,11 +34,11 @@ def draw(job: Job, target: Target) -> Any:
     if not is_tracing(target.array, *((job.key.low, job.key.high) if job.key else ())):
         return backend.place(job.shape, job.dtype, _fill(job), target.array, target.device)
     key = job.key if job.key is not None else Key(0)
+    words = jnp.asarray(key.low, dtype=jnp.uint32), jnp.asarray(key.high, dtype=jnp.uint32)
 
-    def values() -> Any:
+    def values(low: Any, high: Any) -> Any:
         if isinstance(job.law, Constant):  # laws that are equal share a compiled function, and 0.0 == -0.0
             return jnp.full(job.shape, job.law.value, job.dtype)
-        low, high = _word(key.low), _word(key.high)
         if job.plan is None or 0 in job.shape:
             return _compiled(replace(job, key=None))(low, high)
         form, numbers = _form(job.plan)
@@ -47,13 +47,13 @@ def draw(job: Job, target: Target) -> Any:
 
     where = target.device
     if where is None:
-        return values()
+        return values(*words)
     if isinstance(where, jax.Device):
-        return jax.device_put(values(), where)
+        return jax.device_put(values(*words), where)
     if _is_explicit(where):
         # Drawn as if the axes were of type Auto: otherwise each device would draw the whole and keep its part.
-        return jax.sharding.auto_axes(values, out_sharding=where)()
-    return jax.lax.with_sharding_constraint(values(), where)
+        return jax.sharding.auto_axes(values, out_sharding=where)(*words)
+    return jax.lax.with_sharding_constraint(values(*words), where)
 
 
 def _is_explicit(sharding: Any) -> bool:
@@ -61,10 +61,6 @@ def _is_explicit(sharding: Any) -> bool:
     by_spec = isinstance(sharding, jax.sharding.PartitionSpec)
     mesh = jax.sharding.get_abstract_mesh() if by_spec else getattr(sharding, "mesh", None)
     return mesh is not None and jax.sharding.AxisType.Explicit in mesh.axis_types
-
-
-def _word(word: Any) -> Any:
-    return jnp.asarray(word, dtype=jnp.uint32)
 
 
 @dataclass(frozen=True)
