@@ -212,6 +212,10 @@ class Backend:
         """Store values at a position."""
         view[(*position, ...)] = values
 
+    def fill(self, view: Any, scalar: Any) -> None:
+        """Store one value, an array of no axes, everywhere."""
+        self.write(view, (), scalar)
+
     def write_at(self, view: Any, where: Sequence[int | npt.NDArray[np.int64]], value: Any) -> None:
         """Store one value at the positions that integers and arrays of them name, broadcast against each other."""
         device = self.device(view)

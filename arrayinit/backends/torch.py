@@ -87,6 +87,9 @@ class TorchBackend(Backend):
     def view(self, x: Any) -> Any:
         return _plain(x.detach())  # shares memory and the version counter
 
+    def fill(self, view: Any, scalar: Any) -> None:
+        view.fill_(scalar)
+
     def make_lanes(self, device: Any) -> Lanes:
         return TorchLanes(self, device)
 

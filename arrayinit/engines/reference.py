@@ -46,9 +46,9 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
                 part = (matrix or _matrix)(lanes, job)
             backend.write(view, (), part)
         elif isinstance(job.law, Constant):
-            backend.write(view, (), lanes.full((), job.law.value, job.dtype))
+            backend.fill(view, lanes.full((), job.law.value, job.dtype))
         elif isinstance(job.law, Eye | Dirac) and backend.indexes:
-            backend.write(view, (), lanes.full((), 0, job.dtype))
+            backend.fill(view, lanes.full((), 0, job.dtype))
             where = ones(job.geometry, job.box, job.law.groups if isinstance(job.law, Dirac) else 1)
             if where is not None:
                 backend.write_at(view, where, lanes.full((), 1, job.dtype))
