@@ -1,11 +1,12 @@
 """torch tensors on any device: parameters, views, channels_last, meta and fake tensors."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import array_api_compat.torch as xp
+import numpy as np
 import numpy.typing as npt
 import torch
 
@@ -88,7 +89,14 @@ class TorchBackend(Backend):
         return _plain(x.detach())  # shares memory and the version counter
 
     def fill(self, view: Any, scalar: Any) -> None:
-        view.fill_(scalar)
+        view.fill_(scalar.item())
+
+    def write_at(self, view: Any, where: Sequence[int | npt.NDArray[np.int64]], value: Any) -> None:
+        host = self.host(view) if self.memory(view) else None
+        if host is None:
+            super().write_at(view, where, value)
+        else:
+            host[tuple(where)] = self.host(value)  # torch's own takes a microsecond an element
 
     def make_lanes(self, device: Any) -> Lanes:
         return TorchLanes(self, device)
