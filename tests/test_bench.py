@@ -415,7 +415,7 @@ def test_patience_ends(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cold/numpy/normal/64", "jit/compile", "flax/33M", "no-numba/torch/normal/4096"])
+@pytest.mark.parametrize("name", ["cold/numpy/normal/64", "jit/compile", "flax/33M", "no-loops/torch/normal/4096"])
 def test_rows_of_fresh_processes(name):
     chosen = rows.select([name], quick=False)
     result = measure(chosen[0], 1)

@@ -16,7 +16,6 @@ FRAMEWORKS = (
     "cupy",
     "dask",
     "flax",
-    "numba",
     "llvmlite",
     "matplotlib",
     "ml_dtypes",
@@ -38,6 +37,7 @@ LAYERS = [
     ["engines.matrices", "engines.reference"],
     [
         "engines.cpu.parameters",
+        "engines.cpu.assembly",
         "engines.cpu.kernels",
         "engines.cpu.machine_code",
         "engines.cpu.pool",
@@ -83,7 +83,7 @@ def test_numpy_draws_bring_no_framework():
 @pytest.mark.parametrize("name", ["torch", "jax", "dask"])
 def test_an_array_brings_its_own_framework_only(name):
     code = f"import arrayinit as ai; ai.normal((3, 4), seed=0, xp={name!r})"
-    others = {"torch", "jax", "dask", "flax", "numba", "llvmlite", "matplotlib"} - {name}
+    others = {"torch", "jax", "dask", "flax", "llvmlite", "matplotlib"} - {name}
     assert not loaded_by(code) & others
 
 
@@ -136,7 +136,7 @@ def test_only_backends_and_adapters_import_frameworks():
         "backends.jax",
         "backends.cupy",
         "backends.dask",
-        "engines.cpu.kernels",
+        "engines.cpu.assembly",
         "engines.xla",
         "engines.blocks",
         "torch",

@@ -139,8 +139,8 @@ def _fresh() -> Iterator[Row]:
         for size in (SMALL, LARGE):
             made = partial(_processes, "first_draw", peers, (place,), ("normal", str(size)))
             yield Row(f"cold/{place}/normal/{size}", peers, made, needs=_needs(place))
-    made = partial(_processes, "without_numba", (TORCH,), ("torch",), ("normal",))
-    yield Row(f"no-numba/torch/normal/{LARGE}", (TORCH,), made, Goals({TORCH: 0.5}), ("torch",))
+    made = partial(_processes, "without_loops", (TORCH,), ("torch",), ("normal",))
+    yield Row(f"no-loops/torch/normal/{LARGE}", (TORCH,), made, Goals({TORCH: 0.5}), ("torch",))
     for place in ("torch", "numpy", "jax"):
         for initializer in ("uniform", "normal"):
             peers = peer_names(place, initializer)[-1:]

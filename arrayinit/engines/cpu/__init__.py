@@ -1,10 +1,11 @@
-"""Host memory: compiled loops where numba is there and they are worth it, else NumPy, on all processors.
+"""Host memory: compiled loops where llvmlite is there and they are worth it, else NumPy, on all processors.
 
-How the switch is decided. NumPy draws until a process has drawn 2**21 elements, or would with the draw that is asked
-for, which takes it as long as loading the loops that an earlier process compiled. Where none did so for this processor,
-NumPy goes on to 2**25 elements; then numba is imported and compiles the loops for this process and those to come, which
-takes seconds. All draws from there on, the smallest too, use the loops. `ARRAYINIT_NUMBA=1` loads or compiles them at
-the first draw, `ARRAYINIT_NUMBA=0` never. The bits are the same on either side.
+How the switch is decided. NumPy draws until a process has drawn 2**22 elements, or would with the draw that is asked
+for, which takes it as long as loading the loops that an earlier process compiled (some hundredths of a second). Where
+none did so for this processor, NumPy goes on to 2**24 elements; then llvmlite compiles the loops for this process and
+those to come, in some tenths of a second. All draws from there on, the smallest too, use the loops.
+`ARRAYINIT_COMPILE=1` loads or compiles them at the first draw, `ARRAYINIT_COMPILE=0` never. The bits are the same on
+either side.
 """
 
 import ctypes
@@ -17,7 +18,7 @@ from typing import Any
 from arrayinit.backends import Backend, Lanes, backend_of
 from arrayinit.engines import matrices, reference
 from arrayinit.engines.cpu import pool, vectors
-from arrayinit.engines.cpu.parameters import SCRATCH, STRIP_ROWS, Block, common
+from arrayinit.engines.cpu.parameters import SCRATCH, STRIP_ROWS, Block, can_draw, common
 from arrayinit.engines.cpu.rows import Rows, rows_of
 from arrayinit.engines.cpu.sparse import clear
 from arrayinit.engines.cpu.switch import compiled
@@ -48,7 +49,7 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
     if memory is None:
         reference.fill(job, backend, out)
     elif isinstance(job.law, Uniform | Normal | Truncated | Words):
-        loops = compiled(job.size)
+        loops = compiled(job.size) if can_draw(job.plan) else None
         if loops is None:
             _uncompiled(job, backend, out)
         else:

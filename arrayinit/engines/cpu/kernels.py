@@ -1,20 +1,19 @@
-"""The stream as compiled loops: words -> deviates -> lattice -> values, for memory given by its address.
+"""The stream as loops over vectors: words -> deviates -> lattice -> values, for memory given by its address.
 
-Compiled by numba into one function without a reference to Python, so that a call takes a microsecond and runs without
-the interpreter's lock; `machine_code` keeps and calls it. The arithmetic is that of `philox`, `deviates` and `lattice`
-on unsigned lanes: what wraps there is masked here, and every loop has a form that LLVM turns into vector instructions.
+They are written for LLVM, in the words of `assembly`, and become one function without a reference to Python, so that a
+call takes a microsecond and runs without the interpreter's lock; `machine_code` keeps and calls it. The arithmetic is
+that of `philox`, `deviates` and `lattice` in 64-bit lanes, arranged for processors that multiply the low halves of such
+lanes: what is left above the low 32 bits is masked only where it would count.
+
+A chunk passes from loop to loop in memory that stays in the innermost cache, since short loops keep a processor
+busier than one long chain of operations an element: words; in their place lattice integers; values where they belong.
 """
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
-import numba
-import numpy as np
-from llvmlite import ir
-from numba import float32, float64, int32, int64, types, uint16, uint32, uint64
-from numba.extending import intrinsic
-
-from arrayinit.backends.base import coefficients
 from arrayinit.deviates import SEGMENT_BITS
+from arrayinit.engines.cpu.assembly import F32, F64, I16, I32, I64, Code, Value
 from arrayinit.engines.cpu.parameters import (
     BFLOAT16,
     CHUNK,
@@ -27,15 +26,16 @@ from arrayinit.engines.cpu.parameters import (
     KEY_HIGH,
     KEY_LOW,
     KIND,
+    LAST,
     LOW,
     LOWER,
     NORMAL,
-    OCTAVE,
     OFFSET,
     PARTS,
     PURPOSE,
     RANGE_HIGH,
     RANGE_LOW,
+    ROW_BYTES,
     ROW_JUMP,
     ROW_WORDS,
     ROWS,
@@ -45,318 +45,342 @@ from arrayinit.engines.cpu.parameters import (
     STEP,
     STRIP_CHUNK,
     STRIP_ROWS,
+    TABLE,
     TRUNCATED,
     UNIFORM,
+    WORD,
     WORDS,
     WORDS_BYTES,
 )
-from arrayinit.philox import MULTIPLIERS, ROUNDS, WEYL
+from arrayinit.philox import MASK, MULTIPLIERS, ROUNDS, WEYL
 from arrayinit.tails import TAIL_BITS
 
 __all__ = ["intermediate_code"]
 
-LANE = uint64(0xFFFFFFFF)
-HALF = uint64(32)
-M0, M1 = uint64(MULTIPLIERS[0]), uint64(MULTIPLIERS[1])
-W0, W1 = uint64(WEYL[0]), uint64(WEYL[1])
-SEGMENTS = uint32(2**SEGMENT_BITS - 1)
-SEGMENT_SHIFT = uint32(SEGMENT_BITS)
-TAIL_ONE = uint64(1 << TAIL_BITS)
-TAIL_LAST = uint64((1 << (TAIL_BITS - 1)) - 1)
+Words: TypeAlias = list[Value]  # the four words of a block, or of as many as there are lanes
 
-_C0, _C1, _C2 = coefficients().astype(np.uint64)
-# A parabola of the normal's 32 octaves as one word of 30 + 21 + 13 bits. Global constants, so that LLVM knows that
-# writing values does not change them.
-PARABOLAS = (_C0 | (_C1 << np.uint64(30)) | (_C2 << np.uint64(51)))[: 32 << SEGMENT_BITS]
-BITS_C0, BITS_C1 = uint64((1 << 30) - 1), uint64((1 << 21) - 1)
-AT_C1, AT_C2 = uint64(30), uint64(51)
-# All 96 octaves take a bit more.
-TAIL_C01 = _C0 | (_C1 << np.uint64(32))
-TAIL_C2 = _C2.astype(np.uint32)
+TOGETHER = 3  # vectors of blocks that are computed side by side: one alone would wait for its own products
+TURNS = 2  # vectors that other loops take in one turn
 
-compiled = numba.njit(nogil=True)
-inlined = numba.njit(inline="always")
-
-SIGNATURE = types.void(types.uint64, types.uint64, types.uint64, types.float64, types.float64, types.float64)
+# A float64 in [2**52, 2**53) holds an integer below 2**52 as its lowest bits: with these above them, and 2**52 taken
+# away, the integer becomes a float64, whose exponent counts leading zeros and whose digits begin after the first one.
+AS_FLOAT = 0x433 << 52
+DIGITS = 52
 
 
-@intrinsic
-def leading_zeros(_context: Any, x: Any) -> Any:
-    """The number of leading zeros of x > 0, in the type of x."""
+def intermediate_code(symbol: str, triple: str, lanes: int) -> str:
+    """A function that fills memory, for a target, with vectors of so many 64-bit lanes, in LLVM's language.
 
-    def codegen(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return x(x), codegen
-
-
-def _bitcast(source: Any, result: Any, kind: Any) -> Any:
-    """A number as another of the same bits."""
-
-    @intrinsic
-    def cast(_context: Any, x: Any) -> Any:
-        def codegen(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            return builder.bitcast(arguments[0], kind)
-
-        return result(source), codegen
-
-    return cast
-
-
-def _pointer(kind: Any) -> Any:
-    """An address as a pointer to elements of a kind."""
-
-    @intrinsic
-    def cast(_context: Any, address: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-        return types.CPointer(kind)(address), codegen
-
-    return cast
-
-
-as_uint16, as_uint32, as_int32, as_int64 = _pointer(uint16), _pointer(uint32), _pointer(int32), _pointer(int64)
-as_float32, as_float64 = _pointer(float32), _pointer(float64)
-float_bits = _bitcast(float32, uint32, ir.IntType(32))
-
-
-@inlined
-def philox(block, purpose, k0, k1):
-    """The four words of a block in the low halves of 64-bit lanes; what is above them is left over from products."""
-    c0, c1, c2, c3 = block, block >> HALF, purpose, uint64(0)
-    for _ in range(ROUNDS):
-        p0, p1 = (c0 & LANE) * M0, (c2 & LANE) * M1
-        c0, c1, c2, c3 = (p1 >> HALF) ^ c1 ^ k0, p1, (p0 >> HALF) ^ c3 ^ k1, p0
-        k0, k1 = uint64(k0 + W0), uint64(k1 + W1)
-    return c0, c1, c2, c3
-
-
-@compiled
-def run(words, first, count, purpose, k0, k1):
-    """`words` = the blocks that hold words first to first + count - 1; returns where the first of them stands."""
-    block = uint64(first) >> uint64(2)
-    skipped = first & 3
-    for j in range((skipped + count + 3) >> 2):
-        w0, w1, w2, w3 = philox(block + uint64(j), purpose, k0, k1)
-        words[4 * j] = uint32(w0)
-        words[4 * j + 1] = uint32(w1)
-        words[4 * j + 2] = uint32(w2)
-        words[4 * j + 3] = uint32(w3)
-    return skipped
-
-
-@compiled
-def spread(words, first, count, parts, step, purpose, k0, k1):
-    """`words` = words first, first + step, ... of the stream, or pairs of them where parts is 2."""
-    pair = parts - 1
-    for j in range(count):
-        i = uint64(first + (j >> pair) * step * parts + (j & pair))
-        w0, w1, w2, w3 = philox(i >> uint64(2), purpose, k0, k1)
-        low = w1 if i & uint64(1) else w0
-        high = w3 if i & uint64(1) else w2
-        words[j] = uint32(high if i & uint64(2) else low)
-    return int64(0)
-
-
-@compiled
-def uniform_deviates(k, words, at, count, p):
-    """The lattice integers of a uniform draw."""
-    offset, scale, shift = p[OFFSET], uint64(p[SCALE]), uint64(p[SHIFT])
-    for j in range(count):
-        u = uint64(words[at + j] >> uint32(1))
-        k[j] = int32(int64((u * scale) >> shift) + offset)
-
-
-@compiled
-def normal_deviates(k, words, at, count, p):
-    """The lattice integers of a normal draw."""
-    offset, scale, shift = p[OFFSET], p[SCALE], p[SHIFT]
-    for j in range(count):
-        w = words[at + j]
-        q = uint32(w | uint32(1))
-        zeros = leading_zeros(q)
-        n = uint32(q << zeros)
-        segment = uint32(uint32(zeros << SEGMENT_SHIFT) | uint32(uint32(n >> uint32(25)) & SEGMENTS))
-        t = uint64(uint32(n << uint32(7)))
-        entry = PARABOLAS[segment]
-        c0, c1, c2 = entry & BITS_C0, (entry >> AT_C1) & BITS_C1, entry >> AT_C2
-        z = c0 - (((c1 - ((c2 * t) >> HALF)) * t) >> HALF)
-        sign = -int64(w & uint32(1))
-        k[j] = int32((((int64(z) ^ sign) - sign) * scale >> shift) + offset)
-
-
-@compiled
-def truncated_deviates(k, words, at, count, p):
-    """The lattice integers of a truncated draw."""
-    offset, scale, shift = p[OFFSET], p[SCALE], p[SHIFT]
-    low, range_high, range_low = uint64(p[LOW]), uint64(p[RANGE_HIGH]), uint64(p[RANGE_LOW])
-    octave, lower = uint32(p[OCTAVE]), -p[LOWER]
-    folds = octave == 0
-    for j in range(count):
-        u = uint64(words[at + j] | uint32(1))
-        x = low + ((u * range_high + ((u * range_low) >> uint64(31))) >> uint64(1))
-        upper = folds and x > TAIL_LAST
-        x = TAIL_ONE - x if upper else x
-        x = max(x, uint64(1))
-        x = min(x, TAIL_LAST)
-        zeros = leading_zeros(x)  # of 64 bits, where x has 61
-        n = x << zeros
-        above = uint32(zeros) - uint32(65 - TAIL_BITS)
-        segment = uint32((uint32(above + octave) << SEGMENT_SHIFT) | (uint32(n >> uint64(57)) & SEGMENTS))
-        t = (n >> uint64(25)) & LANE
-        entry = TAIL_C01[segment]
-        c0, c1, c2 = entry & LANE, entry >> HALF, uint64(TAIL_C2[segment])
-        z = c0 - (((c1 - ((c2 * t) >> HALF)) * t) >> HALF)
-        sign = lower ^ -int64(upper)  # -1 where the deviate is negative
-        k[j] = int32((((int64(z) ^ sign) - sign) * scale >> shift) + offset)
-
-
-@compiled
-def no_deviates(k, words, at, count, p):
-    """The words themselves."""
-    for j in range(count):
-        k[j] = int32(words[at + j])
-
-
-@compiled
-def to_float64(values, k, count, unit, low, high):
-    """k * unit, exactly, then clipped."""
-    for j in range(count):
-        values[j] = min(max(float64(k[j]) * unit, low), high)
-
-
-@compiled
-def to_float32(values, k, count, unit, low, high):
-    """k * unit rounded to nearest even, then clipped."""
-    scale, least, most = float32(unit), float32(low), float32(high)
-    for j in range(count):
-        values[j] = min(max(float32(k[j]) * scale, least), most)
-
-
-@compiled
-def to_bfloat16(values, k, count, unit, low, high):
-    """The upper half of the float32 value, rounded to nearest even."""
-    scale, least, most = float32(unit), float32(low), float32(high)
-    for j in range(count):
-        bits = float_bits(min(max(float32(k[j]) * scale, least), most))
-        values[j] = uint16(uint32(bits + uint32(0x7FFF) + (uint32(bits >> uint32(16)) & uint32(1))) >> uint32(16))
-
-
-@compiled
-def to_float16(values, k, count, unit, low, high):
-    """The float32 value rounded to nearest even, in integers: no instruction that an old processor lacks."""
-    scale, least, most = float32(unit), float32(low), float32(high)
-    for j in range(count):
-        value = min(max(float32(k[j]) * scale, least), most)
-        bits = float_bits(value)
-        size = uint32(bits & uint32(0x7FFFFFFF))
-        # Normal numbers: the exponent moves from a bias of 127 to one of 15.
-        normal = uint32(uint32(size + uint32(0xC8000FFF) + (uint32(size >> uint32(13)) & uint32(1))) >> uint32(13))
-        # Subnormal ones: beside 1/2 a float32 has the spacing 2**-24 of theirs, so that the sum rounds to it.
-        tiny = uint32(float_bits(float32(abs(value) + float32(0.5))) - uint32(0x3F000000))
-        magnitude = normal if size >= uint32(0x38800000) else tiny
-        values[j] = uint16(magnitude | (uint32(bits >> uint32(16)) & uint32(0x8000)))
-
-
-@compiled
-def to_words(values, k, count):
-    """k itself."""
-    for j in range(count):
-        values[j] = k[j]
-
-
-@compiled
-def move(to, source, rows, count, parts, row_jump, jump):
-    """Values from a strip in the scratch memory to elements that lie apart: neighbouring rows in the inner loop."""
-    pair = parts - 1
-    for j in range(count):
-        at = (j >> pair) * jump + (j & pair)
-        for row in range(rows):
-            to[at + row * row_jump] = source[row * STRIP_CHUNK + j]
-
-
-@compiled
-def store(address, source, rows, count, parts, row_jump, jump, size):
-    """`move` for elements of 2, 4 or 8 bytes."""
-    if size == 2:
-        move(as_uint16(address), as_uint16(source), rows, count, parts, row_jump, jump)
-    elif size == 4:
-        move(as_uint32(address), as_uint32(source), rows, count, parts, row_jump, jump)
-    else:
-        move(as_float64(address), as_float64(source), rows, count, parts, row_jump, jump)
-
-
-@compiled
-def values(address, k, count, form, unit, low, high):
-    """The lattice integers as elements of a format."""
-    if form == FLOAT32:
-        to_float32(as_float32(address), k, count, unit, low, high)
-    elif form == BFLOAT16:
-        to_bfloat16(as_uint16(address), k, count, unit, low, high)
-    elif form == FLOAT16:
-        to_float16(as_uint16(address), k, count, unit, low, high)
-    elif form == FLOAT64:
-        to_float64(as_float64(address), k, count, unit, low, high)
-    else:
-        to_words(as_int32(address), k, count)
-
-
-@compiled
-def draw(words, k, address, first, count, p, unit, low, high):
-    """`count` elements (or parts of complex ones) from word `first` on, at neighbouring addresses."""
-    purpose, k0, k1 = uint64(p[PURPOSE]), uint64(p[KEY_LOW]), uint64(p[KEY_HIGH])
-    if p[STEP] == 1:
-        at = run(words, first, count, purpose, k0, k1)
-    else:
-        at = spread(words, first, count, p[PARTS], p[STEP], purpose, k0, k1)
-    kind = p[KIND]
-    if kind == UNIFORM:
-        uniform_deviates(k, words, at, count, p)
-    elif kind == NORMAL:
-        normal_deviates(k, words, at, count, p)
-    elif kind == TRUNCATED:
-        truncated_deviates(k, words, at, count, p)
-    else:
-        no_deviates(k, words, at, count, p)
-    values(address, k, count, p[FORM], unit, low, high)
-
-
-def fill(address, scratch, parameters, unit, low, high):
-    """Rows of elements, chunk by chunk."""
-    p = as_int64(parameters)
-    rows, total, parts, step, jump, row_jump, size = p[ROWS], p[WORDS], p[PARTS], p[STEP], p[JUMP], p[ROW_JUMP], p[SIZE]
-    pair = parts - 1
-    words, k = as_uint32(scratch), as_int32(scratch + uint64(WORDS_BYTES))
-    strip = scratch + uint64(2 * WORDS_BYTES)
-    dense = jump == parts
-    limit = CHUNK if dense else STRIP_CHUNK
-    height = int64(1) if dense else STRIP_ROWS
-    done = int64(0)
-    while done < total:
-        # Chunks end where blocks do.
-        count = min(limit - ((p[FIRST] + done) & 3), total - done)
-        for top in range(0, rows, height):
-            place = address + uint64((top * row_jump + (done >> pair) * jump) * size)
-            some = min(height, rows - top)
-            for row in range(some):
-                first = p[FIRST] + (top + row) * p[ROW_WORDS] + (done >> pair) * step * parts
-                to = place if dense else strip + uint64(row * STRIP_CHUNK * size)
-                draw(words, k, to, first, count, p, unit, low, high)
-            if not dense:
-                store(place, strip, some, count, parts, row_jump, jump, size)
-        done += count
-
-
-def intermediate_code() -> str:
-    """`fill` in LLVM's language, a function (result, exception, address, scratch, parameters, unit, low, high).
-
-    Raises:
-        ImportError: numba is told not to compile.
+    It takes (address, scratch, parameters, unit, low, high): the last three are float64, all else uint64.
     """
-    if numba.config.DISABLE_JIT:
-        raise ImportError("numba doesn't compile where NUMBA_DISABLE_JIT is set")
-    options = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    function = numba.njit(SIGNATURE, **options)(fill)
-    code: str = function.inspect_llvm(function.signatures[0])
-    return code
+    code = Code(triple)
+    _run(code, lanes)
+    _scattered_words(code, lanes)
+    _uniform(code, lanes)
+    _normal_digits(code, lanes)
+    _truncated_digits(code, lanes)
+    _parabolas(code, lanes)
+    for form in _FORMS:
+        _values(code, form, lanes)
+    _draw(code)
+    for size in (2, 4, 8):
+        _move(code, size)
+    _fill(code, symbol)
+    return str(code.module)
+
+
+def _parameter(code: Code, parameters: Value, field: int) -> Value:
+    return code.load(parameters + 8 * field, I64)
+
+
+def _low(x: Value) -> Value:
+    """The low half of each 64-bit lane.
+
+    Of vectors every second half is replaced by 0. LLVM sees through that to instructions that multiply low halves;
+    through `x & MASK` it does not, where it has moved the mask out of the loop.
+    """
+    if not x.lanes:
+        return x & MASK
+    halves = x.bits(I32)
+    return halves.pick(halves ^ halves, [half + half % 2 * halves.lanes for half in range(halves.lanes)]).bits(I64)
+
+
+def _philox(counters: Sequence[Sequence[Any]], key: tuple[Value, Value]) -> list[Words]:
+    """The words of each counter, in the low halves of lanes; what is above them is left over from products."""
+    for turn in range(ROUNDS):
+        k0, k1 = (k + turn * step for k, step in zip(key, WEYL, strict=True))
+        products = [(_low(c0) * MULTIPLIERS[0], _low(c2) * MULTIPLIERS[1]) for c0, _, c2, _ in counters]
+        counters = [
+            ((p1 >> 32) ^ (k0 ^ c1), p1, (p0 >> 32) ^ (k1 ^ c3), p0)
+            for (p0, p1), (_, c1, _, c3) in zip(products, counters, strict=True)
+        ]
+    return [list(words) for words in counters]
+
+
+def _joined(even: Value, odd: Value) -> Value:
+    """The low halves of two lanes as the low and the high half of one."""
+    return _low(even) | (odd << 32)
+
+
+def _run(code: Code, lanes: int) -> None:
+    """run(to, block, blocks, parameters): the words of neighbouring blocks, whose numbers share their upper half."""
+    order = [k // 2 + (k % 2) * lanes // 2 for k in range(lanes)]  # so that the words are in order when they are stored
+    with code.function("run", (I64, I64, I64, I64)) as (to, block, blocks, p):
+        key = _parameter(code, p, KEY_LOW), _parameter(code, p, KEY_HIGH)
+        purpose, upper = _parameter(code, p, PURPOSE), block >> 32
+        with code.loop(0, blocks, TOGETHER * lanes) as i:
+            numbers = [code.value([n + k * lanes for n in order]) + (block + i) for k in range(TOGETHER)]
+            for k, (w0, w1, w2, w3) in enumerate(_philox([(n, upper, purpose, 0) for n in numbers], key)):
+                first, second = _joined(w0, w1), _joined(w2, w3)
+                for half in range(2):
+                    picked = [lane for j in range(half, lanes, 2) for lane in (j, lanes + j)]
+                    code.store(to + (i << 4) + 8 * lanes * (2 * k + half), first.pick(second, picked))
+
+
+def _scattered_words(code: Code, lanes: int) -> None:
+    """scattered_words(to, first, count, parameters): words that are STEP elements apart; each draws its block."""
+    with code.function("scattered_words", (I64, I64, I64, I64)) as (to, first, count, p):
+        key = _parameter(code, p, KEY_LOW), _parameter(code, p, KEY_HIGH)
+        purpose, step, parts = (_parameter(code, p, field) for field in (PURPOSE, STEP, PARTS))
+        pair = parts - 1
+        with code.loop(0, count, TOGETHER * lanes) as i:
+            numbers = []
+            for k in range(TOGETHER):
+                j = code.value([k * lanes + lane for lane in range(lanes)]) + i
+                numbers.append((j >> pair) * (step * parts) + (j & pair) + first)
+            drawn = _philox([(n >> 2, n >> 34, purpose, 0) for n in numbers], key)
+            for k, (n, (w0, w1, w2, w3)) in enumerate(zip(numbers, drawn, strict=True)):
+                odd, upper = (n & 1).compare("==", 1), (n & 2).compare("==", 2)
+                word = upper.choose(odd.choose(w3, w2), odd.choose(w1, w0))
+                code.store(to + (i << 2) + 4 * k * lanes, word.to(I32))
+
+
+def _pairs(code: Code, count: Value, lanes: int) -> Iterator[Value]:
+    """The first numbers of as many words as fit into a vector, up to `count` of them and some more."""
+    with code.loop(0, count, TURNS * 2 * lanes) as i:
+        for turn in range(TURNS):
+            yield i + turn * 2 * lanes
+
+
+def _uniform(code: Code, lanes: int) -> None:
+    """uniform(words, count, parameters): words -> lattice integers of a uniform draw.
+
+    (u * scale) >> 31 with u = w >> 1 is the upper half of (w & ~1) * scale; the scale is below 2**32.
+    """
+    with code.function("uniform", (I64, I64, I64)) as (words, count, p):
+        offset, scale = _parameter(code, p, OFFSET).to(I32), _low(_parameter(code, p, SCALE))
+        for i in _pairs(code, count, lanes):
+            here = words + (i << 2)
+            pairs = code.load(here, I64, lanes, align=4)
+            even, odd = ((w & (MASK - 1)) * scale for w in (pairs, pairs >> 32))
+            code.store(here, ((even >> 32) | (odd & (MASK << 32))).bits(I32) + offset)
+
+
+def _normal_digits(code: Code, lanes: int) -> None:
+    """normal_digits(words, floats, count, parameters): w | 1 of each word as a float64, by pairs of vectors."""
+    with code.function("normal_digits", (I64, I64, I64, I64)) as (words, floats, count, _):
+        for i in _pairs(code, count, lanes):
+            pairs = code.load(words + (i << 2), I64, lanes, align=4)
+            for k, w in enumerate((pairs, pairs >> 32)):
+                code.store(floats + (i << 3) + 8 * lanes * k, _as_float(_low(w) | 1))
+
+
+def _as_float(x: Value) -> Value:
+    """The bits of an integer below 2**52 as a float64."""
+    return ((x | AS_FLOAT).bits(F64) - float(1 << DIGITS)).bits(I64)
+
+
+def _truncated_digits(code: Code, lanes: int) -> None:
+    """truncated_digits(words, floats, count, parameters): p of each word as a float64; its sign is left in the word."""
+    with code.function("truncated_digits", (I64, I64, I64, I64)) as (words, floats, count, p):
+        low, high, rest, last, lower = (
+            _parameter(code, p, field) for field in (LOW, RANGE_HIGH, RANGE_LOW, LAST, LOWER)
+        )
+        for i in _pairs(code, count, lanes):
+            pairs = code.load(words + (i << 2), I64, lanes, align=4)
+            signs = []
+            for k, w in enumerate((pairs, pairs >> 32)):
+                u = _low(w) | 1
+                x = low + ((u * _low(high) + ((u * _low(rest)) >> 31)) >> 1)
+                upper = x.compare(">", last)
+                x = upper.choose(code.value(1 << TAIL_BITS) - x, x)
+                x = x.most(code.value(1)).least(code.value((1 << (TAIL_BITS - 1)) - 1))
+                # What has more digits than a float64 loses 9, below those that are looked at.
+                large = x.compare(">", (1 << DIGITS) - 1)
+                bits = _as_float(large.choose(x >> 9, x))
+                bits = bits + large.choose(code.value(9 << DIGITS), code.value(0))
+                code.store(floats + (i << 3) + 8 * lanes * k, bits)
+                signs.append(upper.choose(lower ^ 1, lower))
+            code.store(words + (i << 2), _joined(*signs))
+
+
+def _parabolas(code: Code, lanes: int) -> None:
+    """parabolas(words, floats, count, parameters): floats and signs -> lattice integers, in place of the words.
+
+    A row of the table is c0 and, in one word, c1 + 2**32 c2. Rows are looked up by the address that the exponent and
+    the first digits of a float make, read by themselves from memory: taking them out of a vector would take longer.
+    """
+    below = DIGITS - SEGMENT_BITS
+    with code.function("parabolas", (I64, I64, I64, I64)) as (words, floats, count, p):
+        table, shift = _parameter(code, p, TABLE), _parameter(code, p, SHIFT)
+        offset, scale = _parameter(code, p, OFFSET).to(I32), _parameter(code, p, SCALE).signed()
+        minus = (code.value(0) - scale).signed()
+        for i in _pairs(code, count, lanes):
+            pairs = code.load(words + (i << 2), I64, lanes, align=4)
+            products = []
+            for k, w in enumerate((pairs, pairs >> 32)):
+                here = floats + (i << 3) + 8 * lanes * k
+                rows = [
+                    code.load(table + ((code.load(here + 8 * j, I64) >> below) << ROW_BYTES), I64, 2)
+                    for j in range(lanes)
+                ]
+                first, second = _concatenated(rows[::2]), _concatenated(rows[1::2])
+                c0, c12 = (
+                    first.pick(second, [lane for j in range(k, lanes, 2) for lane in (j, lanes + j)]) for k in (0, 1)
+                )
+                t = _low(code.load(here, I64, lanes) >> (below - 32))
+                slope = c12 - (((c12 >> 32) * t) >> 32)
+                z = c0 - ((_low(slope) * t) >> 32)
+                is_negative = (w << 63).compare("<", 0)
+                products.append(z.signed() * is_negative.choose(minus.spread(lanes), scale.spread(lanes)))
+            even, odd = products
+            code.store(words + (i << 2), _joined(even >> shift, odd >> shift).bits(I32) + offset)
+
+
+def _concatenated(vectors: Sequence[Value]) -> Value:
+    if len(vectors) == 1:
+        return vectors[0]
+    half = len(vectors) // 2
+    a, b = _concatenated(vectors[:half]), _concatenated(vectors[half:])
+    return a.pick(b, range(2 * a.lanes))
+
+
+def _to_float32(k: Value, unit: Value, low: Value, high: Value) -> Value:
+    """k * unit rounded to nearest even, then clipped."""
+    return (k.to(F32) * unit).most(low).least(high)
+
+
+def _to_float64(k: Value, unit: Value, low: Value, high: Value) -> Value:
+    """k * unit, exactly, then clipped."""
+    return (k.to(F64) * unit).most(low).least(high)
+
+
+def _to_bfloat16(k: Value, unit: Value, low: Value, high: Value) -> Value:
+    """The upper half of the float32 value, rounded to nearest even."""
+    bits = _to_float32(k, unit, low, high).bits(I32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).to(I16)
+
+
+def _to_float16(k: Value, unit: Value, low: Value, high: Value) -> Value:
+    """The float32 value rounded to nearest even, in integers: no instruction that an old processor lacks."""
+    bits = _to_float32(k, unit, low, high).bits(I32)
+    size = bits & 0x7FFFFFFF
+    # Normal numbers: the exponent moves from a bias of 127 to one of 15.
+    normal = (size + 0xC8000FFF + ((size >> 13) & 1)) >> 13
+    # Subnormal ones: beside 1/2 a float32 has the spacing 2**-24 of theirs, so that the sum rounds to it.
+    tiny = (size.bits(F32) + 0.5).bits(I32) - 0x3F000000
+    magnitude = size.compare("<", 0x38800000).choose(tiny, normal)
+    return (magnitude | ((bits >> 16) & 0x8000)).to(I16)
+
+
+def _to_word(k: Value, _unit: Value, _low: Value, _high: Value) -> Value:
+    """k itself."""
+    return k
+
+
+_FORMS = {
+    FLOAT32: (_to_float32, F32, 4),
+    FLOAT64: (_to_float64, F64, 8),
+    BFLOAT16: (_to_bfloat16, F32, 2),
+    FLOAT16: (_to_float16, F32, 2),
+    WORD: (_to_word, F32, 4),
+}
+
+
+def _values(code: Code, form: int, lanes: int) -> None:
+    """values<form>(to, integers, count, unit, low, high): lattice integers -> neighbouring elements of a format."""
+    convert, kind, size = _FORMS[form]
+    with code.function(f"values{form}", (I64, I64, I64, F64, F64, F64)) as (to, integers, count, *ends):
+        ends = [end if kind is F64 else code.value(code.builder.fptrunc(end.ir, F32)) for end in ends]
+        whole = count & -TURNS * 2 * lanes
+        for i in _pairs(code, whole, lanes):
+            code.store(to + i * size, convert(code.load(integers + (i << 2), I32, 2 * lanes), *ends))
+        with code.loop(whole, count, 1) as i:
+            code.store(to + i * size, convert(code.load(integers + (i << 2), I32), *ends))
+
+
+def _draw(code: Code) -> None:
+    """draw(to, scratch, first, count, parameters, unit, low, high): count elements at neighbouring addresses.
+
+    `count` counts parts of elements where they are complex, and is at most CHUNK; `first` is the number of a word.
+    """
+    with code.function("draw", (I64, I64, I64, I64, I64, F64, F64, F64)) as (to, words, first, count, p, *ends):
+        floats = words + WORDS_BYTES
+        block, blocks = first >> 2, ((first & 3) + count + 3) >> 2
+        is_run = _parameter(code, p, STEP).compare("==", 1)
+        # A chunk in which block numbers get another upper half is drawn as if its words lay apart.
+        is_run = is_run & (block >> 32).compare("==", (block + blocks) >> 32)
+        with code.when(is_run):
+            code.call("run", words, block, blocks, p)
+        with code.when(is_run ^ 1):
+            code.call("scattered_words", words, first, count, p)
+        skipped = is_run.choose(first & 3, code.value(0))
+        drawn = skipped + count
+        kind, form = _parameter(code, p, KIND), _parameter(code, p, FORM)
+        with code.when(kind.compare("==", UNIFORM)):
+            code.call("uniform", words, drawn, p)
+        for number, digits in ((NORMAL, "normal_digits"), (TRUNCATED, "truncated_digits")):
+            with code.when(kind.compare("==", number)):
+                code.call(digits, words, floats, drawn, p)
+                code.call("parabolas", words, floats, drawn, p)
+        for number in _FORMS:
+            with code.when(form.compare("==", number)):
+                code.call(f"values{number}", to, words + (skipped << 2), count, *ends)
+
+
+def _move(code: Code, size: int) -> None:
+    """move<size>(to, strip, rows, count, parameters): elements of a strip to where they lie apart in memory.
+
+    Neighbouring rows are in the inner loop.
+    """
+    kind = {2: I16, 4: I32, 8: I64}[size]
+    with code.function(f"move{size}", (I64, I64, I64, I64, I64)) as (to, strip, rows, count, p):
+        jump, row_jump, parts = (_parameter(code, p, field) for field in (JUMP, ROW_JUMP, PARTS))
+        pair = parts - 1
+        with code.loop(0, count, 1) as j:
+            place, source = to + ((j >> pair) * jump + (j & pair)) * size, strip + j * size
+            with code.loop(0, rows, 1) as row:
+                x = code.load(source + row * (STRIP_CHUNK * size), kind)
+                code.store(place + row * row_jump * size, x)
+
+
+def _fill(code: Code, symbol: str) -> None:
+    """Rows of elements, chunk by chunk."""
+    with code.function(symbol, (I64, I64, I64, F64, F64, F64), is_public=True) as (address, scratch, p, *ends):
+        rows, total, parts, step, jump, row_jump, size, first, row_words = (
+            _parameter(code, p, field) for field in (ROWS, WORDS, PARTS, STEP, JUMP, ROW_JUMP, SIZE, FIRST, ROW_WORDS)
+        )
+        pair, strip = parts - 1, scratch + 3 * WORDS_BYTES
+        is_dense = jump.compare("==", parts)
+
+        def place(row: Value, done: Value) -> Value:
+            return address + (row * row_jump + (done >> pair) * jump) * size
+
+        def draw(to: Value, row: Value, done: Value, count: Value) -> None:
+            word = first + row * row_words + (done >> pair) * step * parts
+            code.call("draw", to, scratch, word, count, p, *ends)
+
+        with code.when(is_dense), code.loop(0, rows, 1) as row, code.loop(0, total, CHUNK) as done:
+            draw(place(row, done), row, done, (total - done).least(code.value(CHUNK)))
+        with (
+            code.when(is_dense ^ 1),
+            code.loop(0, total, STRIP_CHUNK) as done,
+            code.loop(0, rows, STRIP_ROWS) as top,
+        ):
+            count = (total - done).least(code.value(STRIP_CHUNK))
+            some = (rows - top).least(code.value(STRIP_ROWS))
+            with code.loop(0, some, 1) as row:
+                draw(strip + row * STRIP_CHUNK * size, top + row, done, count)
+            for number in (2, 4, 8):
+                with code.when(size.compare("==", number)):
+                    code.call(f"move{number}", place(top, done), strip, some, count, p)

@@ -1,8 +1,8 @@
-"""The loops as machine code: compiled by numba once a machine, kept on disk, loaded by llvmlite alone.
+"""The loops as machine code: compiled by llvmlite once a machine, in some tenths of a second, and kept on disk.
 
-A process that finds them on disk never imports numba, which would take several times as long as the draws of a small
-model. A file is named by what its code depends on: the sources of the loops and their table, the processor, llvmlite.
-It lies in NUMBA_CACHE_DIR where that is set, else beside this file, else in the user's cache.
+A file is named by what its code depends on: the sources of the loops, the processor, llvmlite. It lies in
+ARRAYINIT_CACHE_DIR where that is set, else beside this file, else in the user's cache. ARRAYINIT_CPU_NAME compiles for
+another processor than this one, named as LLVM names it ("x86-64-v3"), so that machines can share a directory.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.resources
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,14 +22,13 @@ __all__ = ["is_stored", "load"]
 Loops = Callable[..., None]
 
 SOURCES = (
-    *("backends/base.py", "data/inverse_normal.npy", "deviates.py", "engines/cpu/kernels.py"),
-    *("engines/cpu/machine_code.py", "engines/cpu/parameters.py", "philox.py", "tails.py"),
+    *("deviates.py", "engines/cpu/assembly.py", "engines/cpu/kernels.py", "engines/cpu/machine_code.py"),
+    *("engines/cpu/parameters.py", "philox.py", "tails.py"),
 )
 SYMBOL = "arrayinit_fill"
-# numba's functions return a status and are told where a result (None is one) and an exception go, then their arguments.
-PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int32, *(ctypes.c_void_p,) * 2, *(ctypes.c_uint64,) * 3, *(ctypes.c_double,) * 3)
+PROTOTYPE = ctypes.CFUNCTYPE(None, *(ctypes.c_uint64,) * 3, *(ctypes.c_double,) * 3)
 
-_loaded: list[Any] = []  # what must live as long as the process: the code, and where it writes None
+_loaded: list[Any] = []  # what must live as long as the process
 
 
 def is_stored() -> bool:
@@ -40,8 +40,10 @@ def load(may_compile: bool) -> Loops | None:
     """The C function (address, scratch, parameters, unit, low, high); None if it would have to be compiled first.
 
     Raises:
-        ImportError: neither llvmlite and a stored function are there, nor numba.
+        ImportError: llvmlite is not there, or the machine keeps the high half of a number before the low one.
     """
+    if sys.byteorder != "little":
+        raise ImportError("the loops read pairs of 32-bit words as 64-bit ones, the first below")
     import llvmlite
     import llvmlite.binding as llvm
 
@@ -61,14 +63,14 @@ def load(may_compile: bool) -> Loops | None:
 
 
 def _processor(llvm: Any) -> tuple[str, str]:
-    """The name of the processor to compile for and its features, as numba decides them."""
-    name, features = os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES")
-    if features is None:
-        features = ""
-        if name is None:
-            with contextlib.suppress(RuntimeError):  # not known of every processor
-                features = llvm.get_host_cpu_features().flatten()
-    return llvm.get_host_cpu_name() if name is None else name, features
+    """The name of the processor to compile for, and the features by which this one differs from its name."""
+    given = os.environ.get("ARRAYINIT_CPU_NAME")
+    if given:
+        return given, ""
+    features = ""
+    with contextlib.suppress(RuntimeError):  # not known of every processor
+        features = llvm.get_host_cpu_features().flatten()
+    return llvm.get_host_cpu_name(), features
 
 
 def _machine(llvm: Any, processor: tuple[str, str]) -> Any:
@@ -85,11 +87,21 @@ def _compile(llvm: Any, processor: tuple[str, str]) -> bytes:
     """An object file with one symbol."""
     from arrayinit.engines.cpu.kernels import intermediate_code
 
-    module = llvm.parse_assembly(intermediate_code())
-    (function,) = (f for f in module.functions if not f.is_declaration and f.linkage == llvm.Linkage.external)
-    function.name = SYMBOL
-    code: bytes = _machine(llvm, processor).emit_object(module)
+    module = llvm.parse_assembly(intermediate_code(SYMBOL, llvm.get_default_triple(), _lanes(processor)))
+    machine = _machine(llvm, processor)
+    options = llvm.create_pipeline_tuning_options(
+        speed_level=2
+    )  # its loops are of vectors, and as long as they should be
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    code: bytes = machine.emit_object(module)
     return code
+
+
+def _lanes(processor: tuple[str, str]) -> int:
+    """How many 64-bit lanes the vectors have: 512 bits where the processor has them, else 256 or twice 128."""
+    return 8 if "+avx512f" in processor[1].split(",") else 4
 
 
 def _link(llvm: Any, processor: tuple[str, str], code: bytes) -> Loops:
@@ -98,10 +110,7 @@ def _link(llvm: Any, processor: tuple[str, str], code: bytes) -> Loops:
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     _loaded.append(engine)
-    function = PROTOTYPE(engine.get_function_address(SYMBOL))
-    unused = ctypes.create_string_buffer(16)
-    _loaded.append(unused)
-    return functools.partial(function, ctypes.addressof(unused), ctypes.addressof(unused) + 8)
+    return PROTOTYPE(engine.get_function_address(SYMBOL))
 
 
 def _name(suffix: str) -> str:
@@ -119,7 +128,7 @@ def _digest(data: bytes) -> str:
 
 
 def _directories() -> list[Path]:
-    given = os.environ.get("NUMBA_CACHE_DIR")
+    given = os.environ.get("ARRAYINIT_CACHE_DIR")
     if given:
         return [Path(given)]
     home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path("~", ".cache").expanduser()

@@ -4,10 +4,17 @@ import ctypes
 import functools
 import math
 
-from arrayinit.formats import real_name
-from arrayinit.lattice import Plan
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["SCRATCH", "SIZES", "STRIP_ROWS", "Block", "common"]
+from arrayinit.backends.base import coefficients
+from arrayinit.deviates import SEGMENT_BITS
+from arrayinit.formats import real_name
+from arrayinit.lattice import LATTICE_BITS, Plan
+from arrayinit.philox import MASK
+from arrayinit.tails import OCTAVES, TAIL_BITS
+
+__all__ = ["SCRATCH", "SIZES", "STRIP_ROWS", "Block", "can_draw", "common"]
 
 # The fields of the block of int64 parameters that a kernel is given.
 PARAMETERS = (
@@ -18,8 +25,10 @@ PARAMETERS = (
     *("row_jump", "jump"),
     # k = offset + ((deviate * scale) >> shift)
     *("offset", "scale", "shift"),
-    # The interval of a truncated draw; see `tails.Tail`.
-    *("low", "range_high", "range_low", "octave", "lower"),
+    # The interval of a truncated draw, see `tails.Tail`; the largest p that is not folded to the other tail.
+    *("low", "range_high", "range_low", "lower", "last"),
+    # The address of the row of the table that a float64 with an exponent of 0 would have.
+    "table",
     # The kind of draw; of a real element its format and its bytes.
     *("kind", "form", "size"),
 )
@@ -41,8 +50,9 @@ PARAMETERS = (
     LOW,
     RANGE_HIGH,
     RANGE_LOW,
-    OCTAVE,
     LOWER,
+    LAST,
+    TABLE,
     KIND,
     FORM,
     SIZE,
@@ -53,30 +63,54 @@ UNIFORM, NORMAL, TRUNCATED, RAW = range(len(KINDS))
 FORMS = ("float32", "float64", "bfloat16", "float16", "uint32")
 FLOAT32, FLOAT64, BFLOAT16, FLOAT16, WORD = range(len(FORMS))
 
-CHUNK = 1024  # words drawn at a time: they stay in the innermost cache
-MARGIN = 8  # words of the first block that a chunk does not use, rounded up
+CHUNK = 1024  # words drawn at a time: with what is made of them they stay in the innermost cache
+MARGIN = 128  # words that a chunk does not use: of its first block, and of its last vectors
 # Elements that lie apart in memory are drawn in strips of rows, so that a cache line of a transposed array is written
 # once.
 STRIP_ROWS, STRIP_CHUNK = 16, 256
 WORDS_BYTES = 4 * (CHUNK + MARGIN)
-SCRATCH = 2 * WORDS_BYTES + 8 * STRIP_ROWS * STRIP_CHUNK  # bytes: words, lattice integers, a strip of values
+SCRATCH = (
+    3 * WORDS_BYTES + 8 * STRIP_ROWS * STRIP_CHUNK
+)  # bytes: words, then a float64 for each, then a strip of values
+ROW_BYTES = 4  # log2 of the bytes of a row of the table
 
 Block = ctypes.c_int64 * len(PARAMETERS)
 SIZES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2, "uint32": 4}
+
+
+@functools.cache
+def _table() -> npt.NDArray[np.uint64]:
+    """Rows c0, c1 + 2**32 c2 by (octave, segment), the octaves in reverse: by the exponent of p."""
+    c0, c1, c2 = coefficients().astype(np.uint64).reshape(3, OCTAVES, -1)[:, ::-1].reshape(3, -1)
+    return np.ascontiguousarray(np.stack([c0, c1 | (c2 << np.uint64(32))], axis=1))
+
+
+def _table_address(bits: int, octave: int) -> int:
+    """Where a row would be for p = 1 as a float64 with the exponent 0, if p counts 2**-(bits + 1 + octave)."""
+    largest = 1023 + bits - 1  # the exponent of p in octave 0
+    row = (OCTAVES - 1 - octave - largest) << SEGMENT_BITS
+    return _table().ctypes.data + (row << ROW_BYTES)
+
+
+def can_draw(plan: Plan | None) -> bool:
+    """Whether the loops can draw it: uniform scales of 2**32, where an end rounds up to a power of 2, take 33 bits."""
+    return plan is None or plan.lattice.scale <= MASK
 
 
 @functools.lru_cache(maxsize=4096)
 def common(plan: Plan | None) -> tuple[tuple[int, ...], tuple[float, float, float], int]:
     """The fields from `offset` on for a plan (raw words where there is none), (unit, low, high), and the parts."""
     if plan is None:
-        kind, form, lattice, parts = "words", "uint32", (0, 0, 0), 1
-        ends = (1.0, 0.0, 0.0)
-    else:
-        kind, form, parts = plan.kind, real_name(plan.dtype), plan.parts
-        lattice = (plan.lattice.offset, plan.lattice.scale, plan.lattice.shift)
-        low = -math.inf if plan.low is None else plan.low
-        high = math.inf if plan.high is None else plan.high
-        ends = (math.ldexp(1.0, plan.lattice.exponent), low, high)
-    tail = None if plan is None else plan.tail
-    interval = (0,) * 5 if tail is None else (tail.low, tail.range_high, tail.range_low, tail.octave, int(tail.lower))
-    return (*lattice, *interval, KINDS.index(kind), FORMS.index(form), SIZES[form]), ends, parts
+        return (*(0,) * 9, KINDS.index("words"), WORD, SIZES["uint32"]), (1.0, 0.0, 0.0), 1
+    form, lattice, tail = real_name(plan.dtype), plan.lattice, plan.tail
+    assert plan.kind != "uniform" or lattice.shift == LATTICE_BITS
+    interval: tuple[int, ...] = (0, 0, 0, 0, 0, _table_address(32, 0))
+    if tail is not None:
+        last = (1 << (TAIL_BITS - 1)) - 1 if tail.folds else (1 << 63) - 1
+        table = _table_address(TAIL_BITS - 1, tail.octave)
+        interval = (tail.low, tail.range_high, tail.range_low, int(tail.lower), last, table)
+    low = -math.inf if plan.low is None else plan.low
+    high = math.inf if plan.high is None else plan.high
+    ends = (math.ldexp(1.0, lattice.exponent), low, high)
+    numbers = (lattice.offset, lattice.scale, lattice.shift, *interval)
+    return (*numbers, KINDS.index(plan.kind), FORMS.index(form), SIZES[form]), ends, plan.parts

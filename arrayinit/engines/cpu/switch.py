@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 __all__ = ["compiled"]
 
-VARIABLE = "ARRAYINIT_NUMBA"
-WORTH_LOADING = 1 << 21  # elements that NumPy draws in the time that stored loops take to load
-WORTH_COMPILING = 1 << 25  # elements of a process whose like will want stored loops
+VARIABLE = "ARRAYINIT_COMPILE"
+WORTH_LOADING = 1 << 22  # elements that NumPy draws in the time that stored loops take to load
+WORTH_COMPILING = 1 << 24  # elements of a process whose like will want stored loops
 
 _lock = threading.Lock()
 _drawn = 0
@@ -22,7 +22,7 @@ def compiled(elements: int) -> Callable[..., None] | None:
     """The loops, if they are loaded or worth it now that so many more elements are to be drawn; else None.
 
     Raises:
-        ValueError: ARRAYINIT_NUMBA is neither 0 nor 1.
+        ValueError: ARRAYINIT_COMPILE is neither 0 nor 1.
     """
     global _drawn
     if _loaded is not None or _missing:
@@ -49,7 +49,11 @@ def _load(may_compile: bool) -> Callable[..., None] | None:
                     _missing = True
                 except Exception as error:
                     _missing = True
-                    warnings.warn(f"draws will be slow, for numba failed: {error!r}", RuntimeWarning, stacklevel=2)
+                    warnings.warn(
+                        f"draws will be slow, for the loops could not be compiled: {error!r}",
+                        RuntimeWarning,
+                        stacklevel=2,
+                    )
             _worth = WORTH_COMPILING
     return _loaded
 
