@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any, TypeAlias, TypedDict
 
 from arrayinit import engines
-from arrayinit.backends import Backend, backend_named, backend_of, is_array
+from arrayinit.backends import Backend, backend_named, find_backend
 from arrayinit.fans import Axes, Geometry, check_shape, geometry
 from arrayinit.formats import COMPLEX, FORMATS, is_floating, real_name
 from arrayinit.job import Job, Target
@@ -82,7 +82,7 @@ def draw(
     """Draw what `scheme` asks for into x, or into a new array like x or of shape x."""
     if unknown:
         raise TypeError(f"keywords must be of the initializer or among {', '.join(KEYWORDS)}; got {', '.join(unknown)}")
-    backend = backend_of(x) if is_array(x) else None
+    backend = find_backend(x)
     if backend is not None:
         target, dtype_name = _array_target(backend, x, in_place, xp, dtype, device)
         whole = _global_shape(x, shape, index)
@@ -98,7 +98,8 @@ def draw(
         raise ValueError(
             f"`index` must select what `x` holds; got {job.shape} from {whole} for x of shape {tuple(x.shape)}"
         )
-    if isinstance(job.law, Constant | Eye | Dirac) or not job.size or (in_place and target.backend.is_abstract(x)):
+    draws = job.plan is not None or not isinstance(job.law, Constant | Eye | Dirac)
+    if not draws or not job.size or (in_place and target.backend.is_abstract(x)):
         return engines.run(job, target)
     return engines.run(job.keyed(resolve_for(target.backend, x, seed, name)), target)
 
@@ -120,7 +121,7 @@ def _decide(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: t
     if job is None:
         job = _new_job(scheme, whole, index, axes, dtype)
         # Not where a warning belongs to each call, nor where 0.0 == -0.0 are different draws.
-        if job.size and not isinstance(job.law, Constant):
+        if job.size and not (isinstance(job.law, Constant) and job.law.value == 0 and values):
             if len(_decided) >= DECIDED:
                 _decided.clear()
             _decided[key] = job

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from arrayinit.backends import Backend
 from arrayinit.fans import Geometry
@@ -49,8 +49,7 @@ class Job:
         return self.box.shape
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """Where the result goes: into `array` itself, or into a new array like it, or on `device`."""
 
     backend: Backend

@@ -1,6 +1,7 @@
 """`seed=` in all its forms -> a key, and the process-wide sequence of keys behind `seed=None`."""
 
 import contextvars
+import functools
 import os
 import threading
 from collections.abc import Iterator
@@ -139,7 +140,7 @@ def _key(seed: Any) -> Key:
     if isinstance(seed, Key):
         return seed
     if isinstance(seed, (int, np.integer)):
-        return Key(seed)  # type: ignore[arg-type]
+        return _numbered(seed)
     if isinstance(seed, np.random.Generator):
         return Key(int(seed.integers(0, 1 << 64, dtype=np.uint64)))
     if isinstance(seed, np.ndarray) and seed.dtype == np.uint32 and seed.ndim == 1 and seed.size and seed.size % 2 == 0:
@@ -157,6 +158,11 @@ def _key(seed: Any) -> Key:
         folded = key.fold("long key")
         key = Key.of_words(folded.high ^ high, folded.low ^ low)
     return key
+
+
+@functools.lru_cache(maxsize=1024, typed=True)  # True == 1, but is no seed
+def _numbered(seed: Any) -> Key:
+    return Key(seed)
 
 
 def _given(seed: Any) -> Any:

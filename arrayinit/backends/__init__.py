@@ -14,7 +14,7 @@ import numpy as np
 
 from arrayinit.backends.base import Backend, Lanes
 
-__all__ = ["Backend", "Lanes", "backend_named", "backend_of", "fold_words", "is_array", "is_traced", "seed_words"]
+__all__ = ["Backend", "Lanes", "backend_named", "backend_of", "find_backend", "fold_words", "is_traced", "seed_words"]
 
 # library -> (module of the backend, extra that installs the library)
 _KNOWN = {
@@ -29,10 +29,11 @@ _made: dict[str, Backend] = {}
 
 
 def _make(library: str) -> Backend:
-    if library not in _made:
+    backend = _made.get(library)
+    if backend is None:
         module = importlib.import_module(f"arrayinit.backends.{_KNOWN[library][0]}")
-        _made[library] = module.make()
-    return _made[library]
+        backend = _made[library] = module.make()
+    return backend
 
 
 _libraries: dict[type, str] = {}  # types of arrays that were seen
@@ -66,19 +67,22 @@ def _is_jax_struct(x: object) -> bool:
     return jax is not None and isinstance(x, jax.ShapeDtypeStruct)
 
 
-def is_array(x: object) -> bool:
-    """Whether x is an array of any library (a scalar, a list or a shape is none)."""
-    return _library_of(x) is not None or (hasattr(x, "__array_namespace__") and not isinstance(x, np.generic))
+def find_backend(x: Any) -> Backend | None:
+    """The backend of an array of any library; None for anything else (a scalar, a list, a shape)."""
+    library = _library_of(x)
+    if library is not None:
+        return _make(library)
+    if hasattr(x, "__array_namespace__") and not isinstance(x, np.generic):
+        return _standard(x.__array_namespace__())
+    return None
 
 
 def backend_of(x: Any) -> Backend:
     """The backend of an array. TypeError for anything else."""
-    library = _library_of(x)
-    if library is not None:
-        return _make(library)
-    if hasattr(x, "__array_namespace__"):
-        return _standard(x.__array_namespace__())
-    raise TypeError(f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard; got {x!r}")
+    backend = find_backend(x)
+    if backend is None:
+        raise TypeError(f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard; got {x!r}")
+    return backend
 
 
 def backend_named(xp: str | ModuleType | Any) -> Backend:

@@ -197,7 +197,7 @@ class Backend:
         return x
 
     def memory(self, x: Any) -> tuple[int, tuple[int, ...]] | None:
-        """(address, strides in elements) where x can be written to from this processor, about to be; else None."""
+        """(address, strides in elements) where x, about to be written to, has elements in host memory; else None."""
         return None
 
     def host(self, x: Any) -> npt.NDArray[Any] | None:
@@ -212,9 +212,11 @@ class Backend:
         """Store values at a position."""
         view[(*position, ...)] = values
 
-    def fill(self, view: Any, scalar: Any) -> None:
-        """Store one value, an array of no axes, everywhere."""
-        self.write(view, (), scalar)
+    def fill(self, x: Any, value: float, dtype: str) -> None:
+        """Store one value, which the dtype of x has, everywhere."""
+        device = self.device(x)
+        with self.drawing(device):
+            self.write(self.view(x), (), self.lanes(device).full((), value, dtype))
 
     def write_at(self, view: Any, where: Sequence[int | npt.NDArray[np.int64]], value: Any) -> None:
         """Store one value at the positions that integers and arrays of them name, broadcast against each other."""

@@ -1,5 +1,6 @@
 """NumPy arrays, with ml_dtypes' bfloat16 where that package is installed."""
 
+import ctypes
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -94,17 +95,29 @@ class NumpyBackend(Backend):
     def view(self, x: Any) -> Any:
         return x.view(np.ndarray)
 
+    def fill(self, x: Any, value: float, dtype: str) -> None:
+        self.view(x).fill(value)
+
     def memory(self, x: Any) -> tuple[int, tuple[int, ...]] | None:
         size = x.itemsize
         if not x.flags.aligned or not x.dtype.isnative or any(step % size for step in x.strides):
             return None
-        return x.__array_interface__["data"][0], tuple(step // size for step in x.strides)
+        return _address(x), tuple(step // size for step in x.strides)
 
     def host(self, x: Any) -> npt.NDArray[Any] | None:
         return _bits(x.view(np.ndarray))
 
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         return _bits(np.asarray(x))
+
+
+def _address(x: npt.NDArray[Any]) -> int:
+    """The address of the first element."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(x))  # type: ignore[arg-type] # thrice as fast as below
+    except (TypeError, ValueError, BufferError):  # no contiguous memory, or a dtype that buffers don't know
+        address: int = x.__array_interface__["data"][0]
+        return address
 
 
 def _bits(x: npt.NDArray[Any]) -> npt.NDArray[Any]:

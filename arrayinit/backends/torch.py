@@ -44,6 +44,9 @@ class TorchLanes(Lanes):
         return torch.linalg.solve_triangular(upper, b, upper=True)
 
 
+_COMMON = (torch.Tensor, torch.nn.Parameter)  # types that need not be asked what else they are
+
+
 class TorchBackend(Backend):
     """The backend of torch.Tensor and its parameters."""
 
@@ -64,7 +67,7 @@ class TorchBackend(Backend):
             return torch.empty_like(_plain(x.detach()), dtype=self.dtype(dtype), device=device)
 
     def check_readable(self, x: Any) -> None:
-        distributed = sys.modules.get("torch.distributed.tensor")
+        distributed = None if type(x) in _COMMON else sys.modules.get("torch.distributed.tensor")
         if distributed is not None and isinstance(x, distributed.DTensor):
             raise NotImplementedError(
                 "`x` must be a plain tensor; got a DTensor: fill `x.to_local()` with its global `shape=` and `index=`"
@@ -82,14 +85,15 @@ class TorchBackend(Backend):
             )
 
     def is_abstract(self, x: Any) -> bool:
-        fake = sys.modules.get("torch._subclasses.fake_tensor")
+        fake = None if type(x) in _COMMON else sys.modules.get("torch._subclasses.fake_tensor")
         return bool(x.is_meta) or (fake is not None and isinstance(x, fake.FakeTensor))
 
     def view(self, x: Any) -> Any:
         return _plain(x.detach())  # shares memory and the version counter
 
-    def fill(self, view: Any, scalar: Any) -> None:
-        view.fill_(scalar.item())
+    def fill(self, x: Any, value: float, dtype: str) -> None:
+        with _real():
+            self.view(x).fill_(value)
 
     def write_at(self, view: Any, where: Sequence[int | npt.NDArray[np.int64]], value: Any) -> None:
         host = self.host(view) if self.memory(view) else None
@@ -117,7 +121,7 @@ class TorchBackend(Backend):
             raise ValueError(f"`device` must be one that torch knows; got {device!r} ({error})") from None
 
     def memory(self, x: Any) -> tuple[int, tuple[int, ...]] | None:
-        if x.device.type != "cpu" or x.is_conj() or x.is_neg():
+        if not x.is_cpu or x.is_conj() or x.is_neg() or self.is_abstract(x):
             return None
         try:
             address = x.data_ptr()
@@ -147,11 +151,15 @@ def _plain(x: torch.Tensor) -> torch.Tensor:
     return x if type(x) is torch.Tensor else x.as_subclass(torch.Tensor)
 
 
+def _real() -> AbstractContextManager[Any]:
+    """Real tensors even where a FakeTensorMode is active: x is a real one, or nothing is drawn."""
+    fake = sys.modules.get("torch._subclasses.fake_tensor")
+    return nullcontext() if fake is None else fake.unset_fake_temporarily()
+
+
 @contextmanager
 def _real_and_without_gradients() -> Iterator[None]:
-    """No gradients, and real tensors even where a FakeTensorMode is active: x is a real one, or nothing is drawn."""
-    fake = sys.modules.get("torch._subclasses.fake_tensor")
-    with torch.no_grad(), nullcontext() if fake is None else fake.unset_fake_temporarily():
+    with torch.no_grad(), _real():
         yield
 
 

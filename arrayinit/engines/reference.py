@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from arrayinit.backends import Backend, Lanes
 from arrayinit.engines import matrices
 from arrayinit.job import Job, Target
@@ -14,6 +16,8 @@ from arrayinit.philox import VALUES, Lane, block_of
 from arrayinit.regions import Region
 
 __all__ = ["allocate", "draw", "elements", "fill", "matrix", "sample", "words"]
+
+REMEMBERED = 1 << 12  # numbers of the positions of ones that are kept for the next array of their kind
 
 
 def draw(job: Job, target: Target) -> Any:
@@ -34,9 +38,12 @@ def allocate(job: Job, target: Target) -> Any:
 
 def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], Any] | None = None) -> None:
     """Draw into an array; `matrix` as below, where an engine draws what it is made of itself."""
-    region, axes = job.placed
-    if backend.is_abstract(out) or region.size == 0:
+    if backend.is_abstract(out) or job.size == 0:
         return
+    if isinstance(job.law, Constant):
+        backend.fill(out, job.law.value, job.dtype)
+        return
+    region, axes = job.placed
     device = backend.device(out)
     lanes = backend.lanes(device)
     with backend.drawing(device):
@@ -45,17 +52,25 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
             with backend.multiplying(device):
                 part = (matrix or _matrix)(lanes, job)
             backend.write(view, (), part)
-        elif isinstance(job.law, Constant):
-            backend.fill(view, lanes.full((), job.law.value, job.dtype))
         elif isinstance(job.law, Eye | Dirac) and backend.indexes:
-            backend.fill(view, lanes.full((), 0, job.dtype))
-            where = ones(job.geometry, job.box, job.law.groups if isinstance(job.law, Dirac) else 1)
+            backend.fill(out, 0, job.dtype)
+            where = _ones(job, job.law)
             if where is not None:
                 backend.write_at(view, where, lanes.full((), 1, job.dtype))
         else:
             canonical = backend.transpose(view, axes)
             for position, piece in region.pieces(backend.chunk(device)):
                 backend.write(canonical, position, lanes.xp.reshape(elements(lanes, job, piece), piece.counts))
+
+
+def _ones(job: Job, law: Eye | Dirac) -> Any:
+    """Where an array of eye or dirac is 1, remembered where that is little."""
+    where = job.memo.get(law)
+    if where is None and law not in job.memo:
+        where = ones(job.geometry, job.box, law.groups if isinstance(law, Dirac) else 1)
+        if where is None or sum(np.size(j) for j in where) <= REMEMBERED:
+            job.memo[law] = where
+    return where
 
 
 def elements(lanes: Lanes, job: Job, region: Region) -> Any:

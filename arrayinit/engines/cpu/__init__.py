@@ -18,7 +18,7 @@ from typing import Any
 from arrayinit.backends import Backend, Lanes, backend_of
 from arrayinit.engines import matrices, reference
 from arrayinit.engines.cpu import pool, vectors
-from arrayinit.engines.cpu.parameters import SCRATCH, STRIP_ROWS, Block, can_draw, common
+from arrayinit.engines.cpu.parameters import KEY, REST, SCRATCH, STRIP_ROWS, can_draw, common
 from arrayinit.engines.cpu.rows import Rows, rows_of
 from arrayinit.engines.cpu.sparse import clear
 from arrayinit.engines.cpu.switch import compiled
@@ -27,7 +27,7 @@ from arrayinit.fans import geometry
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.lattice import Plan, plan
-from arrayinit.laws import Normal, Orthogonal, Sparse, Truncated, Uniform, Words
+from arrayinit.laws import Normal, Orthogonal, Sparse, Words
 from arrayinit.philox import VALUES
 from arrayinit.regions import box
 
@@ -35,6 +35,7 @@ __all__ = ["draw"]
 
 GRAIN = 1 << 16  # words that are worth waking a thread for
 SHORT = 1 << 10  # words that a call of the loops should draw at least
+REMEMBERED = 64  # calls of a draw that are kept for its next one
 
 
 def draw(job: Job, target: Target) -> Any:
@@ -45,10 +46,10 @@ def draw(job: Job, target: Target) -> Any:
 
 
 def _fill(job: Job, backend: Backend, out: Any) -> None:
-    memory = None if not job.size or backend.is_abstract(out) else backend.memory(out)
+    memory = backend.memory(out) if job.size else None
     if memory is None:
         reference.fill(job, backend, out)
-    elif isinstance(job.law, Uniform | Normal | Truncated | Words):
+    elif job.plan is not None or isinstance(job.law, Words):
         loops = compiled(job.size) if can_draw(job.plan) else None
         if loops is None:
             _uncompiled(job, backend, out)
@@ -89,7 +90,7 @@ def _compiled(
     calls = job.memo.get(strides)
     if calls is None:
         calls = _calls(job, strides)
-        if len(calls) == 1:  # many calls are short beside what they draw
+        if len(calls) <= REMEMBERED:
             job.memo[strides] = calls
     if len(calls) == 1:
         _call(loops, job, calls[0], address)
@@ -103,9 +104,9 @@ def _compiled(
 class _Call:
     """A call of the loops, without the key and the address."""
 
-    fields: tuple[int, ...]
+    rest: bytes  # of the block of parameters, behind the key
     ends: tuple[float, float, float]
-    bytes: int  # from the address of the array
+    offset: int  # bytes from the address of the array
 
 
 def _calls(job: Job, strides: tuple[int, ...]) -> list[_Call]:
@@ -126,14 +127,13 @@ def _call_of(job: Job, rows: Rows) -> _Call:
         *(rows.row_jump * parts, rows.jump * parts),
     )
     purpose = job.law.purpose if isinstance(job.law, Words) else VALUES
-    return _Call((purpose, *where, *fields), ends, rows.at * parts * fields[-1])
+    return _Call(REST.pack(purpose, *where, *fields), ends, rows.at * parts * fields[-1])
 
 
 def _call(loops: Callable[..., None], job: Job, call: _Call, address: int) -> None:
     key = job.key
     assert key is not None
-    block = Block(key.low, key.high, *call.fields)
-    loops(address + call.bytes, _scratches.address, ctypes.addressof(block), *call.ends)
+    loops(address + call.offset, _scratches.address, KEY.pack(key.low, key.high) + call.rest, *call.ends)
 
 
 def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any) -> None:

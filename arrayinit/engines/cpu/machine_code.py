@@ -26,7 +26,7 @@ SOURCES = (
     *("engines/cpu/parameters.py", "philox.py", "tails.py"),
 )
 SYMBOL = "arrayinit_fill"
-PROTOTYPE = ctypes.CFUNCTYPE(None, *(ctypes.c_uint64,) * 3, *(ctypes.c_double,) * 3)
+PROTOTYPE = ctypes.CFUNCTYPE(None, *(ctypes.c_uint64,) * 2, ctypes.c_char_p, *(ctypes.c_double,) * 3)
 
 _loaded: list[Any] = []  # what must live as long as the process
 

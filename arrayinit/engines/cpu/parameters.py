@@ -1,8 +1,8 @@
 """What the compiled loops are told: a block of int64 numbers, by position."""
 
-import ctypes
 import functools
 import math
+import struct
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from arrayinit.lattice import LATTICE_BITS, Plan
 from arrayinit.philox import MASK
 from arrayinit.tails import OCTAVES, TAIL_BITS
 
-__all__ = ["SCRATCH", "SIZES", "STRIP_ROWS", "Block", "can_draw", "common"]
+__all__ = ["KEY", "REST", "SCRATCH", "STRIP_ROWS", "can_draw", "common"]
 
 # The fields of the block of int64 parameters that a kernel is given.
 PARAMETERS = (
@@ -74,7 +74,9 @@ SCRATCH = (
 )  # bytes: words, then a float64 for each, then a strip of values
 ROW_BYTES = 4  # log2 of the bytes of a row of the table
 
-Block = ctypes.c_int64 * len(PARAMETERS)
+# A block is the key, then what draws of the same law and place have in common.
+KEY = struct.Struct("=2q")
+REST = struct.Struct(f"={len(PARAMETERS) - 2}q")
 SIZES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2, "uint32": 4}
 
 
