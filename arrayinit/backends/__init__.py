@@ -72,17 +72,19 @@ def find_backend(x: Any) -> Backend | None:
     library = _library_of(x)
     if library is not None:
         return _make(library)
-    if hasattr(x, "__array_namespace__") and not isinstance(x, np.generic):
-        return _standard(x.__array_namespace__())
-    return None
+    return None if isinstance(x, np.generic) else _standard_of(x)
 
 
 def backend_of(x: Any) -> Backend:
-    """The backend of an array. TypeError for anything else."""
-    backend = find_backend(x)
+    """The backend of an array, or of a scalar that can pass for one. TypeError for anything else."""
+    backend = find_backend(x) or _standard_of(x)
     if backend is None:
         raise TypeError(f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard; got {x!r}")
     return backend
+
+
+def _standard_of(x: Any) -> Backend | None:
+    return _standard(x.__array_namespace__()) if hasattr(x, "__array_namespace__") else None
 
 
 def backend_named(xp: str | ModuleType | Any) -> Backend:
