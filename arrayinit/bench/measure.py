@@ -19,7 +19,7 @@ Clock: TypeAlias = Callable[[], float]
 
 LEAST = 2e-3  # seconds that a sample takes, so that the clock and the loop don't show in it
 FEWEST = 3  # rounds, whatever the time they take
-PAUSE = 5e-3  # seconds before a sample, in which threads of the one before go to sleep
+PAUSE = 2e-2  # seconds before a sample, in which threads of the one before go to sleep: those of OpenMP spin for 5 ms
 PATIENCE = 600  # seconds for a process
 
 FRESH = Path(__file__).with_name("fresh.py")

@@ -35,6 +35,8 @@ __all__ = ["draw"]
 
 GRAIN = 1 << 16  # words that are worth waking a thread for
 SHORT = 1 << 10  # words that a call of the loops should draw at least
+LONG = 1 << 14  # bytes of a row that is worth a stream of its own,
+UNCACHED = 1 << 24  # and of an array that caches don't hold until it is used
 REMEMBERED = 64  # calls of a draw that are kept for its next one
 
 
@@ -125,6 +127,7 @@ def _call_of(job: Job, rows: Rows) -> _Call:
     where = (
         *(rows.first * parts, rows.rows, rows.row_step * parts, rows.count * parts, parts, rows.step),
         *(rows.row_jump * parts, rows.jump * parts),
+        int(rows.count * parts * fields[-1] >= LONG and job.size * parts * fields[-1] >= UNCACHED),
     )
     purpose = job.law.purpose if isinstance(job.law, Words) else VALUES
     return _Call(REST.pack(purpose, *where, *fields), ends, rows.at * parts * fields[-1])

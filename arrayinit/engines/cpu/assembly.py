@@ -56,6 +56,9 @@ class Value:
     def __mul__(self, other: Any) -> "Value":
         return self._arithmetic(other, "mul")
 
+    def __floordiv__(self, other: Any) -> "Value":
+        return self._with(other, self.builder.udiv)
+
     def __and__(self, other: Any) -> "Value":
         return self._with(other, self.builder.and_)
 
@@ -142,6 +145,8 @@ class Code:
         if not is_public:
             function.linkage = "internal"
             function.attributes.add("noinline")
+        # Vectors that don't fit into registers are kept on the stack, which a caller aligns to less than their size.
+        function.attributes.alignstack = 64
         outer, self.builder = self.builder, ir.IRBuilder(function.append_basic_block())
         yield [self.value(argument) for argument in function.args]
         self.builder.ret_void()
@@ -186,10 +191,16 @@ class Code:
         pointer = self.builder.inttoptr(address.ir, target.as_pointer())
         return self.value(self.builder.load(pointer, align=align or _size(kind)))
 
-    def store(self, address: Value, x: Value) -> None:
-        """Write a number, or neighbouring ones."""
+    def store(self, address: Value, x: Value, streams: bool = False) -> None:
+        """Write a number, or neighbouring ones: straight to memory where it streams, at a multiple of its size."""
         pointer = self.builder.inttoptr(address.ir, x.ir.type.as_pointer())
-        self.builder.store(x.ir, pointer, align=_size(x.element))
+        store = self.builder.store(x.ir, pointer, align=_size(x.element) * (x.lanes if streams else 1))
+        if streams:
+            store.set_metadata("nontemporal", self.module.add_metadata([ir.Constant(I32, 1)]))
+
+    def fence(self) -> None:
+        """Whatever was written before is seen before what is written after; else this is not so of streams."""
+        self.builder.fence("seq_cst")
 
 
 def _size(kind: Any) -> int:

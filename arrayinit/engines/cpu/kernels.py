@@ -27,6 +27,7 @@ from arrayinit.engines.cpu.parameters import (
     KEY_LOW,
     KIND,
     LAST,
+    LINE,
     LOW,
     LOWER,
     NORMAL,
@@ -43,6 +44,7 @@ from arrayinit.engines.cpu.parameters import (
     SHIFT,
     SIZE,
     STEP,
+    STREAMS,
     STRIP_CHUNK,
     STRIP_ROWS,
     TABLE,
@@ -81,7 +83,8 @@ def intermediate_code(symbol: str, triple: str, lanes: int) -> str:
     _truncated_digits(code, lanes)
     _parabolas(code, lanes)
     for form in _FORMS:
-        _values(code, form, lanes)
+        for streams in (False, True):
+            _values(code, form, streams, lanes)
     _draw(code)
     for size in (2, 4, 8):
         _move(code, size)
@@ -297,14 +300,18 @@ _FORMS = {
 }
 
 
-def _values(code: Code, form: int, lanes: int) -> None:
-    """values<form>(to, integers, count, unit, low, high): lattice integers -> neighbouring elements of a format."""
+def _values(code: Code, form: int, streams: bool, lanes: int) -> None:
+    """values<form>(to, integers, count, unit, low, high): lattice integers -> neighbouring elements of a format.
+
+    streamed<form> writes them past the caches, to the beginning of a cache line.
+    """
+    name = f"{'streamed' if streams else 'values'}{form}"
     convert, kind, size = _FORMS[form]
-    with code.function(f"values{form}", (I64, I64, I64, F64, F64, F64)) as (to, integers, count, *ends):
+    with code.function(name, (I64, I64, I64, F64, F64, F64)) as (to, integers, count, *ends):
         ends = [end if kind is F64 else code.value(code.builder.fptrunc(end.ir, F32)) for end in ends]
         whole = count & -TURNS * 2 * lanes
         for i in _pairs(code, whole, lanes):
-            code.store(to + i * size, convert(code.load(integers + (i << 2), I32, 2 * lanes), *ends))
+            code.store(to + i * size, convert(code.load(integers + (i << 2), I32, 2 * lanes), *ends), streams)
         with code.loop(whole, count, 1) as i:
             code.store(to + i * size, convert(code.load(integers + (i << 2), I32), *ends))
 
@@ -333,9 +340,12 @@ def _draw(code: Code) -> None:
             with code.when(kind.compare("==", number)):
                 code.call(digits, words, floats, drawn, p)
                 code.call("parabolas", words, floats, drawn, p)
+        streams = _parameter(code, p, STREAMS).compare("!=", 0) & (to & (LINE - 1)).compare("==", 0)
         for number in _FORMS:
-            with code.when(form.compare("==", number)):
-                code.call(f"values{number}", to, words + (skipped << 2), count, *ends)
+            is_form = form.compare("==", number)
+            for name, how in (("values", streams ^ 1), ("streamed", streams)):
+                with code.when(is_form & how):
+                    code.call(f"{name}{number}", to, words + (skipped << 2), count, *ends)
 
 
 def _move(code: Code, size: int) -> None:
@@ -370,8 +380,17 @@ def _fill(code: Code, symbol: str) -> None:
             word = first + row * row_words + (done >> pair) * step * parts
             code.call("draw", to, scratch, word, count, p, *ends)
 
-        with code.when(is_dense), code.loop(0, rows, 1) as row, code.loop(0, total, CHUNK) as done:
-            draw(place(row, done), row, done, (total - done).least(code.value(CHUNK)))
+        streams = _parameter(code, p, STREAMS).compare("!=", 0)
+        with code.when(is_dense), code.loop(0, rows, 1) as row:
+            # A stream begins with what is before the first line of the caches.
+            before = ((code.value(0) - place(row, code.value(0))) & (LINE - 1)) // size
+            lead = streams.choose(before.least(total), code.value(0))
+            with code.when(lead.compare(">", 0)):
+                draw(place(row, code.value(0)), row, code.value(0), lead)
+            with code.loop(lead, total, CHUNK) as done:
+                draw(place(row, done), row, done, (total - done).least(code.value(CHUNK)))
+            with code.when(streams):
+                code.fence()
         with (
             code.when(is_dense ^ 1),
             code.loop(0, total, STRIP_CHUNK) as done,

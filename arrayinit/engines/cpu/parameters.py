@@ -23,6 +23,8 @@ PARAMETERS = (
     *("first", "rows", "row_words", "words", "parts", "step"),
     # Offsets from the address, in real elements: of a row, and of an element of a row.
     *("row_jump", "jump"),
+    # Whether elements are written past the caches.
+    "streams",
     # k = offset + ((deviate * scale) >> shift)
     *("offset", "scale", "shift"),
     # The interval of a truncated draw, see `tails.Tail`; the largest p that is not folded to the other tail.
@@ -44,6 +46,7 @@ PARAMETERS = (
     STEP,
     ROW_JUMP,
     JUMP,
+    STREAMS,
     OFFSET,
     SCALE,
     SHIFT,
@@ -69,9 +72,8 @@ MARGIN = 128  # words that a chunk does not use: of its first block, and of its 
 # once.
 STRIP_ROWS, STRIP_CHUNK = 16, 256
 WORDS_BYTES = 4 * (CHUNK + MARGIN)
-SCRATCH = (
-    3 * WORDS_BYTES + 8 * STRIP_ROWS * STRIP_CHUNK
-)  # bytes: words, then a float64 for each, then a strip of values
+SCRATCH = 3 * WORDS_BYTES + 8 * STRIP_ROWS * STRIP_CHUNK  # bytes: words, a float64 for each, a strip of values
+LINE = 64  # bytes of a line of the caches
 ROW_BYTES = 4  # log2 of the bytes of a row of the table
 
 # A block is the key, then what draws of the same law and place have in common.
