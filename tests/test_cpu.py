@@ -65,7 +65,7 @@ def test_golden_bits(engine, xp, dtype):
             assert ai.fingerprint(case.draw(dtype, xp=xp)) == golden()[case.name][dtype]["fingerprint"], case.name
 
 
-# Blocks have 4 words, vectors 8 or 16, of which 2 or 3 are drawn at once, chunks 1024 (256 in strips of 16 rows), tasks
+# Blocks have 4 words, vectors 8 or 16, of which 2 or 3 are drawn at once, chunks 1024 (256 in strips of 64 rows), tasks
 # 65536.
 SIZES = [
     *(1, 2, 3, 4, 5, 7, 15, 16, 17, 31, 32, 33, 47, 48, 49, 95, 96, 97, 255, 257),
@@ -125,6 +125,35 @@ def test_parts_and_layouts(engine, law, dtype):
         straight = by_reference(law, tuple(sizes[c] for c in order), seed=1, layout=order, dtype=dtype)
         turned = law(tuple(sizes[c] for c in layout), seed=1, layout=layout, dtype=dtype)
         assert same(turned, to_host(straight).transpose([order.index(c) for c in layout])), layout
+
+
+@by_law
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "complex64", "complex128"])
+def test_transposed_memory_around_every_square_and_strip(engine, law, dtype):
+    whole = by_reference(law, (150, 600), seed=3, dtype=dtype)
+    assert same(law((600, 150), seed=3, dtype=dtype, layout="io"), to_host(whole).T)
+    for rows, columns in ((64, 256), (65, 257), (63, 255), (7, 9), (72, 8), (8, 264)):
+        index = np.s_[:rows, :columns]
+        x = np.zeros((columns, rows + 3), whole.dtype)
+        law.fill_(x.T[2:-1], seed=3, shape=(150, 600), index=index)
+        assert same(x.T[2:-1], to_host(whole)[index])
+        assert not to_host(x.T[:2]).any()
+        assert not to_host(x.T[-1:]).any()
+
+
+def test_streams(engine, monkeypatch):
+    """Arrays that are written past the caches, from wherever they begin."""
+    monkeypatch.setattr(cpu, "UNCACHED", 1 << 12)
+    for dtype in ("float64", "float32", "float16", "complex64"):
+        memory = np.zeros(30_100, dtype)
+        for start in (0, 1, 2, 3, 7, 8, 17, 32):
+            memory[...] = 0
+            law = ai.spec("normal", mean=0.1, std=2.0 + start)  # not one whose calls are remembered
+            law.fill_(memory[start : start + 30_000], seed=3)
+            wanted = by_reference(law, (30_000,), seed=3, dtype=dtype)
+            assert same(memory[start : start + 30_000], wanted)
+            assert not memory[:start].any()
+            assert not memory[start + 30_000 :].any()
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "complex64"])
@@ -401,5 +430,21 @@ def test_rows_join_axes_that_continue_one_another():
     assert (inner.rows, inner.count, inner.jump, moves) == (1, 60, 1, [(0, 0)])
     inner, moves = rows_of(Region.whole((3, 4)), (1, 3))
     assert (inner.rows, inner.count, inner.row_jump, inner.jump, len(moves)) == (3, 4, 1, 3, 1)
-    parts = list(inner.split(5, 2))
-    assert [(p.first, p.rows, p.at) for p in parts] == [(0, 2, 0), (8, 1, 2)]
+
+
+@pytest.mark.parametrize("grain", [1, 5, 100, 1000, 10**6])
+@pytest.mark.parametrize("counts", [(1, 1), (1, 700), (700, 1), (9, 4), (30, 70)])
+@pytest.mark.parametrize("is_transposed", [False, True])
+def test_parts_hold_each_element_once(grain, counts, is_transposed):
+    rows, count = counts
+    jumps = (1, rows) if is_transposed else (count, 1)
+    inner, _ = rows_of(Region.whole(counts), jumps)
+    found = {}
+    for part in inner.split(grain, (2, 4)):
+        assert part.rows * part.count <= max(grain, 8)
+        for row in range(part.rows):
+            for j in range(part.count):
+                element = part.first + row * part.row_step + j * part.step
+                assert element not in found
+                found[element] = part.at + row * part.row_jump + j * part.jump
+    assert found == {r * count + j: r * jumps[0] + j * jumps[1] for r in range(rows) for j in range(count)}

@@ -18,7 +18,7 @@ from typing import Any
 from arrayinit.backends import Backend, Lanes, backend_of
 from arrayinit.engines import matrices, reference
 from arrayinit.engines.cpu import pool, vectors
-from arrayinit.engines.cpu.parameters import KEY, REST, SCRATCH, STRIP_ROWS, can_draw, common
+from arrayinit.engines.cpu.parameters import KEY, REST, SCRATCH, STRIP_CHUNK, STRIP_ROWS, can_draw, common
 from arrayinit.engines.cpu.rows import Rows, rows_of
 from arrayinit.engines.cpu.sparse import clear
 from arrayinit.engines.cpu.switch import compiled
@@ -119,7 +119,9 @@ def _calls(job: Job, strides: tuple[int, ...]) -> list[_Call]:
         return []
     parts = 1 if job.plan is None else job.plan.parts
     grain = max(GRAIN, job.size * parts // (pool.threads() * 16) & ~4095) // parts
-    return [_call_of(job, rows) for move in moves for rows in inner.moved(*move).split(grain, STRIP_ROWS)]
+    return [
+        _call_of(job, rows) for move in moves for rows in inner.moved(*move).split(grain, (STRIP_ROWS, STRIP_CHUNK))
+    ]
 
 
 def _call_of(job: Job, rows: Rows) -> _Call:

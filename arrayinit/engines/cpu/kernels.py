@@ -349,19 +349,58 @@ def _draw(code: Code) -> None:
 
 
 def _move(code: Code, size: int) -> None:
-    """move<size>(to, strip, rows, count, parameters): elements of a strip to where they lie apart in memory.
-
-    Neighbouring rows are in the inner loop.
-    """
-    kind = {2: I16, 4: I32, 8: I64}[size]
+    """move<size>(to, strip, rows, count, parameters): elements of a strip to where they lie apart in memory."""
+    kind, side = {2: I16, 4: I32, 8: I64}[size], {2: 8, 4: 8, 8: 4}[size]
     with code.function(f"move{size}", (I64, I64, I64, I64, I64)) as (to, strip, rows, count, p):
         jump, row_jump, parts = (_parameter(code, p, field) for field in (JUMP, ROW_JUMP, PARTS))
-        pair = parts - 1
-        with code.loop(0, count, 1) as j:
-            place, source = to + ((j >> pair) * jump + (j & pair)) * size, strip + j * size
-            with code.loop(0, rows, 1) as row:
-                x = code.load(source + row * (STRIP_CHUNK * size), kind)
-                code.store(place + row * row_jump * size, x)
+        pair, zero = parts - 1, code.value(0)
+
+        def place(row: Value, j: Value) -> Value:
+            return to + ((j >> pair) * jump + (j & pair) + row * row_jump) * size
+
+        def source(row: Value, j: Value) -> Value:
+            return strip + (row * STRIP_CHUNK + j) * size
+
+        # Where rows are neighbours in memory, squares are transposed in registers; elsewhere elements go one by one.
+        is_transposed = row_jump.compare("==", 1) & parts.compare("==", 1)
+        squares = is_transposed.choose(rows & -side, zero), is_transposed.choose(count & -side, zero)
+        with code.loop(0, squares[1], side) as j, code.loop(0, squares[0], side) as row:
+            square = [code.load(source(row + k, j), kind, side, align=size) for k in range(side)]
+            for k, column in enumerate(_transposed(square, 16 // size)):
+                code.store(place(row, j + k), column)
+        for first_row, first, last_row, last in ((squares[0], zero, rows, squares[1]), (zero, squares[1], rows, count)):
+            with code.loop(first, last, 1) as j, code.loop(first_row, last_row, 1) as row:
+                code.store(place(row, j), code.load(source(row, j), kind))
+
+
+def _transposed(rows: Sequence[Value], near: int) -> list[Value]:
+    """The columns of a square of as many rows as lanes; `near` lanes are 128 bits, in which most processors shuffle."""
+    n, near = len(rows), min(near, len(rows))
+    step = 1
+    while step < n:
+        # Bit `step` of the row's number and one of the lane's change places: the upper one within 128 bits, whose
+        # lower ones move up, then bits above.
+        block = near if step < near else 2 * step
+        halves = [[b + h * block // 2 + k for b in range(0, n, block) for k in range(block // 2)] for h in (0, 1)]
+        result = list(rows)
+        for i in range(n):
+            if not i & step:
+                for h in (0, 1):
+                    lanes = [
+                        lane
+                        for k in range(0, n // 2, step)
+                        for own in (0, n)
+                        for lane in (own + halves[h][k + s] for s in range(step))
+                    ]
+                    result[i + h * step] = rows[i].pick(rows[i + step], lanes)
+        rows, step = result, 2 * step
+    return [rows[_reversed_below(k, near)] for k in range(n)]
+
+
+def _reversed_below(k: int, limit: int) -> int:
+    """k with its bits below a power of two in reverse."""
+    bits = limit.bit_length() - 1
+    return k - k % limit + int(f"{k % limit:0{bits}b}"[::-1], 2) if bits else k
 
 
 def _fill(code: Code, symbol: str) -> None:

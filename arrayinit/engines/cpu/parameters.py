@@ -70,7 +70,7 @@ CHUNK = 1024  # words drawn at a time: with what is made of them they stay in th
 MARGIN = 128  # words that a chunk does not use: of its first block, and of its last vectors
 # Elements that lie apart in memory are drawn in strips of rows, so that a cache line of a transposed array is written
 # once.
-STRIP_ROWS, STRIP_CHUNK = 16, 256
+STRIP_ROWS, STRIP_CHUNK = 64, 256
 WORDS_BYTES = 4 * (CHUNK + MARGIN)
 SCRATCH = 3 * WORDS_BYTES + 8 * STRIP_ROWS * STRIP_CHUNK  # bytes: words, a float64 for each, a strip of values
 LINE = 64  # bytes of a line of the caches

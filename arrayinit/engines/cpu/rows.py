@@ -26,16 +26,25 @@ class Rows:
         """The same rows further on."""
         return self._part(0, self.rows, 0, self.count, elements, places) if elements or places else self
 
-    def split(self, grain: int, strip: int) -> Iterator["Rows"]:
-        """Parts of about `grain` elements each, of a multiple of `strip` rows where a row is shorter."""
+    def split(self, grain: int, strip: tuple[int, int]) -> Iterator["Rows"]:
+        """Parts of about `grain` elements each, where rows are shorter of as many or as long ones as go into strips.
+
+        Parts are of neighbouring memory: new pages come from the system one by one, to one thread at a time.
+        """
         if self.rows * self.count <= grain:
             yield self
+        elif self.rows > 1 and abs(self.jump) > abs(self.row_jump):
+            width = max(strip[1], grain // self.rows // strip[1] * strip[1])
+            height = max(strip[0], grain // width // strip[0] * strip[0])
+            for j in range(0, self.count, width):
+                for row in range(0, self.rows, height):
+                    yield self._part(row, min(height, self.rows - row), j, min(width, self.count - j))
         elif self.count >= grain or self.rows == 1:
             for row in range(self.rows):
                 for j in range(0, self.count, grain):
                     yield self._part(row, 1, j, min(grain, self.count - j))
         else:
-            height = max(1, grain // self.count // strip) * strip
+            height = max(1, grain // self.count // strip[0]) * strip[0]
             for row in range(0, self.rows, height):
                 yield self._part(row, min(height, self.rows - row), 0, self.count)
 
