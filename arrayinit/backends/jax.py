@@ -39,7 +39,7 @@ def is_tracing(*values: Any) -> bool:
     if state is not None and state in _eager:  # by equality; asking with an array takes a hundred times as long
         return False
     with jax.transfer_guard("allow"):
-        tracing = isinstance(jnp.zeros(()), jax.core.Tracer)
+        tracing = isinstance(jax.device_put(np.zeros((), np.float32)), jax.core.Tracer)  # compiles nothing
     if not tracing:
         _eager[:] = [state]
     return tracing

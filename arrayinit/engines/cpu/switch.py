@@ -1,9 +1,11 @@
 """Whether to draw with compiled loops: when they have earned their loading, or their compilation."""
 
+import gc
 import os
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 __all__ = ["compiled"]
 
@@ -44,7 +46,8 @@ def _load(may_compile: bool) -> Callable[..., None] | None:
 
             if may_compile or machine_code.is_stored():
                 try:
-                    _loaded = machine_code.load(may_compile)
+                    with _without_collections():
+                        _loaded = machine_code.load(may_compile)
                 except ImportError:
                     _missing = True
                 except Exception as error:
@@ -56,6 +59,18 @@ def _load(may_compile: bool) -> Callable[..., None] | None:
                     )
             _worth = WORTH_COMPILING
     return _loaded
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """No garbage collection: beside a large library one takes longer than the import of a small one that causes it."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _after_fork() -> None:
