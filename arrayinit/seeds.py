@@ -128,6 +128,11 @@ def resolve_for(backend: Backend, x: Any, seed: Any, name: str | int | None) -> 
         raise ValueError(
             "`seed` must be given inside a JAX trace (a key or an integer); got None, which would be baked in"
         )
+    if seed is None and backend.is_distributed and not (scoped or _process).manual:
+        raise ValueError(
+            "`seed` must be given for a distributed tensor, or manual_seed or seeded called alike by all processes; "
+            "got None, which would be another key on each"
+        )
     key = resolve(seed, name)
     if key.is_traced and backend.name != "jax":
         raise TypeError(f"`seed` must not be a traced JAX key for an array of {backend.name}; got {seed!r}")

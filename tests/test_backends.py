@@ -124,21 +124,6 @@ def test_meta_tensors_take_no_key_in_place():
         assert same(ai.normal((3,)), wanted)
 
 
-def test_distributed_tensors_are_refused_with_the_way_out():
-    distributed = pytest.importorskip("torch.distributed")
-    tensor = pytest.importorskip("torch.distributed.tensor")
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
-    try:
-        mesh = distributed.device_mesh.init_device_mesh("cpu", (1,))
-        x = tensor.distribute_tensor(torch.zeros(4, 6), mesh, [tensor.Shard(0)])
-        with pytest.raises(NotImplementedError, match=r"DTensor.*to_local.*shape=.*index="):
-            ai.normal_(x, seed=0)
-        ai.normal_(x.to_local(), seed=0, shape=(4, 6), index=np.s_[0:4])
-        assert same(x.full_tensor(), ai.normal((4, 6), seed=0))
-    finally:
-        distributed.destroy_process_group()
-
-
 def test_torch_subclasses_are_filled_as_tensors():
     class Logged(torch.Tensor):
         @classmethod

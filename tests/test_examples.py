@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 PROGRAMS = {
     "torch_models": (["torch"], "ok: the same 31 fingerprints from NumPy, in reverse order, and in a model of 45"),
     "flax_model": (["jax", "flax"], "ok: all bits equal, eagerly and under jit, in linen, nnx and NumPy"),
+    "fsdp_model": (["torch"], "the same weights in every world"),
     "same_start": (
         ["torch", "jax", "flax", "optax", "sklearn", "matplotlib"],
         "accuracy on 450 held-out digits: torch 9",

@@ -16,14 +16,7 @@ from arrayinit.backends.base import Backend, Lanes
 
 __all__ = ["Backend", "Lanes", "backend_named", "backend_of", "find_backend", "fold_words", "is_traced", "seed_words"]
 
-# library -> (module of the backend, extra that installs the library)
-_KNOWN = {
-    "numpy": ("numpy", ""),
-    "torch": ("torch", "torch"),
-    "jax": ("jax", "jax"),
-    "cupy": ("cupy", "cupy"),
-    "dask": ("dask", "dask"),
-}
+_KNOWN = ("numpy", "torch", "jax", "cupy", "dask")  # libraries with a module and, but for NumPy, an extra of the name
 
 _made: dict[str, Backend] = {}
 
@@ -31,7 +24,7 @@ _made: dict[str, Backend] = {}
 def _make(library: str) -> Backend:
     backend = _made.get(library)
     if backend is None:
-        module = importlib.import_module(f"arrayinit.backends.{_KNOWN[library][0]}")
+        module = importlib.import_module(f"arrayinit.backends.{library}")
         backend = _made[library] = module.make()
     return backend
 
@@ -52,7 +45,8 @@ def _find_library(x: object) -> str | None:
     if isinstance(x, np.ndarray):
         return "numpy"
     if array_api_compat.is_torch_array(x):
-        return "torch"
+        distributed = sys.modules.get("torch.distributed.tensor")
+        return "dtensor" if distributed is not None and isinstance(x, distributed.DTensor) else "torch"
     if array_api_compat.is_jax_array(x) or _is_jax_struct(x):
         return "jax"
     if array_api_compat.is_cupy_array(x):
@@ -94,12 +88,11 @@ def backend_named(xp: str | ModuleType | Any) -> Backend:
         raise TypeError(f"`xp` must be an array namespace or its name; got {xp!r}")
     parts = name.removeprefix("array_api_compat.").split(".")
     if parts[0] in _KNOWN:
-        library, (_, extra) = parts[0], _KNOWN[parts[0]]
         try:
-            return _make(library)
+            return _make(parts[0])
         except ImportError as error:
             raise ImportError(
-                f"`xp` is {name!r}, which can't be imported ({error}): pip install arrayinit[{extra}]"
+                f"`xp` is {name!r}, which can't be imported ({error}): pip install arrayinit[{parts[0]}]"
             ) from error
     module = xp
     if isinstance(xp, str):

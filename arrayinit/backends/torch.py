@@ -67,11 +67,6 @@ class TorchBackend(Backend):
             return torch.empty_like(_plain(x.detach()), dtype=self.dtype(dtype), device=device)
 
     def check_readable(self, x: Any) -> None:
-        distributed = None if type(x) in _COMMON else sys.modules.get("torch.distributed.tensor")
-        if distributed is not None and isinstance(x, distributed.DTensor):
-            raise NotImplementedError(
-                "`x` must be a plain tensor; got a DTensor: fill `x.to_local()` with its global `shape=` and `index=`"
-            )
         if x.layout != torch.strided or x.is_nested:
             raise TypeError(f"`x` must be a dense tensor; got the layout {x.layout}{', nested' if x.is_nested else ''}")
 

@@ -1,0 +1,92 @@
+"""torch's DTensors: each rank fills what it holds of the global tensor, and no rank talks to another."""
+
+from collections.abc import Iterator
+from itertools import accumulate, pairwise, product
+from typing import Any
+
+import array_api_compat.torch as xp
+import numpy.typing as npt
+import torch
+from torch.distributed.tensor import DTensor
+
+from arrayinit.backends.torch import TorchBackend
+from arrayinit.chunks import Runs, chunk, strided_chunk
+
+__all__ = ["DTensorBackend", "make"]
+
+
+class DTensorBackend(TorchBackend):
+    """The backend of torch.distributed.tensor.DTensor and of parameters that are one."""
+
+    engine = "shards"
+    is_distributed = True
+
+    def check_readable(self, x: Any) -> None:
+        super().check_readable(local(x))
+        for placement in x.placements:
+            if not placement.is_replicate() and not hasattr(placement, "dim"):
+                raise ValueError(
+                    f"`x` must be placed by Shard and Replicate, for a sum of parts has no part of its own to fill; "
+                    f"got {placement} among {tuple(x.placements)}"
+                )
+        held = tuple(sum(length for _, length in runs) for runs in self._runs(x))
+        if x.device_mesh.get_coordinate() is not None and held != tuple(local(x).shape):
+            raise ValueError(
+                f"`x` must hold on each rank what its placements say; got a local tensor of shape "
+                f"{tuple(local(x).shape)} where {tuple(x.placements)} of {tuple(x.shape)} make {held}"
+            )
+
+    def check_writable(self, x: Any) -> None:
+        super().check_writable(local(x))
+
+    def check_device(self, device: Any) -> Any:
+        raise TypeError(f"`device` of a DTensor is that of its mesh; got {device!r}")
+
+    def is_abstract(self, x: Any) -> bool:
+        return super().is_abstract(local(x))
+
+    def empty_like(self, x: Any, dtype: str, device: Any) -> Any:
+        part = super().empty_like(local(x), dtype, device)
+        return DTensor.from_local(part, x.device_mesh, x.placements, run_check=False, shape=x.shape, stride=x.stride())
+
+    def to_numpy(self, x: Any) -> npt.NDArray[Any]:
+        return super().to_numpy(x.full_tensor())  # the one thing for which ranks talk to each other
+
+    def parts(self, x: Any) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+        """Blocks of the global tensor that this rank holds: the first element of each, and where it lies locally."""
+        if x.device_mesh.get_coordinate() is None:
+            return
+        axes = []
+        for runs in self._runs(x):
+            ends = list(accumulate((length for _, length in runs), initial=0))
+            where = [slice(a, b) for a, b in pairwise(ends)]
+            axes.append([(start, place) for (start, _), place in zip(runs, where, strict=True)])
+        for block in product(*axes):
+            yield tuple(start for start, _ in block), tuple(where for _, where in block)
+
+    def _runs(self, x: Any) -> list[Runs]:
+        """For each axis the global places that this rank holds."""
+        runs: list[Runs] = [((0, int(n)),) for n in x.shape]
+        mesh = x.device_mesh
+        for dimension, placement in enumerate(x.placements):
+            if placement.is_replicate() or mesh.get_coordinate() is None:
+                continue
+            axis, count, rank = placement.dim, mesh.size(dimension), mesh.get_coordinate()[dimension]
+            split_factor = int(getattr(placement, "split_factor", 1))
+            if split_factor == 1:
+                runs[axis] = chunk(runs[axis], count, rank)
+            else:
+                runs[axis] = strided_chunk(runs[axis], split_factor, count, rank)
+        return runs
+
+
+def local(x: Any) -> torch.Tensor:
+    """The tensor that this rank holds, without a record for gradients."""
+    with torch.no_grad():
+        part: torch.Tensor = x.to_local()
+        return part
+
+
+def make() -> DTensorBackend:
+    """The one backend for DTensors."""
+    return DTensorBackend("torch", xp)

@@ -1,0 +1,121 @@
+"""A transformer under FSDP2, from the meta device: every number of processes makes the same weights.
+
+    python examples/fsdp_model.py               # 1, 2 and 4 processes on this machine, one after the other
+    torchrun --nproc-per-node=3 examples/fsdp_model.py   # any world of your own
+
+No process ever holds the whole model, none sends a weight to another, and all worlds print the same fingerprint.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+import arrayinit as ai
+import arrayinit.torch as init
+
+WIDTH, HEADS, LAYERS, TOKENS = 128, 4, 3, 1000
+
+
+class Block(nn.Module):
+    """Attention and a feed-forward network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+        self.attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+        self.up, self.down = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One layer of the transformer."""
+        h = self.norm1(x)
+        x = x + self.attention(h, h, h, need_weights=False)[0]
+        return x + self.down(nn.functional.gelu(self.up(self.norm2(x))))
+
+
+def make() -> nn.Module:
+    """The model, on whatever device is the default."""
+    return nn.Sequential(nn.Embedding(TOKENS, WIDTH), *(Block() for _ in range(LAYERS)), nn.LayerNorm(WIDTH))
+
+
+def initialize(model: nn.Module, seed: int) -> None:
+    """GPT-2's weights, each from a stream of its own: what a rank holds depends on the seed and the name alone."""
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1:
+            init.constant_(
+                parameter, float(("norm" in name and name.endswith("weight")) or name == f"{LAYERS + 1}.weight")
+            )
+        else:
+            is_residual = name.endswith(("down.weight", "out_proj.weight"))
+            std = 0.02 / (2 * LAYERS) ** 0.5 if is_residual else 0.02
+            init.normal_(parameter, std=std, seed=seed, name=name)
+
+
+def rank() -> None:
+    """What each process does."""
+    if not dist.is_initialized():
+        dist.init_process_group("gloo")
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    with torch.device("meta"):
+        model = make()
+    for block in model:
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    model.to_empty(device="cpu")
+    initialize(model, seed=0)
+
+    held = sum(parameter.to_local().numel() for parameter in model.parameters())
+    total = sum(parameter.numel() for parameter in model.parameters())
+    mark = ai.fingerprint(torch.cat([parameter.full_tensor().flatten() for parameter in model.parameters()]))
+    loss = model(torch.arange(64).reshape(2, 32)).square().mean()
+    loss.backward()
+    if dist.get_rank() == 0:
+        world = dist.get_world_size()
+        print(
+            f"{world} process{'es' if world > 1 else ''}: rank 0 holds {held:,} of {total:,} parameters, {mark}",
+            flush=True,
+        )
+    dist.destroy_process_group()
+
+
+def main() -> None:
+    """Without torchrun: worlds of several sizes, which must agree."""
+    if "RANK" in os.environ:
+        rank()
+        return
+    marks = set()
+    for size in (1, 2, 4):
+        with tempfile.TemporaryDirectory() as directory:
+            ranks = [
+                subprocess.Popen(
+                    [sys.executable, __file__],
+                    env={**os.environ, "RANK": str(k), "WORLD_SIZE": str(size), "STORE": f"{directory}/store"},
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+                for k in range(size)
+            ]
+            texts = [process.communicate()[0] for process in ranks]
+            if any(process.returncode for process in ranks):
+                raise SystemExit("a rank failed")
+            print(texts[0], end="")
+            marks.add(texts[0].split()[-1])
+    assert len(marks) == 1, marks
+    print("the same weights in every world")
+
+
+if __name__ == "__main__":
+    if "STORE" in os.environ:
+        dist.init_process_group(
+            "gloo",
+            store=dist.FileStore(os.environ["STORE"], int(os.environ["WORLD_SIZE"])),
+            rank=int(os.environ["RANK"]),
+            world_size=int(os.environ["WORLD_SIZE"]),
+        )
+    main()

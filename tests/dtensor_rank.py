@@ -1,0 +1,181 @@
+"""One rank of a world: `python dtensor_rank.py RANK SIZE STORE WHAT`; prints what it found. See test_dtensor."""
+
+import json
+import sys
+import time
+import warnings
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
+
+import arrayinit as ai
+import arrayinit.torch as init
+
+warnings.filterwarnings("ignore", module="torch")
+
+LAWS = {
+    "uniform": ai.spec("uniform", a=-0.5, b=2.0),
+    "normal": ai.spec("normal", mean=0.1),
+    "trunc_normal": ai.spec("trunc_normal"),
+    "kaiming_normal": ai.spec("kaiming_normal"),
+    "constant": ai.spec("constant", val=0.25),
+    "sparse": ai.spec("sparse", sparsity=0.4),
+    "orthogonal": ai.spec("orthogonal"),
+    "eye": ai.spec("eye"),
+}
+SHAPES = ((13, 7), (16, 12), (2, 9), (1, 1))
+
+
+def strided(split_factor):
+    from torch.distributed.tensor.placement_types import _StridedShard
+
+    return _StridedShard(0, split_factor=split_factor)
+
+
+def meshes(size):
+    """Meshes of the world, with the placements that are tried on each."""
+    line = init_device_mesh("cpu", (size,), mesh_dim_names=("dp",))
+    yield line, [(Shard(0),), (Shard(1),), (Replicate(),)]
+    for rows in (2,):
+        if size % rows == 0 and size > rows:
+            grid = init_device_mesh("cpu", (rows, size // rows), mesh_dim_names=("dp", "tp"))
+            yield grid, [
+                (Shard(0), Shard(1)), (Shard(0), Shard(0)), (Replicate(), Shard(0)), (Shard(1), Replicate()),
+                (strided(size // rows), Shard(0)), (strided(3), Replicate()), (strided(2), Shard(1)),
+            ]  # fmt: skip
+
+
+def cases(rank, size):
+    differing, compared, fingerprints = [], 0, {}
+    for mesh, placements in meshes(size):
+        for shape in SHAPES:
+            for name, law in LAWS.items():
+                for dtype in ("float32", "bfloat16", "float64", "complex64"):
+                    if dtype != "float32" and name not in ("uniform", "normal"):
+                        continue
+                    wanted = law(shape, seed=3, name="w", xp="torch", dtype=dtype)
+                    for placement in placements:
+                        # What torch itself cuts, without a word to other ranks.
+                        part = distribute_tensor(wanted, mesh, placement, src_data_rank=None).to_local()
+                        x = distribute_tensor(torch.zeros_like(wanted), mesh, placement, src_data_rank=None)
+                        assert law.fill_(x, seed=3, name="w") is x
+                        y = law(x, seed=3, name="w")
+                        assert isinstance(y, DTensor)
+                        for made in (x, y):
+                            compared += 1
+                            if not torch.equal(made.to_local(), part):
+                                differing.append([name, dtype, shape, str(placement)])
+                    if shape == (13, 7) and mesh.ndim == 1 and name in ("normal", "kaiming_normal"):
+                        x = distribute_tensor(torch.zeros_like(wanted), mesh, [Shard(0)], src_data_rank=None)
+                        fingerprints[f"{name} {dtype}"] = ai.fingerprint(law.fill_(x, seed=3, name="w"))
+    return {"differing": differing, "compared": compared, "fingerprints": fingerprints}
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(37, 24)
+        self.up = nn.Linear(24, 50)
+        self.down = nn.Linear(50, 24)
+        self.norm = nn.LayerNorm(24)
+
+
+def reset(model):
+    for name, parameter in model.named_parameters():
+        if name.startswith("norm") or name.endswith("bias"):
+            init.constant_(parameter, 1.0 if name == "norm.weight" else 0.0)
+        elif name.startswith("embed"):
+            init.normal_(parameter, std=0.02, seed=7, name=name)
+        else:
+            init.kaiming_uniform_(parameter, nonlinearity="relu", seed=7, name=name)
+    return {name: ai.fingerprint(parameter) for name, parameter in model.named_parameters()}
+
+
+def model(rank, size):
+    """Each way of cutting gives the marks of the model in one piece."""
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+    whole = reset(Model())
+    found = []
+    with torch.device("meta"):
+        sharded = Model()
+    fully_shard(sharded, mesh=init_device_mesh("cpu", (size,), mesh_dim_names=("dp",)))
+    assert all(parameter.is_meta for parameter in sharded.parameters())
+    sharded.to_empty(device="cpu")
+    assert all(isinstance(parameter, DTensor) for parameter in sharded.parameters())
+    found.append(reset(sharded))
+    if size % 2 == 0:
+        mesh = init_device_mesh("cpu", (size // 2, 2), mesh_dim_names=("dp", "tp"))
+        with torch.device("meta"):
+            both = Model()
+        parallelize_module(both, mesh["tp"], {"up": ColwiseParallel(), "down": RowwiseParallel()})
+        fully_shard(both, mesh=mesh["dp"])
+        both.to_empty(device="cpu")
+        found.append(reset(both))
+        if size == 4:
+            with torch.device("meta"):
+                hybrid = Model()
+            fully_shard(hybrid, mesh=init_device_mesh("cpu", (2, 2), mesh_dim_names=("replicate", "shard")))
+            hybrid.to_empty(device="cpu")
+            found.append(reset(hybrid))
+    assert all(marks == whole for marks in found), (whole, found)
+    return whole
+
+
+def part(rank, size):
+    mesh = init_device_mesh("cpu", (size,))
+    x = distribute_tensor(torch.zeros(50, 8), mesh, [Shard(0)], src_data_rank=None)
+    return ai.fingerprint(ai.normal_(x, seed=11).to_local())
+
+
+def refused(rank, size):
+    mesh = init_device_mesh("cpu", (size,))
+    x = distribute_tensor(torch.zeros(4, 5), mesh, [Shard(0)], src_data_rank=None)
+    wrong = DTensor.from_local(
+        torch.zeros(3, 5), mesh, [Shard(0)], run_check=False, shape=torch.Size((4, 5)), stride=(5, 1)
+    )
+    partial = DTensor.from_local(torch.zeros(4, 5), mesh, [Partial()], run_check=False)
+    tries = {
+        "partial": lambda: ai.normal_(partial, seed=0),
+        "local shape": lambda: ai.normal_(wrong, seed=0),
+        "no seed": lambda: ai.normal_(x),
+        "device": lambda: ai.normal(x, seed=0, device="cpu"),
+        "index": lambda: ai.normal_(x, seed=0, shape=(8, 5), index=np.s_[6:10]),
+    }
+    messages = {}
+    for name, attempt in tries.items():
+        try:
+            attempt()
+        except (ValueError, TypeError) as error:
+            messages[name] = str(error)
+    parameter = nn.Parameter(distribute_tensor(torch.ones(4, 5), mesh, [Shard(0)], src_data_rank=None))
+    loss = (parameter * parameter).sum()
+    ai.normal_(parameter, seed=0)
+    try:
+        loss.to_local().backward()
+    except RuntimeError as error:
+        messages["autograd"] = str(error)
+    untouched = all(not made.to_local().any() for made in (x, wrong, partial))
+    return {"messages": messages, "untouched": untouched}
+
+
+def main():
+    rank, size, store, what = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+    dist.init_process_group("gloo", store=dist.FileStore(store, size), rank=rank, world_size=size)
+    try:
+        print(
+            json.dumps({"cases": cases, "model": model, "part": part, "refused": refused}[what](rank, size)), flush=True
+        )
+        while "wait" in sys.argv:
+            time.sleep(0.1)
+    finally:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""DTensors: every rank of every mesh fills its part of the one tensor, in processes of their own on this machine."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from arrayinit.chunks import chunk, strided_chunk
+
+torch = pytest.importorskip("torch")
+
+RANK = Path(__file__).with_name("dtensor_rank.py")
+
+
+def places(runs):
+    return [place for start, length in runs for place in range(start, start + length)]
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 8, 12, 13])
+@pytest.mark.parametrize("parts", [1, 2, 3, 4, 7])
+def test_chunks_are_those_of_torch(n, parts):
+    wanted = [piece.tolist() for piece in torch.arange(n).chunk(parts)]
+    wanted += [[]] * (parts - len(wanted))
+    assert [places(chunk(((0, n),), parts, k)) for k in range(parts)] == wanted
+
+
+@pytest.mark.parametrize("n", [1, 5, 8, 9, 13, 24])
+@pytest.mark.parametrize("split_factor", [2, 3])
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_strided_chunks_are_those_of_torch(n, split_factor, parts):
+    types = pytest.importorskip("torch.distributed.tensor.placement_types")
+    placement = types._StridedShard(0, split_factor=split_factor)
+    pieces, _ = placement._split_tensor(torch.arange(n), parts, with_padding=False, contiguous=True)
+    found = [strided_chunk(((0, n),), split_factor, parts, k) for k in range(parts)]
+    assert [places(runs) for runs in found] == [piece.tolist() for piece in pieces]
+    for runs in found:  # in as few runs as there can be
+        assert all(sum(a) != b[0] for a, b in itertools.pairwise(runs))
+
+
+def world(size, store, *arguments, kill=None):
+    """Run every rank; the JSON that each prints. `kill` is a rank that is killed when it says so."""
+    environment = {**os.environ, "ARRAYINIT_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(RANK), str(rank), str(size), str(store), *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        )
+        for rank in range(size)
+    ]  # fmt: skip
+    try:
+        if kill is not None:
+            first = ranks[kill].stdout.readline()
+            ranks[kill].send_signal(signal.SIGKILL)
+            return json.loads(first)
+        results = []
+        for rank in ranks:
+            out, err = rank.communicate(timeout=240)
+            assert rank.returncode == 0, err
+            results.append(json.loads(out.strip().splitlines()[-1]))
+        return results
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.communicate()
+
+
+@pytest.mark.slow
+def test_every_world_fills_the_one_tensor(tmp_path):
+    """All laws, dtypes and placements, compared on each rank with the part that torch itself cuts for it."""
+    marks = []
+    for size in (1, 2, 3, 4):
+        results = world(size, tmp_path / f"store{size}", "cases")
+        for result in results:
+            assert result["differing"] == []
+            assert result["compared"] >= 40
+        marks += [result["fingerprints"] for result in results]
+    assert all(mark == marks[0] for mark in marks)
+
+
+@pytest.mark.slow
+def test_a_sharded_model_from_meta_is_that_of_one_process(tmp_path):
+    """FSDP2's fully_shard, alone and over tensor parallelism, from the meta device."""
+    marks = [world(size, tmp_path / f"store{size}", "model") for size in (1, 2, 4)]
+    flat = [mark for results in marks for mark in results]
+    assert all(mark == flat[0] for mark in flat)
+
+
+@pytest.mark.slow
+def test_a_rank_that_was_killed_draws_its_part_again(tmp_path):
+    before = world(3, tmp_path / "store1", "part", "wait", kill=2)
+    after = world(3, tmp_path / "store2", "part")
+    assert before == after[2]
+    assert before != after[0]
+
+
+@pytest.mark.slow
+def test_bad_placements_are_refused_on_every_rank(tmp_path):
+    """Before anything is written, and by nobody waiting for anybody."""
+    for result in world(2, tmp_path / "store", "refused"):
+        assert result["untouched"]
+        messages = result["messages"]
+        assert "`x` must be placed by Shard and Replicate" in messages["partial"]
+        assert "Partial(sum)" in messages["partial"]
+        assert "`x` must hold on each rank what its placements say" in messages["local shape"]
+        assert "(3, 5)" in messages["local shape"]
+        assert "`seed` must be given" in messages["no seed"]
+        assert "`device`" in messages["device"]
+        assert "`index`" in messages["index"]
+        assert "modified by an inplace operation" in messages["autograd"]
