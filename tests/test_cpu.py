@@ -65,11 +65,11 @@ def test_golden_bits(engine, xp, dtype):
             assert ai.fingerprint(case.draw(dtype, xp=xp)) == golden()[case.name][dtype]["fingerprint"], case.name
 
 
-# Blocks have 4 words, vectors 8 or 16, of which 2 or 3 are drawn at once, chunks 1024 (256 in strips of 64 rows), tasks
+# Blocks have 4 words, vectors 8 or 16, of which 2 or 3 are drawn at once, chunks 960 (384 in strips of 64 rows), tasks
 # 65536.
 SIZES = [
     *(1, 2, 3, 4, 5, 7, 15, 16, 17, 31, 32, 33, 47, 48, 49, 95, 96, 97, 255, 257),
-    *(1021, 1023, 1024, 1025, 1028, 2047, 2049, 65535, 65536, 65537, 131071, 131077),
+    *(383, 385, 957, 959, 960, 961, 964, 1919, 1921, 2049, 65535, 65536, 65537, 131071, 131077),
 ]
 
 
@@ -132,7 +132,7 @@ def test_parts_and_layouts(engine, law, dtype):
 def test_transposed_memory_around_every_square_and_strip(engine, law, dtype):
     whole = by_reference(law, (150, 600), seed=3, dtype=dtype)
     assert same(law((600, 150), seed=3, dtype=dtype, layout="io"), to_host(whole).T)
-    for rows, columns in ((64, 256), (65, 257), (63, 255), (7, 9), (72, 8), (8, 264)):
+    for rows, columns in ((64, 384), (65, 385), (63, 383), (7, 9), (72, 8), (8, 392)):
         index = np.s_[:rows, :columns]
         x = np.zeros((columns, rows + 3), whole.dtype)
         law.fill_(x.T[2:-1], seed=3, shape=(150, 600), index=index)

@@ -66,11 +66,11 @@ UNIFORM, NORMAL, TRUNCATED, RAW = range(len(KINDS))
 FORMS = ("float32", "float64", "bfloat16", "float16", "uint32")
 FLOAT32, FLOAT64, BFLOAT16, FLOAT16, WORD = range(len(FORMS))
 
-CHUNK = 1024  # words drawn at a time: with what is made of them they stay in the innermost cache
+CHUNK = 960  # words drawn at a time, 20 or 10 turns of the loop that draws them: they stay in the innermost cache
 MARGIN = 128  # words that a chunk does not use: of its first block, and of its last vectors
 # Elements that lie apart in memory are drawn in strips of rows, so that a cache line of a transposed array is written
 # once.
-STRIP_ROWS, STRIP_CHUNK = 64, 256
+STRIP_ROWS, STRIP_CHUNK = 64, 384
 WORDS_BYTES = 4 * (CHUNK + MARGIN)
 SCRATCH = 3 * WORDS_BYTES + 8 * STRIP_ROWS * STRIP_CHUNK  # bytes: words, a float64 for each, a strip of values
 LINE = 64  # bytes of a line of the caches
