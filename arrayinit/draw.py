@@ -38,7 +38,7 @@ class Keywords(TypedDict, total=False):
     groups: of a grouped convolution. transposed: the weight of a transposed convolution.
     xp: where `x` is a shape, the namespace of the result or its name; "numpy" by default.
     dtype: of the result, "float32" by default for a shape. device: of the result; in JAX also a
-        sharding, or a PartitionSpec of the mesh that is set.
+        sharding, or a PartitionSpec of the mesh that is set. chunks: of a new Dask array, in all forms that Dask takes.
     """
 
     seed: Any
@@ -54,6 +54,7 @@ class Keywords(TypedDict, total=False):
     xp: str | ModuleType | Any
     dtype: Any
     device: Any
+    chunks: Any
 
 
 KEYWORDS = tuple(Keywords.__annotations__)
@@ -77,6 +78,7 @@ def draw(
     xp: str | ModuleType | Any = None,
     dtype: Any = None,
     device: Any = None,
+    chunks: Any = None,
     **unknown: Any,
 ) -> Any:
     """Draw what `scheme` asks for into x, or into a new array like x or of shape x."""
@@ -84,12 +86,14 @@ def draw(
         raise TypeError(f"keywords must be of the initializer or among {', '.join(KEYWORDS)}; got {', '.join(unknown)}")
     backend = find_backend(x)
     if backend is not None:
+        if chunks is not None:
+            raise TypeError(f"`chunks` goes with a shape; got {chunks!r} and an array of {backend.name}")
         target, dtype_name = _array_target(backend, x, in_place, xp, dtype, device)
         whole = _global_shape(x, shape, index)
     else:
         if in_place:
             raise TypeError(f"`x` must be an array to be filled in place; got {x!r}")
-        target, dtype_name = _shape_target(xp, dtype, device)
+        target, dtype_name = _shape_target(xp, dtype, device, chunks)
         whole = _shape_of(x)
         if shape is not None:
             raise TypeError(f"`shape` goes with an array that holds a part of it; got {shape!r} and the shape {whole}")
@@ -156,11 +160,13 @@ def _array_target(backend: Backend, x: Any, in_place: bool, xp: Any, dtype: Any,
     return Target(backend, x, in_place, None if device is None else backend.check_device(device)), dtype_name
 
 
-def _shape_target(xp: Any, dtype: Any, device: Any) -> tuple[Target, str]:
+def _shape_target(xp: Any, dtype: Any, device: Any, chunks: Any) -> tuple[Target, str]:
     backend = backend_named("numpy" if xp is None else xp)
     dtype_name = "float32" if dtype is None else backend.dtype_name(dtype)
     backend.dtype(dtype_name)
-    return Target(backend, None, in_place=False, device=backend.check_device(device)), dtype_name
+    if chunks is not None and not backend.is_chunked:
+        raise TypeError(f"`chunks` goes with an array of Dask; got {chunks!r} for one of {backend.name}")
+    return Target(backend, None, in_place=False, device=backend.check_device(device), chunks=chunks), dtype_name
 
 
 def _shape_of(x: Any) -> tuple[int, ...]:

@@ -56,3 +56,4 @@ class Target(NamedTuple):
     array: Any  # None where a shape was given
     in_place: bool
     device: Any
+    chunks: Any = None  # of a new array of a library that cuts arrays into blocks

@@ -206,6 +206,10 @@ def test_dask_is_lazy_and_any_chunking_is_the_same_array():
         assert same(y, wanted)
         assert ai.normal_(x, seed=2) is x
         assert same(x, wanted)
+    for chunks in (60, (50, -1), {0: 33}, "1 MiB", ((10, 190), (1, 149))):
+        y = ai.normal((200, 150), seed=2, xp=dask.array, chunks=chunks)
+        assert y.chunks == dask.array.zeros((200, 150), dtype="float32", chunks=chunks).chunks
+        assert same(y, wanted)
     huge = ai.normal((10**6, 10**6), seed=2, xp="dask")  # 4 TB, never drawn whole
     assert same(huge[123_456:123_459, -4:], ai.normal((10**6, 10**6), seed=2, index=np.s_[123_456:123_459, -4:]))
 

@@ -132,6 +132,7 @@ class Backend:
 
     engine = "reference"
     indexes = False  # whether arrays can be written to with arrays of integers as an index
+    is_chunked = False  # whether arrays are made of blocks that a user may choose
     is_distributed = False  # whether other processes fill other parts of the same array
 
     def __init__(self, name: str, xp: Any):

@@ -16,6 +16,7 @@ class DaskBackend(Backend):
     """The backend of dask.array.Array."""
 
     engine = "blocks"
+    is_chunked = True
 
     def dtype(self, name: str) -> Any:
         from arrayinit.backends import backend_named
@@ -44,9 +45,14 @@ class DaskBackend(Backend):
         """An empty array in the library and dtype of the blocks of an array made from a shape."""
         return np.empty((0,), self.dtype(dtype))
 
-    def chunks(self, shape: tuple[int, ...], dtype: str) -> Any:
-        """The blocks that Dask itself would choose for an array of this shape and dtype."""
-        return dask.array.core.normalize_chunks("auto", shape, dtype=self.dtype(dtype))
+    def chunks(self, shape: tuple[int, ...], dtype: str, given: Any = None) -> Any:
+        """The blocks of an array of this shape and dtype: the given ones, or those that Dask itself would choose."""
+        try:
+            return dask.array.core.normalize_chunks("auto" if given is None else given, shape, dtype=self.dtype(dtype))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"`chunks` must be one of the forms that Dask takes, and fit the shape {shape}; got {given!r} ({error})"
+            ) from None
 
 
 def make() -> Backend:

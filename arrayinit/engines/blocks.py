@@ -19,7 +19,7 @@ def draw(job: Job, target: Target) -> Any:
     backend = target.backend
     assert isinstance(backend, DaskBackend)
     meta = target.array._meta if target.array is not None else backend.meta(job.dtype)
-    chunks = target.array.chunks if target.array is not None else backend.chunks(job.shape, job.dtype)
+    chunks = target.array.chunks if target.array is not None else backend.chunks(job.shape, job.dtype, target.chunks)
     if isinstance(job.law, Orthogonal | Sparse):
         # The elements of a block depend on all the others: drawn once, then cut.
         whole = dask.delayed(_draw, pure=True)(job, meta)
