@@ -10,6 +10,7 @@ import threading
 import numpy as np
 import pytest
 from conftest import same, to_host
+from test_philox import other
 
 import arrayinit as ai
 from arrayinit.cases import CASES, DTYPES, golden
@@ -66,10 +67,10 @@ def test_golden_bits(engine, xp, dtype):
 
 
 # Blocks have 4 words, vectors 8 or 16, of which 2 or 3 are drawn at once, chunks 960 (384 in strips of 64 rows), tasks
-# 65536.
+# 131072.
 SIZES = [
     *(1, 2, 3, 4, 5, 7, 15, 16, 17, 31, 32, 33, 47, 48, 49, 95, 96, 97, 255, 257),
-    *(383, 385, 957, 959, 960, 961, 964, 1919, 1921, 2049, 65535, 65536, 65537, 131071, 131077),
+    *(383, 385, 957, 959, 960, 961, 964, 1919, 1921, 2049, 65535, 65536, 65537, 131071, 131072, 131073, 131077),
 ]
 
 
@@ -220,6 +221,18 @@ def test_indices_beyond_32_bits(engine):
         index = np.s_[start : start + 3]
         for law in LAWS[:3]:
             assert same(law(shape, seed=4, index=index), by_reference(law, shape, seed=4, index=index))
+
+
+def test_the_end_of_a_hundred_billion_elements(engine):
+    """Parts of U[0, 1) beyond 2**32 and 2**36 elements, made from the words of another Philox."""
+    shape = (100_000, 1_000_000)
+    for row, start in ((4_294, 967_290), (68_719, 476_730), (99_999, 900_000)):
+        first = row * shape[1] + start
+        words = other(9, first // 4, 32_504)[first % 4 :][:32_500]
+        wanted = (words >> 2).astype(np.float32) * np.float32(2.0**-30)  # 31 bits span (-1, 1)
+        wanted = np.minimum(wanted, np.float32(1 - 2.0**-24))
+        part = ai.uniform(shape, seed=9, index=np.s_[row, start : start + 32_500])
+        assert (part == wanted[: len(part)]).all()
 
 
 @pytest.mark.parametrize("count", ["1", "2", "3", "7"])

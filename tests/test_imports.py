@@ -55,7 +55,7 @@ LAYERS = [
     ["", "torch", "jax"],
     ["cases"],
     ["check", "data", "data.make_table", "data.make_golden"],
-    ["bench", "bench.peers", "bench.measure", "bench.fresh", "bench.machine"],
+    ["bench", "bench.peers", "bench.parts", "bench.measure", "bench.fresh", "bench.machine"],
     ["bench.rows", "bench.results", "bench.report", "bench.command"],
     ["__main__"],
 ]

@@ -4,8 +4,11 @@ Run as a file, not as a module of the package, so that nothing of arrayinit is i
 """
 
 import json
+import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +48,46 @@ def without_loops(place: str, contender: str, initializer: str) -> float:
     timed = Call(PLACES[place](initializer, LARGE)[contender])
     timed.warm()
     return statistics.median(timed.sample() for _ in range(3))
+
+
+def dtensor(contender: str, size: str) -> float:
+    """Seconds of a warm normal_ of a DTensor of 4096 x 4096, its rows on `size` processes; the slowest one's median."""
+    with tempfile.TemporaryDirectory() as directory:
+        ranks = [
+            subprocess.Popen(
+                [sys.executable, "-P", __file__, "dtensor_rank", contender, str(rank), size, f"{directory}/store"],
+                stdout=subprocess.PIPE,
+                env={**os.environ, "ARRAYINIT_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            )
+            for rank in range(int(size))
+        ]
+        return max(float(json.loads(rank.communicate()[0])) for rank in ranks)
+
+
+def dtensor_rank(contender: str, rank: str, size: str, store: str) -> float:
+    """What each of these processes does: it begins when all have arrived."""
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    import arrayinit
+    from arrayinit.bench.peers import OURS
+
+    dist.init_process_group("gloo", store=dist.FileStore(store, int(size)), rank=int(rank), world_size=int(size))
+    mesh = init_device_mesh("cpu", (int(size),))
+    x = distribute_tensor(torch.empty(LARGE), mesh, [Shard(0)], src_data_rank=None)
+    times = []
+    for _ in range(9):
+        dist.barrier()
+        start = time.perf_counter()
+        if contender == OURS:
+            arrayinit.normal_(x, seed=0)
+        else:
+            torch.nn.init.normal_(x)
+        times.append(time.perf_counter() - start)
+    dist.destroy_process_group()
+    return statistics.median(times[2:])
 
 
 def memory(place: str, contender: str, initializer: str) -> float:
@@ -163,6 +206,8 @@ def flax_model(contender: str) -> float:
 
 PROGRAMS: dict[str, Callable[..., float]] = {
     "compiling": compiling,
+    "dtensor": dtensor,
+    "dtensor_rank": dtensor_rank,
     "first_draw": first_draw,
     "flax_model": flax_model,
     "importing": importing,

@@ -17,7 +17,7 @@ __all__ = ["Call", "Clock", "Contender", "Measured", "Process", "interleaved"]
 
 Clock: TypeAlias = Callable[[], float]
 
-LEAST = 2e-3  # seconds that a sample takes, so that the clock and the loop don't show in it
+LEAST = 2e-2  # seconds that a sample takes, so that the clock, the loop and threads that wake up don't show in it
 FEWEST = 3  # rounds, whatever the time they take
 PAUSE = 2e-2  # seconds before a sample, in which threads of the one before go to sleep: those of OpenMP spin for 5 ms
 PATIENCE = 600  # seconds for a process
@@ -37,7 +37,7 @@ class Contender(Protocol):
 
 @dataclass
 class Call:
-    """A function of this process, called as often as a sample needs to last 2 ms."""
+    """A function of this process, called as often as a sample needs to last 20 ms."""
 
     call: Callable[[], Any]
     clock: Clock = time.perf_counter

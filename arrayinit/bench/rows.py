@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 
 from arrayinit.bench.measure import Call, Contender, Process
+from arrayinit.bench.parts import BLOCKS, DASK, WHOLE, block_calls, slice_calls
 from arrayinit.bench.peers import JAX, JAX_JIT, OURS, PLACES, TORCH, peer_names, warm_engines
 
 __all__ = ["ROWS", "Goals", "Row", "select"]
@@ -122,6 +123,23 @@ def _warm() -> Iterator[Row]:
                         )
 
 
+def _part_calls(make: Callable[..., Mapping[str, Callable[[], object]]], *arguments: object) -> Mapping[str, Contender]:
+    warm_engines()
+    return {name: Call(call) for name, call in make(*arguments).items()}
+
+
+def _parts() -> Iterator[Row]:
+    """Parts of tensors: of one process, of Dask's blocks, of the ranks of a mesh."""
+    for parts in (8, 64):
+        for kind in ("rows", "columns"):
+            # A part should cost no more than 1.3 times its share of the whole.
+            goals = Goals({WHOLE: round(parts / 1.3, 1)} if kind == "rows" else {})
+            yield Row(f"slice/{kind}/{parts}", (WHOLE,), partial(_part_calls, slice_calls, kind, parts), goals)
+    yield Row(f"dask/normal/{BLOCKS[0][0]}", (DASK,), partial(_part_calls, block_calls), needs=("dask",))
+    made = partial(_processes, "dtensor", (TORCH,), (), ("2",))
+    yield Row(f"dtensor/normal/{LARGE}", (TORCH,), made, needs=("torch",))
+
+
 _OF_JAX: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], Goals], ...] = (
     ("jit/compile", "compiling", (JAX,), ("jax",), Goals({JAX: 2})),
     ("flax/33M", "flax_model", ("model.init", "model.init, jit"), ("jax", "flax"), Goals({"model.init": 15})),
@@ -155,4 +173,4 @@ def _fresh() -> Iterator[Row]:
             )
 
 
-ROWS: tuple[Row, ...] = (*_warm(), *_fresh())
+ROWS: tuple[Row, ...] = (*_warm(), *_parts(), *_fresh())

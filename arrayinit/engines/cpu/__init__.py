@@ -33,7 +33,7 @@ from arrayinit.regions import box
 
 __all__ = ["draw"]
 
-GRAIN = 1 << 16  # words that are worth waking a thread for
+GRAIN = 1 << 17  # words that are worth waking a thread for
 SHORT = 1 << 10  # words that a call of the loops should draw at least
 LONG = 1 << 14  # bytes of a row that is worth a stream of its own,
 UNCACHED = 1 << 24  # and of an array that caches don't hold until it is used
