@@ -27,6 +27,13 @@ class Job:
     dtype: str
     memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # what an engine worked out about it
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what was worked out, which holds addresses of this process."""
+        return {**self.__dict__, "memo": {}}
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return (self.law, self.plan, self.key, self.geometry, self.box, self.dtype)
+
     def keyed(self, key: Key | None) -> "Job":
         """The same draw under another key; it shares what was worked out about this one."""
         job = object.__new__(Job)

@@ -155,6 +155,13 @@ def test_streams(engine, monkeypatch):
             assert same(memory[start : start + 30_000], wanted)
             assert not memory[:start].any()
             assert not memory[start + 30_000 :].any()
+    halves = np.zeros(60_020)
+    for start in range(1, 9, 2):  # complex elements whose halves may lie on either side of a cache line
+        x = halves[start:][:60_000].view("complex128")
+        law = ai.spec("normal", std=3.0 + start)
+        assert same(law.fill_(x, seed=3), by_reference(law, (30_000,), seed=3, dtype="complex128"))
+        halves[start:][:60_000] = 0
+        assert not halves.any()
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "complex64"])

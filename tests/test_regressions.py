@@ -1,5 +1,6 @@
 """Mistakes that were found once, each by the smallest input that showed it."""
 
+import pickle
 import threading
 
 import dask.array
@@ -11,6 +12,7 @@ import torch
 from conftest import same
 
 import arrayinit as ai
+import arrayinit.draw as draw_module
 from arrayinit.lattice import plan
 from arrayinit.laws import Normal, Truncated
 
@@ -240,6 +242,18 @@ def test_dask_names_are_stable():
     x = dask.array.zeros((9, 8), chunks=4)
     for draw in (ai.normal, ai.orthogonal):
         assert draw(x, seed=0).name == draw(x, seed=0).name
+
+
+def test_what_a_process_worked_out_about_a_draw_stays_there():
+    """Addresses of its memory, above all."""
+    x = dask.array.zeros((90, 80), dtype="float32", chunks=40)
+    before = ai.uniform(x, 0.25, 0.75, seed=0).name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARRAYINIT_COMPILE", "1")
+        ai.uniform((90, 80), 0.25, 0.75, seed=0)
+    assert ai.uniform(x, 0.25, 0.75, seed=0).name == before
+    job = next(job for job in draw_module._decided.values() if job.memo)
+    assert pickle.loads(pickle.dumps(job)).memo == {}
 
 
 def test_raw_keys_on_the_host():

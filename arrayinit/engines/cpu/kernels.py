@@ -317,7 +317,7 @@ def _values(code: Code, form: int, streams: bool, lanes: int) -> None:
 
 
 def _draw(code: Code) -> None:
-    """draw(to, scratch, first, count, parameters, unit, low, high): count elements at neighbouring addresses.
+    """draw(to, words, first, count, parameters, unit, low, high): count elements at neighbouring addresses.
 
     `count` counts parts of elements where they are complex, and is at most CHUNK; `first` is the number of a word.
     """
@@ -421,9 +421,9 @@ def _fill(code: Code, symbol: str) -> None:
 
         streams = _parameter(code, p, STREAMS).compare("!=", 0)
         with code.when(is_dense), code.loop(0, rows, 1) as row:
-            # A stream begins with what is before the first line of the caches.
+            # A stream begins with the whole elements that are before the first line of the caches.
             before = ((code.value(0) - place(row, code.value(0))) & (LINE - 1)) // size
-            lead = streams.choose(before.least(total), code.value(0))
+            lead = streams.choose((before & (code.value(0) - parts)).least(total), code.value(0))
             with code.when(lead.compare(">", 0)):
                 draw(place(row, code.value(0)), row, code.value(0), lead)
             with code.loop(lead, total, CHUNK) as done:

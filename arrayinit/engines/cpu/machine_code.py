@@ -89,9 +89,8 @@ def _compile(llvm: Any, processor: tuple[str, str]) -> bytes:
 
     module = llvm.parse_assembly(intermediate_code(SYMBOL, llvm.get_default_triple(), _lanes(processor)))
     machine = _machine(llvm, processor)
-    options = llvm.create_pipeline_tuning_options(
-        speed_level=2
-    )  # its loops are of vectors, and as long as they should be
+    # The loops are of vectors, and as long as they should be.
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
