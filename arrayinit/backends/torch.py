@@ -1,12 +1,11 @@
 """torch tensors on any device: parameters, views, channels_last, meta and fake tensors."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import array_api_compat.torch as xp
-import numpy as np
 import numpy.typing as npt
 import torch
 
@@ -89,13 +88,6 @@ class TorchBackend(Backend):
     def fill(self, x: Any, value: float, dtype: str) -> None:
         with _real():
             self.view(x).fill_(value)
-
-    def write_at(self, view: Any, where: Sequence[int | npt.NDArray[np.int64]], value: Any) -> None:
-        host = self.host(view) if self.memory(view) else None
-        if host is None:
-            super().write_at(view, where, value)
-        else:
-            host[tuple(where)] = self.host(value)  # torch's own takes a microsecond an element
 
     def make_lanes(self, device: Any) -> Lanes:
         return TorchLanes(self, device)

@@ -15,7 +15,7 @@ from arrayinit.patterns import dirac, eye, ones
 from arrayinit.philox import VALUES, Lane, block_of
 from arrayinit.regions import Region
 
-__all__ = ["allocate", "draw", "elements", "fill", "matrix", "sample", "words"]
+__all__ = ["allocate", "draw", "elements", "fill", "matrix", "sample", "where_one", "words"]
 
 REMEMBERED = 1 << 12  # numbers of the positions of ones that are kept for the next array of their kind
 
@@ -54,7 +54,7 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
             backend.write(view, (), part)
         elif isinstance(job.law, Eye | Dirac) and backend.indexes:
             backend.fill(out, 0, job.dtype)
-            where = _ones(job, job.law)
+            where = where_one(job, job.law)
             if where is not None:
                 backend.write_at(view, where, lanes.full((), 1, job.dtype))
         else:
@@ -63,7 +63,7 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
                 backend.write(canonical, position, lanes.xp.reshape(elements(lanes, job, piece), piece.counts))
 
 
-def _ones(job: Job, law: Eye | Dirac) -> Any:
+def where_one(job: Job, law: Eye | Dirac) -> Any:
     """Where an array of eye or dirac is 1, remembered where that is little."""
     where = job.memo.get(law)
     if where is None and law not in job.memo:

@@ -27,7 +27,7 @@ from arrayinit.fans import geometry
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.lattice import Plan, plan
-from arrayinit.laws import Normal, Orthogonal, Sparse, Words
+from arrayinit.laws import Dirac, Eye, Normal, Orthogonal, Sparse, Words
 from arrayinit.philox import VALUES
 from arrayinit.regions import box
 
@@ -37,6 +37,7 @@ GRAIN = 1 << 17  # words that are worth waking a thread for
 SHORT = 1 << 10  # words that a call of the loops should draw at least
 LONG = 1 << 14  # bytes of a row that is worth a stream of its own,
 UNCACHED = 1 << 24  # and of an array that caches don't hold until it is used
+ONE_BFLOAT16 = 0x3F80  # the bits of 1
 REMEMBERED = 64  # calls of a draw that are kept for its next one
 
 
@@ -61,6 +62,11 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
         _sparse(job, job.law, backend, out, host)
     elif isinstance(job.law, Orthogonal):
         reference.fill(job, backend, out, _orthogonal)
+    elif isinstance(job.law, Eye | Dirac) and (host := backend.host(out)) is not None:
+        backend.fill(out, 0, job.dtype)
+        where = reference.where_one(job, job.law)
+        if where is not None:
+            host[tuple(where)] = ONE_BFLOAT16 if job.dtype == "bfloat16" else 1
     else:
         reference.fill(job, backend, out)
 

@@ -98,12 +98,8 @@ class Value:
         if self.lanes or not lanes:
             return self
         empty = ir.Constant(ir.VectorType(self.ir.type, lanes), ir.Undefined)
-        one = self.builder.insert_element(empty, self.ir, ir.Constant(I32, 0))
-        return self._shuffle(Value(self.builder, one), [0] * lanes)
-
-    def _shuffle(self, other: "Value", lanes: Sequence[int]) -> "Value":
-        mask = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
-        return Value(self.builder, self.builder.shuffle_vector(other.ir, other.ir, mask))
+        one = Value(self.builder, self.builder.insert_element(empty, self.ir, ir.Constant(I32, 0)))
+        return one.pick(one, [0] * lanes)
 
     def pick(self, other: "Value", lanes: Sequence[int]) -> "Value":
         """The lanes with these numbers, those of `other` counted on from this one's."""
