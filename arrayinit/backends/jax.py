@@ -11,6 +11,7 @@ import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+from jax import lax
 
 from arrayinit.backends.base import Backend, Lanes, coefficients
 from arrayinit.philox import MASK, philox4x32
@@ -68,11 +69,19 @@ def _traced_words(data: Any) -> tuple[Any, ...]:
     A key is mostly cut from an array of them. XLA would compile the cut of each word of each key by itself; with a sum
     it is one cut a key, and what is made of the sum is the same program for all keys.
     """
-    with x64():
-        pairs = jnp.reshape(data, (-1, 2)).astype(jnp.uint64) << np.array([32, 0], np.uint64)
-        sums = jnp.sum(pairs, axis=1, dtype=jnp.uint64)
-        found = [sums[k] for k in range(sums.shape[0])] if sums.shape[0] > 1 else [jnp.reshape(sums, ())]
-        return tuple(half.astype(jnp.uint32) for both in found for half in (both >> np.uint64(32), both))
+    count = data.shape[0] // 2
+    with x64():  # in lax's own words, which take a third of the time of jnp's to trace
+        halves = np.array([32, 0] * count, np.uint64)
+        wide = lax.shift_left(lax.convert_element_type(data, np.uint64), halves)
+        sums = lax.reduce(
+            lax.reshape(wide, (count, 2)) if count > 1 else wide, np.uint64(0), lax.add, (int(count > 1),)
+        )
+        found = [lax.index_in_dim(sums, k, keepdims=False) for k in range(count)] if count > 1 else [sums]
+        return tuple(
+            lax.convert_element_type(half, np.uint32)
+            for both in found
+            for half in (lax.shift_right_logical(both, np.uint64(32)), both)
+        )
 
 
 def fold_words(high: Any, low: Any, counter: tuple[Any, ...]) -> tuple[Any, Any]:

@@ -34,7 +34,7 @@ def draw(job: Job, target: Target) -> Any:
     if not is_tracing(target.array, *((job.key.low, job.key.high) if job.key else ())):
         return backend.place(job.shape, job.dtype, _fill(job), target.array, target.device)
     key = job.key if job.key is not None else Key(0)
-    words = jnp.asarray(key.low, dtype=jnp.uint32), jnp.asarray(key.high, dtype=jnp.uint32)
+    words = tuple(word if isinstance(word, jax.Array) else np.uint32(word) for word in (key.low, key.high))
 
     def values(low: Any, high: Any) -> Any:
         if isinstance(job.law, Constant):  # laws that are equal share a compiled function, and 0.0 == -0.0
