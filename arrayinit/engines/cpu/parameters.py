@@ -14,7 +14,7 @@ from arrayinit.lattice import LATTICE_BITS, Plan
 from arrayinit.philox import MASK
 from arrayinit.tails import OCTAVES, TAIL_BITS
 
-__all__ = ["KEY", "REST", "SCRATCH", "STRIP_ROWS", "can_draw", "common"]
+__all__ = ["KEY", "REST", "SCRATCH", "STRIP_CHUNK", "STRIP_ROWS", "can_draw", "common"]
 
 # The fields of the block of int64 parameters that a kernel is given.
 PARAMETERS = (
@@ -29,7 +29,7 @@ PARAMETERS = (
     *("offset", "scale", "shift"),
     # The interval of a truncated draw, see `tails.Tail`; the largest p that is not folded to the other tail.
     *("low", "range_high", "range_low", "lower", "last"),
-    # The address of the row of the table that a float64 with an exponent of 0 would have.
+    # Where the table would begin if it had rows for all exponents of a float64, see `_table_address`.
     "table",
     # The kind of draw; of a real element its format and its bytes.
     *("kind", "form", "size"),
@@ -90,8 +90,11 @@ def _table() -> npt.NDArray[np.uint64]:
 
 
 def _table_address(bits: int, octave: int) -> int:
-    """Where a row would be for p = 1 as a float64 with the exponent 0, if p counts 2**-(bits + 1 + octave)."""
-    largest = 1023 + bits - 1  # the exponent of p in octave 0
+    """What the loops add 16 * (exponent and first digits of p as a float64) to, for the address of p's row.
+
+    p is an integer of at most `bits` bits in units of 2**-(bits + 1 + octave). It lies before the table.
+    """
+    largest = 1023 + bits - 1  # the biased exponent of p in the first octave, whose rows are the last of the table
     row = (OCTAVES - 1 - octave - largest) << SEGMENT_BITS
     return _table().ctypes.data + (row << ROW_BYTES)
 

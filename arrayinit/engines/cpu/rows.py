@@ -27,9 +27,9 @@ class Rows:
         return self._part(0, self.rows, 0, self.count, elements, places) if elements or places else self
 
     def split(self, grain: int, strip: tuple[int, int]) -> Iterator["Rows"]:
-        """Parts of about `grain` elements each, where rows are shorter of as many or as long ones as go into strips.
+        """Parts of about `grain` elements each, of whole strips (rows, elements of a row) where rows are short.
 
-        Parts are of neighbouring memory: new pages come from the system one by one, to one thread at a time.
+        A part is of neighbouring memory where it can be: then each thread asks the system for pages of its own.
         """
         if self.rows * self.count <= grain:
             yield self
