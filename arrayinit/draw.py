@@ -14,7 +14,7 @@ from arrayinit.job import Job, Target
 from arrayinit.lattice import Plan, plan
 from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Sparse, Truncated, Uniform
 from arrayinit.regions import Index, box
-from arrayinit.seeds import resolve_for
+from arrayinit.seeds import Name, resolve_for
 
 __all__ = ["Keywords", "Scheme", "check_size", "draw", "fit"]
 
@@ -30,7 +30,8 @@ class Keywords(TypedDict, total=False):
 
     seed: an integer in [0, 2**64), an `arrayinit.Key`, a JAX key, a `numpy.random.Generator` or `torch.Generator`
         (which give up 64 bits), or None: the next key of the sequence of `manual_seed` and `seeded`.
-    name: folded into the key, so that each parameter of a model has its own stream under one seed.
+    name: folded into the key, so that each parameter of a model has its own stream under one seed: a string, an
+        integer, or a tuple of them that are folded one after another.
     shape, index: the global shape, and the part of it that `x` holds: integers and slices as in `x[index]`.
     layout: one letter an axis, "oi", "io", "oihw", "hwio", ...: what the axes mean, and the order elements are numbered
         in: (batch, out, in, spatial). Without it axis 0 is out, axis 1 is in, and elements are numbered as they lie.
@@ -42,7 +43,7 @@ class Keywords(TypedDict, total=False):
     """
 
     seed: Any
-    name: str | int | None
+    name: Name | None
     shape: Sequence[int] | int | None
     index: Index | None
     layout: str | None
@@ -66,7 +67,7 @@ def draw(
     in_place: bool,
     *,
     seed: Any = None,
-    name: str | int | None = None,
+    name: Name | None = None,
     shape: Sequence[int] | int | None = None,
     index: Index | None = None,
     layout: str | None = None,

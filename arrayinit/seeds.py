@@ -6,14 +6,14 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from arrayinit.backends import Backend, seed_words
 from arrayinit.key import Key
 
-__all__ = ["fold", "is_scoped", "manual_seed", "resolve", "resolve_for", "seeded"]
+__all__ = ["Name", "fold", "is_scoped", "manual_seed", "resolve", "resolve_for", "seeded"]
 
 
 EAGER = 16  # keys a sequence folds one at a time before it folds several at once
@@ -115,13 +115,20 @@ def is_scoped() -> bool:
     return _scoped.get() is not None
 
 
-def resolve(seed: Any, name: str | int | None = None) -> Key:
+Name: TypeAlias = str | int | tuple[str | int, ...]
+
+
+def resolve(seed: Any, name: Name | None = None) -> Key:
     """The key for a draw: an int, a Key, a JAX key, 64 bits of a generator, the sequence's next; `name` folded in."""
     key = _key(seed)
-    return key if name is None else key.fold(name)
+    if name is None:
+        return key
+    for word in name if isinstance(name, tuple) else (name,):
+        key = key.fold(word)
+    return key
 
 
-def resolve_for(backend: Backend, x: Any, seed: Any, name: str | int | None) -> Key:
+def resolve_for(backend: Backend, x: Any, seed: Any, name: Name | None) -> Key:
     """The key for a draw by a backend into x (None for a new array); refuses keys that a trace would get wrong."""
     scoped = _scoped.get()
     if seed is None and not (scoped and scoped.root.is_traced) and backend.is_tracing(x):

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from conftest import same
 
 import arrayinit as ai
 from arrayinit import Key
@@ -465,3 +466,12 @@ def test_keys_folded_at_once_are_those_folded_one_by_one():
     with ai.seeded(3):
         keys = [resolve(None) for _ in range(600)]
     assert keys == [ai.fold(3, n) for n in range(600)]
+
+
+def test_a_tuple_is_a_name_within_a_name():
+    folded = ai.fold(ai.fold(0, "qkv"), 2)
+    assert same(ai.normal((3, 4), seed=0, name=("qkv", 2)), ai.normal((3, 4), seed=folded))
+    assert same(ai.normal((3, 4), seed=0, name=("qkv",)), ai.normal((3, 4), seed=0, name="qkv"))
+    assert not same(ai.normal((3, 4), seed=0, name=("qkv", 2)), ai.normal((3, 4), seed=0, name=("qkv", "2")))
+    with pytest.raises(TypeError, match="`name` must be a string or an integer"):
+        ai.normal((3, 4), seed=0, name=("qkv", 2.0))

@@ -1,0 +1,134 @@
+"""Arrays in files, filled part by part: memory maps, zarr arrays, and whatever else is written to by index."""
+
+import math
+import mmap
+import os
+from typing import Any
+
+import numpy as np
+
+from arrayinit.backends import Backend, find_backend
+from arrayinit.progress import progress_bar
+from arrayinit.seeds import Name, resolve
+from arrayinit.specs import Spec, describe, spec
+from arrayinit.storage.journal import Journal
+from arrayinit.storage.parts import PART, Part, parts
+
+__all__ = ["fill_"]
+
+
+def fill_(
+    x: Any,
+    initializer: Spec | str,
+    *,
+    seed: Any = None,
+    name: Name | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+    part: int = PART,
+) -> Any:
+    """Fill an array that may be larger than memory, part by part; returns x.
+
+        z = zarr.create_array("w.zarr", shape=(10**6, 16384), chunks=(4096, 4096), dtype="float32")
+        fill_(z, ai.spec("normal", std=0.02), seed=0, name="w", journal="w.journal")
+
+    The values are those of `initializer(x.shape, seed=seed, name=name)`. No more than about twice `part` bytes of
+    memory are used, except for orthogonal, sparse and packed ones, which are drawn in one.
+
+    Args:
+        x: a numpy.memmap (or any array that can be filled in place), a zarr or h5py array, or another object with
+            `shape`, a `dtype` of NumPy's and assignment by slices. Chunks and shards of zarr and h5py are never cut.
+        initializer: a :class:`arrayinit.Spec`, or the name of an initializer with its defaults.
+        seed, name: as in every initializer.
+        journal: a file that says what is finished. Where it exists the draw goes on from there, once the part that was
+            written last is found to be what it should be (else all is drawn again); at the end it is removed.
+        progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
+        part: bytes to draw at a time.
+
+    Raises:
+        TypeError: x is no array and can't be written to; a journal without a seed, since the next run would take
+            another. ValueError: x is read-only, a journal of another draw, and all that the initializer raises: before
+            anything is written.
+    """
+    chosen = initializer if isinstance(initializer, Spec) else spec(initializer)
+    backend = find_backend(x)
+    dtype = _check(x, backend)
+    if isinstance(part, bool) or not isinstance(part, int) or part < 1:
+        raise ValueError(f"`part` must be a positive number of bytes; got {part!r}")
+    if journal is not None and seed is None:
+        raise TypeError(f"`seed` must be given with a journal, for a draw that goes on needs the same; got {seed!r}")
+    shape = tuple(map(int, x.shape))
+    describe(chosen, shape, dtype=dtype)  # raises what the initializer would
+    size = np.dtype(x.dtype).itemsize if backend is None or backend.name == "numpy" else int(x.dtype.itemsize)
+    cut = parts(chosen, shape, size, part, _chunks(x), _order(x))
+    key = resolve(seed, name)
+    kept = Journal(
+        journal,
+        {"initializer": chosen.as_dict(), "key": int(key), "shape": list(shape), "dtype": dtype, "parts": len(cut)},
+    )
+
+    def draw(where: Part) -> None:
+        if backend is None:
+            x[where] = chosen(shape, index=where, seed=key, dtype=dtype)
+        else:
+            chosen.fill_(x[(*where, ...)], shape=shape, index=where, seed=key)
+
+    def holds(where: Part) -> bool:
+        if backend is None:
+            return np.array_equal(np.asarray(x[where]), chosen(shape, index=where, seed=key, dtype=dtype))
+        here = x[(*where, ...)]
+        drawn = chosen(here, shape=shape, index=where, seed=key)
+        return np.array_equal(backend.to_numpy(here), backend.to_numpy(drawn))
+
+    if 0 < kept.done <= len(cut) and not holds(cut[kept.done - 1]):
+        kept.done = 0
+    with progress_bar(str(name or chosen.name), math.prod(shape) * size, progress) as advance:
+        for done, where in enumerate(cut):
+            if done >= kept.done:
+                draw(where)
+                _write_back(x)
+                kept.advance(done + 1)
+            advance(math.prod(s.stop - s.start for s in where) * size)
+    kept.finish()
+    return x
+
+
+def _check(x: Any, backend: Backend | None) -> str:
+    """The name of the dtype of something that can be filled."""
+    if backend is not None:
+        backend.check_readable(x)
+        backend.check_writable(x)
+        return backend.dtype_name(x.dtype)
+    if not all(hasattr(x, name) for name in ("shape", "dtype", "__getitem__", "__setitem__")):
+        raise TypeError(
+            f"`x` must be an array, or have a shape, a dtype and assignment by slices, as those of zarr do; got {x!r}"
+        )
+    if getattr(x, "read_only", False):
+        raise ValueError(f"`x` must be writable; got {x!r}, which is read-only")
+    try:
+        return str(np.dtype(x.dtype).name)
+    except TypeError:
+        raise TypeError(f"`x` must have a dtype of NumPy's; got {x.dtype!r}") from None
+
+
+def _chunks(x: Any) -> Any:
+    """The grid that a file keeps an array in: that of zarr's shards, which hold chunks, or of the chunks."""
+    return getattr(x, "shards", None) or getattr(x, "chunks", None)
+
+
+def _order(x: Any) -> list[int] | None:
+    """The axes from the slowest to the fastest."""
+    strides = getattr(x, "strides", None)
+    return None if strides is None else sorted(range(len(strides)), key=lambda axis: -abs(strides[axis]))
+
+
+def _write_back(x: Any) -> None:
+    """Let the pages of a memory map go to its file, so that they don't pile up in memory."""
+    if not isinstance(x, np.memmap):
+        return
+    x.flush()
+    owner: Any = x
+    while owner is not None and not isinstance(owner, mmap.mmap):
+        owner = getattr(owner, "base", None)
+    if owner is not None and x.mode in ("r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)  # a shared mapping: they are in the file, or on their way there
