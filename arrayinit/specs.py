@@ -16,7 +16,7 @@ from arrayinit.formats import COMPLEX
 from arrayinit.gains import calculate_gain
 from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Sparse, Truncated, Uniform, Words
 
-__all__ = ["Description", "Spec", "describe", "spec"]
+__all__ = ["Description", "Spec", "describe", "law_of", "spec"]
 
 # The shared keywords that say what a weight is, not where it goes or from which seed.
 _GEOMETRY = ("layout", "in_axis", "out_axis", "batch_axis", "groups", "transposed")
@@ -110,6 +110,14 @@ class Description:
     high: float  # no element is larger
 
 
+def law_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32") -> tuple[Law, Geometry]:
+    """The law of a spec for a shape and a dtype, and what the axes of the shape mean; errors as when it is drawn."""
+    parameters = initializer.parameters
+    where = geometry(shape, **{key: parameters.pop(key) for key in _GEOMETRY if key in parameters})
+    law: Law = getattr(schemes, _ALIASES.get(initializer.name, initializer.name))(where, **parameters)
+    return fit(law, dtype)[0], where
+
+
 def describe(
     initializer: Spec | str,
     shape: Sequence[int] | int,
@@ -137,10 +145,8 @@ def describe(
         "layout": layout, "in_axis": in_axis, "out_axis": out_axis,
         "batch_axis": batch_axis, "groups": groups, "transposed": transposed,
     } | chosen.parameters  # fmt: skip
-    where = geometry(shape, **{key: parameters.pop(key) for key in _GEOMETRY})
     kind = backend_named("numpy").dtype_name(dtype)
-    law: Law = getattr(schemes, _ALIASES.get(chosen.name, chosen.name))(where, **parameters)
-    law, _ = fit(law, kind)
+    law, where = law_of(Spec(chosen.name, tuple(parameters.items())), shape, kind)
     part = law.part() if kind in COMPLEX and isinstance(law, (Uniform, Normal, Truncated)) else law
     fan_in, fan_out = where.fans if where.roles is not None or len(where.shape) >= 2 else (None, None)
     distribution, mean, std, low, high = _numbers(part, where)
