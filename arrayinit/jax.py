@@ -26,6 +26,7 @@ import numpy as np
 
 from arrayinit.fans import Axes, check_shape
 from arrayinit.specs import Spec, spec
+from arrayinit.trees import init_tree
 
 __all__ = [
     "Initializer",
@@ -34,6 +35,7 @@ __all__ = [
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "init_tree",
     "initializer",
     "kaiming_normal",
     "kaiming_uniform",

@@ -28,6 +28,8 @@ Errors: an argument that can't be met is an :class:`ArgumentError`, both a Value
 RuntimeError (as in torch, where a kernel finds it). A tensor that can't hold random values is a NotImplementedError, an
 argument of the wrong kind a TypeError, a nonlinearity, slope or mode that doesn't exist a ValueError.
 
+:func:`init_module_` is what torch.nn.init lacks: it draws a whole module by rules.
+
 A subclass that overrides `__torch_function__` is handed uniform_, normal_, constant_ and kaiming_uniform_ themselves,
 as by torch: these functions, not torch's of the same name.
 """
@@ -44,6 +46,7 @@ from arrayinit import initializers, seeds
 from arrayinit.draw import Keywords
 from arrayinit.fans import calculate_fans
 from arrayinit.gains import calculate_gain
+from arrayinit.modules import init_module_
 
 __all__ = [
     "calculate_gain",
@@ -53,6 +56,7 @@ __all__ = [
     "dirac_",
     "eye",
     "eye_",
+    "init_module_",
     "kaiming_normal",
     "kaiming_normal_",
     "kaiming_uniform",

@@ -13,6 +13,7 @@ PACKAGE = Path(arrayinit.__file__).parent
 FRAMEWORKS = (
     "torch",
     "jax",
+    "keras",
     "cupy",
     "dask",
     "flax",
@@ -25,15 +26,16 @@ FRAMEWORKS = (
 
 # From the bottom up: a module may import those of earlier lines at its top, and those of its own line that come before.
 LAYERS = [
-    ["normal_cdf", "philox", "formats", "laws", "gains"],
+    ["normal_cdf", "philox", "formats", "gains"],
     ["tails", "chunks"],
     ["deviates", "fans"],
-    ["lattice", "regions", "patterns", "householder"],
+    ["regions", "laws"],
+    ["lattice", "patterns", "householder"],
     ["backends.base"],
     ["backends"],
     ["backends.numpy", "backends.torch", "backends.jax", "backends.cupy", "backends.dask", "backends.dtensor"],
     ["key"],
-    ["seeds", "job", "schemes"],
+    ["seeds", "job", "schemes.arguments", "schemes.scaled", "schemes.matrices", "schemes.packs", "schemes"],
     ["engines.matrices", "engines.reference"],
     [
         "engines.cpu.parameters",
@@ -48,12 +50,15 @@ LAYERS = [
     ],
     ["engines.cpu"],
     ["engines"],
-    ["engines.xla", "engines.blocks", "engines.shards"],
+    ["engines.packed", "engines.xla", "engines.blocks", "engines.shards"],
     ["draw"],
-    ["initializers", "raw"],
+    ["initializers.scaled", "initializers.matrices", "initializers.packs", "initializers", "raw"],
     ["specs", "fingerprints", "progress"],
+    ["rules"],
+    ["plans"],
+    ["params", "modules", "trees"],
     ["storage.parts", "storage.journal", "storage.fill", "storage.safetensors", "storage"],
-    ["", "torch", "jax"],
+    ["", "torch", "jax", "keras"],
     ["cases"],
     ["check", "data", "data.make_table", "data.make_golden"],
     ["bench", "bench.peers", "bench.parts", "bench.measure", "bench.fresh", "bench.machine"],
@@ -144,6 +149,7 @@ def test_only_backends_and_adapters_import_frameworks():
         "engines.shards",
         "torch",
         "jax",
+        "keras",
     }
     for name, path in modules().items():
         if name in may:

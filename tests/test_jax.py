@@ -90,7 +90,7 @@ def test_zeros_and_ones_are_themselves_initializers(name):
 def test_every_name_of_jax_is_here_but_delta_orthogonal():
     names = {name for name in dir(theirs) if not name.startswith("_")}
     assert names - set(ours.__all__) == {"delta_orthogonal"}
-    assert set(ours.__all__) - names == {"initializer"}
+    assert set(ours.__all__) - names == {"init_tree", "initializer"}
     assert all(hasattr(ours, name) for name in ours.__all__)
 
 

@@ -1,0 +1,117 @@
+"""Models that are plain mappings of arrays."""
+
+import math
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, Literal, overload
+
+from arrayinit.backends import find_backend
+from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan
+from arrayinit.progress import progress_bar
+
+__all__ = ["init_params_"]
+
+
+@overload
+def init_params_(
+    params: MutableMapping[str, Any], rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
+    dry_run: Literal[False] = False, progress: bool | None = None,
+) -> MutableMapping[str, Any]: ...  # fmt: skip
+
+
+@overload
+def init_params_(
+    params: MutableMapping[str, Any], rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
+    dry_run: Literal[True], progress: bool | None = None,
+) -> Plan: ...  # fmt: skip
+
+
+def init_params_(
+    params: MutableMapping[str, Any],
+    rules: Any,
+    *,
+    seed: Any,
+    seed_names: SeedNames | None = None,
+    dry_run: bool = False,
+    progress: bool | None = None,
+) -> MutableMapping[str, Any] | Plan:
+    """Draw all arrays of a mapping, nested ones too, by rules; returns the mapping.
+
+        ai.init_params_(params, {"*.bias": "zeros", "*.weight": ai.spec("xavier_uniform", layout="io")}, seed=0)
+
+    Arrays that can be are filled in place; Dask's and JAX's are replaced in the mapping. The path of an array is its
+    keys, joined by dots. Axis 0 is out and axis 1 in, unless an initializer has a layout.
+
+    Args:
+        params: names -> arrays of any library, or further such mappings.
+        rules: a :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
+        seed: as in every initializer; each array's key is fold(seed, its path).
+        seed_names: path -> name to be folded instead, as a mapping or a function.
+        dry_run: return the plan and draw nothing.
+        progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
+
+    Raises:
+        PlanError: arrays that no rule matches, that can't be drawn as it says, or can't be written to: all of them, and
+            nothing is drawn. TypeError: something in the mapping is no array.
+
+    Warns:
+        UserWarning: rules that match nothing.
+    """
+    found = dict(_arrays(params))
+    parameters = []
+    first: dict[int, str] = {}
+    tied: dict[str, list[str]] = {}
+    for path, (_, _, x) in found.items():
+        if id(x) in first:
+            tied[first[id(x)]].append(path)
+        else:
+            first[id(x)], tied[path] = path, []
+    problems = {}
+    for path in tied:
+        x = found[path][2]
+        backend = find_backend(x)
+        if backend is None:
+            raise TypeError(f"`params` must hold arrays and mappings of them; got {x!r} at {path!r}")
+        parameters.append(
+            Parameter(path, tuple(map(int, x.shape)), backend.dtype_name(x.dtype), tied=tuple(tied[path]))
+        )
+        try:
+            backend.check_readable(x)
+            if backend.name not in REPLACED:
+                backend.check_writable(x)
+        except (TypeError, ValueError) as error:
+            problems[path] = str(error)
+    made = plan(parameters, rules, seed=seed, seed_names=seed_names)
+    problems = {entry.path: problems[entry.path] for entry in made if entry.initializer and entry.path in problems}
+    if problems:
+        raise PlanError(problems)
+    if dry_run:
+        return made
+    total = sum(entry.parameter.size for entry in made if entry.initializer)
+    with progress_bar("parameters", total, progress) as advance:
+        for entry in made:
+            if entry.initializer is None:
+                continue
+            owner, name, x = found[entry.path]
+            backend = find_backend(x)
+            if backend is not None and backend.name in REPLACED:
+                new = owner[name] = entry.initializer(x, seed=entry.key)
+                for path in entry.parameter.tied:
+                    owner, name, _ = found[path]
+                    owner[name] = new
+            else:
+                entry.initializer.fill_(x, seed=entry.key)
+            advance(math.prod(entry.shape))
+    return params
+
+
+REPLACED = ("jax", "dask")  # libraries whose arrays are never written to
+
+
+def _arrays(params: Any, prefix: str = "") -> Iterator[tuple[str, tuple[Any, str, Any]]]:
+    """(path, (mapping, key, array)) of everything in nested mappings."""
+    for name, value in params.items():
+        path = f"{prefix}.{name}" if prefix else str(name)
+        if isinstance(value, Mapping):
+            yield from _arrays(value, path)
+        else:
+            yield path, (params, name, value)

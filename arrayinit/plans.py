@@ -1,0 +1,231 @@
+"""A model's parameters and rules -> a plan: what each parameter is drawn by, and from which key. Draws nothing."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, overload
+
+from arrayinit.formats import is_floating
+from arrayinit.key import Key
+from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform
+from arrayinit.rules import Rule, Rules, told
+from arrayinit.seeds import Name, resolve
+from arrayinit.specs import Spec, law_of, spec
+
+__all__ = ["Parameter", "Plan", "PlanError", "Planned", "SeedNames", "plan"]
+
+SeedNames: TypeAlias = Mapping[str, Name] | Callable[[str], Name | None]
+
+AXES = ("layout", "in_axis", "out_axis", "batch_axis")  # one of them in a spec replaces all that a framework says
+
+
+class PlanError(ValueError):
+    """Parameters that can't be drawn as the rules say; the text lists all of them, `problems` maps paths to reasons."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        width = max(map(len, self.problems), default=0)
+        lines = "\n".join(f"  {path:<{width}}  {reason}" for path, reason in self.problems.items())
+        super().__init__(f"nothing was drawn: {len(self.problems)} of the parameters can't be\n{lines}")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a model, as its framework describes it.
+
+    path: dotted. kinds: the names of the type of the layer it belongs to, and of those that it inherits from. axes:
+    layout, groups, transposed and so on, as keywords of an initializer; what a spec says itself comes first. tied:
+    other paths of the same array. optional: whether it may stay as it is where no rule matches (a buffer with values
+    of its own).
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    kinds: tuple[str, ...] = ()
+    axes: Mapping[str, Any] = field(default_factory=dict)
+    tied: tuple[str, ...] = ()
+    optional: bool = False
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a parameter is drawn by. `initializer` has all in it: the layout, and the numbers of a neighbour's fans."""
+
+    parameter: Parameter
+    rule: Rule | None  # None for an optional one that no rule matches
+    initializer: Spec | None  # None where it stays as it is
+    seed_name: Name
+    key: Key
+
+    @property
+    def path(self) -> str:
+        """The dotted path."""
+        return self.parameter.path
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The global shape."""
+        return self.parameter.shape
+
+
+@dataclass(frozen=True)
+class Plan(Sequence[Planned]):
+    """What `dry_run=True` returns: each parameter, in order, with its rule, initializer and key."""
+
+    entries: tuple[Planned, ...]
+
+    @overload
+    def __getitem__(self, k: int) -> Planned: ...
+
+    @overload
+    def __getitem__(self, k: slice) -> "Plan": ...
+
+    def __getitem__(self, k: int | slice) -> "Planned | Plan":
+        return Plan(self.entries[k]) if isinstance(k, slice) else self.entries[k]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Planned]:
+        return iter(self.entries)
+
+    def __str__(self) -> str:
+        rows = [(e.path, "x".join(map(str, e.shape)) or "scalar", _said(e)) for e in self.entries]
+        widths = [max((len(row[k]) for row in rows), default=0) for k in range(2)]
+        return "\n".join(f"{path:<{widths[0]}}  {shape:>{widths[1]}}  {said}" for path, shape, said in rows)
+
+    @property
+    def lr_scales(self) -> dict[str, float]:
+        """Path -> what the recipe multiplies the learning rate by, for each parameter that a rule matches."""
+        return {e.path: e.rule.lr_scale for e in self.entries if e.rule is not None}
+
+
+def plan(parameters: Iterable[Parameter], rules: Any, *, seed: Any = None, seed_names: SeedNames | None = None) -> Plan:
+    """Match rules with parameters, and check that each can be drawn.
+
+    The key of a parameter is fold(seed, name), where the name is its path or what `seed_names` has for it, so that its
+    values depend on nothing else: not on other parameters, their order or number.
+
+    Args:
+        rules: a :class:`Rules`, or what makes one. First match wins.
+        seed: as in every initializer; None takes one key of the process's sequence for all.
+        seed_names: path -> name, as a mapping or a function (None keeps the path): the old name of what was renamed,
+            or the name that another framework has for the same weight. A tuple is folded part by part.
+
+    Raises:
+        PlanError: parameters that no rule matches, that their initializer can't draw (an integer dtype, a shape
+            without fans, a scale that the dtype can't hold), or that would share a key. It lists all of them.
+        TypeError, ValueError: rules, a seed or names that are none.
+
+    Warns:
+        UserWarning: rules that match nothing, and seed_names for paths that are not there.
+    """
+    chosen = rules if isinstance(rules, Rules) else Rules(rules)
+    every = list(parameters)
+    shapes = {parameter.path: parameter for parameter in every}
+    root = resolve(seed)
+    entries, problems, owner = [], dict[str, str](), dict[Any, str]()
+    for parameter in every:
+        rule = chosen.find(parameter.path, parameter.shape, parameter.kinds)
+        initializer = law = None
+        if rule is None and not parameter.optional:
+            problems[parameter.path] = f"{_shown(parameter)}: no rule matches"
+        elif rule is not None and rule.initializer is not None:
+            try:
+                initializer = _resolved(rule, parameter, shapes)
+                law = _law(initializer, parameter)
+            except (TypeError, ValueError) as error:
+                problems[parameter.path] = f"{_shown(parameter)}: {error}"
+        name = _name(parameter.path, seed_names)
+        key = root if initializer is None else resolve(root, name)
+        if law is not None and not isinstance(law, Constant):  # constants take nothing from a key
+            if name in owner:
+                problems[parameter.path] = f"{_shown(parameter)}: has the seed name of {owner[name]}, {name!r}"
+            owner[name] = parameter.path
+        entries.append(Planned(parameter, rule, initializer, name, key))
+    if problems:
+        raise PlanError(problems)
+    _warn(chosen, entries, seed_names)
+    return Plan(tuple(entries))
+
+
+def _resolved(rule: Rule, parameter: Parameter, shapes: Mapping[str, Parameter]) -> Spec:
+    """The rule's initializer with the axes of the parameter, or with the numbers that a neighbour's fans give."""
+    assert rule.initializer is not None
+    found = _with_axes(rule.initializer, parameter)
+    if rule.like is not None:
+        parent = parameter.path.rpartition(".")[0]
+        path = f"{parent}.{rule.like}" if parent else rule.like
+        if path not in shapes:
+            raise ValueError(f"`like` must name a neighbour; got {rule.like!r}, and there is no {path}")
+        neighbour = shapes[path]
+        law, _ = law_of(_with_axes(rule.initializer, neighbour), neighbour.shape)
+        found = _plain(law, rule.initializer)
+    return found
+
+
+def _law(initializer: Spec, parameter: Parameter) -> Law:
+    """The law of a parameter; TypeError or ValueError where it can't be drawn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of empty arrays: said where they are drawn
+        return law_of(initializer, parameter.shape, parameter.dtype)[0]
+
+
+def _with_axes(initializer: Spec, parameter: Parameter) -> Spec:
+    """The initializer, with what the framework knows of the axes where it doesn't say so itself."""
+    given = initializer.parameters
+    own = any(name in given for name in AXES)
+    axes = {name: value for name, value in parameter.axes.items() if not (own and name in AXES)}
+    return spec(initializer.name, **axes | given)
+
+
+def _plain(law: Law, initializer: Spec) -> Spec:
+    """A law as an initializer that needs no fans."""
+    match law:
+        case Uniform(low, high):
+            return spec("uniform", a=low, b=high)
+        case Normal(mean, std):
+            return spec("normal", mean=mean, std=std)
+        case Truncated(mean, std, low, high):
+            return spec("trunc_normal", mean=mean, std=std, a=low, b=high)
+        case Constant(value):
+            return spec("constant", val=value)
+    raise ValueError(f"`like` goes with uniform, normal, truncated and constant laws; got {initializer!r}")
+
+
+def _name(path: str, seed_names: SeedNames | None) -> Name:
+    name = (
+        None if seed_names is None
+        else seed_names.get(path) if isinstance(seed_names, Mapping)
+        else seed_names(path)
+    )  # fmt: skip
+    return path if name is None else name
+
+
+def _warn(rules: Rules, entries: Sequence[Planned], seed_names: SeedNames | None) -> None:
+    used = {id(entry.rule) for entry in entries}
+    idle = [rule.text for rule in rules if id(rule) not in used and not rule.optional]
+    if idle:
+        warnings.warn(f"rules that match no parameter (or only after earlier rules): {', '.join(idle)}", stacklevel=4)
+    if isinstance(seed_names, Mapping):
+        lost = sorted(set(seed_names) - {entry.path for entry in entries})
+        if lost:
+            warnings.warn(f"`seed_names` has paths that are not there: {', '.join(lost)}", stacklevel=4)
+
+
+def _shown(parameter: Parameter) -> str:
+    size = "x".join(map(str, parameter.shape)) or "scalar"
+    return f"({size}, {parameter.dtype}{'' if is_floating(parameter.dtype) else ', not floating'})"
+
+
+def _said(entry: Planned) -> str:
+    words = told(entry.initializer)
+    words += "" if entry.seed_name == entry.path else f", seed name {entry.seed_name!r}"
+    return words + (f", also {', '.join(entry.parameter.tied)}" if entry.parameter.tied else "")

@@ -1,0 +1,244 @@
+"""Rules: which parameter of a model is drawn by which initializer. Plain data, first match wins."""
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, overload
+
+from arrayinit.specs import Spec, spec
+
+__all__ = ["Pattern", "Rule", "Rules", "told"]
+
+Pattern: TypeAlias = str | re.Pattern[str] | Callable[[str, tuple[int, ...]], bool]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What parameters whose path matches a pattern are drawn by.
+
+    pattern: a glob of the whole dotted path, in which `*` stands for any text, dots too, `?` for one character and
+        `[ab]` for one of some; or a compiled regular expression that is found somewhere in the path; or a predicate
+        of path and shape.
+    initializer: a :class:`arrayinit.Spec`; None leaves the parameter as it is.
+    like: the last part of the path of a neighbour whose shape gives the fans: "weight" for a bias that is drawn within
+        1 / sqrt(fan_in) of its layer.
+    kind: a glob of the name of the type of the layer that owns the parameter, or of one that it inherits from
+        ("Linear", "Conv*"). A rule with a kind matches nothing in trees of arrays, which have no layers to ask.
+    lr_scale: what the recipe multiplies the learning rate of these parameters by; reported, not used.
+    optional: whether a rule that matches nothing is no mistake.
+    """
+
+    pattern: Pattern
+    initializer: Spec | None
+    like: str | None = None
+    kind: str | None = None
+    lr_scale: float = 1.0
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.pattern, str | re.Pattern) or callable(self.pattern)) or self.pattern == "":
+            raise TypeError(
+                f"`pattern` must be a glob, a compiled regular expression or a predicate of path and shape; "
+                f"got {self.pattern!r}"
+            )
+        if not isinstance(self.initializer, Spec | None):
+            raise TypeError(
+                f"`initializer` must be an arrayinit.Spec, or None to keep what is; got {self.initializer!r}"
+            )
+        for name, value, kinds in (("like", self.like, str | None), ("kind", self.kind, str | None)):
+            if not isinstance(value, kinds):
+                raise TypeError(f"`{name}` must be a string or None; got {value!r}")
+        if isinstance(self.lr_scale, bool) or not isinstance(self.lr_scale, int | float):
+            raise TypeError(f"`lr_scale` must be a number; got {self.lr_scale!r}")
+
+    def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> bool:
+        """Whether this rule is for a parameter, first matches aside."""
+        if self.kind is not None and not any(fnmatch.fnmatchcase(kind, self.kind) for kind in kinds):
+            return False
+        if isinstance(self.pattern, str):
+            return fnmatch.fnmatchcase(path, self.pattern)
+        if isinstance(self.pattern, re.Pattern):
+            return self.pattern.search(path) is not None
+        return bool(self.pattern(path, shape))
+
+    @property
+    def text(self) -> str:
+        """The pattern as a reader would write it."""
+        if isinstance(self.pattern, str):
+            found = self.pattern
+        elif isinstance(self.pattern, re.Pattern):
+            found = f"/{self.pattern.pattern}/"
+        else:
+            found = getattr(self.pattern, "__name__", repr(self.pattern))
+        return found if self.kind is None else f"{found} of {self.kind}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON and TOML. TypeError where the pattern is a predicate."""
+        data: dict[str, Any] = {}
+        if isinstance(self.pattern, str):
+            data["pattern"] = self.pattern
+        elif isinstance(self.pattern, re.Pattern) and isinstance(self.pattern.pattern, str):
+            # Flags that were given beside the text, written into it: (?i), (?s), ...
+            flags = self.pattern.flags & ~re.compile(self.pattern.pattern).flags
+            letters = "".join(letter for letter in "aimsx" if flags & getattr(re, letter.upper()))
+            data["regex"] = (f"(?{letters})" if letters else "") + self.pattern.pattern
+        else:
+            raise TypeError(f"`pattern` must be a glob or a regular expression to be written; got {self.pattern!r}")
+        if self.initializer is None:
+            data["keep"] = True
+        else:
+            data["initializer"] = self.initializer.as_dict() if self.initializer.items else self.initializer.name
+        for name, default in (("like", None), ("kind", None), ("lr_scale", 1.0), ("optional", False)):
+            if getattr(self, name) != default:
+                data[name] = getattr(self, name)
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Rule":
+        """The inverse of :meth:`as_dict`. TypeError or ValueError where it is not of that form."""
+        if not isinstance(data, Mapping):
+            raise TypeError(f"a rule must be a mapping with 'pattern' or 'regex' and 'initializer'; got {data!r}")
+        rest = dict(data)
+        pattern, regex = rest.pop("pattern", None), rest.pop("regex", None)
+        given, keep = rest.pop("initializer", None), rest.pop("keep", False)
+        if (pattern is None) == (regex is None):
+            raise ValueError(f"a rule must have one of 'pattern' and 'regex'; got {dict(data)!r}")
+        if (given is None) != (keep is True):
+            raise ValueError(f"a rule must have an 'initializer', or 'keep' = true; got {dict(data)!r}")
+        unknown = set(rest) - {"like", "kind", "lr_scale", "optional"}
+        if unknown:
+            raise ValueError(f"a rule must have no other entries; got {', '.join(sorted(unknown))} in {dict(data)!r}")
+        if regex is not None:
+            try:
+                pattern = re.compile(regex)
+            except (re.error, TypeError) as error:
+                raise ValueError(f"'regex' must be a regular expression; got {regex!r} ({error})") from None
+        return cls(pattern, None if given is None else _spec(given), **rest)
+
+
+@dataclass(frozen=True, init=False)
+class Rules(Sequence[Rule]):
+    """Rules in order; the first one that matches a parameter decides.
+
+        rules = Rules({"*.bias": "zeros", "*.norm*.weight": "ones", "*.weight": spec("normal", std=0.02)})
+        Rules([Rule("head.*", spec("zeros")), *rules])
+
+    Args:
+        rules: a mapping from patterns to initializers, or a sequence of :class:`Rule` and of such pairs. An initializer
+            may be a Spec, its name, its `as_dict()`, or None to leave what matches as it is.
+
+    Raises:
+        TypeError, ValueError: a pattern or an initializer that is none.
+    """
+
+    rules: tuple[Rule, ...]
+
+    def __init__(self, rules: "Mapping[Pattern, Any] | Iterable[Rule | tuple[Pattern, Any]]" = ()) -> None:
+        pairs = rules.items() if isinstance(rules, Mapping) else rules
+        object.__setattr__(self, "rules", tuple(_rule(pair) for pair in pairs))
+
+    @overload
+    def __getitem__(self, k: int) -> Rule: ...
+
+    @overload
+    def __getitem__(self, k: slice) -> "Rules": ...
+
+    def __getitem__(self, k: int | slice) -> "Rule | Rules":
+        return Rules(self.rules[k]) if isinstance(k, slice) else self.rules[k]
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self.rules)
+
+    def __add__(self, other: "Rules") -> "Rules":
+        return Rules([*self.rules, *Rules(other).rules])
+
+    def __str__(self) -> str:
+        return "\n".join(f"{rule.text:<40} {_said(rule)}" for rule in self.rules)
+
+    def find(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> Rule | None:
+        """The first rule that matches a parameter."""
+        return next((rule for rule in self.rules if rule.matches(path, shape, kinds)), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """{"rules": [...]}, plain data. TypeError where a pattern is a predicate."""
+        return {"rules": [rule.as_dict() for rule in self.rules]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Rules":
+        """The inverse of :meth:`as_dict`. TypeError or ValueError where it is not of that form."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("rules"), list) or set(data) != {"rules"}:
+            raise ValueError(f"rules must be a mapping with a list under 'rules' and nothing else; got {data!r}")
+        return cls([Rule.from_dict(rule) for rule in data["rules"]])
+
+    def to_json(self) -> str:
+        """As a JSON text, which :meth:`from_json` reads."""
+        import json
+
+        return json.dumps(self.as_dict(), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Rules":
+        """From a JSON text. ValueError where it is none, or no rules."""
+        import json
+
+        return cls.from_dict(json.loads(text))
+
+    def to_toml(self) -> str:
+        """As a TOML text, which :meth:`from_toml` reads. ImportError without tomli-w; ValueError for None in a spec."""
+        try:
+            import tomli_w
+        except ImportError as error:
+            raise ImportError(
+                f"to_toml needs tomli-w, which can't be imported ({error}): pip install tomli-w"
+            ) from error
+        for rule in self.rules:
+            for name, value in rule.initializer.items if rule.initializer else ():
+                if value is None:
+                    raise ValueError(f"`{name}` must be something that TOML has; got None in {rule.initializer!r}")
+        return tomli_w.dumps(self.as_dict())
+
+    @classmethod
+    def from_toml(cls, text: str) -> "Rules":
+        """From a TOML text. ValueError where it is none, or no rules."""
+        import tomllib
+
+        return cls.from_dict(tomllib.loads(text))
+
+
+def _rule(given: Any) -> Rule:
+    if isinstance(given, Rule):
+        return given
+    if isinstance(given, Mapping):
+        return Rule.from_dict(given)
+    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
+        raise TypeError(f"`rules` must hold Rules, or pairs of a pattern and an initializer; got {given!r}")
+    pattern, initializer = given
+    return Rule(pattern, None if initializer is None else _spec(initializer))
+
+
+def _spec(given: Any) -> Spec:
+    if isinstance(given, Spec):
+        return given
+    if isinstance(given, Mapping):
+        return Spec.from_dict(given)
+    if isinstance(given, str):
+        return spec(given)
+    raise TypeError(f"`initializer` must be an arrayinit.Spec, its name or its dictionary; got {given!r}")
+
+
+def told(initializer: Spec | None) -> str:
+    """An initializer and its parameters in one line."""
+    if initializer is None:
+        return "kept as it is"
+    return ", ".join([initializer.name, *(f"{name}={value!r}" for name, value in initializer.items)])
+
+
+def _said(rule: Rule) -> str:
+    words = [told(rule.initializer)]
+    words += [f"fans of {rule.like}"] if rule.like else []
+    words += [f"lr x {rule.lr_scale:g}"] if rule.lr_scale != 1 else []
+    return ", ".join(words)

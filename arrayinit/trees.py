@@ -1,0 +1,152 @@
+"""JAX pytrees: the parameters of Flax, Haiku and Equinox models, drawn by rules into new arrays."""
+
+import sys
+from typing import Any
+
+import jax
+from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
+
+from arrayinit.backends import backend_named
+from arrayinit.formats import is_floating
+from arrayinit.plans import Parameter, SeedNames, plan
+from arrayinit.progress import progress_bar
+
+__all__ = ["init_tree", "parameters_of_tree"]
+
+
+def init_tree(
+    tree: Any,
+    rules: Any,
+    *,
+    seed: Any,
+    seed_names: SeedNames | None = None,
+    shardings: Any = None,
+    dry_run: bool = False,
+    progress: bool | None = None,
+) -> Any:
+    """A pytree like `tree` whose arrays are drawn by rules.
+
+        shapes = jax.eval_shape(model.init, jax.random.key(0), x)["params"]     # Flax linen, or Haiku: no array is made
+        params = init_tree(shapes, {"*.bias": "zeros", "*": ai.spec("xavier_uniform")}, seed=0)
+        model = init_tree(nnx.eval_shape(make), rules, seed=0)                  # nnx
+        model = init_tree(eqx.filter_eval_shape(make), rules, seed=0)           # Equinox
+
+    Nothing is compiled outside of `jit`; inside of it the seed may be a traced key. Paths are dotted, without the
+    `.value` of Flax's boxes and the `~` of Haiku: "Dense_0.kernel", "layers.0.weight", "mlp.linear_0.w".
+
+    What the axes of an array of two or more mean, unless a spec says so: `kernel` and `w` are (spatial, in, out), with
+    the heads of Flax's attention as (in, out, out) under query, key and value and (in, in, out) under out; `weight` and
+    all arrays of Equinox are (out, in, spatial); embeddings are (tokens, features); all others end in (in, out). So a
+    Flax kernel, an Equinox weight and a torch weight with one seed and name are the same weight.
+
+    Args:
+        tree: any pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves that are no arrays stay as they are; so do
+            concrete ones that are not floating (counters, random keys), where no rule matches.
+        rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
+        seed: as in every initializer, or a JAX key; the key of each array is fold(seed, its path).
+        seed_names: path -> name to be folded instead, as a mapping or a function.
+        shardings: one sharding for all, a pytree of them like `tree` (or a prefix of it), or a function of path and
+            shape; without it arrays keep that of their leaf.
+        dry_run: return the :class:`arrayinit.plans.Plan`, and draw nothing.
+        progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
+
+    Raises:
+        PlanError: arrays that no rule matches or that can't be drawn as it says: all of them, and nothing is drawn.
+
+    Warns:
+        UserWarning: rules that match nothing.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+    made = plan(parameters_of_tree(tree), rules, seed=seed, seed_names=seed_names)
+    if dry_run:
+        return made
+    entries = {entry.path: entry for entry in made}
+    places = _places(shardings, tree, leaves)
+    result = []
+    with progress_bar("parameters", sum(e.parameter.size for e in made if e.initializer), progress) as advance:
+        for (keys, leaf), place in zip(leaves, places, strict=True):
+            entry = entries.get(_path(keys)) if _is_array(leaf) else None
+            if entry is None or entry.initializer is None:
+                result.append(leaf)
+                continue
+            if place is None and not hasattr(leaf, "at") and not isinstance(leaf, jax.ShapeDtypeStruct):
+                leaf = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)  # an array of NumPy
+            if place is None:
+                result.append(entry.initializer(leaf, seed=entry.key))
+            else:
+                kind = entry.parameter.dtype
+                result.append(entry.initializer(entry.shape, seed=entry.key, xp="jax", dtype=kind, device=place))
+            advance(entry.parameter.size)
+    return jax.tree_util.tree_unflatten(structure, result)
+
+
+def parameters_of_tree(tree: Any) -> list[Parameter]:
+    """The arrays of a pytree as rules see them."""
+    is_equinox = "equinox" in sys.modules and isinstance(tree, sys.modules["equinox"].Module)
+    name_of = backend_named("jax").dtype_name
+    result = []
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        if _is_array(leaf):
+            path, shape = _path(keys), tuple(map(int, leaf.shape))
+            dtype = name_of(leaf.dtype)
+            optional = not is_floating(dtype) and not isinstance(leaf, jax.ShapeDtypeStruct)
+            axes = {} if is_equinox else _axes(path.split("."), len(shape))
+            result.append(Parameter(path, shape, dtype, axes=axes, optional=optional))
+    return result
+
+
+def _is_array(leaf: Any) -> bool:
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+
+
+def _path(keys: tuple[Any, ...]) -> str:
+    """The keys of a leaf, dotted."""
+    words: list[str] = []
+    for k, key in enumerate(keys):
+        match key:
+            case GetAttrKey(name="value") if k == len(keys) - 1 and k:  # Flax's variables and boxes
+                pass
+            case GetAttrKey(name=name):
+                words.append(name)
+            case DictKey(key=name):
+                words += [word for word in str(name).split("/") if word != "~"]
+            case SequenceKey(idx=place) | FlattenedIndexKey(key=place):
+                words.append(str(place))
+            case _:
+                words.append(str(key).strip(".[]'"))
+    return ".".join(words)
+
+
+def _axes(words: list[str], rank: int) -> dict[str, Any]:
+    """What the axes of an array mean, by the name that it has in Flax and Haiku."""
+    if rank < 2 or words[-1] in ("weight", "bias", "b", "embedding", "embeddings"):
+        return {}
+    parent = words[-2] if len(words) > 1 else ""
+    if words[-1] == "kernel" and rank == 3 and parent in ("query", "key", "value", "out"):
+        return {"layout": "iio" if parent == "out" else "ioo"}
+    return {"in_axis": -2, "out_axis": -1}
+
+
+def _places(shardings: Any, tree: Any, leaves: list[Any]) -> list[Any]:
+    """The sharding of each leaf; None where it keeps its own."""
+    if shardings is None:
+        return [None] * len(leaves)
+    if _is_place(shardings):
+        return [shardings] * len(leaves)
+    if callable(shardings):
+        return [shardings(_path(keys), tuple(leaf.shape)) if _is_array(leaf) else None for keys, leaf in leaves]
+    spread = jax.tree.map(
+        lambda place, part: jax.tree.map(lambda _: _Box(place), part), shardings, tree, is_leaf=_is_place
+    )
+    return [box.place for box in jax.tree.leaves(spread)]
+
+
+def _is_place(x: Any) -> bool:
+    return x is None or isinstance(x, jax.sharding.Sharding | jax.sharding.PartitionSpec | jax.Device)
+
+
+class _Box:
+    """A leaf that jax.tree doesn't take apart, None neither."""
+
+    def __init__(self, place: Any) -> None:
+        self.place = place

@@ -1,0 +1,80 @@
+"""Mappings of arrays: filled in place where they can be, replaced where not, left alone where anything is wrong."""
+
+import numpy as np
+import pytest
+from conftest import namespace, same
+
+import arrayinit as ai
+
+NORMAL = ai.spec("normal", std=0.02)
+RULES = {"*.b": "zeros", "*": NORMAL}
+
+
+def model():
+    return {
+        "embed": np.ones((5, 4), "float32"),
+        "layers": {"0": {"w": np.ones((4, 3)), "b": np.ones(3)}, "1": {"w": np.ones((3, 2), "float16"), "b": np.ones(2)}},
+    }
+
+
+def test_numpy():
+    params = model()
+    held = params["layers"]["0"]["w"]
+    assert ai.init_params_(params, RULES, seed=1) is params
+    assert params["layers"]["0"]["w"] is held
+    assert same(held, NORMAL((4, 3), seed=1, name="layers.0.w", dtype="float64"))
+    assert same(params["layers"]["1"]["w"], NORMAL((3, 2), seed=1, name="layers.1.w", dtype="float16"))
+    assert same(params["embed"], NORMAL((5, 4), seed=1, name="embed"))
+    assert (params["layers"]["0"]["b"] == 0).all()
+
+
+@pytest.mark.parametrize("library", ["jax", "dask", "torch"])
+def test_other_libraries(library):
+    namespace(library)
+    params = {"w": ai.zeros((40, 30), xp=library), "deep": {"v": ai.zeros((7,), xp=library)}}
+    before = params["w"]
+    ai.init_params_(params, {"*": NORMAL}, seed=1)
+    assert same(params["w"], NORMAL((40, 30), seed=1, name="w"))
+    assert same(params["deep"]["v"], NORMAL((7,), seed=1, name="deep.v"))
+    assert (params["w"] is before) == (library == "torch")
+
+
+@pytest.mark.parametrize("library", ["numpy", "jax"])
+def test_tied_arrays_stay_tied(library):
+    namespace(library)
+    w = ai.zeros((4, 3), xp=library)
+    params = {"embed": w, "head": w, "other": ai.ones((4, 3), xp=library)}
+    ai.init_params_(params, {"*": NORMAL}, seed=1)
+    assert params["head"] is params["embed"]
+    assert same(params["head"], NORMAL((4, 3), seed=1, name="embed"))
+    assert not same(params["other"], params["head"])
+
+
+def test_dry_run_draws_nothing():
+    params = model()
+    made = ai.init_params_(params, RULES, seed=1, dry_run=True)
+    assert [entry.path for entry in made] == ["embed", "layers.0.w", "layers.0.b", "layers.1.w", "layers.1.b"]
+    assert all((x == 1).all() for x in (params["embed"], params["layers"]["0"]["w"]))
+
+
+def test_a_renamed_parameter_keeps_its_values():
+    old, new = {"fc": {"w": np.zeros((4, 3))}}, {"proj": {"w": np.zeros((4, 3))}}
+    ai.init_params_(old, {"*": NORMAL}, seed=1)
+    ai.init_params_(new, {"*": NORMAL}, seed=1, seed_names={"proj.w": "fc.w"})
+    assert same(new["proj"]["w"], old["fc"]["w"])
+
+
+def test_errors_leave_all_as_it_was():
+    params = model() | {"locked": np.ones((2, 2)), "count": np.ones(3, "int32")}
+    params["locked"].flags.writeable = False
+    with pytest.raises(ai.PlanError, match="locked.*read-only"):
+        ai.init_params_(params, {"count": None, **RULES}, seed=1)
+    with pytest.raises(ai.PlanError, match=r"count.*not floating.*no rule matches"):
+        ai.init_params_(params, {"l*": None, "e*": NORMAL}, seed=1)
+    with pytest.raises(TypeError, match=r"`params` must hold arrays.*got 3 at 'layers\.2'"):
+        params["layers"]["2"] = 3
+        ai.init_params_(params, RULES, seed=1)
+    assert all((x == 1).all() for x in (params["embed"], params["layers"]["0"]["w"], params["locked"]))
+    kept = {"locked": params["locked"], "w": np.ones((2, 2))}
+    ai.init_params_(kept, {"locked": None, "w": "zeros"}, seed=1)
+    assert (kept["locked"] == 1).all()

@@ -1,0 +1,134 @@
+"""Plans: each parameter's initializer and key, and one error for everything that is wrong."""
+
+import warnings
+
+import pytest
+
+import arrayinit as ai
+from arrayinit.plans import Parameter, PlanError, plan
+
+NORMAL = ai.spec("normal", std=0.02)
+MODEL = [
+    Parameter("embed.weight", (50, 8), "float32"),
+    Parameter("fc.weight", (6, 8), "float32", ("Linear",)),
+    Parameter("fc.bias", (6,), "float32", ("Linear",)),
+    Parameter("conv.weight", (8, 2, 3), "float32", ("Conv1d",), {"groups": 4, "transposed": True}),
+    Parameter("conv.bias", (8,), "float32", ("Conv1d",)),
+]
+RULES = {"*.bias": "zeros", "*": NORMAL}
+
+
+def test_keys_are_those_of_the_names():
+    made = plan(MODEL, RULES, seed=7)
+    assert [entry.path for entry in made] == [parameter.path for parameter in MODEL]
+    assert all(entry.key == ai.fold(7, entry.path) for entry in made)
+    named = plan(MODEL, RULES, seed=7, seed_names={"fc.weight": "old.weight", "fc.bias": ("old", 3)})
+    assert named[1].key == ai.fold(7, "old.weight")
+    assert named[2].key == ai.fold(ai.fold(7, "old"), 3)
+    assert named[0].key == made[0].key
+    called = plan(MODEL, RULES, seed=7, seed_names=lambda path: path.upper() if path.startswith("fc") else None)
+    assert [entry.seed_name for entry in called][:3] == ["embed.weight", "FC.WEIGHT", "FC.BIAS"]
+
+
+def test_no_parameter_depends_on_the_others():
+    whole = {entry.path: entry.key for entry in plan(MODEL, RULES, seed=7)}
+    assert {entry.path: entry.key for entry in plan(MODEL[::-1], RULES, seed=7)} == whole
+    few = {entry.path: entry.key for entry in plan(MODEL[1:3], RULES, seed=7)}
+    assert few.items() <= whole.items()
+
+
+def test_axes_of_the_framework_and_of_the_spec():
+    kaiming = ai.spec("kaiming_normal")
+    made = plan(MODEL, [("conv.weight", kaiming), ("*", "zeros")], seed=0)
+    assert made[3].initializer == ai.spec("kaiming_normal", groups=4, transposed=True)
+    made = plan([MODEL[3]], {"*": ai.spec("kaiming_normal", groups=2)}, seed=0)
+    assert made[0].initializer == ai.spec("kaiming_normal", groups=2, transposed=True)
+    with pytest.raises(PlanError, match=r"conv.weight.*`groups` must divide"):
+        plan([MODEL[3]], {"*": ai.spec("kaiming_normal", groups=5)}, seed=0)
+
+
+def test_a_spec_says_first_what_axes_mean():
+    parameter = Parameter("w", (3, 4, 8), "float32", axes={"in_axis": -2, "out_axis": -1, "groups": 3})
+    made = plan([parameter], {"*": ai.spec("xavier_normal", layout="oii")}, seed=0)
+    assert made[0].initializer == ai.spec("xavier_normal", layout="oii", groups=3)
+
+
+def test_the_fans_of_a_neighbour():
+    rules = [
+        ai.Rule("*.bias", ai.spec("variance_scaling", scale=1 / 3, distribution="uniform"), like="weight"),
+        ("*", NORMAL),
+    ]
+    made = plan([*MODEL[1:3]], rules, seed=0)
+    assert made[1].initializer.name == "uniform"
+    assert (
+        made[1].initializer.parameters["b"] == -made[1].initializer.parameters["a"] == pytest.approx(8**-0.5, abs=1e-15)
+    )
+    top = plan([Parameter("weight", (6, 8), "float32"), Parameter("bias", (6,), "float32")],
+               [ai.Rule("bias", ai.spec("kaiming_normal"), like="weight"), ("*", NORMAL)], seed=0)  # fmt: skip
+    assert top[1].initializer == ai.spec("normal", mean=0.0, std=ai.describe("kaiming_normal", (6, 8)).std)
+    with pytest.raises(PlanError, match=r"`like` must name a neighbour; got 'weight', and there is no fc.weight"):
+        plan([MODEL[2]], rules[:1], seed=0)
+    with pytest.raises(PlanError, match="`like` goes with uniform, normal"):
+        plan(MODEL[1:3], [ai.Rule("*.bias", ai.spec("orthogonal"), like="weight"), ("*", NORMAL)], seed=0)
+
+
+def test_kept_ones_and_optional_ones():
+    parameters = [*MODEL[:2], Parameter("count", (), "int64", optional=True)]
+    made = plan(parameters, [("embed.*", None), ("fc.*", NORMAL)], seed=0)
+    assert [entry.initializer for entry in made] == [None, NORMAL, None]
+    assert [entry.rule is None for entry in made] == [False, False, True]
+
+
+def test_one_error_lists_all_that_is_wrong():
+    parameters = [
+        *MODEL[:3],
+        Parameter("step", (), "int64"),
+        Parameter("half.weight", (3, 4), "float16"),
+        Parameter("twin.weight", (3, 4), "float32"),
+        Parameter("other", (3,), "float32"),
+    ]
+    rules = {
+        "*.bias": "kaiming_normal", "half.*": ai.spec("normal", std=1e9), "embed.*": NORMAL, "fc.*": NORMAL,
+        "twin.*": NORMAL, "step": NORMAL,
+    }  # fmt: skip
+    with pytest.raises(PlanError) as caught:
+        plan(parameters, rules, seed=0, seed_names={"twin.weight": "fc.weight"})
+    assert set(caught.value.problems) == {"fc.bias", "step", "half.weight", "twin.weight", "other"}
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "nothing was drawn: 5 of the parameters can't be"
+    assert len(lines) == 6
+    text = str(caught.value)
+    for words in ("fc.bias", "fans need a shape", "(scalar, int64, not floating): `dtype` must be", "values must stay",
+                  "has the seed name of fc.weight", "(3, float32): no rule matches"):  # fmt: skip
+        assert words in text
+
+
+def test_constants_may_share_a_name():
+    plan(MODEL[2:3] + MODEL[4:], {"*": "zeros"}, seed=0, seed_names=lambda path: "bias")
+
+
+def test_warnings():
+    with pytest.warns(
+        UserWarning, match=r"rules that match no parameter \(or only after earlier rules\): \*\.scale, nor"
+    ):
+        plan(MODEL, [("*.scale", "ones"), ("*", "zeros"), ("nor*", "zeros")], seed=0)
+    with pytest.warns(UserWarning, match="`seed_names` has paths that are not there: fc.wieght"):
+        plan(MODEL, RULES, seed=0, seed_names={"fc.wieght": "x"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plan(MODEL, [ai.Rule("*.scale", ai.spec("ones"), optional=True), *ai.Rules(RULES)], seed=0)
+
+
+def test_a_plan_can_be_read():
+    made = plan(
+        [*MODEL[1:3], Parameter("head.weight", (50, 8), "float32", tied=("embed.weight",))],
+        [("fc.bias", None), ai.Rule("head.*", NORMAL, lr_scale=0.5), ("*", "xavier_uniform")],
+        seed=0, seed_names={"fc.weight": "old"},
+    )  # fmt: skip
+    assert str(made).splitlines() == [
+        "fc.weight     6x8  xavier_uniform, seed name 'old'",
+        "fc.bias         6  kept as it is",
+        "head.weight  50x8  normal, std=0.02, also embed.weight",
+    ]
+    assert made.lr_scales == {"fc.weight": 1.0, "fc.bias": 1.0, "head.weight": 0.5}
+    assert len(made[1:]) == 2

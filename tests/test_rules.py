@@ -1,0 +1,163 @@
+"""Rules as data: what matches, what wins, and that a text gives back what was written."""
+
+import json
+import pickle
+import re
+
+import pytest
+
+import arrayinit as ai
+from arrayinit import Rule, Rules
+
+NORMAL = ai.spec("normal", std=0.02)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "found"),
+    [
+        ("*.bias", "layers.0.bias", True),
+        ("*.bias", "bias", False),
+        ("*bias", "bias", True),
+        ("layers.*.weight", "layers.0.mlp.weight", True),
+        ("layers.?.weight", "layers.10.weight", False),
+        ("layers.[01].weight", "layers.1.weight", True),
+        ("*.Bias", "layers.0.bias", False),
+        (re.compile(r"\.(q|k)\."), "att.q.weight", True),
+        (re.compile(r"^q"), "att.q.weight", False),
+        (lambda path, shape: len(shape) == 1, "norm.weight", True),
+        (lambda path, shape: len(shape) == 2, "norm.weight", False),
+    ],
+)
+def test_patterns(pattern, path, found):
+    assert Rule(pattern, NORMAL).matches(path, (3,)) is found
+
+
+def test_kinds_are_those_of_the_layer_and_its_parents():
+    rule = Rule("*.weight", NORMAL, kind="Conv*")
+    assert rule.matches("c.weight", (3, 4, 5), ("Mine", "Conv1d", "_ConvNd"))
+    assert not rule.matches("c.weight", (3, 4, 5), ("Linear",))
+    assert not rule.matches("c.weight", (3, 4, 5))
+    assert not rule.matches("c.bias", (3,), ("Conv1d",))
+
+
+def test_the_first_match_wins():
+    rules = Rules({"*.norm.weight": "ones", "*.weight": NORMAL, "*": "zeros"})
+    assert [rules.find(path, ()).initializer.name for path in ("a.norm.weight", "a.weight", "a.bias")] == [
+        "ones", "normal", "zeros",
+    ]  # fmt: skip
+    assert Rules({"*.weight": "ones"}).find("bias", ()) is None
+
+
+def test_rules_are_a_sequence():
+    first, second = Rule("a", ai.spec("zeros")), Rule("b", None)
+    rules = Rules([first, ("b", None)])
+    assert list(rules) == [first, second] == [rules[0], rules[1]]
+    assert len(rules) == 2
+    assert rules[1:] == Rules([second])
+    assert rules[1:] + rules == Rules([second, first, second])
+    assert Rules([Rule("c", NORMAL), *rules])[0].pattern == "c"
+    assert pickle.loads(pickle.dumps(rules)) == rules
+    assert hash(rules) == hash(Rules([first, second]))
+
+
+EVERY = Rules(
+    [
+        Rule("head.*", None),
+        Rule(re.compile(r"\.(q|k)\.weight$", re.IGNORECASE), ai.spec("xavier_uniform", gain=0.5, layout="io")),
+        Rule("*.bias", ai.spec("variance_scaling", scale=0.25, distribution="uniform"), like="weight", kind="Linear"),
+        Rule("*.out.weight", NORMAL, lr_scale=0.25, optional=True),
+        Rule("*.weight", ai.spec("trunc_normal", a=-float("inf"), b=1.0)),
+        Rule("*.experts", ai.spec("kaiming_normal", in_axis=(1, 2), out_axis=0)),
+        Rule("*", ai.spec("zeros")),
+    ]
+)
+
+
+@pytest.mark.parametrize("form", ["json", "toml"])
+def test_texts_give_back_what_was_written(form):
+    text = getattr(EVERY, f"to_{form}")()
+    read = getattr(Rules, f"from_{form}")(text)
+    assert [rule.initializer for rule in read] == [rule.initializer for rule in EVERY]
+    assert [rule.matches("x.Q.weight", (2, 3)) for rule in read] == [r.matches("x.Q.weight", (2, 3)) for r in EVERY]
+    assert read.as_dict() == EVERY.as_dict()
+    assert [(r.like, r.kind, r.lr_scale, r.optional) for r in read] == [
+        (r.like, r.kind, r.lr_scale, r.optional) for r in EVERY
+    ]
+
+
+def test_toml_as_one_would_write_it():
+    rules = Rules.from_toml(
+        """
+        [[rules]]
+        pattern = "*.bias"
+        initializer = "zeros"
+
+        [[rules]]
+        regex = "weight$"
+        initializer = {name = "normal", std = 0.02}
+
+        [[rules]]
+        pattern = "*.scale"
+        keep = true
+        """
+    )
+    assert rules[0] == Rule("*.bias", ai.spec("zeros"))
+    assert rules[1].initializer == NORMAL
+    assert rules[2] == Rule("*.scale", None)
+
+
+def test_a_reader_can_print_them():
+    assert str(EVERY).splitlines() == [
+        "head.*                                   kept as it is",
+        r"/\.(q|k)\.weight$/                       xavier_uniform, gain=0.5, layout='io'",
+        "*.bias of Linear                         variance_scaling, distribution='uniform', scale=0.25, fans of weight",
+        "*.out.weight                             normal, std=0.02, lr x 0.25",
+        "*.weight                                 trunc_normal, a=-inf, b=1.0",
+        "*.experts                                kaiming_normal, in_axis=(1, 2), out_axis=0",
+        "*                                        zeros",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "match"),
+    [
+        (lambda: Rule(3, NORMAL), TypeError, "`pattern` must be a glob.*got 3"),
+        (lambda: Rule("", NORMAL), TypeError, "`pattern` must be a glob"),
+        (lambda: Rule("*", "zeros"), TypeError, "`initializer` must be an arrayinit.Spec.*'zeros'"),
+        (lambda: Rule("*", NORMAL, like=3), TypeError, "`like` must be a string"),
+        (lambda: Rule("*", NORMAL, lr_scale="1"), TypeError, "`lr_scale` must be a number"),
+        (lambda: Rules({"*": "zeroes"}), ValueError, "`name` must be an initializer"),
+        (lambda: Rules({"*": 3}), TypeError, "`initializer` must be an arrayinit.Spec, its name"),
+        (lambda: Rules(["*"]), TypeError, "`rules` must hold Rules, or pairs"),
+        (lambda: Rules.from_json("{}"), ValueError, "rules must be a mapping with a list under 'rules'"),
+        (lambda: Rules.from_json("nothing"), ValueError, "Expecting value"),
+        (lambda: Rules.from_toml("rules = 3"), ValueError, "rules must be a mapping with a list"),
+        (lambda: Rule.from_dict({"initializer": "zeros"}), ValueError, "one of 'pattern' and 'regex'"),
+        (lambda: Rule.from_dict({"pattern": "*"}), ValueError, "must have an 'initializer', or 'keep' = true"),
+        (
+            lambda: Rule.from_dict({"pattern": "*", "initializer": "ones", "keep": True}),
+            ValueError,
+            "must have an 'init",
+        ),
+        (lambda: Rule.from_dict({"pattern": "*", "keep": True, "std": 3}), ValueError, "no other entries; got std"),
+        (lambda: Rule.from_dict({"regex": "(", "keep": True}), ValueError, "'regex' must be a regular expression"),
+        (
+            lambda: Rules([(lambda path, shape: True, "zeros")]).to_json(),
+            TypeError,
+            "`pattern` must be a glob or a reg",
+        ),
+        (lambda: Rules({"*": ai.spec("kaiming_normal", a=None)}).to_toml(), ValueError, "`a` must be something that"),
+    ],
+)
+def test_wrong_rules(make, error, match):
+    with pytest.raises(error, match=match):
+        make()
+
+
+def test_json_is_plain():
+    assert json.loads(Rules({"*.bias": "zeros", "x": NORMAL}).to_json()) == {
+        "rules": [
+            {"pattern": "*.bias", "initializer": "zeros"},
+            {"pattern": "x", "initializer": {"name": "normal", "std": 0.02}},
+        ]
+    }
