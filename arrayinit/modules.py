@@ -5,12 +5,14 @@ from typing import Any, Literal, overload
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 
 from arrayinit.backends import Backend, backend_of
 from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan
 from arrayinit.progress import progress_bar
+from arrayinit.rules import BUFFER
 from arrayinit.seeds import resolve, resolve_for
 
 __all__ = ["init_module_", "parameters_of"]
@@ -40,7 +42,7 @@ def init_module_(
     device: Any = None,
     progress: bool | None = None,
 ) -> nn.Module | Plan:
-    """Draw all parameters of a torch module by rules, and the buffers that rules match; returns the module.
+    """Draw all parameters of a torch module by rules, and the buffers that are asked for; returns the module.
 
         rules = {"*.bias": "zeros", "*.weight": ai.spec("kaiming_normal", nonlinearity="relu")}
         init_module_(model, rules, seed=0)
@@ -49,6 +51,9 @@ def init_module_(
     (FSDP2, tensor parallelism) are filled on each rank by itself, which gives the same model in every world.
     Convolutions bring their groups and whether they are transposed, transformers' Conv1D its (in, out) layout, so that
     fans are right; a spec's own `groups`, `transposed` and `layout` come first.
+
+    Buffers stay as they are, unless a rule with a `kind` matches them: that of their layer, or "buffer". On the meta
+    device the running statistics of norms become those of a new layer; other buffers need a rule there.
 
     Args:
         module: any torch.nn.Module. Paths are those of `named_parameters` and `named_buffers`.
@@ -114,8 +119,10 @@ def parameters_of(module: nn.Module) -> list[Parameter]:
     result = []
     for path, others in tied.items():
         owner, name, x = found[path]
-        optional = not isinstance(x, nn.Parameter) and not x.is_meta
+        is_buffer = not isinstance(x, nn.Parameter)
+        optional = is_buffer and (not x.is_meta or _is_statistic(owner, name))
         kinds = tuple(kind.__name__ for kind in type(owner).__mro__[:-1] if kind is not nn.Module)
+        kinds += (BUFFER,) if is_buffer else ()
         dtype = backend_of(x).dtype_name(x.dtype)
         axes = _axes(owner, name, x)
         result.append(Parameter(path, tuple(map(int, x.shape)), dtype, kinds, axes, tuple(others), optional))
@@ -128,6 +135,11 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, str, tor
         for prefix, owner in module.named_modules(remove_duplicate=False):
             for name, x in getattr(owner, named)(recurse=False, remove_duplicate=False):
                 yield f"{prefix}.{name}" if prefix else name, (owner, name, x)
+
+
+def _is_statistic(owner: nn.Module, name: str) -> bool:
+    """Whether a buffer is one that `reset_running_stats` sets."""
+    return isinstance(owner, _NormBase) and name in ("running_mean", "running_var", "num_batches_tracked")
 
 
 def _axes(owner: nn.Module, name: str, x: torch.Tensor) -> dict[str, Any]:
@@ -160,7 +172,12 @@ def _materialize(module: nn.Module, made: Plan, device: Any) -> None:
                 place = "cpu"
         return torch.empty_like(x, device=place)
 
+    statistics = {
+        owner for owner, name, x in dict(_tensors(module)).values() if x.is_meta and _is_statistic(owner, name)
+    }
     module._apply(allocate)
+    for owner in statistics:
+        owner.reset_running_stats()
     # Each path was given a tensor of its own.
     here = dict(_tensors(module))
     for entry in made:

@@ -8,9 +8,12 @@ from typing import Any, TypeAlias, overload
 
 from arrayinit.specs import Spec, spec
 
-__all__ = ["Pattern", "Rule", "Rules", "told"]
+__all__ = ["BUFFER", "Pattern", "Rule", "Rules", "told"]
 
 Pattern: TypeAlias = str | re.Pattern[str] | Callable[[str, tuple[int, ...]], bool]
+
+
+BUFFER = "buffer"  # the kind of what is no parameter
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class Rule:
     like: the last part of the path of a neighbour whose shape gives the fans: "weight" for a bias that is drawn within
         1 / sqrt(fan_in) of its layer.
     kind: a glob of the name of the type of the layer that owns the parameter, or of one that it inherits from
-        ("Linear", "Conv*"). A rule with a kind matches nothing in trees of arrays, which have no layers to ask.
+        ("Linear", "Conv*"); "buffer" for buffers. A rule with a kind matches nothing in trees of arrays, which have no
+        layers to ask; one without matches no buffer, so that a last rule for all the rest resets no running variance.
     lr_scale: what the recipe multiplies the learning rate of these parameters by; reported, not used.
     optional: whether a rule that matches nothing is no mistake.
     """
@@ -54,7 +58,10 @@ class Rule:
 
     def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> bool:
         """Whether this rule is for a parameter, first matches aside."""
-        if self.kind is not None and not any(fnmatch.fnmatchcase(kind, self.kind) for kind in kinds):
+        if self.kind is None:
+            if BUFFER in kinds:
+                return False
+        elif not any(fnmatch.fnmatchcase(kind, self.kind) for kind in kinds):
             return False
         if isinstance(self.pattern, str):
             return fnmatch.fnmatchcase(path, self.pattern)

@@ -10,6 +10,7 @@ from arrayinit.backends import backend_named
 from arrayinit.formats import is_floating
 from arrayinit.plans import Parameter, SeedNames, plan
 from arrayinit.progress import progress_bar
+from arrayinit.seeds import resolve_for
 
 __all__ = ["init_tree", "parameters_of_tree"]
 
@@ -40,8 +41,9 @@ def init_tree(
     Flax kernel, an Equinox weight and a torch weight with one seed and name are the same weight.
 
     Args:
-        tree: any pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves that are no arrays stay as they are; so do
-            concrete ones that are not floating (counters, random keys), where no rule matches.
+        tree: any pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves that are no arrays, and JAX keys, stay as they
+            are; so do concrete counters and the like, of types that are not floating, where no rule matches. The
+            `nnx.state(model, nnx.Param)` of an nnx module leaves its random streams and statistics out.
         rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
         seed: as in every initializer, or a JAX key; the key of each array is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
@@ -57,7 +59,8 @@ def init_tree(
         UserWarning: rules that match nothing.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
-    made = plan(parameters_of_tree(tree), rules, seed=seed, seed_names=seed_names)
+    root = resolve_for(backend_named("jax"), None, seed, None)
+    made = plan(parameters_of_tree(tree), rules, seed=root, seed_names=seed_names)
     if dry_run:
         return made
     entries = {entry.path: entry for entry in made}
@@ -96,7 +99,9 @@ def parameters_of_tree(tree: Any) -> list[Parameter]:
 
 
 def _is_array(leaf: Any) -> bool:
-    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+    return (
+        hasattr(leaf, "shape") and hasattr(leaf, "dtype") and not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended)
+    )
 
 
 def _path(keys: tuple[Any, ...]) -> str:

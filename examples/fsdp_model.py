@@ -7,6 +7,7 @@ No process ever holds the whole model, none sends a weight to another, and all w
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -44,17 +45,13 @@ def make() -> nn.Module:
     return nn.Sequential(nn.Embedding(TOKENS, WIDTH), *(Block() for _ in range(LAYERS)), nn.LayerNorm(WIDTH))
 
 
-def initialize(model: nn.Module, seed: int) -> None:
-    """GPT-2's weights, each from a stream of its own: what a rank holds depends on the seed and the name alone."""
-    for name, parameter in model.named_parameters():
-        if parameter.ndim == 1:
-            init.constant_(
-                parameter, float(("norm" in name and name.endswith("weight")) or name == f"{LAYERS + 1}.weight")
-            )
-        else:
-            is_residual = name.endswith(("down.weight", "out_proj.weight"))
-            std = 0.02 / (2 * LAYERS) ** 0.5 if is_residual else 0.02
-            init.normal_(parameter, std=std, seed=seed, name=name)
+RULES = [
+    ("*norm*.weight", "ones"),
+    (f"{LAYERS + 1}.weight", "ones"),
+    ("*bias", "zeros"),
+    (re.compile(r"(down|out_proj)\.weight$"), ai.spec("normal", std=0.02 / (2 * LAYERS) ** 0.5)),  # into the residual
+    ("*weight", ai.spec("normal", std=0.02)),
+]  # GPT-2's weights; the first rule that matches decides
 
 
 def rank() -> None:
@@ -67,8 +64,7 @@ def rank() -> None:
     for block in model:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
-    model.to_empty(device="cpu")
-    initialize(model, seed=0)
+    init.init_module_(model, RULES, seed=0, device="cpu")
 
     held = sum(parameter.to_local().numel() for parameter in model.parameters())
     total = sum(parameter.numel() for parameter in model.parameters())

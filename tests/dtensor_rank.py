@@ -6,6 +6,7 @@ import time
 import warnings
 
 import numpy as np
+import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -95,6 +96,40 @@ def reset(model):
     return {name: ai.fingerprint(parameter) for name, parameter in model.named_parameters()}
 
 
+RULES = [
+    ("norm.weight", "ones"), ("*.bias", "zeros"), ("embed.*", ai.spec("normal", std=0.02)),
+    ("up.*", ai.spec("packed", initializer=ai.spec("xavier_uniform"), blocks=2)), ("*", "kaiming_uniform"),
+]  # fmt: skip
+
+
+def by_rules(model):
+    init.init_module_(model, RULES, seed=7, device="cpu")
+    return {name: ai.fingerprint(parameter) for name, parameter in model.named_parameters()}
+
+
+def rules(rank, size):
+    """Models that rules take from the meta device, in one piece and in two ways of cutting."""
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+    found = [by_rules(Model())]
+    with torch.device("meta"):
+        sharded, both = Model(), Model()
+    fully_shard(sharded, mesh=init_device_mesh("cpu", (size,), mesh_dim_names=("dp",)))
+    with pytest.raises(ValueError, match="`seed` must be given for a distributed tensor"):
+        init.init_module_(sharded, RULES, seed=None)
+    assert all(parameter.is_meta for parameter in sharded.parameters())
+    found.append(by_rules(sharded))
+    assert all(isinstance(parameter, DTensor) for parameter in sharded.parameters())
+    if size % 2 == 0:
+        mesh = init_device_mesh("cpu", (size // 2, 2), mesh_dim_names=("dp", "tp"))
+        parallelize_module(both, mesh["tp"], {"up": ColwiseParallel(), "down": RowwiseParallel()})
+        fully_shard(both, mesh=mesh["dp"])
+        found.append(by_rules(both))
+    assert all(marks == found[0] for marks in found), found
+    return found[0]
+
+
 def model(rank, size):
     """Each way of cutting gives the marks of the model in one piece."""
     from torch.distributed.fsdp import fully_shard
@@ -169,7 +204,10 @@ def main():
     dist.init_process_group("gloo", store=dist.FileStore(store, size), rank=rank, world_size=size)
     try:
         print(
-            json.dumps({"cases": cases, "model": model, "part": part, "refused": refused}[what](rank, size)), flush=True
+            json.dumps(
+                {"cases": cases, "model": model, "rules": rules, "part": part, "refused": refused}[what](rank, size)
+            ),
+            flush=True,
         )
         while "wait" in sys.argv:
             time.sleep(0.1)

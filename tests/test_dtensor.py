@@ -91,6 +91,14 @@ def test_a_sharded_model_from_meta_is_that_of_one_process(tmp_path):
 
 
 @pytest.mark.slow
+def test_rules_take_a_sharded_model_from_meta(tmp_path):
+    """By init_module_, packed laws among them, without a word of allocation."""
+    marks = [world(size, tmp_path / f"store{size}", "rules") for size in (1, 2, 4)]
+    flat = [mark for results in marks for mark in results]
+    assert all(mark == flat[0] for mark in flat)
+
+
+@pytest.mark.slow
 def test_a_rank_that_was_killed_draws_its_part_again(tmp_path):
     before = world(3, tmp_path / "store1", "part", "wait", kill=2)
     after = world(3, tmp_path / "store2", "part")

@@ -1,0 +1,203 @@
+"""JAX pytrees: Flax linen and nnx, Haiku, Equinox; shardings, traces, and what the axes of their arrays mean."""
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax")
+import jax.numpy as jnp  # noqa: E402
+from conftest import namespace, same  # noqa: E402
+
+import arrayinit as ai  # noqa: E402
+from arrayinit.jax import init_tree  # noqa: E402
+from arrayinit.trees import parameters_of_tree  # noqa: E402
+
+XAVIER = ai.spec("xavier_uniform")
+RULES = [
+    ai.Rule("*bias", ai.spec("zeros"), optional=True),
+    ai.Rule("*.b", ai.spec("zeros"), optional=True),
+    ai.Rule("*scale", ai.spec("ones"), optional=True),
+    ai.Rule("*", XAVIER),
+]
+
+
+def linen():
+    nn = namespace("flax.linen")
+
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Embed(11, 8)(x)
+            x = nn.MultiHeadDotProductAttention(2, qkv_features=12)(x)
+            x = nn.LayerNorm()(nn.Dense(6)(x))
+            return nn.Conv(5, (3,))(x)
+
+    return Model(), jnp.ones((2, 7), jnp.int32)
+
+
+def test_linen_shapes_without_an_array():
+    model, x = linen()
+    shapes = jax.eval_shape(model.init, jax.random.key(0), x)["params"]
+    params = init_tree(shapes, RULES, seed=3)
+    assert jax.tree.structure(params) == jax.tree.structure(shapes)
+    kernel = params["Dense_0"]["kernel"]
+    assert isinstance(kernel, jax.Array)
+    assert same(kernel, XAVIER((8, 6), seed=3, name="Dense_0.kernel", layout="io"))
+    assert same(params["Conv_0"]["kernel"], XAVIER((3, 6, 5), seed=3, name="Conv_0.kernel", layout="wio"))
+    assert same(params["Embed_0"]["embedding"], XAVIER((11, 8), seed=3, name="Embed_0.embedding"))
+    attention = params["MultiHeadDotProductAttention_0"]
+    name = "MultiHeadDotProductAttention_0"
+    assert same(attention["query"]["kernel"], XAVIER((8, 2, 6), seed=3, name=f"{name}.query.kernel", layout="ioo"))
+    assert same(attention["out"]["kernel"], XAVIER((2, 6, 8), seed=3, name=f"{name}.out.kernel", layout="iio"))
+    assert (params["LayerNorm_0"]["scale"] == 1).all()
+    assert (attention["query"]["bias"] == 0).all()
+    assert model.apply({"params": params}, x).shape == (2, 7, 5)
+
+
+def test_boxes_of_linen_are_kept():
+    nn = namespace("flax.linen")
+    dense = nn.Dense(4, kernel_init=nn.with_partitioning(nn.initializers.ones, (None, "model")))
+    shapes = jax.eval_shape(dense.init, jax.random.key(0), jnp.ones((2, 3)))["params"]
+    params = init_tree(shapes, RULES, seed=3)
+    assert isinstance(params["kernel"], nn.Partitioned)
+    assert params["kernel"].names == (None, "model")
+    assert same(params["kernel"].value, XAVIER((3, 4), seed=3, name="kernel", layout="io"))
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_nnx_modules(abstract):
+    nnx = namespace("flax.nnx")
+
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            self.first = nnx.Linear(3, 4, rngs=rngs)
+            self.norm = nnx.BatchNorm(4, rngs=rngs)
+            self.blocks = nnx.List([nnx.Linear(4, 4, rngs=rngs)])
+            self.drop = nnx.Dropout(0.1, rngs=rngs)
+
+        def __call__(self, x):
+            return self.drop(self.blocks[0](self.norm(self.first(x))))
+
+    def make():
+        return Model(nnx.Rngs(0))
+
+    if abstract:
+        _, parameters, _ = nnx.split(nnx.eval_shape(make), nnx.Param, ...)
+        parameters = init_tree(parameters, RULES, seed=3)
+        assert same(parameters["first"]["kernel"][...], XAVIER((3, 4), seed=3, name="first.kernel", layout="io"))
+        return
+    model = make()
+    made = init_tree(model, [("norm.var", None), ("norm.mean", None), ("*.rngs.*", None), *RULES], seed=3)
+    assert type(made) is Model
+    assert same(made.first.kernel[...], XAVIER((3, 4), seed=3, name="first.kernel", layout="io"))
+    assert same(made.blocks[0].kernel[...], XAVIER((4, 4), seed=3, name="blocks.0.kernel", layout="io"))
+    assert (made.norm.var[...] == 1).all()
+    assert made(jnp.ones((2, 3))).shape == (2, 4)
+    assert not same(model.first.kernel[...], made.first.kernel[...])
+    nnx.update(model, init_tree(nnx.state(model, nnx.Param), RULES, seed=3))
+    assert same(model.first.kernel[...], made.first.kernel[...])
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_equinox_modules(abstract):
+    eqx = namespace("equinox")
+
+    def make():
+        return eqx.nn.MLP(3, 4, 5, 2, key=jax.random.key(0))
+
+    model = init_tree(eqx.filter_eval_shape(make) if abstract else make(), RULES, seed=3)
+    assert same(model.layers[0].weight, XAVIER((5, 3), seed=3, name="layers.0.weight"))
+    assert (model.layers[2].bias == 0).all()
+    assert model(jnp.ones(3)).shape == (4,)
+    convolution = init_tree(eqx.nn.Conv2d(3, 6, 2, key=jax.random.key(0)), RULES, seed=3)
+    assert same(convolution.weight, XAVIER((6, 3, 2, 2), seed=3, name="weight"))
+
+
+def test_haiku():
+    hk = namespace("haiku")
+
+    def forward(x):
+        return hk.nets.MLP([4, 5])(hk.Embed(7, 3)(x))
+
+    transformed = hk.without_apply_rng(hk.transform(forward))
+    x = jnp.ones((2,), jnp.int32)
+    shapes = jax.eval_shape(transformed.init, jax.random.key(0), x)
+    params = init_tree(shapes, RULES, seed=3)
+    assert same(params["mlp/~/linear_0"]["w"], XAVIER((3, 4), seed=3, name="mlp.linear_0.w", layout="io"))
+    assert same(params["embed"]["embeddings"], XAVIER((7, 3), seed=3, name="embed.embeddings"))
+    assert transformed.apply(params, x).shape == (2, 5)
+
+
+def test_a_spec_says_first_what_axes_mean():
+    shapes = {"kernel": jax.ShapeDtypeStruct((3, 4, 6), "float32")}
+    made = init_tree(shapes, {"*": ai.spec("xavier_normal", layout="iio")}, seed=0, dry_run=True)
+    assert made[0].initializer == ai.spec("xavier_normal", layout="iio")
+    assert parameters_of_tree(shapes)[0].axes == {"in_axis": -2, "out_axis": -1}
+
+
+def test_traced_keys():
+    shapes = {"a": jax.ShapeDtypeStruct((3, 4), "float32"), "b": [jax.ShapeDtypeStruct((5,), "bfloat16")]}
+    rules = {"*": ai.spec("normal")}
+    made = jax.jit(lambda key: init_tree(shapes, rules, seed=key))(jax.random.key(3))
+    plain = init_tree(shapes, rules, seed=3)
+    assert same(made["a"], plain["a"])
+    assert same(made["b"][0], plain["b"][0])
+    assert made["b"][0].dtype == "bfloat16"
+    with pytest.raises(ValueError, match="`seed` must be given"):
+        jax.jit(lambda x: init_tree({"a": x}, rules, seed=None))(jnp.ones(3))
+
+
+def test_numpy_leaves_and_what_is_no_array():
+    tree = {
+        "w": np.ones((3, 4), "float32"),
+        "f": jnp.tanh,
+        "n": 3,
+        "none": None,
+        "key": jax.random.key(0),
+        "i": jnp.ones(2, int),
+    }
+    made = init_tree(tree, {"w": "xavier_normal"}, seed=0)
+    assert isinstance(made["w"], jax.Array)
+    assert made["f"] is jnp.tanh
+    assert (made["n"], made["none"]) == (3, None)
+    assert made["key"] is tree["key"]
+    assert made["i"] is tree["i"]
+
+
+def test_shardings():
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]).reshape(1, 1), ("x", "y"))
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))
+    all_ = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    shapes = {"a": jax.ShapeDtypeStruct((4, 4), "float32"), "b": {"c": jax.ShapeDtypeStruct((4,), "float32")}}
+    plain = init_tree(shapes, {"*": ai.spec("normal")}, seed=0)
+    for given, wanted in (
+        (rows, (rows, rows)),
+        ({"a": rows, "b": all_}, (rows, all_)),
+        ({"a": rows, "b": {"c": all_}}, (rows, all_)),
+        (lambda path, shape: rows if len(shape) == 2 else all_, (rows, all_)),
+    ):
+        made = init_tree(shapes, {"*": ai.spec("normal")}, seed=0, shardings=given)
+        assert (made["a"].sharding, made["b"]["c"].sharding) == wanted
+        assert same(made["a"], plain["a"])
+    held = jax.ShapeDtypeStruct((4, 4), "float32", sharding=rows)
+    assert init_tree({"a": held}, {"*": ai.spec("normal")}, seed=0)["a"].sharding == rows
+
+
+def test_errors_list_all():
+    shapes = {
+        "a": jax.ShapeDtypeStruct((4,), "float32"),
+        "b": {"c": jax.ShapeDtypeStruct((4,), "int32")},
+        "d": jnp.ones(3),
+    }
+    with pytest.raises(ai.PlanError) as caught:
+        init_tree(shapes, {"a": "kaiming_normal", "b*": "normal"}, seed=0)
+    assert set(caught.value.problems) == {"a", "b.c", "d"}
+
+
+def test_nothing_is_compiled():
+    model, x = linen()
+    shapes = jax.eval_shape(model.init, jax.random.key(0), x)["params"]
+    with jax.log_compiles(), pytest.MonkeyPatch.context() as patch:
+        compiled = []
+        patch.setattr(jax._src.compiler, "backend_compile_and_load", lambda *a, **k: compiled.append(a), raising=True)
+        init_tree(shapes, RULES, seed=4)
+    assert compiled == []
