@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any, TypeAlias, TypedDict
@@ -12,7 +13,7 @@ from arrayinit.fans import Axes, Geometry, check_shape, geometry
 from arrayinit.formats import COMPLEX, FORMATS, is_floating, real_name
 from arrayinit.job import Job, Target
 from arrayinit.lattice import Plan, plan
-from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Sparse, Truncated, Uniform
+from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Packed, Sparse, Truncated, Uniform, is_random
 from arrayinit.regions import Index, box
 from arrayinit.seeds import Name, resolve_for
 
@@ -103,8 +104,7 @@ def draw(
         raise ValueError(
             f"`index` must select what `x` holds; got {job.shape} from {whole} for x of shape {tuple(x.shape)}"
         )
-    draws = job.plan is not None or not isinstance(job.law, Constant | Eye | Dirac)
-    if not draws or not job.size or (in_place and target.backend.is_abstract(x)):
+    if not is_random(job.law) or not job.size or (in_place and target.backend.is_abstract(x)):
         return engines.run(job, target)
     return engines.run(job.keyed(resolve_for(target.backend, x, seed, name)), target)
 
@@ -117,20 +117,27 @@ def _decide(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: t
     """The job, still without its key, remembered for the next draw of the same law, shape and dtype."""
     values = tuple(scheme.keywords.values()) if isinstance(scheme, partial) else ()
     function = scheme.func if isinstance(scheme, partial) else scheme
-    # Types too: 1 == 1.0 == True, but not all of them are what an argument may be.
-    key = (function, values, tuple(map(type, values)), whole, index, axes, tuple(map(type, axes)), dtype)
+    # Types too: 1 == 1.0 == True, but not all of them are what an argument may be. And 0.0 == -0.0.
+    key = (function, values, tuple(map(_exactly, values)), whole, index, axes, tuple(map(type, axes)), dtype)
     try:
         job = _decided.get(key)
     except TypeError:  # lists, or slices in Python 3.11, have no hash
         return _new_job(scheme, whole, index, axes, dtype)
     if job is None:
         job = _new_job(scheme, whole, index, axes, dtype)
-        # Not where a warning belongs to each call, nor where 0.0 == -0.0 are different draws.
-        if job.size and not (isinstance(job.law, Constant) and job.law.value == 0 and values):
+        if job.size:  # else a warning may belong to each call
             if len(_decided) >= DECIDED:
                 _decided.clear()
             _decided[key] = job
     return job
+
+
+def _exactly(value: Any) -> Any:
+    """What tells equal values apart: their type or, of zeros and where other values are within, what they print."""
+    return type(value) if value and isinstance(value, _PLAIN) else repr(value)
+
+
+_PLAIN = (float, int, str)
 
 
 def _new_job(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
@@ -195,9 +202,13 @@ def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
     """A law as a dtype can hold it, and its plan; TypeError or ValueError where it can't."""
     if isinstance(law, Constant):
         return Constant(_fit_value(law.value, dtype, "val")), None
-    if isinstance(law, Eye | Dirac):
+    if isinstance(law, Packed):
+        return Packed(tuple(replace(piece, law=fit(piece.law, dtype)[0]) for piece in law.pieces)), None
+    if isinstance(law, Eye):
         _fit_value(1.0, dtype, "val")
         return law, None
+    if isinstance(law, Dirac):
+        return Dirac(law.groups, _fit_value(law.value, dtype, "gain")), None
     if not is_floating(dtype):
         raise TypeError(f"`dtype` must be one of {', '.join([*FORMATS, *COMPLEX])} for random values; got {dtype}")
     if isinstance(law, Uniform | Normal | Truncated):

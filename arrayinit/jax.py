@@ -12,7 +12,7 @@ seed, and an HWIO kernel that of an OIHW one. Shapes of fewer than two axes are 
 What is otherwise unlike jax.nn.initializers, for all of them: values are the same eagerly, under `jit` and `vmap`, on
 any number of devices and on any other library; an integer is a key, too; parameters are numbers, not traced values;
 `dtype=None` in a call means the dtype that the initializer was made with; out_sharding may have axes of type Auto, and
-orthogonal takes one. delta_orthogonal is the one name that is not here.
+orthogonal and delta_orthogonal take one.
 """
 
 import math
@@ -31,6 +31,7 @@ from arrayinit.trees import init_tree
 __all__ = [
     "Initializer",
     "constant",
+    "delta_orthogonal",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
@@ -302,6 +303,28 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
     Source: Saxe et al., ICLR 2014.
     """
     return _make("orthogonal", dtype, gain=_finite(scale, "scale"), out_axis=column_axis)
+
+
+def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
+    """A kernel (*spatial, in, out) of 3 to 5 axes that is an orthogonal matrix at its centre and 0 elsewhere.
+
+    The matrix (in, out) has orthogonal rows of length |scale|, and all such matrices are equally likely (Haar). The
+    centre of k places is (k - 1) // 2; torch's dirac_ takes k // 2. Values agree as those of :func:`orthogonal` do.
+
+    Args:
+        scale: a finite factor.
+        column_axis: an axis of a matrix, -2 to 1. JAX cuts the matrix from a square one that may be drawn either way;
+            to the law, and to what is drawn here, that makes no difference.
+
+    Raises:
+        ValueError: a scale that is not finite, another column_axis; when drawn, a shape of another rank, or with more
+            input than output channels. TypeError: a scale that is not a concrete real number.
+
+    Source: Xiao et al., ICML 2018, algorithm 1.
+    """
+    if column_axis not in (-2, -1, 0, 1):
+        raise ValueError(f"`column_axis` must be an axis of a matrix, -2 to 1; got {column_axis!r}")
+    return _make("delta_orthogonal", dtype, gain=_finite(scale, "scale"))
 
 
 def _make(name: str, dtype: Any, **parameters: Any) -> Initializer:

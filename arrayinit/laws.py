@@ -4,6 +4,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from arrayinit.fans import Geometry
+from arrayinit.regions import Box
+
 __all__ = [
     "Constant",
     "Dirac",
@@ -11,11 +14,15 @@ __all__ = [
     "Law",
     "Normal",
     "Orthogonal",
+    "Packed",
+    "Piece",
     "Sampled",
     "Sparse",
     "Truncated",
     "Uniform",
     "Words",
+    "is_joint",
+    "is_random",
 ]
 
 
@@ -57,7 +64,8 @@ class Truncated:
     def part(self) -> "Truncated":
         """The law of the real and of the imaginary part of a complex element: half the variance each."""
         half = replace(self, std=self.std / math.sqrt(2))
-        return replace(half, low=self.low / math.sqrt(2), high=self.high / math.sqrt(2)) if self.scaled else half
+        low, high = (self.mean + (end - self.mean) / math.sqrt(2) for end in (self.low, self.high))
+        return replace(half, low=low, high=high) if self.scaled else half
 
 
 @dataclass(frozen=True)
@@ -74,9 +82,10 @@ class Eye:
 
 @dataclass(frozen=True)
 class Dirac:
-    """1 where a convolution kernel passes its own channel through unchanged, else 0."""
+    """`value` where a matrix or a convolution kernel passes its own channel through, else 0."""
 
     groups: int = 1
+    value: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -101,5 +110,36 @@ class Words:
     purpose: int = 0
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A part of a tensor that is a tensor of its own: where it lies, what it follows, and under which key."""
+
+    box: Box  # in the axes of the whole; an axis that an integer removes is none of the piece's own
+    law: "Law"
+    geometry: Geometry  # of the piece, its axes in the order in which they lie
+    fold: int | None  # what is folded into the key of the whole; None where the piece is drawn under that key itself
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Pieces that don't overlap, each of a law of its own. Elements of none of them are 0."""
+
+    pieces: tuple[Piece, ...]
+
+
 Sampled: TypeAlias = Uniform | Normal | Truncated
-Law: TypeAlias = Sampled | Constant | Eye | Dirac | Orthogonal | Sparse | Words
+Law: TypeAlias = Sampled | Constant | Eye | Dirac | Orthogonal | Sparse | Words | Packed
+
+
+def is_random(law: Law) -> bool:
+    """Whether a draw takes a key."""
+    if isinstance(law, Packed):
+        return any(is_random(piece.law) for piece in law.pieces)
+    return not isinstance(law, Constant | Eye | Dirac)
+
+
+def is_joint(law: Law) -> bool:
+    """Whether elements depend on others, so that a part costs as much as the whole."""
+    if isinstance(law, Packed):
+        return any(is_joint(piece.law) for piece in law.pieces)
+    return isinstance(law, Orthogonal | Sparse)

@@ -53,6 +53,53 @@ class Box:
             counts[axis] = count
         return Box(tuple(starts), self.steps, tuple(counts))
 
+    def within(self, other: "Box") -> "tuple[tuple[int | slice, ...], Box] | None":
+        """What this box has in common with another one of the same tensor, whose steps are positive; None if nothing.
+
+        As an index into the part that this box selects, and as a box in the axes of the part that the other selects.
+        """
+        index: list[int | slice] = []
+        starts, steps, counts = [], [], []
+        for axis in range(len(self.starts)):
+            mine = (self.starts[axis], self.steps[axis], self.counts[axis])
+            found = _common(*mine, other.starts[axis], other.steps[axis], other.counts[axis])
+            if found is None:
+                return None
+            first, stride, count, start, step = found
+            if other.counts[axis] is not None:
+                starts.append(start)
+                steps.append(step)
+                counts.append(None if self.counts[axis] is None else count)
+                if self.counts[axis] is not None:
+                    index.append(slice(first, first + stride * (count - 1) + 1, stride))
+            elif self.counts[axis] is not None:
+                index.append(first)
+        return tuple(index), Box(tuple(starts), tuple(steps), tuple(counts))
+
+
+def _common(
+    start: int, step: int, count: int | None, first: int, stride: int, length: int | None
+) -> tuple[int, int, int, int, int] | None:
+    """Elements start + step * j that are first + stride * m, stride > 0: the first j and its stride, how many there
+    are, the first m and its stride.
+    """
+    count, length = (1 if n is None else n for n in (count, length))
+    shared = math.gcd(step, stride)
+    gap, rest = divmod(first - start, shared)
+    if rest or not count or not length:
+        return None
+    turn = stride // shared  # j is known modulo this
+    j = gap * pow(step // shared, -1, turn) % turn if turn > 1 else 0
+    low, high = first - start, first + stride * (length - 1) - start
+    if step < 0:
+        low, high = -high, -low
+    # The j whose elements lie between the ends of the other.
+    least, most = max(0, -(-low // abs(step))), min(count - 1, high // abs(step))
+    j += -(-(least - j) // turn) * turn
+    if j > most:
+        return None
+    return j, turn, (most - j) // turn + 1, (start + step * j - first) // stride, step // shared
+
 
 @dataclass(frozen=True)
 class Region:

@@ -4,7 +4,7 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
@@ -14,12 +14,13 @@ from arrayinit.draw import Keywords, fit
 from arrayinit.fans import Axes, Geometry, geometry
 from arrayinit.formats import COMPLEX
 from arrayinit.gains import calculate_gain
-from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Sparse, Truncated, Uniform, Words
+from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Packed, Sparse, Truncated, Uniform, Words
 
 __all__ = ["Description", "Spec", "describe", "law_of", "spec"]
 
 # The shared keywords that say what a weight is, not where it goes or from which seed.
 _GEOMETRY = ("layout", "in_axis", "out_axis", "batch_axis", "groups", "transposed")
+_Numbers: TypeAlias = tuple[str, float, float, float, float]  # distribution, mean, std, low, high
 _ALIASES = {
     "glorot_uniform": "xavier_uniform",
     "glorot_normal": "xavier_normal",
@@ -48,19 +49,44 @@ class Spec:
         """Fill x in place, as `arrayinit.NAME_(x, **parameters, **keywords)` does; returns x."""
         return getattr(initializers, self.name + "_")(x, **self.parameters | keywords)
 
+    def law(self, geometry: Geometry) -> Law:
+        """The law of a tensor of this geometry, which the spec must not say itself. Errors as the initializer."""
+        own = [key for key in self.parameters if key in _GEOMETRY]
+        if own:
+            raise ValueError(f"`{own[0]}` must be said of the whole, not of the spec of a part; got {self!r}")
+        law: Law = _scheme(self.name)(geometry, **self.parameters)
+        return law
+
     def as_dict(self) -> dict[str, Any]:
-        """{"name": ..., parameter: value, ...}, plain data for JSON or TOML."""
-        return {"name": self.name} | {k: list(v) if isinstance(v, tuple) else v for k, v in self.items}
+        """{"name": ..., parameter: value, ...}, plain data for JSON or TOML; specs among the values likewise."""
+        return {"name": self.name} | {key: _data(value) for key, value in self.items}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Spec":
         """The inverse of :meth:`as_dict`. ValueError or TypeError as for :func:`spec`."""
         if "name" not in data:
             raise ValueError(f"`data` must have the name of an initializer under 'name'; got {dict(data)!r}")
-        return spec(data["name"], **{key: value for key, value in data.items() if key != "name"})
+        return spec(data["name"], **{key: _value(value) for key, value in data.items() if key != "name"})
 
     def __repr__(self) -> str:
         return f"spec({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in self.items)])})"
+
+
+def _data(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return value.as_dict()
+    return [_data(one) for one in value] if isinstance(value, tuple) else value
+
+
+def _value(data: Any) -> Any:
+    """The inverse of `_data`."""
+    if isinstance(data, Mapping):
+        return Spec.from_dict(data)
+    return tuple(map(_value, data)) if isinstance(data, list | tuple) else data
+
+
+def _scheme(name: str) -> Any:
+    return getattr(schemes, _ALIASES.get(name, name))
 
 
 def spec(name: str, /, **parameters: Any) -> Spec:
@@ -69,29 +95,41 @@ def spec(name: str, /, **parameters: Any) -> Spec:
         he = spec("kaiming_normal", mode="fan_out", nonlinearity="relu")
         he((256, 128), seed=0)          # a new array
         he.fill_(x, seed=0, name="w")   # in place
+        spec("packed", initializer=he, blocks=3)  # a parameter may be a spec, or a sequence of them
 
     Raises:
         ValueError: an unknown initializer. TypeError: an unknown or missing parameter, or one that is not plain data.
             What a value may be is checked when the spec is described or drawn.
     """
-    scheme = getattr(schemes, _ALIASES.get(name, name), None) if isinstance(name, str) else None
-    if scheme is None or _ALIASES.get(name, name) not in schemes.__all__:
+    if not isinstance(name, str) or _ALIASES.get(name, name) not in schemes.__all__:
         raise ValueError(f"`name` must be an initializer: {', '.join([*schemes.__all__, *_ALIASES])}; got {name!r}")
-    own = list(inspect.signature(scheme).parameters.values())[1:]
+    own = list(inspect.signature(_scheme(name)).parameters.values())[1:]
     known = {parameter.name for parameter in own} | set(_GEOMETRY)
-    parameters = {key: value.item() if isinstance(value, np.generic) else value for key, value in parameters.items()}
+    parameters = {key: _plain(value) for key, value in parameters.items()}
     for key, value in parameters.items():
         if key not in known:
             raise TypeError(f"{name} must be given parameters that it has, {', '.join(sorted(known))}; got {key!r}")
-        if not isinstance(value, (bool, int, float, str, list, tuple, type(None))):
+        if not _is_plain(value):
             raise TypeError(
-                f"`{key}` must be plain data (a number, a string, a bool, a sequence of axes); got {value!r}"
+                f"`{key}` must be plain data (a number, a string, a bool, a spec, a sequence of them); got {value!r}"
             )
     missing = [p.name for p in own if p.default is p.empty and p.name not in parameters]
     if missing:
         raise TypeError(f"{name} must be given {', '.join(missing)}; got {', '.join(parameters) or 'nothing'}")
-    items = tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in parameters.items()))
-    return Spec(name, items)
+    return Spec(name, tuple(sorted(parameters.items(), key=lambda item: item[0])))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of NumPy as Python's, lists as tuples."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, bool | int | float | str | Spec | None)
 
 
 @dataclass(frozen=True)
@@ -100,10 +138,10 @@ class Description:
 
     name: str
     shape: tuple[int, ...]
-    distribution: str  # "uniform", "normal", "truncated_normal", "constant", "eye", "dirac", "orthogonal", "sparse"
-    fan_in: int | None
+    distribution: str  # "uniform", "normal", "truncated_normal", "constant", "orthogonal", ..., or a "mixture" of them
+    fan_in: int | None  # of one block where the tensor is packed in equal ones
     fan_out: int | None
-    gain: float | None  # of xavier_*, kaiming_* and orthogonal
+    gain: float | None  # of xavier_*, kaiming_*, identity and the orthogonal ones
     mean: float
     std: float  # of an element, after truncation
     low: float  # no element is smaller
@@ -114,8 +152,7 @@ def law_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32"
     """The law of a spec for a shape and a dtype, and what the axes of the shape mean; errors as when it is drawn."""
     parameters = initializer.parameters
     where = geometry(shape, **{key: parameters.pop(key) for key in _GEOMETRY if key in parameters})
-    law: Law = getattr(schemes, _ALIASES.get(initializer.name, initializer.name))(where, **parameters)
-    return fit(law, dtype)[0], where
+    return fit(_scheme(initializer.name)(where, **parameters), dtype)[0], where
 
 
 def describe(
@@ -147,25 +184,56 @@ def describe(
     } | chosen.parameters  # fmt: skip
     kind = backend_named("numpy").dtype_name(dtype)
     law, where = law_of(Spec(chosen.name, tuple(parameters.items())), shape, kind)
-    part = law.part() if kind in COMPLEX and isinstance(law, (Uniform, Normal, Truncated)) else law
-    fan_in, fan_out = where.fans if where.roles is not None or len(where.shape) >= 2 else (None, None)
-    distribution, mean, std, low, high = _numbers(part, where)
-    if kind in COMPLEX and part is not law:
-        std *= math.sqrt(2)
-    return Description(
-        chosen.name, where.shape, distribution, fan_in, fan_out, _gain(chosen.name, parameters), mean, std, low, high
-    )
+    numbers = _numbers(law, where, kind)
+    gain = _gain(chosen.name, parameters)
+    return Description(chosen.name, where.shape, numbers[0], *_fans(law, where), gain, *numbers[1:])
+
+
+def _fans(law: Law, where: Geometry) -> tuple[int | None, int | None]:
+    """The fans of the whole, or of one of several blocks that are alike; (None, None) where there are none."""
+    if isinstance(law, Packed) and all(piece.fold is not None for piece in law.pieces):
+        blocks = {piece.geometry for piece in law.pieces}
+        if len(blocks) != 1:
+            return None, None
+        where = blocks.pop()
+    return where.fans if where.roles is not None or len(where.shape) >= 2 else (None, None)
 
 
 def _gain(name: str, parameters: Mapping[str, Any]) -> float | None:
     base = _ALIASES.get(name, name)
     if base.startswith("kaiming"):
         return calculate_gain(parameters.get("nonlinearity", "leaky_relu"), parameters.get("a", 0.0))
-    return float(parameters.get("gain", 1.0)) if base in ("xavier_uniform", "xavier_normal", "orthogonal") else None
+    if base in ("xavier_uniform", "xavier_normal", "orthogonal", "delta_orthogonal", "identity"):
+        return float(parameters.get("gain", 1.0))
+    return None
 
 
-def _numbers(law: Law, where: Geometry) -> tuple[str, float, float, float, float]:
+def _numbers(law: Law, where: Geometry, dtype: str) -> _Numbers:
     """(distribution, mean, std, low, high) of one element."""
+    if isinstance(law, Packed):
+        return _mixture(law, where, dtype)
+    if dtype in COMPLEX and isinstance(law, Uniform | Normal | Truncated):
+        distribution, mean, std, low, high = _real_numbers(law.part(), where)
+        return distribution, mean, std * math.sqrt(2), low, high
+    return _real_numbers(law, where)
+
+
+def _mixture(law: Packed, where: Geometry, dtype: str) -> _Numbers:
+    """The numbers of an element of any place: those of all pieces, and of the zeros around them."""
+    sizes = [math.prod(piece.geometry.shape) for piece in law.pieces]
+    parts = [_numbers(piece.law, piece.geometry, dtype) for piece in law.pieces]
+    rest = math.prod(where.shape) - sum(sizes)
+    if rest or not parts:
+        sizes, parts = [*sizes, rest], [*parts, ("constant", 0.0, 0.0, 0.0, 0.0)]
+    if len(set(parts)) == 1:
+        return parts[0]
+    total = sum(sizes) or 1
+    mean = sum(n * part[1] for n, part in zip(sizes, parts, strict=True)) / total
+    square = sum(n * (part[2] ** 2 + (part[1] - mean) ** 2) for n, part in zip(sizes, parts, strict=True)) / total
+    return "mixture", mean, math.sqrt(square), min(part[3] for part in parts), max(part[4] for part in parts)
+
+
+def _real_numbers(law: Law, where: Geometry) -> _Numbers:
     shape = where.canonical
     match law:
         case Uniform(low, high):
@@ -187,12 +255,13 @@ def _numbers(law: Law, where: Geometry) -> tuple[str, float, float, float, float
             return "sparse", 0.0, std * math.sqrt(1 - zeros / shape[0]) if shape[0] else 0.0, -6.35 * std, 6.35 * std
         case Eye():
             return _indicator("eye", min(shape), shape)
-        case Dirac(groups):
-            return _indicator("dirac", groups * min(shape[0] // groups, shape[1]), shape)
-        case Words():
-            raise TypeError("raw words are no initializer")
+        case Dirac(groups, value):
+            return _indicator("dirac", groups * min(shape[0] // groups, shape[1]), shape, value)
+        case Words() | Packed():
+            raise TypeError(f"{law} has no one distribution")
 
 
-def _indicator(distribution: str, ones: int, shape: tuple[int, ...]) -> tuple[str, float, float, float, float]:
+def _indicator(distribution: str, ones: int, shape: tuple[int, ...], value: float = 1.0) -> _Numbers:
     share = ones / math.prod(shape) if math.prod(shape) else 0.0
-    return distribution, share, math.sqrt(share * (1 - share)), 0.0, 1.0
+    std = abs(value) * math.sqrt(share * (1 - share))
+    return distribution, value * share, std, min(value, 0.0), max(value, 0.0)

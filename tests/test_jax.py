@@ -87,9 +87,25 @@ def test_zeros_and_ones_are_themselves_initializers(name):
     assert equal(mine(None, (2, 3), jnp.bfloat16), other(None, (2, 3), jnp.bfloat16))
 
 
-def test_every_name_of_jax_is_here_but_delta_orthogonal():
+@pytest.mark.parametrize("shape", [(3, 4, 6), (4, 3, 5, 5), (2, 1, 3, 2, 7)])
+def test_delta_orthogonal_is_as_jax_has_it(shape):
+    theirs = jax.nn.initializers.delta_orthogonal(scale=2.0)(jax.random.key(0), shape)
+    for column_axis in (-1, 0):
+        for draw in (lambda f: f, jax.jit):
+            x = draw(lambda key, axis=column_axis: ours.delta_orthogonal(2.0, axis)(key, shape))(jax.random.key(0))
+            centre = tuple((k - 1) // 2 for k in shape[:-2])
+            assert np.abs(x[centre] @ x[centre].T - 4 * np.eye(shape[-2])).max() < 1e-5
+            assert np.count_nonzero(x) == np.count_nonzero(theirs) == np.count_nonzero(x[centre])
+            assert x.dtype == theirs.dtype
+    with pytest.raises(ValueError, match="`column_axis`"):
+        ours.delta_orthogonal(1.0, 2)
+    with pytest.raises(ValueError, match="output channels"):
+        ours.delta_orthogonal()(0, (3, 6, 4))
+
+
+def test_every_name_of_jax_is_here():
     names = {name for name in dir(theirs) if not name.startswith("_")}
-    assert names - set(ours.__all__) == {"delta_orthogonal"}
+    assert names <= set(ours.__all__)
     assert set(ours.__all__) - names == {"init_tree", "initializer"}
     assert all(hasattr(ours, name) for name in ours.__all__)
 

@@ -11,13 +11,20 @@ from conftest import same
 
 import arrayinit as ai
 from arrayinit import schemes
+from arrayinit.fans import geometry
 
-GIVEN = {"constant": {"val": 0.5}, "sparse": {"sparsity": 0.25}}
+GIVEN = {
+    "constant": {"val": 0.5},
+    "sparse": {"sparsity": 0.25},
+    "wang_normal": {"layers": 6},
+    "packed": {"initializer": ai.spec("xavier_normal"), "blocks": 2},
+}
+SHAPES = {"dirac": (4, 6, 3), "delta_orthogonal": (6, 4, 3), "icnr": (4, 6, 3), "lstm_bias": (8,)}
 
 
 @pytest.mark.parametrize("name", [*schemes.__all__, "glorot_uniform", "he_normal"])
 def test_a_spec_draws_what_the_function_draws(name):
-    shape = (4, 6, 3) if name == "dirac" else (4, 6)
+    shape = SHAPES.get(name, (4, 6))
     s = ai.spec(name, **GIVEN.get(name, {}))
     wanted = getattr(ai, name)(shape, seed=1, **GIVEN.get(name, {}))
     assert same(s(shape, seed=1), wanted)
@@ -53,12 +60,37 @@ def test_geometry_belongs_to_a_spec_and_axes_survive_json():
         ("normal", {"std": np.zeros(3)}, TypeError, ["`std`"]),
         ("constant", {}, TypeError, ["val"]),
         ("sparse", {"std": 0.1}, TypeError, ["sparsity"]),
+        ("packed", {"blocks": 3}, TypeError, ["initializer"]),
+        ("packed", {"initializer": ai.normal}, TypeError, ["`initializer`", "spec"]),
+        ("packed", {"initializer": [ai.spec("normal"), ai.normal]}, TypeError, ["`initializer`", "spec"]),
     ],
 )
 def test_wrong_specs(name, parameters, error, words):
     with pytest.raises(error) as caught:
         ai.spec(name, **parameters)
     assert all(word in str(caught.value) for word in words)
+
+
+def test_specs_within_specs_survive_json():
+    inner = ai.spec("packed", initializer=ai.spec("orthogonal", gain=0.5), blocks=2)
+    s = ai.spec("packed", initializer=[inner, ai.spec("zeros")], blocks=[np.int64(4), 2], layout="io")
+    data = json.loads(json.dumps(s.as_dict()))
+    assert data["initializer"][0] == {
+        "name": "packed",
+        "initializer": {"name": "orthogonal", "gain": 0.5},
+        "blocks": 2,
+    }
+    for again in (ai.Spec.from_dict(data), pickle.loads(pickle.dumps(s)), eval(repr(s), {"spec": ai.spec})):
+        assert again == s
+        assert hash(again) == hash(s)
+        assert same(again((5, 6), seed=1), s((5, 6), seed=1))
+
+
+def test_a_spec_gives_its_law_for_a_geometry():
+    where = geometry((6, 8))
+    assert ai.spec("he_normal").law(where) == schemes.kaiming_normal(where)
+    with pytest.raises(ValueError, match="`layout`"):
+        ai.spec("he_normal", layout="io").law(where)
 
 
 def test_from_dict_needs_a_name():
@@ -80,6 +112,20 @@ DESCRIBED = [
     (ai.spec("lecun_normal", layout="io"), (50, 40), {"dtype": "complex64"}),
     (ai.spec("orthogonal", gain=3.0), (50, 40), {}),
     (ai.spec("sparse", sparsity=0.3, std=2.0), (50, 40), {}),
+    (ai.spec("truncated_normal", mean=1.0, std=0.5, lower=-1.0, upper=3.0), (50, 40), {}),
+    (ai.spec("truncated_normal", lower=-1.0, upper=1.0), (50, 40), {"dtype": "complex64"}),
+    (ai.spec("siren"), (50, 40), {}),
+    (ai.spec("siren", first=True), (50, 40), {}),
+    (ai.spec("small_normal"), (50, 40), {}),
+    (ai.spec("wang_normal", layers=3), (50, 40), {}),
+    (ai.spec("prior_bias"), (50,), {"dtype": "float64"}),
+    (ai.spec("identity", gain=-2.0), (50, 40), {}),
+    (ai.spec("delta_orthogonal", gain=2.0), (50, 40, 3), {}),
+    (ai.spec("packed", initializer=ai.spec("xavier_uniform"), blocks=2), (50, 40), {}),
+    (ai.spec("packed", initializer=[ai.spec("normal", mean=1.0), ai.spec("ones")], blocks=[30, 20]), (50, 40), {}),
+    (ai.spec("packed", initializer=ai.spec("xavier_normal"), blocks=[30, 20]), (50, 40), {"dtype": "complex64"}),
+    (ai.spec("icnr"), (60, 40, 3), {}),
+    (ai.spec("lstm_bias"), (48,), {}),
 ]
 
 
@@ -104,6 +150,12 @@ def test_describe_gives_fans_and_gain():
     assert told.std == math.sqrt(2) / math.sqrt(2304)
     assert ai.describe("xavier_uniform", (6, 8), layout="io").fan_in == 6
     assert ai.describe("normal", (7,)).fan_in is None
+    he = ai.spec("kaiming_normal")
+    told = ai.describe(ai.spec("packed", initializer=he, blocks=3), (6, 8))
+    assert (told.fan_in, told.fan_out, told.std, told.distribution) == (8, 2, math.sqrt(2) / math.sqrt(8), "normal")
+    told = ai.describe(ai.spec("packed", initializer=he, blocks=[4, 2], layout="io"), (8, 6))
+    assert (told.fan_in, told.distribution) == (None, "normal")
+    assert ai.describe(ai.spec("delta_orthogonal"), (6, 4, 3)).fan_in == 12
     with pytest.raises(ValueError, match="dimensions"):
         ai.describe("xavier_uniform", (7,))
 

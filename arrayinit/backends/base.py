@@ -131,7 +131,7 @@ class Backend:
     """One array library. Arrays of this base class are created with `empty` and written with `x[...] = values`."""
 
     engine = "reference"
-    indexes = False  # whether arrays can be written to with arrays of integers as an index
+    indexes = False  # whether arrays can be written to by arrays of integers as an index, and by way of their slices
     is_chunked = False  # whether arrays are made of blocks that a user may choose
     is_distributed = False  # whether other processes fill other parts of the same array
 

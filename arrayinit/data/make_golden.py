@@ -37,6 +37,8 @@ def main() -> int:
     if PATH.exists():
         old = json.loads(PATH.read_text("utf-8"))
         if old["stream_version"] == STREAM_VERSION:
+            # What needs matrix products has other last digits on other machines: it stays what it is.
+            made |= {c.name: old["vectors"][c.name] for c in CASES if not c.is_exact and c.name in old["vectors"]}
             changed = [name for name in old["vectors"] if name in made and old["vectors"][name] != made[name]]
             if changed:
                 sys.stderr.write(f"these vectors change, but STREAM_VERSION is still {STREAM_VERSION}: {changed}\n")

@@ -6,13 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from arrayinit.job import Job, Target
+from arrayinit.laws import Packed
 
 __all__ = ["run"]
 
+_IN_MEMORY = ("cpu", "reference")  # engines that write to the target's own memory
+
 
 def run(job: Job, target: Target) -> Any:
-    """Draw with the engine that the target's backend names."""
-    return _draw(target.backend.engine)(job, target)
+    """Draw with the engine that the target's backend names; pieces of packed tensors one by one in its memory."""
+    engine = target.backend.engine
+    if isinstance(job.law, Packed) and engine in _IN_MEMORY:
+        engine = "packed"
+    return _draw(engine)(job, target)
 
 
 @functools.cache

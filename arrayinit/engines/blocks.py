@@ -9,7 +9,7 @@ from arrayinit.backends import backend_of
 from arrayinit.backends.dask import DaskBackend
 from arrayinit.engines import run
 from arrayinit.job import Job, Target
-from arrayinit.laws import Orthogonal, Sparse
+from arrayinit.laws import is_joint
 
 __all__ = ["draw"]
 
@@ -20,7 +20,7 @@ def draw(job: Job, target: Target) -> Any:
     assert isinstance(backend, DaskBackend)
     meta = target.array._meta if target.array is not None else backend.meta(job.dtype)
     chunks = target.array.chunks if target.array is not None else backend.chunks(job.shape, job.dtype, target.chunks)
-    if isinstance(job.law, Orthogonal | Sparse):
+    if is_joint(job.law):
         # The elements of a block depend on all the others: drawn once, then cut.
         whole = dask.delayed(_draw, pure=True)(job, meta)
         result = dask.array.from_delayed(whole, job.shape, backend.dtype(job.dtype), meta=meta).rechunk(chunks)

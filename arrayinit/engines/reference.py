@@ -56,7 +56,8 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
             backend.fill(out, 0, job.dtype)
             where = where_one(job, job.law)
             if where is not None:
-                backend.write_at(view, where, lanes.full((), 1, job.dtype))
+                value = job.law.value if isinstance(job.law, Dirac) else 1
+                backend.write_at(view, where, lanes.full((), value, job.dtype))
         else:
             canonical = backend.transpose(view, axes)
             for position, piece in region.pieces(backend.chunk(device)):
@@ -81,7 +82,8 @@ def elements(lanes: Lanes, job: Job, region: Region) -> Any:
     if isinstance(law, Eye):
         return lanes.astype(eye(lanes.index(region), canonical), lanes.backend.dtype(job.dtype))
     if isinstance(law, Dirac):
-        return lanes.astype(dirac(lanes.index(region), canonical, law.groups), lanes.backend.dtype(job.dtype))
+        passes = dirac(lanes.index(region), canonical, law.groups)
+        return lanes.xp.where(passes, lanes.full((), law.value, job.dtype), lanes.full((), 0, job.dtype))
     assert job.key is not None
     if isinstance(law, Words):
         return lanes.astype(words(lanes, job.key, region, 1, law.purpose)[0], lanes.backend.dtype(job.dtype))

@@ -8,7 +8,7 @@ from arrayinit.backends import backend_of
 from arrayinit.backends.dtensor import DTensorBackend, local
 from arrayinit.engines import run
 from arrayinit.job import Job, Target
-from arrayinit.laws import Orthogonal, Sparse
+from arrayinit.laws import is_joint
 
 __all__ = ["draw"]
 
@@ -23,7 +23,7 @@ def draw(job: Job, target: Target) -> Any:
         torch.autograd.graph.increment_version(out)  # so that a backward pass that saved it notices
     plain = backend_of(held)
     parts = list(backend.parts(out))
-    if isinstance(job.law, Orthogonal | Sparse) and len(parts) > 1:
+    if is_joint(job.law) and len(parts) > 1:
         # The elements of a block depend on all the others: drawn once, then cut.
         whole = run(job, Target(plain, None, in_place=False, device=plain.device(held)))
         for corner, where in parts:

@@ -16,10 +16,11 @@ from arrayinit import engines
 from arrayinit.backends import backend_named
 from arrayinit.backends.jax import Fill, JaxBackend, JaxLanes, columns32, is_tracing, x64
 from arrayinit.engines import reference
+from arrayinit.engines.packed import parts
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.lattice import Lattice, Plan
-from arrayinit.laws import Constant, Orthogonal, Sparse
+from arrayinit.laws import Constant, Orthogonal, Packed, Sparse, is_joint
 from arrayinit.philox import MASK, MULTIPLIERS, ROUNDS, VALUES, WEYL, Lane
 from arrayinit.regions import Region
 from arrayinit.tails import Tail
@@ -33,17 +34,10 @@ def draw(job: Job, target: Target) -> Any:
     assert isinstance(backend, JaxBackend)
     if not is_tracing(target.array, *((job.key.low, job.key.high) if job.key else ())):
         return backend.place(job.shape, job.dtype, _fill(job), target.array, target.device)
-    key = job.key if job.key is not None else Key(0)
-    words = tuple(word if isinstance(word, jax.Array) else np.uint32(word) for word in (key.low, key.high))
+    words = _words_of(job.key if job.key is not None else Key(0))
 
     def values(low: Any, high: Any) -> Any:
-        if isinstance(job.law, Constant):  # laws that are equal share a compiled function, and 0.0 == -0.0
-            return jnp.full(job.shape, job.law.value, job.dtype)
-        if job.plan is None or 0 in job.shape:
-            return _compiled(replace(job, key=None))(low, high)
-        form, numbers = _form(job.plan)
-        with x64():
-            return _sampled(form, _as_it_lies(job))(low, high, numbers, () if form.kind == "uniform" else columns32())
+        return _values(job, low, high)
 
     where = target.device
     if where is None:
@@ -54,6 +48,46 @@ def draw(job: Job, target: Target) -> Any:
         # Drawn as if the axes were of type Auto: otherwise each device would draw the whole and keep its part.
         return jax.sharding.auto_axes(values, out_sharding=where)(*words)
     return jax.lax.with_sharding_constraint(values(*words), where)
+
+
+def _words_of(key: Key) -> tuple[Any, Any]:
+    """The low and the high word of a key."""
+    low, high = (word if isinstance(word, jax.Array) else np.uint32(word) for word in (key.low, key.high))
+    return low, high
+
+
+def _values(job: Job, low: Any, high: Any) -> Any:
+    """The values of a job under the key of two words."""
+    if isinstance(job.law, Constant):  # laws that are equal share a compiled function, and 0.0 == -0.0
+        return jnp.full(job.shape, job.law.value, job.dtype)
+    if isinstance(job.law, Packed) and 0 not in job.shape:
+        return _packed(job.keyed(Key.of_words(*(int(w) if isinstance(w, np.uint32) else w for w in (high, low)))))
+    if job.plan is None or 0 in job.shape:
+        return _compiled(replace(job, key=None))(low, high)
+    form, numbers = _form(job.plan)
+    with x64():
+        return _sampled(form, _as_it_lies(job))(low, high, numbers, () if form.kind == "uniform" else columns32())
+
+
+def _packed(job: Job) -> Any:
+    """The values of a packed tensor: its pieces side by side where one axis cuts them, else set into zeros."""
+    found = [(index, _values(part, *_words_of(part.key))) for index, part in parts(job) if part.key is not None]
+    cut = [axis for axis, n in enumerate(job.shape) if any(index[axis] != slice(0, n, 1) for index, _ in found)]
+    if sum(part.size for _, part in found) == job.size and len(cut) <= 1:
+        if not cut:
+            return found[0][1]
+        places = [index[cut[0]] for index, _ in found]
+        blocks = [
+            (place.start, place.step, part)
+            for place, (_, part) in zip(places, found, strict=True)
+            if isinstance(place, slice)
+        ]
+        if len(blocks) == len(found) and all(step == 1 for _, step, _ in blocks):
+            return jnp.concatenate([part for _, _, part in sorted(blocks, key=lambda block: block[0])], cut[0])
+    whole = jnp.zeros(job.shape, job.dtype)
+    for index, part in found:
+        whole = whole.at[index].set(part)
+    return whole
 
 
 def _is_explicit(sharding: Any) -> bool:
@@ -163,7 +197,7 @@ def _fill(job: Job) -> Fill:
     def fill(corner: tuple[int, ...], out: Any) -> None:
         if out.shape == job.shape:
             host(job, out)
-        elif isinstance(job.law, Orthogonal | Sparse):  # elements depend on all the others: drawn once, then cut
+        elif is_joint(job.law):  # elements depend on all the others: drawn once, then cut
             if not whole:
                 whole.append(host(job, None))
             out[...] = whole[0][tuple(slice(a, a + n) for a, n in zip(corner, out.shape, strict=True))]

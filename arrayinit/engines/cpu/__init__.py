@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from arrayinit.backends import Backend, Lanes, backend_of
 from arrayinit.engines import matrices, reference
 from arrayinit.engines.cpu import pool, vectors
@@ -37,7 +39,6 @@ GRAIN = 1 << 17  # words that are worth waking a thread for
 SHORT = 1 << 10  # words that a call of the loops should draw at least
 LONG = 1 << 14  # bytes of a row that is worth a stream of its own,
 UNCACHED = 1 << 24  # and of an array that caches don't hold until it is used
-ONE_BFLOAT16 = 0x3F80  # the bits of 1
 REMEMBERED = 64  # calls of a draw that are kept for its next one
 
 
@@ -66,7 +67,8 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
         backend.fill(out, 0, job.dtype)
         where = reference.where_one(job, job.law)
         if where is not None:
-            host[tuple(where)] = ONE_BFLOAT16 if job.dtype == "bfloat16" else 1
+            value = job.law.value if isinstance(job.law, Dirac) else 1
+            host[tuple(where)] = vectors.bfloat16(np.array([value], np.float32))[0] if job.dtype == "bfloat16" else value
     else:
         reference.fill(job, backend, out)
 

@@ -1,33 +1,32 @@
-"""Schemes: the geometry of a weight and the parameters of an initializer -> the law of its elements.
+"""Laws of elements that are drawn one by one: bounds and standard deviations from fans, gains and numbers."""
 
-Pure functions of Python floats (binary64; + - * / sqrt only), so that a bound is the same number everywhere. What each
-scheme is, and where it comes from, is said in the docstring of its namesake in `initializers`.
-"""
+# ruff: noqa: D103 -- said in `initializers`
 
 import math
 import warnings
-from numbers import Integral, Real
-from typing import Any
+from numbers import Integral
 
 from arrayinit.fans import Geometry
 from arrayinit.gains import calculate_gain
-from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Sparse, Truncated, Uniform
+from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform
+from arrayinit.schemes.arguments import finite, flag, integer, nonnegative, number, one_of, positive, real
 
 __all__ = [
     "constant",
-    "dirac",
-    "eye",
     "kaiming_normal",
     "kaiming_uniform",
     "lecun_normal",
     "lecun_uniform",
     "normal",
     "ones",
-    "orthogonal",
-    "sparse",
+    "prior_bias",
+    "siren",
+    "small_normal",
     "trunc_normal",
+    "truncated_normal",
     "uniform",
     "variance_scaling",
+    "wang_normal",
     "xavier_normal",
     "xavier_uniform",
     "zeros",
@@ -41,25 +40,34 @@ TRUNCATED_STD = 0.87962566103423978
 
 
 def uniform(geometry: Geometry, a: float = 0.0, b: float = 1.0) -> Law:
-    low, high = _finite(a, "a"), _finite(b, "b")
+    low, high = finite(a, "a"), finite(b, "b")
     if not low < high:
         raise ValueError(f"`a` must be less than `b`; got a={a!r} and b={b!r}")
     return Uniform(low, high)
 
 
 def normal(geometry: Geometry, mean: float = 0.0, std: float = 1.0) -> Law:
-    return _normal(_finite(mean, "mean"), _scale(std, "std"))
+    return _normal(finite(mean, "mean"), nonnegative(std, "std"))
 
 
 def trunc_normal(geometry: Geometry, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Law:
-    mean, std, low, high = _finite(mean, "mean"), _scale(std, "std"), _number(a, "a"), _number(b, "b")
+    mean, std, low, high = finite(mean, "mean"), nonnegative(std, "std"), number(a, "a"), number(b, "b")
     if not low < high:
         raise ValueError(f"`a` must be less than `b`; got a={a!r} and b={b!r}")
     return Truncated(mean, std, low, high) if std else Constant(min(max(mean, low), high))
 
 
+def truncated_normal(
+    geometry: Geometry, mean: float = 0.0, std: float = 1.0, lower: float = -2.0, upper: float = 2.0
+) -> Law:
+    mean, std, low, high = finite(mean, "mean"), nonnegative(std, "std"), number(lower, "lower"), number(upper, "upper")
+    if not low < high:
+        raise ValueError(f"`lower` must be less than `upper`; got lower={lower!r} and upper={upper!r}")
+    return Truncated(mean, std, mean + low * std, mean + high * std, scaled=True) if std else Constant(mean)
+
+
 def constant(geometry: Geometry, val: float) -> Law:
-    _real(val, "val")
+    real(val, "val")
     return Constant(int(val) if isinstance(val, Integral) else float(val))
 
 
@@ -69,19 +77,6 @@ def ones(geometry: Geometry) -> Law:
 
 def zeros(geometry: Geometry) -> Law:
     return Constant(0.0)
-
-
-def eye(geometry: Geometry) -> Law:
-    _plain(geometry, (2,), "eye")
-    return Eye()
-
-
-def dirac(geometry: Geometry) -> Law:
-    _plain(geometry, (3, 4, 5), "dirac")
-    out = geometry.canonical[0]
-    if out % geometry.groups:
-        raise ValueError(f"`groups` must divide the output channels; got groups {geometry.groups} and {out} channels")
-    return Dirac(geometry.groups)
 
 
 def xavier_uniform(geometry: Geometry, gain: float = 1.0) -> Law:
@@ -115,29 +110,38 @@ def lecun_normal(geometry: Geometry) -> Law:
 def variance_scaling(
     geometry: Geometry, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal"
 ) -> Law:
-    if distribution not in DISTRIBUTIONS:
-        raise ValueError(f"`distribution` must be one of {', '.join(map(repr, DISTRIBUTIONS))}; got {distribution!r}")
-    factor = _scale(scale, "scale")
+    one_of(distribution, "distribution", DISTRIBUTIONS)
+    factor = nonnegative(scale, "scale")
     fan = _fan(geometry, mode)
     return _centred(math.sqrt(factor / fan) if fan else 0.0, distribution)
 
 
-def orthogonal(geometry: Geometry, gain: float = 1.0) -> Law:
-    if len(geometry.shape) < 2:
-        raise ValueError(f"orthogonal needs a shape of at least 2 dimensions; got {geometry.shape}")
-    return Orthogonal(_finite(gain, "gain"))
+def siren(geometry: Geometry, omega: float = 30.0, first: bool = False) -> Law:
+    frequency, fan_in = positive(omega, "omega"), geometry.fans[0]
+    if not fan_in:
+        return Constant(0.0)
+    bound = 1 / fan_in if flag(first, "first") else math.sqrt(6 / fan_in) / frequency
+    return Uniform(-bound, bound, scaled=True)
 
 
-def sparse(geometry: Geometry, sparsity: float, std: float = 0.01) -> Law:
-    from fractions import Fraction  # here, for few processes need it
+def small_normal(geometry: Geometry, dim: int | None = None) -> Law:
+    width = _width(geometry, dim)
+    return _normal(0.0, math.sqrt(2 / (5 * width)) if width else 0.0)
 
-    _plain(geometry, (2,), "sparse")
-    fraction, scale = _finite(sparsity, "sparsity"), _scale(std, "std")
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"`sparsity` must be in [0, 1]; got {sparsity!r}")
-    # The decimal number that was written, not the binary one nearest to it: 0.07 of 100 rows are 7, not 8.
-    zeros = math.ceil(Fraction(repr(fraction)) * geometry.canonical[0])
-    return Sparse(zeros, scale) if scale else Constant(0.0)
+
+def wang_normal(geometry: Geometry, layers: int, dim: int | None = None) -> Law:
+    depth, width = integer(layers, "layers"), _width(geometry, dim)
+    return _normal(0.0, 2 / (depth * math.sqrt(width)) if width else 0.0)
+
+
+def prior_bias(geometry: Geometry, p: float = 0.01) -> Law:
+    from decimal import Context, Decimal, localcontext  # here, for few processes need it
+
+    prior = finite(p, "p")
+    if not 0 < prior < 1:
+        raise ValueError(f"`p` must be a probability between 0 and 1; got {p!r}")
+    with localcontext(Context(prec=40)):  # correctly rounded: the same digits on every machine
+        return Constant(float((Decimal(prior) / (1 - Decimal(prior))).ln()))
 
 
 def _centred(std: float, distribution: str) -> Law:
@@ -158,7 +162,7 @@ def _normal(mean: float, std: float) -> Law:
 
 
 def _xavier_std(geometry: Geometry, gain: float) -> float:
-    factor = _scale(gain, "gain")
+    factor = nonnegative(gain, "gain")
     fan_in, fan_out = geometry.fans
     return factor * math.sqrt(2.0 / float(fan_in + fan_out)) if fan_in + fan_out else 0.0
 
@@ -166,19 +170,14 @@ def _xavier_std(geometry: Geometry, gain: float) -> float:
 def _kaiming_std(geometry: Geometry, a: float | None, mode: str, nonlinearity: str) -> float:
     gain = calculate_gain(nonlinearity, a)
     if 0 in geometry.shape:
-        _check_mode(mode)
+        one_of(mode, "mode", MODES)
         warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=5)
         return 0.0
     return gain / math.sqrt(_fan(geometry, mode))
 
 
-def _check_mode(mode: str) -> None:
-    if mode not in MODES:
-        raise ValueError(f"`mode` must be one of {', '.join(map(repr, MODES))}; got {mode!r}")
-
-
 def _fan(geometry: Geometry, mode: str) -> float:
-    _check_mode(mode)
+    one_of(mode, "mode", MODES)
     fan_in, fan_out = geometry.fans
     if mode == "fan_in":
         return fan_in
@@ -187,40 +186,5 @@ def _fan(geometry: Geometry, mode: str) -> float:
     return (fan_in + fan_out) / 2 if mode == "fan_avg" else math.sqrt(fan_in * fan_out)
 
 
-def _plain(geometry: Geometry, ranks: tuple[int, ...], name: str) -> None:
-    """Refuse shapes of another rank, and layouts that are not one out axis, one in axis and spatial ones."""
-    if len(geometry.shape) not in ranks:
-        wanted = " or ".join(map(str, ranks))
-        raise ValueError(f"{name} needs a shape of {wanted} dimensions; got {geometry.shape}")
-    if geometry.roles is not None and sorted(geometry.roles.replace("s", "")) != ["i", "o"]:
-        raise ValueError(f"`layout` must have one 'o', one 'i' and no 'b' for {name}; got roles {geometry.roles!r}")
-
-
-def _real(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"`{name}` must be a real number; got {value!r}")
-    try:
-        return float(value)
-    except OverflowError:
-        raise ValueError(f"`{name}` must be within the range of float64; got {value!r}") from None
-
-
-def _number(value: Any, name: str) -> float:
-    number = _real(value, name)
-    if math.isnan(number):
-        raise ValueError(f"`{name}` must not be NaN; got {value!r}")
-    return number
-
-
-def _finite(value: Any, name: str) -> float:
-    number = _number(value, name)
-    if math.isinf(number):
-        raise ValueError(f"`{name}` must be finite; got {value!r}")
-    return number
-
-
-def _scale(value: Any, name: str) -> float:
-    number = _finite(value, name)
-    if number < 0:
-        raise ValueError(f"`{name}` must not be negative; got {value!r}")
-    return number
+def _width(geometry: Geometry, dim: int | None) -> int:
+    return geometry.fans[0] if dim is None else integer(dim, "dim")

@@ -1,20 +1,4 @@
-"""The catalogue: every initializer, in a form that returns a new array and in one, with an underscore, that fills x.
-
-What all of them share. `x` is an array of any library or, for a new array, a shape. The keywords are those of
-:class:`arrayinit.draw.Keywords`: seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed,
-xp, dtype, device. `f(x)` returns a new array of x's library, shape, dtype, device and sharding; `f_(x)` fills x in
-place and returns it. The value of an element depends on the seed, the name, its index in the global shape and the
-distribution, and on nothing else: every library, device, dtype, layout and part of a tensor shows the same draw.
-
-Ranges are those of the dtype: a draw is rounded to it (nearest even) and then moved to the nearest value that it has
-within the bounds. Samples lie on a grid of 31 bits and a sign over the largest magnitude the law can reach, and
-normal samples within 6.34 standard deviations. The real and the imaginary part of a complex element are drawn alike,
-each with half the variance, so that E|w - E w|^2 = std^2; bounds that an argument states hold for each part.
-
-Errors, before anything is written: TypeError for an argument or a dtype of the wrong kind (random values need a
-floating or complex dtype; constants, eye and dirac also take integers and booleans), ValueError for one out of range,
-for a law that the dtype can't hold, and for arrays that are read-only or overlap themselves.
-"""
+"""Initializers whose elements are drawn one by one, or are one number."""
 
 from functools import partial
 from typing import Any, Unpack
@@ -25,18 +9,6 @@ from arrayinit.draw import Keywords, draw
 __all__ = [
     "constant",
     "constant_",
-    "dirac",
-    "dirac_",
-    "eye",
-    "eye_",
-    "glorot_normal",
-    "glorot_normal_",
-    "glorot_uniform",
-    "glorot_uniform_",
-    "he_normal",
-    "he_normal_",
-    "he_uniform",
-    "he_uniform_",
     "kaiming_normal",
     "kaiming_normal_",
     "kaiming_uniform",
@@ -49,16 +21,22 @@ __all__ = [
     "normal_",
     "ones",
     "ones_",
-    "orthogonal",
-    "orthogonal_",
-    "sparse",
-    "sparse_",
+    "prior_bias",
+    "prior_bias_",
+    "siren",
+    "siren_",
+    "small_normal",
+    "small_normal_",
     "trunc_normal",
     "trunc_normal_",
+    "truncated_normal",
+    "truncated_normal_",
     "uniform",
     "uniform_",
     "variance_scaling",
     "variance_scaling_",
+    "wang_normal",
+    "wang_normal_",
     "xavier_normal",
     "xavier_normal_",
     "xavier_uniform",
@@ -164,38 +142,6 @@ def zeros(x: Any, **keywords: Unpack[Keywords]) -> Any:
 def zeros_(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """Fill x in place with :func:`zeros`; returns x."""
     return draw(x, schemes.zeros, True, **keywords)
-
-
-def eye(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """The identity: 1 where the row equals the column, else 0, for a matrix of any two sizes.
-
-    Raises:
-        ValueError: a shape that is not two-dimensional.
-    """
-    return draw(x, schemes.eye, False, **keywords)
-
-
-def eye_(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`eye`; returns x."""
-    return draw(x, schemes.eye, True, **keywords)
-
-
-def dirac(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """The identity of a convolution: w[g * out/groups + d, d, k//2, ...] = 1 for d < min(out/groups, in), else 0.
-
-    For shapes (out, in, *kernel) of 3 to 5 dimensions (another order by `layout`), for each group g < groups.
-
-    Raises:
-        ValueError: a shape of another rank, or groups that do not divide out.
-
-    Source: Zagoruyko and Komodakis, DiracNets, 2017; torch.nn.init.dirac_.
-    """
-    return draw(x, schemes.dirac, False, **keywords)
-
-
-def dirac_(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`dirac`; returns x."""
-    return draw(x, schemes.dirac, True, **keywords)
 
 
 def xavier_uniform(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
@@ -358,56 +304,109 @@ def variance_scaling_(
     )
 
 
-def orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """Orthogonal rows or columns (whichever are fewer) of length gain, uniform over all such matrices (Haar).
+def truncated_normal(
+    x: Any, mean: float = 0.0, std: float = 1.0, lower: float = -2.0, upper: float = 2.0, **keywords: Unpack[Keywords]
+) -> Any:
+    """N(mean, std^2) given that it falls into [mean + lower std, mean + upper std], both ends in range.
 
-    The weight is seen as a matrix (out, everything else): W W^H = gain^2 I or W^H W = gain^2 I. float16 and bfloat16
-    are computed in float32, complex matrices are unitary. With a batch axis each of the batch is such a matrix.
-
-    This is the one initializer that needs matrix products, so libraries agree to 2e-6 absolute in float32 for gain 1
-    (1e-13 in float64), not bit for bit. A part of it costs as much as the whole.
-
-    Args:
-        gain: a finite factor.
-
-    Raises:
-        ValueError: a gain that is not finite, a shape of fewer than 2 dimensions.
-
-    Sources: Saxe et al., ICLR 2014; the Haar measure by Householder reflectors: Stewart 1980, Mezzadri 2007.
-    """
-    return draw(x, partial(schemes.orthogonal, gain=gain), False, **keywords)
-
-
-def orthogonal_(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`orthogonal`; returns x."""
-    return draw(x, partial(schemes.orthogonal, gain=gain), True, **keywords)
-
-
-def sparse(x: Any, sparsity: float, std: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
-    """N(0, std^2) with exactly ceil(sparsity * rows) zeros in each column, at random places.
-
-    The product is that of the decimal number as written: 0.07 of 100 rows are 7. A column holds the weights of one
-    input (axis 0 is out, axis 1 is in). A part of it costs as much as the whole.
+    The bounds are in units of std, those of :func:`trunc_normal` are absolute. What is drawn has a smaller standard
+    deviation than std, 0.8796 of it for [-2, 2]: only :func:`variance_scaling` makes up for that. The parts of a
+    complex element are truncated at the same multiples of their own standard deviation, std / sqrt(2).
 
     Args:
-        sparsity: the fraction of zeros, in [0, 1].
-        std: the standard deviation of the others, >= 0.
+        mean, std: of the normal before it is truncated; std 0 gives the constant mean.
+        lower, upper: lower < upper; either may be infinite.
 
     Raises:
-        ValueError: a shape that is not two-dimensional, sparsity outside [0, 1], a negative or non-finite std.
+        ValueError: lower >= upper, a negative std, NaN, an interval with too little mass (as in trunc_normal).
 
-    Source: Martens, ICML 2010, section 5.
+    Source: jax.nn.initializers.truncated_normal.
     """
-    return draw(x, partial(schemes.sparse, sparsity=sparsity, std=std), False, **keywords)
+    return draw(x, partial(schemes.truncated_normal, mean=mean, std=std, lower=lower, upper=upper), False, **keywords)
 
 
-def sparse_(x: Any, sparsity: float, std: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`sparse`; returns x."""
-    return draw(x, partial(schemes.sparse, sparsity=sparsity, std=std), True, **keywords)
+def truncated_normal_(
+    x: Any, mean: float = 0.0, std: float = 1.0, lower: float = -2.0, upper: float = 2.0, **keywords: Unpack[Keywords]
+) -> Any:
+    """Fill x in place with :func:`truncated_normal`; returns x."""
+    return draw(x, partial(schemes.truncated_normal, mean=mean, std=std, lower=lower, upper=upper), True, **keywords)
 
 
-# The names of JAX and Keras for the same formulas. Theirs truncate the normal ones: see `arrayinit.jax`.
-glorot_uniform, glorot_uniform_ = xavier_uniform, xavier_uniform_
-glorot_normal, glorot_normal_ = xavier_normal, xavier_normal_
-he_uniform, he_uniform_ = kaiming_uniform, kaiming_uniform_
-he_normal, he_normal_ = kaiming_normal, kaiming_normal_
+def siren(x: Any, omega: float = 30.0, first: bool = False, **keywords: Unpack[Keywords]) -> Any:
+    """U[-bound, bound), bound = sqrt(6 / fan_in) / omega, or 1 / fan_in in the first layer: for sin(omega (Wx + b)).
+
+    Args:
+        omega: the factor omega_0 > 0 within the sine, 30 in the paper; unused in the first layer.
+        first: whether it is the first layer, whose inputs are coordinates.
+
+    Raises:
+        ValueError: an omega that is not positive and finite, a shape of fewer than 2 dimensions.
+
+    Source: Sitzmann et al., NeurIPS 2020, section 3.2 and supplement, section 1.5.
+    """
+    return draw(x, partial(schemes.siren, omega=omega, first=first), False, **keywords)
+
+
+def siren_(x: Any, omega: float = 30.0, first: bool = False, **keywords: Unpack[Keywords]) -> Any:
+    """Fill x in place with :func:`siren`; returns x."""
+    return draw(x, partial(schemes.siren, omega=omega, first=first), True, **keywords)
+
+
+def small_normal(x: Any, dim: int | None = None, **keywords: Unpack[Keywords]) -> Any:
+    """N(0, std^2), std = sqrt(2 / (5 dim)), the "small init" of transformers: xavier_normal of a (dim, 4 dim) weight.
+
+    Args:
+        dim: the width of the model; fan_in by default, which is the same for all weights that read the model's state.
+
+    Raises:
+        ValueError: a dim below 1, a shape of fewer than 2 dimensions where dim is not given.
+
+    Source: Nguyen and Salazar, Transformers without Tears, IWSLT 2019, section 2.2.
+    """
+    return draw(x, partial(schemes.small_normal, dim=dim), False, **keywords)
+
+
+def small_normal_(x: Any, dim: int | None = None, **keywords: Unpack[Keywords]) -> Any:
+    """Fill x in place with :func:`small_normal`; returns x."""
+    return draw(x, partial(schemes.small_normal, dim=dim), True, **keywords)
+
+
+def wang_normal(x: Any, layers: int, dim: int | None = None, **keywords: Unpack[Keywords]) -> Any:
+    """N(0, std^2), std = 2 / (layers sqrt(dim)): for the last weight of each residual branch of a transformer.
+
+    Args:
+        layers: how many layers the model has.
+        dim: the width of the model; fan_in by default.
+
+    Raises:
+        ValueError: layers or a dim below 1, a shape of fewer than 2 dimensions where dim is not given.
+
+    Source: Wang and Komatsuzaki, GPT-J-6B, 2021; Black et al., GPT-NeoX-20B, 2022, section 2.1.
+    """
+    return draw(x, partial(schemes.wang_normal, layers=layers, dim=dim), False, **keywords)
+
+
+def wang_normal_(x: Any, layers: int, dim: int | None = None, **keywords: Unpack[Keywords]) -> Any:
+    """Fill x in place with :func:`wang_normal`; returns x."""
+    return draw(x, partial(schemes.wang_normal, layers=layers, dim=dim), True, **keywords)
+
+
+def prior_bias(x: Any, p: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
+    """The constant log(p / (1 - p)): the bias of a sigmoid output that starts by predicting the probability p.
+
+    Computed in decimal arithmetic, so that it is the same number on every machine.
+
+    Args:
+        p: the probability of the positive class, 0 < p < 1; 0.01 in the paper.
+
+    Raises:
+        ValueError: a p outside (0, 1).
+
+    Source: Lin et al., Focal Loss, ICCV 2017, section 4.1.
+    """
+    return draw(x, partial(schemes.prior_bias, p=p), False, **keywords)
+
+
+def prior_bias_(x: Any, p: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
+    """Fill x in place with :func:`prior_bias`; returns x."""
+    return draw(x, partial(schemes.prior_bias, p=p), True, **keywords)

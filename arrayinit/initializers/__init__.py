@@ -1,0 +1,149 @@
+"""The catalogue: every initializer, in a form that returns a new array and in one, with an underscore, that fills x.
+
+What all of them share. `x` is an array of any library or, for a new array, a shape. The keywords are those of
+:class:`arrayinit.draw.Keywords`: seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed,
+xp, dtype, device. `f(x)` returns a new array of x's library, shape, dtype, device and sharding; `f_(x)` fills x in
+place and returns it. The value of an element depends on the seed, the name, its index in the global shape and the
+distribution, and on nothing else: every library, device, dtype, layout and part of a tensor shows the same draw.
+
+Ranges are those of the dtype: a draw is rounded to it (nearest even) and then moved to the nearest value that it has
+within the bounds. Samples lie on a grid of 31 bits and a sign over the largest magnitude the law can reach, and
+normal samples within 6.34 standard deviations. The real and the imaginary part of a complex element are drawn alike,
+each with half the variance, so that E|w - E w|^2 = std^2; bounds that an argument states hold for each part.
+
+Errors, before anything is written: TypeError for an argument or a dtype of the wrong kind (random values need a
+floating or complex dtype; constants, eye and dirac also take integers and booleans), ValueError for one out of range,
+for a law that the dtype can't hold, and for arrays that are read-only or overlap themselves.
+"""
+
+from arrayinit.initializers.matrices import (
+    delta_orthogonal,
+    delta_orthogonal_,
+    dirac,
+    dirac_,
+    eye,
+    eye_,
+    identity,
+    identity_,
+    orthogonal,
+    orthogonal_,
+    sparse,
+    sparse_,
+)
+from arrayinit.initializers.packs import (
+    icnr,
+    icnr_,
+    lstm_bias,
+    lstm_bias_,
+    packed,
+    packed_,
+)
+from arrayinit.initializers.scaled import (
+    constant,
+    constant_,
+    kaiming_normal,
+    kaiming_normal_,
+    kaiming_uniform,
+    kaiming_uniform_,
+    lecun_normal,
+    lecun_normal_,
+    lecun_uniform,
+    lecun_uniform_,
+    normal,
+    normal_,
+    ones,
+    ones_,
+    prior_bias,
+    prior_bias_,
+    siren,
+    siren_,
+    small_normal,
+    small_normal_,
+    trunc_normal,
+    trunc_normal_,
+    truncated_normal,
+    truncated_normal_,
+    uniform,
+    uniform_,
+    variance_scaling,
+    variance_scaling_,
+    wang_normal,
+    wang_normal_,
+    xavier_normal,
+    xavier_normal_,
+    xavier_uniform,
+    xavier_uniform_,
+    zeros,
+    zeros_,
+)
+
+__all__ = [
+    "constant",
+    "constant_",
+    "delta_orthogonal",
+    "delta_orthogonal_",
+    "dirac",
+    "dirac_",
+    "eye",
+    "eye_",
+    "glorot_normal",
+    "glorot_normal_",
+    "glorot_uniform",
+    "glorot_uniform_",
+    "he_normal",
+    "he_normal_",
+    "he_uniform",
+    "he_uniform_",
+    "icnr",
+    "icnr_",
+    "identity",
+    "identity_",
+    "kaiming_normal",
+    "kaiming_normal_",
+    "kaiming_uniform",
+    "kaiming_uniform_",
+    "lecun_normal",
+    "lecun_normal_",
+    "lecun_uniform",
+    "lecun_uniform_",
+    "lstm_bias",
+    "lstm_bias_",
+    "normal",
+    "normal_",
+    "ones",
+    "ones_",
+    "orthogonal",
+    "orthogonal_",
+    "packed",
+    "packed_",
+    "prior_bias",
+    "prior_bias_",
+    "siren",
+    "siren_",
+    "small_normal",
+    "small_normal_",
+    "sparse",
+    "sparse_",
+    "trunc_normal",
+    "trunc_normal_",
+    "truncated_normal",
+    "truncated_normal_",
+    "uniform",
+    "uniform_",
+    "variance_scaling",
+    "variance_scaling_",
+    "wang_normal",
+    "wang_normal_",
+    "xavier_normal",
+    "xavier_normal_",
+    "xavier_uniform",
+    "xavier_uniform_",
+    "zeros",
+    "zeros_",
+]
+
+# The names of JAX and Keras for the same formulas. Theirs truncate the normal ones: see `arrayinit.jax`.
+glorot_uniform, glorot_uniform_ = xavier_uniform, xavier_uniform_
+glorot_normal, glorot_normal_ = xavier_normal, xavier_normal_
+he_uniform, he_uniform_ = kaiming_uniform, kaiming_uniform_
+he_normal, he_normal_ = kaiming_normal, kaiming_normal_

@@ -1,0 +1,59 @@
+"""Schemes: the geometry of a weight and the parameters of an initializer -> the law of its elements.
+
+Pure functions of Python floats (binary64; + - * / sqrt only, or correctly rounded decimals), so that a bound is the
+same number everywhere. What each scheme is, and where it comes from, is said in the docstring of its namesake in
+`initializers`.
+"""
+
+from arrayinit.schemes.matrices import delta_orthogonal, dirac, eye, identity, orthogonal, sparse
+from arrayinit.schemes.packs import icnr, lstm_bias, packed
+from arrayinit.schemes.scaled import (
+    constant,
+    kaiming_normal,
+    kaiming_uniform,
+    lecun_normal,
+    lecun_uniform,
+    normal,
+    ones,
+    prior_bias,
+    siren,
+    small_normal,
+    trunc_normal,
+    truncated_normal,
+    uniform,
+    variance_scaling,
+    wang_normal,
+    xavier_normal,
+    xavier_uniform,
+    zeros,
+)
+
+__all__ = [
+    "constant",
+    "delta_orthogonal",
+    "dirac",
+    "eye",
+    "icnr",
+    "identity",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "lstm_bias",
+    "normal",
+    "ones",
+    "orthogonal",
+    "packed",
+    "prior_bias",
+    "siren",
+    "small_normal",
+    "sparse",
+    "trunc_normal",
+    "truncated_normal",
+    "uniform",
+    "variance_scaling",
+    "wang_normal",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]

@@ -1,0 +1,88 @@
+"""What schemes ask of their arguments: the value as they use it, or an error that names the argument and the rule."""
+
+import math
+import operator
+from numbers import Real
+from typing import Any
+
+from arrayinit.fans import Geometry
+
+__all__ = ["finite", "flag", "integer", "nonnegative", "number", "one_of", "plain", "positive", "real"]
+
+
+def plain(geometry: Geometry, ranks: tuple[int, ...] | None, name: str) -> None:
+    """Refuse shapes of another rank (None: below 2), and layouts that are not one o, one i and spatial axes."""
+    if len(geometry.shape) not in ranks if ranks else len(geometry.shape) < 2:
+        wanted = " or ".join(map(str, ranks)) if ranks else "at least 2"
+        raise ValueError(f"{name} needs a shape of {wanted} dimensions; got {geometry.shape}")
+    if geometry.roles is not None and sorted(geometry.roles.replace("s", "")) != ["i", "o"]:
+        raise ValueError(f"`layout` must have one 'o', one 'i' and no 'b' for {name}; got roles {geometry.roles!r}")
+
+
+def real(value: Any, name: str) -> float:
+    """A real number as a float, NaN and infinite ones too."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"`{name}` must be a real number; got {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"`{name}` must be within the range of float64; got {value!r}") from None
+
+
+def number(value: Any, name: str) -> float:
+    """A real number other than NaN."""
+    x = real(value, name)
+    if math.isnan(x):
+        raise ValueError(f"`{name}` must not be NaN; got {value!r}")
+    return x
+
+
+def finite(value: Any, name: str) -> float:
+    """A finite real number."""
+    x = number(value, name)
+    if math.isinf(x):
+        raise ValueError(f"`{name}` must be finite; got {value!r}")
+    return x
+
+
+def nonnegative(value: Any, name: str) -> float:
+    """A finite real number >= 0."""
+    x = finite(value, name)
+    if x < 0:
+        raise ValueError(f"`{name}` must not be negative; got {value!r}")
+    return x
+
+
+def positive(value: Any, name: str) -> float:
+    """A finite real number > 0."""
+    x = finite(value, name)
+    if x <= 0:
+        raise ValueError(f"`{name}` must be positive; got {value!r}")
+    return x
+
+
+def integer(value: Any, name: str, least: int = 1) -> int:
+    """An integer of at least this size."""
+    try:
+        n = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        n = None
+    if n is None:
+        raise TypeError(f"`{name}` must be an integer; got {value!r}")
+    if n < least:
+        raise ValueError(f"`{name}` must be at least {least}; got {value!r}")
+    return n
+
+
+def flag(value: Any, name: str) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be True or False; got {value!r}")
+    return value
+
+
+def one_of(value: Any, name: str, known: tuple[str, ...]) -> str:
+    """One of these words."""
+    if value not in known:
+        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, known))}; got {value!r}")
+    return str(value)

@@ -1,0 +1,117 @@
+"""Laws of tensors that are several in one: packed projections and gates, and kernels before a pixel shuffle."""
+
+# ruff: noqa: D103 -- said in `initializers`
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from arrayinit.fans import Geometry
+from arrayinit.laws import Constant, Law, Packed, Piece
+from arrayinit.regions import Box
+from arrayinit.schemes.arguments import finite, integer
+from arrayinit.schemes.scaled import kaiming_normal
+
+__all__ = ["icnr", "lstm_bias", "packed"]
+
+GATES = "ifgo"
+
+
+@runtime_checkable
+class Initializer(Protocol):
+    """An initializer with its parameters, as `arrayinit.spec` makes it."""
+
+    def law(self, geometry: Geometry) -> Law:
+        """The law of a tensor of this geometry."""
+
+
+def packed(
+    geometry: Geometry, initializer: Initializer | Sequence[Initializer], blocks: int | Sequence[int] = 1
+) -> Law:
+    axis = _out_axis(geometry, "packed")
+    sizes = _sizes(geometry.shape[axis], blocks)
+    each = initializer if isinstance(initializer, list | tuple) else [initializer] * len(sizes)
+    if len(each) != len(sizes):
+        raise ValueError(
+            f"`initializer` must be one spec, or one for each of the {len(sizes)} blocks; got {len(each)} of them"
+        )
+    pieces, start = [], 0
+    for number, (one, size) in enumerate(zip(each, sizes, strict=True)):
+        block = _resized(geometry, axis, size)
+        pieces.append(Piece(_slab(geometry, axis, start, 1, size), _law(one, block), block, number))
+        start += size
+    return Packed(tuple(pieces))
+
+
+def icnr(geometry: Geometry, initializer: Initializer | None = None, scale: int = 2) -> Law:
+    axis = _out_axis(geometry, "icnr")
+    roles = geometry.roles or "oi" + "s" * (len(geometry.shape) - 2)
+    if "s" not in roles:
+        raise ValueError(f"icnr needs the shape of a convolution, with spatial axes; got {geometry.shape}")
+    copies = integer(scale, "scale") ** roles.count("s")
+    channels, rest = divmod(geometry.shape[axis], copies)
+    if rest:
+        raise ValueError(
+            f"`scale` ** {roles.count('s')} must divide the output channels; got scale {scale} and "
+            f"{geometry.shape[axis]} channels"
+        )
+    base = _resized(geometry, axis, channels)
+    law = kaiming_normal(base) if initializer is None else _law(initializer, base)
+    return Packed(tuple(Piece(_slab(geometry, axis, k, copies, channels), law, base, None) for k in range(copies)))
+
+
+def lstm_bias(geometry: Geometry, forget: float = 1.0, gates: str = GATES) -> Law:
+    return gated(geometry, "lstm_bias", gates, {"f": Constant(finite(forget, "forget"))})
+
+
+def gated(geometry: Geometry, name: str, gates: str, laws: dict[str, Law]) -> Law:
+    """The law of a bias of four gates in this order, 0 where no other law is given."""
+    axis = _out_axis(geometry, name)
+    if not isinstance(gates, str) or sorted(gates) != sorted(GATES):
+        raise ValueError(f"`gates` must be the letters of {GATES!r} in the order of the blocks; got {gates!r}")
+    width, rest = divmod(geometry.shape[axis], len(GATES))
+    if rest:
+        raise ValueError(f"{name} needs a size that four gates divide; got {geometry.shape}")
+    block = _resized(geometry, axis, width)
+    return Packed(
+        tuple(
+            Piece(_slab(geometry, axis, k * width, 1, width), laws.get(gate, Constant(0.0)), block, None)
+            for k, gate in enumerate(gates)
+        )
+    )
+
+
+def _law(initializer: Any, geometry: Geometry) -> Law:
+    if not isinstance(initializer, Initializer):
+        raise TypeError(f"`initializer` must be made by arrayinit.spec; got {initializer!r}")
+    return initializer.law(geometry)
+
+
+def _out_axis(geometry: Geometry, name: str) -> int:
+    if not geometry.shape:
+        raise ValueError(f"{name} needs a shape of at least 1 dimension; got {geometry.shape}")
+    return 0 if geometry.roles is None else geometry.roles.index("o")
+
+
+def _sizes(n: int, blocks: Any) -> list[int]:
+    """The sizes of the blocks of an axis."""
+    if isinstance(blocks, list | tuple):
+        sizes = [integer(size, "blocks", least=0) for size in blocks]
+        if sum(sizes) != n:
+            raise ValueError(f"`blocks` must add up to the size of the output axis, {n}; got {blocks!r}")
+        return sizes
+    count = integer(blocks, "blocks")
+    if n % count:
+        raise ValueError(f"`blocks` must divide the size of the output axis, {n}; got {blocks!r}")
+    return [n // count] * count
+
+
+def _resized(geometry: Geometry, axis: int, size: int) -> Geometry:
+    shape = (*geometry.shape[:axis], size, *geometry.shape[axis + 1 :])
+    return Geometry(shape, geometry.roles, geometry.groups, geometry.transposed)
+
+
+def _slab(geometry: Geometry, axis: int, start: int, step: int, count: int) -> Box:
+    """All of a tensor but for one axis."""
+    ones, zeros = [1] * len(geometry.shape), [0] * len(geometry.shape)
+    ones[axis], zeros[axis] = step, start
+    return Box(tuple(zeros), tuple(ones), _resized(geometry, axis, count).shape)

@@ -1,0 +1,140 @@
+"""The numbers of schemes against their papers' formulas, worked out by other means."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from conftest import PLACES, same, to_host
+
+import arrayinit as ai
+
+
+def test_truncated_normal_is_in_units_of_std():
+    x = ai.truncated_normal((300, 301), 2.0, 0.5, -1.0, 3.0, seed=1, dtype="float64")
+    assert same(x, ai.trunc_normal((300, 301), 2.0, 0.5, 1.5, 3.5, seed=1, dtype="float64"))
+    assert scipy.stats.kstest(x.ravel(), scipy.stats.truncnorm(-1, 3, 2.0, 0.5).cdf).pvalue > 1e-3
+    half = ai.truncated_normal((9, 9), lower=1.0, upper=math.inf, seed=1)
+    assert half.min() >= 1
+    z = ai.truncated_normal((300, 301), 2.0, 0.5, -1.0, 3.0, seed=1, dtype="complex128")
+    part = scipy.stats.truncnorm(-1, 3, 2.0, 0.5 / math.sqrt(2))
+    assert scipy.stats.kstest(z.imag.ravel(), part.cdf).pvalue > 1e-3
+    assert (ai.truncated_normal((3,), 2.0, 0.0) == 2).all()
+
+
+def test_siren_keeps_the_variance_of_sines():
+    assert ai.describe(ai.spec("siren"), (50, 40)).high == math.sqrt(6 / 40) / 30
+    assert ai.describe(ai.spec("siren", omega=10.0, layout="io"), (40, 50)).high == math.sqrt(6 / 40) / 10
+    assert ai.describe(ai.spec("siren", first=True), (50, 40)).high == 1 / 40
+    # What enters the sines of hidden layers has a variance v = 1 - exp(-2 v): 2 E[sin^2] of a normal with variance v.
+    x = np.random.default_rng(0).uniform(-1, 1, (2000, 128))
+    h = np.sin(30 * x @ ai.siren((256, 128), first=True, seed=0, dtype="float64").T)
+    for seed in range(1, 4):
+        entering = 30 * h @ ai.siren((256, h.shape[1]), seed=seed, dtype="float64").T
+        h = np.sin(entering)
+    assert entering.var() == pytest.approx(0.7968, abs=0.02)
+
+
+def test_small_and_wang():
+    assert ai.describe(ai.spec("small_normal"), (50, 40)).std == math.sqrt(2 / 5 / 40)
+    assert ai.describe(ai.spec("small_normal", dim=64), (50,)).std == math.sqrt(2 / (5 * 64))
+    wide = ai.describe("xavier_normal", (256, 64)).std  # section 2.2: the smallest of a transformer's weights
+    assert ai.describe(ai.spec("small_normal"), (256, 64)).std == pytest.approx(wide)
+    assert ai.describe(ai.spec("wang_normal", layers=12), (50, 64)).std == 2 / 12 / 8
+
+
+def test_prior_bias_predicts_the_prior():
+    for p in (0.01, 0.5, 0.3, 1e-300, 1 - 2**-53):
+        bias = float(ai.prior_bias((1,), p, dtype="float64")[0])
+        assert bias == pytest.approx(-math.log((1 - p) / p), rel=1e-15, abs=1e-300)
+    assert (torch.sigmoid(ai.prior_bias((3,), xp="torch")) - 0.01).abs().max() < 1e-8
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64", "int32"])
+def test_identity_is_eye_and_dirac_of_any_rank(dtype):
+    for place in PLACES:
+        if dtype not in (*place.dtypes, "int32"):
+            continue
+        keywords = {"dtype": dtype, **place.where}
+        assert same(ai.identity((5, 7), **keywords), ai.eye((5, 7), **keywords)), place
+        assert same(ai.identity((6, 4, 3, 2), groups=2, **keywords), ai.dirac((6, 4, 3, 2), groups=2, **keywords))
+        assert same(to_host(ai.identity((7, 5), -2, **keywords)), -2 * np.eye(7, 5)), place
+    deep = ai.identity((2, 4, 3, 1, 2, 4, 2), 0.25, layout="oihhhhh".replace("h", "s"), index=np.s_[1])
+    assert deep[1, 1, 0, 1, 2, 1] == 0.25
+    assert np.count_nonzero(deep) == 1
+    x = np.random.default_rng(0).normal(size=(3, 5))
+    stacked = ai.identity((6, 5), 3.0, groups=2, dtype="float64")
+    assert np.array_equal(x @ stacked.T, 3 * np.concatenate([x[:, :3], x[:, :3]], axis=1))
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 3), (5, 5, 4, 3), (7, 3, 2, 1, 5)])
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_delta_orthogonal_keeps_lengths(shape, dtype):
+    x = ai.delta_orthogonal(shape, 2.0, seed=1, dtype=dtype)
+    centre = tuple((k - 1) // 2 for k in shape[2:])
+    w = x[(slice(None), slice(None), *centre)]
+    assert np.abs(w.conj().T @ w - 4 * np.eye(shape[1])).max() < 1e-13
+    assert np.count_nonzero(x) == np.count_nonzero(w)
+    assert np.abs(w - ai.orthogonal(shape[:2], 2.0, seed=1, dtype=dtype)).max() < 1e-13
+    flax = ai.delta_orthogonal((*shape[2:], shape[1], shape[0]), 2.0, seed=1, dtype=dtype, in_axis=-2, out_axis=-1)
+    assert np.abs(np.moveaxis(flax, (-1, -2), (0, 1)) - x).max() < 1e-13
+    part = ai.delta_orthogonal(shape, 2.0, seed=1, dtype=dtype, index=np.s_[::-2, 1:])
+    assert np.abs(part - x[::-2, 1:]).max() < 1e-13
+
+
+def test_delta_orthogonal_is_where_jax_puts_it():
+    for shape in ((3, 4, 6), (4, 2, 3, 3)):
+        theirs = jax.nn.initializers.delta_orthogonal()(jax.random.key(0), shape)
+        ours = ai.delta_orthogonal(shape, seed=0, in_axis=-2, out_axis=-1)
+        assert ((np.abs(theirs).sum((-1, -2)) > 0) == (np.abs(ours).sum((-1, -2)) > 0)).all()
+
+
+WRONG = [
+    ("truncated_normal", {"lower": 1.0, "upper": 1.0}, (4, 6), ValueError, ["`lower`", "lower=1.0", "upper=1.0"]),
+    ("truncated_normal", {"lower": math.nan}, (4, 6), ValueError, ["`lower`", "nan"]),
+    ("siren", {"omega": 0.0}, (4, 6), ValueError, ["`omega`", "0.0"]),
+    ("siren", {"first": 1}, (4, 6), TypeError, ["`first`", "1"]),
+    ("siren", {}, (4,), ValueError, ["2 dimensions"]),
+    ("small_normal", {"dim": 0}, (4, 6), ValueError, ["`dim`", "0"]),
+    ("small_normal", {"dim": 2.0}, (4, 6), TypeError, ["`dim`", "2.0"]),
+    ("small_normal", {}, (4,), ValueError, ["2 dimensions"]),
+    ("wang_normal", {"layers": 0}, (4, 6), ValueError, ["`layers`", "0"]),
+    ("prior_bias", {"p": 0.0}, (4,), ValueError, ["`p`", "0.0"]),
+    ("prior_bias", {"p": 1}, (4,), ValueError, ["`p`", "1"]),
+    ("prior_bias", {"p": "1"}, (4,), TypeError, ["`p`", "'1'"]),
+    ("identity", {}, (4,), ValueError, ["identity", "(4,)"]),
+    ("identity", {"gain": math.inf}, (4, 6), ValueError, ["`gain`", "inf"]),
+    ("delta_orthogonal", {}, (4, 6), ValueError, ["delta_orthogonal", "(4, 6)"]),
+    ("delta_orthogonal", {}, (4, 6, 3), ValueError, ["6 in", "4 out"]),
+    ("delta_orthogonal", {"gain": math.nan}, (6, 4, 3), ValueError, ["`gain`", "nan"]),
+]
+
+
+@pytest.mark.parametrize(("name", "parameters", "shape", "error", "words"), WRONG)
+def test_wrong_arguments(name, parameters, shape, error, words):
+    x = np.full(shape, 7.0)
+    with pytest.raises(error) as caught:
+        getattr(ai, name + "_")(x, **parameters, seed=0)
+    assert all(word in str(caught.value) for word in words), caught.value
+    assert (x == 7).all()
+
+
+def test_identity_and_deltas_refuse_groups_that_do_not_divide():
+    with pytest.raises(ValueError, match="`groups`"):
+        ai.identity((5, 4), groups=2)
+    with pytest.raises(ValueError, match="`groups`"):
+        ai.delta_orthogonal((6, 4, 3), groups=2)
+    with pytest.raises(ValueError, match="float16"):
+        ai.identity((5, 4), 1e6, dtype="float16")
+
+
+def test_shapes_without_elements():
+    for shape in ((0, 4), (4, 0)):
+        assert ai.siren(shape, seed=0).shape == shape
+        assert ai.small_normal(shape, seed=0).shape == shape
+        assert ai.identity(shape).shape == shape
+        assert ai.packed(shape, ai.spec("xavier_normal"), blocks=2 if shape[0] else 1, seed=0).shape == shape
+    assert ai.delta_orthogonal((4, 0, 3), seed=0).shape == (4, 0, 3)
+    assert ai.icnr((4, 3, 0), ai.spec("normal"), seed=0).shape == (4, 3, 0)
