@@ -50,7 +50,8 @@ def init_module_(
     Each is filled in place, tied ones once. What is on the meta device is allocated first, on `device`; DTensors
     (FSDP2, tensor parallelism) are filled on each rank by itself, which gives the same model in every world.
     Convolutions bring their groups and whether they are transposed, transformers' Conv1D its (in, out) layout, so that
-    fans are right; a spec's own `groups`, `transposed` and `layout` come first.
+    fans are right; a spec's own `groups`, `transposed` and `layout` come first. The row of an embedding's `padding_idx`
+    is 0 in what is drawn, as torch keeps it.
 
     Buffers stay as they are, unless a rule with a `kind` matches them: that of their layer, or "buffer". On the meta
     device the running statistics of norms become those of a new layer; other buffers need a rule there.
@@ -101,7 +102,10 @@ def init_module_(
     with progress_bar("parameters", sum(e.parameter.size for e in made if e.initializer), progress) as advance:
         for entry in made:
             if entry.initializer is not None:
-                entry.initializer.fill_(found[entry.path][2], seed=entry.key)
+                x = found[entry.path][2]
+                entry.initializer.fill_(x, seed=entry.key)
+                if entry.parameter.zero_row is not None:
+                    _zero_row(backend_of(x), x, entry.parameter.zero_row)
                 advance(entry.parameter.size)
     return module
 
@@ -125,7 +129,8 @@ def parameters_of(module: nn.Module) -> list[Parameter]:
         kinds += (BUFFER,) if is_buffer else ()
         dtype = backend_of(x).dtype_name(x.dtype)
         axes = _axes(owner, name, x)
-        result.append(Parameter(path, tuple(map(int, x.shape)), dtype, kinds, axes, tuple(others), optional))
+        row = next((r for r in (_padding(*found[p][:2]) for p in (path, *others)) if r is not None), None)
+        result.append(Parameter(path, tuple(map(int, x.shape)), dtype, kinds, axes, tuple(others), optional, row))
     return result
 
 
@@ -150,6 +155,29 @@ def _axes(owner: nn.Module, name: str, x: torch.Tensor) -> dict[str, Any]:
         axes: dict[str, Any] = {"groups": owner.groups} if owner.groups != 1 else {}
         return axes | {"transposed": True} if isinstance(owner, _ConvTransposeNd) else axes
     return {"layout": "io"} if type(owner).__name__ == "Conv1D" and x.ndim == 2 else {}
+
+
+def _padding(owner: nn.Module, name: str) -> int | None:
+    """The row of an embedding that is its padding."""
+    if name != "weight" or not isinstance(owner, (nn.Embedding, nn.EmbeddingBag)):
+        return None
+    row: int | None = owner.padding_idx
+    return row
+
+
+def _zero_row(backend: Backend, x: torch.Tensor, row: int) -> None:
+    """Set a row to 0; of a DTensor where this rank holds it."""
+    with torch.no_grad():
+        if not backend.is_distributed:
+            x[row] = 0
+            return
+        from arrayinit.backends.dtensor import DTensorBackend, local
+
+        assert isinstance(backend, DTensorBackend)
+        for start, where in backend.parts(x):
+            part = local(x)[where]
+            if start[0] <= row < start[0] + len(part):
+                part[row - start[0]] = 0
 
 
 def _check(backend: Backend, x: torch.Tensor) -> None:

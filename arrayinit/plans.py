@@ -37,7 +37,7 @@ class Parameter:
     path: dotted. kinds: the names of the type of the layer it belongs to, and of those that it inherits from. axes:
     layout, groups, transposed and so on, as keywords of an initializer; what a spec says itself comes first. tied:
     other paths of the same array. optional: whether it may stay as it is where no rule matches (a buffer with values
-    of its own).
+    of its own). zero_row: the row that is 0 whatever is drawn: that of an embedding's padding.
     """
 
     path: str
@@ -47,6 +47,7 @@ class Parameter:
     axes: Mapping[str, Any] = field(default_factory=dict)
     tied: tuple[str, ...] = ()
     optional: bool = False
+    zero_row: int | None = None
 
     @property
     def size(self) -> int:
@@ -227,5 +228,7 @@ def _shown(parameter: Parameter) -> str:
 
 def _said(entry: Planned) -> str:
     words = told(entry.initializer)
+    zero = entry.parameter.zero_row if entry.initializer else None
+    words += "" if zero is None else f", row {zero} is 0"
     words += "" if entry.seed_name == entry.path else f", seed name {entry.seed_name!r}"
     return words + (f", also {', '.join(entry.parameter.tied)}" if entry.parameter.tied else "")

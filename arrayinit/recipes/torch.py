@@ -1,0 +1,69 @@
+"""torch's own defaults: what each layer of torch.nn draws when it is made."""
+
+import math
+
+from arrayinit.rules import Rule, Rules
+from arrayinit.specs import Spec, spec
+
+__all__ = ["torch_defaults", "torch_transformer"]
+
+ZEROS, ONES = spec("zeros"), spec("ones")
+
+
+def torch_defaults() -> Rules:
+    """torch's defaults: the `reset_parameters` of every layer of torch.nn. By kinds, for torch modules.
+
+    Linear, convolutions: U(-b, b), b = 1 / sqrt(fan_in), weight and bias. fan_in is torch's own: weight.size(1) times
+    the kernel, for transposed convolutions too, where that is the number of output channels of a group.
+    Bilinear: b = 1 / sqrt(in1_features). LSTM, GRU, RNN and their cells: b = 1 / sqrt(hidden_size), biases too.
+    Embedding, EmbeddingBag: N(0, 1); the row of padding_idx is 0. MultiheadAttention: xavier_uniform of the packed
+    (3 E, E) weight as a whole, or of the separate ones; bias_k and bias_v xavier_normal; its biases 0; out_proj.weight
+    as Linear. Norms: 1 and 0, running statistics as new. PReLU: 0.25, the default of its `init`.
+
+    Layers that hold others (TransformerEncoderLayer, AdaptiveLogSoftmaxWithLoss) are what their parts are, but for
+    nn.Transformer: :func:`torch_transformer`. A module's own parameters, outside of torch's layers, need rules before
+    these.
+
+    Source: torch.nn.modules (torch 2.13), `reset_parameters`.
+    """
+    fan_in = spec("kaiming_uniform", a=math.sqrt(5))
+    convolution = spec("kaiming_uniform", a=math.sqrt(5), transposed=False)
+    bilinear = spec("kaiming_uniform", a=math.sqrt(5), layout="oib")
+    rules = [
+        _rule("*bias", ZEROS, "NonDynamicallyQuantizableLinear"),  # out_proj of MultiheadAttention
+        _rule("*weight", fan_in, "Linear"),
+        _rule("*bias", fan_in, "Linear", like="weight"),
+        _rule("*weight", convolution, "_ConvNd"),
+        _rule("*bias", convolution, "_ConvNd", like="weight"),
+        _rule("*weight", bilinear, "Bilinear"),
+        _rule("*bias", bilinear, "Bilinear", like="weight"),
+        _rule("*weight", spec("normal"), "Embedding"),
+        _rule("*weight", spec("normal"), "EmbeddingBag"),
+        _rule("*in_proj_bias", ZEROS, "MultiheadAttention"),
+        _rule("*bias_[kv]", spec("xavier_normal"), "MultiheadAttention"),
+        _rule("*proj_weight", spec("xavier_uniform"), "MultiheadAttention"),
+        _rule("*weight", spec("constant", val=0.25), "PReLU"),
+    ]
+    # fan_out of weight_ih is gates * hidden_size, whatever there is besides.
+    for kind, gates in (("LSTM", 4), ("GRU", 3), ("RNN", 1)):
+        hidden = spec("variance_scaling", scale=gates / 3, mode="fan_out", distribution="uniform")
+        rules += [_rule("*", hidden, kind, like="weight_ih_l0"), _rule("*", hidden, f"{kind}Cell", like="weight_ih")]
+    rules += [_rule("*running_var", ONES, "_NormBase")]
+    rules += [_rule(f"*{name}", ZEROS, "_NormBase") for name in ("running_mean", "num_batches_tracked")]
+    for kind in ("LayerNorm", "GroupNorm", "RMSNorm", "_NormBase"):
+        rules += [_rule("*weight", ONES, kind), _rule("*bias", ZEROS, kind)]
+    return Rules(rules)
+
+
+def torch_transformer() -> Rules:
+    """nn.Transformer: xavier_uniform for each matrix, the packed (3 E, E) ones as a whole; the rest as torch_defaults.
+
+    nn.TransformerEncoder and nn.TransformerDecoder alone are not drawn so: there :func:`torch_defaults` is torch's own.
+
+    Source: torch.nn.Transformer._reset_parameters (torch 2.13).
+    """
+    return Rules([_rule("*weight", spec("xavier_uniform"), "Linear"), *torch_defaults()])
+
+
+def _rule(pattern: str, initializer: Spec, kind: str, like: str | None = None) -> Rule:
+    return Rule(pattern, initializer, like=like, kind=kind, optional=True)
