@@ -55,14 +55,17 @@ LAYERS = [
     ["initializers.scaled", "initializers.matrices", "initializers.packs", "initializers", "raw"],
     ["specs", "fingerprints", "progress"],
     ["rules"],
+    ["recipes.torch", "recipes"],
     ["plans"],
-    ["params", "modules", "trees"],
-    ["storage.parts", "storage.journal", "storage.fill", "storage.safetensors", "storage"],
+    ["params", "modules", "trees", "models"],
+    ["storage.parts", "storage.journal", "storage.fill", "storage.safetensors", "storage.shapes", "storage"],
     ["", "torch", "jax", "keras"],
     ["cases"],
     ["check", "data", "data.make_table", "data.make_golden"],
     ["bench", "bench.peers", "bench.parts", "bench.measure", "bench.fresh", "bench.machine"],
     ["bench.rows", "bench.results", "bench.report", "bench.command"],
+    ["cli.arguments", "cli.check", "cli.describe", "cli.recipes", "cli.init", "cli.fingerprint", "cli.bench"],
+    ["cli"],
     ["__main__"],
 ]
 
@@ -150,6 +153,7 @@ def test_only_backends_and_adapters_import_frameworks():
         "torch",
         "jax",
         "keras",
+        "models",
     }
     for name, path in modules().items():
         if name in may:

@@ -1,0 +1,583 @@
+"""Keras 3 on arrayinit's stream: keras.initializers by name, parameters, defaults and formulas, and any other of ours.
+
+    import arrayinit.keras as initializers
+
+    keras.layers.Dense(128, kernel_initializer=initializers.HeNormal(seed=0, name="fc.weight"))
+    keras.layers.Dense(128, kernel_initializer=initializers.initializer("kaiming_normal"))  # torch's formula
+    keras.layers.Dense(128, kernel_initializer="arrayinit>HeNormal")
+
+Every class is a keras.initializers.Initializer: it is saved with a model and loaded with it (once this module is
+imported), cloned, and called on any backend of Keras. Values are the same on all of them: those that
+`arrayinit` draws for NumPy from the same seed and name.
+
+Seeds are an integer in [0, 2**64), an `arrayinit.Key` (saved as its integer), a keras.random.SeedGenerator, or None.
+An integer gives the same values at each call, as in Keras: one initializer that serves several weights, and the
+copies of it that MultiHeadAttention makes for its projections, draw equal values into equal shapes. With None each
+call takes the next key of `arrayinit.manual_seed` and `arrayinit.seeded`, where Keras would choose one number for good.
+Calls with a SeedGenerator(n) draw what calls with None draw within `arrayinit.seeded(n)`; a copy starts it anew. `name`
+is folded in.
+
+Axes mean what they mean in Keras, in_axis=-2 and out_axis=-1, and elements are numbered in the logical order (batch,
+out, in, spatial), so that kernels are transposes of torch's weights for the same seed and name: of Dense and Conv, of
+a transposed convolution (h, w, out, in), and of EinsumDense and MultiHeadAttention, whose layers tell the initializers
+derived from VarianceScaling which axes are which. A depthwise kernel (h, w, in, multiplier) is that of torch with
+`initializer(arrayinit.spec(..., in_axis=(), out_axis=(-2, -1), groups=channels))`, an Embedding (tokens, features) with
+`layout="oi"`. The classes with Keras's names keep to its fans there: those of a plain convolution.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any, Self
+
+import keras  # type: ignore[import-untyped]
+import numpy as np
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope  # type: ignore[import-untyped]
+
+from arrayinit.fans import check_shape
+from arrayinit.key import Key
+from arrayinit.models import init_model_
+from arrayinit.philox import MASK
+from arrayinit.specs import Spec, spec
+
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "Initializer",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
+    "Orthogonal",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+    "Zeros",
+    "init_model_",
+    "initializer",
+]
+
+_AXES = ("layout", "in_axis", "out_axis")
+_MODES = ("fan_in", "fan_out", "fan_avg")
+_DISTRIBUTIONS = {  # Keras's names -> ours
+    "truncated_normal": "truncated_normal",
+    "untruncated_normal": "normal",
+    "uniform": "uniform",
+}
+
+_saved = keras.saving.register_keras_serializable(package="arrayinit")
+
+
+@_saved
+class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras has no types
+    """Any initializer of arrayinit as Keras takes it; :func:`initializer` makes one from a name.
+
+    Args:
+        spec: what to draw. Axes that it leaves open are Keras's: in_axis=-2, out_axis=-1.
+        seed: an integer in [0, 2**64), an arrayinit.Key, a keras.random.SeedGenerator, or None for the next key of
+            arrayinit's own sequence at each call.
+        name: folded into the key.
+
+    Raises:
+        TypeError: a spec, a seed or a name of another kind. ValueError: an integer outside [0, 2**64).
+    """
+
+    def __init__(self, spec: Spec, seed: Any = None, name: str | int | None = None) -> None:
+        if not isinstance(spec, Spec):
+            raise TypeError(f"`spec` must be an arrayinit.Spec; got {spec!r}")
+        if name is not None:
+            Key(0).fold(name)  # refuses what is no name
+        self.spec = spec
+        self.seed = _seed(seed)
+        self.name = name
+
+    def spec_for(self, shape: Sequence[int]) -> Spec:
+        """The spec with the axes that it takes for a shape, as :func:`arrayinit.describe` wants it."""
+        given = self.spec.parameters
+        if len(shape) < 2 or any(given.get(axes) is not None for axes in _AXES):
+            return self.spec
+        return _with(self.spec, in_axis=-2, out_axis=-1)
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None, layout: Any = None) -> Any:
+        """A new tensor of Keras's backend, on the device of keras.device; traced by JAX where it traces.
+
+        Args:
+            shape: of the whole tensor.
+            dtype: a name, or a dtype of the backend or NumPy; keras.config.floatx() by default. Without
+                jax_enable_x64 JAX has no types of 64 bits: they become those of 32, as everywhere there.
+            layout: with JAX, a keras.distribution.TensorLayout or a jax.sharding.Sharding. Each device draws its own
+                part, of the same tensor.
+
+        Raises:
+            TypeError: a dtype that can't hold the values, a layout that is none of the backend's.
+            ValueError: a shape for which the scheme has no meaning; no seed inside a JAX trace.
+        """
+        sizes = check_shape(shape, "shape")
+        kind = keras.backend.standardize_dtype(dtype)
+        chosen = self.spec_for(sizes)
+        backend = keras.backend.backend()
+        if backend == "jax":
+            return _draw_jax(chosen, sizes, kind, self.seed, self.name, layout)
+        if layout is not None:
+            raise TypeError(f"`layout` goes with Keras's JAX backend; got {layout!r} and the backend {backend}")
+        if backend == "torch":
+            x = keras.ops.empty(sizes, dtype=kind)  # on Keras's device
+            # Keras works out shapes on the meta device, where a key taken would be one lost.
+            return x if x.is_meta else chosen.fill_(x, seed=_key(self.seed), name=self.name)
+        host = chosen(sizes, seed=_key(self.seed), name=self.name, xp="numpy", dtype=kind)
+        return keras.ops.convert_to_tensor(host, dtype=kind)
+
+    def get_config(self) -> dict[str, Any]:
+        """What :meth:`from_config` needs, as plain data."""
+        return {"spec": self.spec.as_dict(), **self._seed_config(), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`get_config`."""
+        config = dict(config)
+        if isinstance(config.get("spec"), Mapping):
+            config["spec"] = Spec.from_dict(config["spec"])
+        return cls(**config)
+
+    def _seed_config(self) -> dict[str, Any]:
+        seed = int(self.seed) if isinstance(self.seed, Key) else self.seed
+        return {"seed": keras.saving.serialize_keras_object(seed)}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.spec!r}, seed={self.seed!r}, name={self.name!r}>"
+
+
+def initializer(spec: Spec | str, seed: Any = None, name: str | int | None = None) -> Initializer:
+    """Any initializer of arrayinit for Keras: torch's formulas, and schemes that Keras doesn't have.
+
+    Args:
+        spec: an :class:`arrayinit.Spec`, or the name of an initializer with its defaults. A name means arrayinit's
+            formula, which is torch's: `initializer("he_normal")` is not truncated, :class:`HeNormal` is.
+        seed, name: as in :class:`Initializer`.
+
+    Raises:
+        TypeError, ValueError: as :func:`arrayinit.spec` and :class:`Initializer`.
+    """
+    return Initializer(_named(spec) if isinstance(spec, str) else spec, seed, name)
+
+
+@_saved
+class Zeros(Initializer):
+    """Every element is 0."""
+
+    def __init__(self) -> None:
+        super().__init__(spec("zeros"))
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+@_saved
+class Ones(Initializer):
+    """Every element is 1."""
+
+    def __init__(self) -> None:
+        super().__init__(spec("ones"))
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+@_saved
+class Constant(Initializer):
+    """Every element is value, rounded to the dtype. An array as the value is left to keras.initializers.Constant.
+
+    Raises:
+        TypeError: a value that is not one real number.
+        ValueError: when called, a finite value that the dtype can't hold, where Keras would overflow or cut it off.
+    """
+
+    def __init__(self, value: Any = 0.0) -> None:
+        self.value = _number(value, "value")
+        super().__init__(spec("constant", val=self.value))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"value": self.value}
+
+
+@_saved
+class Identity(Initializer):
+    """gain times the identity: gain where the row equals the column, else 0, for a matrix of any two sizes.
+
+    Raises:
+        TypeError: a gain that is not one real number.
+        ValueError: one that is not finite; when called, one that the dtype can't hold, or a shape that is no matrix's.
+    """
+
+    def __init__(self, gain: Any = 1.0) -> None:
+        self.gain = _finite(gain, "gain")
+        super().__init__(spec("identity", gain=self.gain))
+
+    def spec_for(self, shape: Sequence[int]) -> Spec:
+        if len(shape) != 2:
+            raise ValueError(f"`shape` must be that of a matrix for Identity; got {tuple(shape)}")
+        return super().spec_for(shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"gain": self.gain}
+
+
+class _Random(Initializer):
+    """What the classes of Keras that take a seed share: its config, and a name where there is one."""
+
+    def get_config(self) -> dict[str, Any]:
+        return self._seed_config() | ({} if self.name is None else {"name": self.name})
+
+
+@_saved
+class RandomNormal(_Random):
+    """N(mean, stddev^2), within 6.34 stddev.
+
+    Args:
+        mean, stddev: numbers, or scalars of an array library; stddev >= 0.
+        seed, name: as in :class:`Initializer`.
+
+    Raises:
+        TypeError: an argument of another kind. ValueError: a stddev that is negative, or a number that is not finite.
+    """
+
+    def __init__(self, mean: Any = 0.0, stddev: Any = 0.05, seed: Any = None, *, name: str | int | None = None) -> None:
+        self.mean, self.stddev = _finite(mean, "mean"), _scale(stddev, "stddev")
+        super().__init__(spec("normal", mean=self.mean, std=self.stddev), seed, name)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"mean": self.mean, "stddev": self.stddev}
+
+
+@_saved
+class RandomUniform(_Random):
+    """U[minval, maxval); the constant minval where the two are equal.
+
+    Args:
+        minval, maxval: finite bounds: numbers, or scalars of an array library.
+        seed, name: as in :class:`Initializer`.
+
+    Raises:
+        TypeError: an argument of another kind. ValueError: minval > maxval, or a bound that is not finite.
+    """
+
+    def __init__(
+        self, minval: Any = -0.05, maxval: Any = 0.05, seed: Any = None, *, name: str | int | None = None
+    ) -> None:
+        self.minval, self.maxval = _finite(minval, "minval"), _finite(maxval, "maxval")
+        if not self.minval <= self.maxval:
+            raise ValueError(f"`minval` must not be greater than `maxval`; got {minval!r} and {maxval!r}")
+        law = spec("uniform", a=self.minval, b=self.maxval)
+        super().__init__(law if self.minval < self.maxval else spec("constant", val=self.minval), seed, name)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"minval": self.minval, "maxval": self.maxval}
+
+
+@_saved
+class TruncatedNormal(_Random):
+    """N(mean, stddev^2) given that it falls into [mean - 2 stddev, mean + 2 stddev], both ends in range.
+
+    What is drawn has a smaller standard deviation than stddev, 0.8796 of it: only :class:`VarianceScaling` makes up for
+    that. Bounds are in units of stddev; those of torch's trunc_normal_ are absolute.
+
+    Args:
+        mean, stddev: numbers, or scalars of an array library; stddev >= 0, and 0 gives the constant mean.
+        seed, name: as in :class:`Initializer`.
+
+    Raises:
+        TypeError: an argument of another kind. ValueError: a stddev that is negative, or a number that is not finite.
+    """
+
+    def __init__(self, mean: Any = 0.0, stddev: Any = 0.05, seed: Any = None, *, name: str | int | None = None) -> None:
+        self.mean, self.stddev = _finite(mean, "mean"), _scale(stddev, "stddev")
+        low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
+        law = spec("trunc_normal", mean=self.mean, std=self.stddev, a=low, b=high)
+        super().__init__(law if low < high else spec("constant", val=self.mean), seed, name)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"mean": self.mean, "stddev": self.stddev}
+
+
+@_saved
+class VarianceScaling(_Random, keras.initializers.VarianceScaling):  # type: ignore[misc] # EinsumDense looks for it
+    """Mean 0 and variance scale / n, where n is fan_in, fan_out or their mean.
+
+    fan_in = shape[-2] * receptive and fan_out = shape[-1] * receptive, receptive being the product of the other sizes;
+    for one axis both are its size, for a scalar 1. With `input_axes` and `output_axes`, which EinsumDense and so
+    MultiHeadAttention set, the fans are the products of those axes' sizes, and elements are numbered accordingly.
+
+    "truncated_normal": a normal of standard deviation s truncated to [-2 s, 2 s], where s = sqrt(scale / n) /
+    0.87962566103423978 makes up for the truncation. "untruncated_normal": N(0, scale / n). "uniform": U[-limit, limit)
+    with limit = sqrt(3 scale / n).
+
+    Args:
+        scale: > 0.
+        mode: "fan_in", "fan_out" or "fan_avg".
+        distribution: "truncated_normal" ("normal" is another name for it), "untruncated_normal" or "uniform".
+        input_axes, output_axes: axis numbers; unless both are given, neither counts.
+        seed, name: as in :class:`Initializer`.
+
+    Raises:
+        TypeError: an argument of another kind.
+        ValueError: a scale that is not positive, an unknown mode or distribution; when called, axes that the shape
+            doesn't have or that are named twice.
+
+    Source: keras.initializers.VarianceScaling, after Glorot and He.
+    """
+
+    def __init__(
+        self,
+        scale: Any = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: Any = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+        *,
+        name: str | int | None = None,
+    ) -> None:
+        self.scale = _scale(scale, "scale")
+        if self.scale == 0:
+            raise ValueError(f"`scale` must be positive; got {scale!r}")
+        if mode not in _MODES:
+            raise ValueError(f"`mode` must be one of {', '.join(map(repr, _MODES))}; got {mode!r}")
+        lower = distribution.lower() if isinstance(distribution, str) else distribution
+        self.distribution = "truncated_normal" if lower == "normal" else lower
+        if self.distribution not in _DISTRIBUTIONS:
+            known = ", ".join(map(repr, _DISTRIBUTIONS))
+            raise ValueError(f"`distribution` must be one of {known}; got {distribution!r}")
+        self.mode = mode
+        self.input_axes, self.output_axes = input_axes, output_axes
+        law = spec("variance_scaling", scale=self.scale, mode=mode, distribution=_DISTRIBUTIONS[self.distribution])
+        Initializer.__init__(self, law, seed, name)
+
+    def spec_for(self, shape: Sequence[int]) -> Spec:
+        if self.input_axes is not None and self.output_axes is not None:
+            used = {axis % len(shape) for axis in (*self.input_axes, *self.output_axes)} if len(shape) else set()
+            rest = tuple(axis for axis in range(len(shape)) if axis not in used)  # which don't count
+            return _with(self.spec, in_axis=self.input_axes, out_axis=self.output_axes, batch_axis=rest)
+        if len(shape) < 2:  # both fans are the number of elements
+            return _with(self.spec, mode="fan_in", in_axis=tuple(range(len(shape))), out_axis=())
+        return super().spec_for(shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "scale": self.scale, "mode": self.mode, "distribution": self.distribution,
+            "input_axes": self.input_axes, "output_axes": self.output_axes,
+        }  # fmt: skip
+
+
+class _Scheme(VarianceScaling):
+    """A scheme of the literature: a VarianceScaling whose numbers are those of its class."""
+
+    numbers: tuple[float, str, str]
+
+    def __init__(
+        self,
+        seed: Any = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+        *,
+        name: str | int | None = None,
+    ) -> None:
+        super().__init__(*self.numbers, seed, input_axes, output_axes, name=name)
+
+    def get_config(self) -> dict[str, Any]:
+        own = ("scale", "mode", "distribution")
+        return {key: value for key, value in super().get_config().items() if key not in own}
+
+
+@_saved
+class GlorotUniform(_Scheme):
+    """U[-limit, limit), limit = sqrt(6 / (fan_in + fan_out)); the bits of torch's xavier_uniform_ with gain 1.
+
+    Args and errors: as :class:`VarianceScaling`.
+
+    Source: Glorot and Bengio, AISTATS 2010, eq. 16.
+    """
+
+    numbers = (1.0, "fan_avg", "uniform")
+
+
+@_saved
+class GlorotNormal(_Scheme):
+    """A normal truncated at 2.27 std with standard deviation std = sqrt(2 / (fan_in + fan_out)) after the truncation.
+
+    torch's xavier_normal_ has the same standard deviation and is not truncated.
+
+    Args and errors: as :class:`VarianceScaling`.
+
+    Source: Glorot and Bengio, AISTATS 2010, eq. 12.
+    """
+
+    numbers = (1.0, "fan_avg", "truncated_normal")
+
+
+@_saved
+class HeUniform(_Scheme):
+    """U[-limit, limit), limit = sqrt(6 / fan_in); the law of torch's kaiming_uniform_ with its defaults.
+
+    Args and errors: as :class:`VarianceScaling`.
+
+    Source: He et al., ICCV 2015, eq. 10.
+    """
+
+    numbers = (2.0, "fan_in", "uniform")
+
+
+@_saved
+class HeNormal(_Scheme):
+    """A normal truncated at 2.27 std with standard deviation std = sqrt(2 / fan_in) after the truncation.
+
+    torch's kaiming_normal_, with its defaults, has the same standard deviation and is not truncated.
+
+    Args and errors: as :class:`VarianceScaling`.
+
+    Source: He et al., ICCV 2015, eq. 10.
+    """
+
+    numbers = (2.0, "fan_in", "truncated_normal")
+
+
+@_saved
+class LecunUniform(_Scheme):
+    """U[-limit, limit), limit = sqrt(3 / fan_in); torch has no namesake.
+
+    Args and errors: as :class:`VarianceScaling`.
+
+    Source: LeCun et al., Efficient BackProp, 1998, section 4.6.
+    """
+
+    numbers = (1.0, "fan_in", "uniform")
+
+
+@_saved
+class LecunNormal(_Scheme):
+    """A normal truncated at 2.27 std with standard deviation std = sqrt(1 / fan_in) after the truncation.
+
+    torch has no namesake; arrayinit.lecun_normal has the same standard deviation and is not truncated.
+
+    Args and errors: as :class:`VarianceScaling`.
+
+    Sources: LeCun et al., Efficient BackProp, 1998, section 4.6; Klambauer et al., NeurIPS 2017 (SELU).
+    """
+
+    numbers = (1.0, "fan_in", "truncated_normal")
+
+
+@_saved
+class Orthogonal(_Random):
+    """A kernel whose matrix (all other axes, last axis) has orthogonal rows or columns, whichever are fewer.
+
+    They have length |gain|, and all such matrices are equally likely (Haar). torch's orthogonal_ sets axis 0 against
+    the others: this is the transpose of its weight. Values agree across backends to 2e-6 in float32, not bit for bit;
+    see :func:`arrayinit.orthogonal`. float16 and bfloat16 are computed in float32.
+
+    Args:
+        gain: a finite factor.
+        seed, name: as in :class:`Initializer`.
+
+    Raises:
+        TypeError: an argument of another kind.
+        ValueError: a gain that is not finite; when called, a shape of fewer than two axes.
+
+    Source: Saxe et al., ICLR 2014.
+    """
+
+    def __init__(self, gain: Any = 1.0, seed: Any = None, *, name: str | int | None = None) -> None:
+        self.gain = _finite(gain, "gain")
+        super().__init__(spec("orthogonal", gain=self.gain), seed, name)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"gain": self.gain}
+
+
+_named = spec  # where an argument is called spec, too
+
+
+def _with(chosen: Spec, **parameters: Any) -> Spec:
+    """A spec with other values for some parameters."""
+    return _named(chosen.name, **chosen.parameters | parameters)
+
+
+def _seed(seed: Any) -> Any:
+    """A seed as an initializer keeps it, also from the config that Keras makes of a SeedGenerator."""
+    if isinstance(seed, Mapping):
+        seed = keras.saving.deserialize_keras_object(seed)
+    if seed is None or isinstance(seed, keras.random.SeedGenerator):
+        return seed
+    if isinstance(seed, Key):
+        int(seed)  # refuses one that is traced: it could neither be saved nor used after the trace
+        return seed
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise TypeError(
+            f"`seed` must be an integer, an arrayinit.Key, a keras.random.SeedGenerator or None; got {seed!r}"
+        )
+    return int(Key(int(seed)))
+
+
+def _key(seed: Any) -> Key | int | None:
+    """The seed of one call."""
+    if isinstance(seed, keras.random.SeedGenerator):
+        start, count = seed.next()
+        if keras.backend.backend() == "jax":
+            from arrayinit.backends import is_traced
+
+            if is_traced(start):
+                return Key.of_words(np.uint32(0), start).fold(count)
+        return Key(int(start) & MASK).fold(int(count) & MASK)
+    if seed is None and in_symbolic_scope():
+        return 0  # Keras works out shapes and throws the values away: no key is taken from the sequence
+    return seed  # type: ignore[no-any-return]
+
+
+def _draw_jax(chosen: Spec, shape: tuple[int, ...], dtype: str, seed: Any, name: Any, layout: Any) -> Any:
+    import jax
+
+    from arrayinit.backends.jax import is_tracing
+
+    if in_symbolic_scope() and is_tracing():
+        return keras.ops.zeros(shape, dtype)  # only its shape and dtype are looked at, and zeros are traced at once
+    kind = jax.dtypes.canonicalize_dtype(dtype)
+    return chosen(shape, seed=_key(seed), name=name, xp="jax", dtype=kind, device=_sharding(layout))
+
+
+def _sharding(layout: Any) -> Any:
+    """A JAX sharding from a layout of Keras, which may be of an abstract mesh: then on the mesh that is set."""
+    import jax
+
+    layout = getattr(layout, "backend_layout", layout)
+    if layout is not None and not isinstance(layout, jax.sharding.Sharding):
+        raise TypeError(
+            f"`layout` must be a keras.distribution.TensorLayout or a jax.sharding.Sharding; got {layout!r}"
+        )
+    if isinstance(layout, jax.sharding.NamedSharding) and isinstance(layout.mesh, jax.sharding.AbstractMesh):
+        return jax.sharding.NamedSharding(jax.sharding.get_mesh(), layout.spec)
+    return layout
+
+
+def _number(value: Any, name: str) -> float:
+    """A Python number, also from a scalar of an array library."""
+    number = value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise TypeError(f"`{name}` must be a real number; got {value!r}")
+    return number  # type: ignore[return-value]
+
+
+def _finite(value: Any, name: str) -> float:
+    number = _number(value, name)
+    if not math.isfinite(number):
+        raise ValueError(f"`{name}` must be finite; got {value!r}")
+    return number
+
+
+def _scale(value: Any, name: str) -> float:
+    number = _finite(value, name)
+    if number < 0:
+        raise ValueError(f"`{name}` must not be negative; got {value!r}")
+    return number

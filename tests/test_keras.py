@@ -1,0 +1,64 @@
+"""Keras reads KERAS_BACKEND when it is imported: each of its backends runs the same tests in a process of its own."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BACKENDS = ("numpy", "torch", "jax")
+HERE = Path(__file__).parent
+
+
+def run(backend, *arguments, cwd=None):
+    for name in ("keras", backend):  # not imported: with TensorFlow, its default, Keras may not be importable
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
+    devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}  # for keras.distribution
+    environment = os.environ | {"KERAS_BACKEND": backend} | devices
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, cwd=cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", ["keras_suite.py", "keras_models_suite.py"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_on(backend, suite):
+    told = run(backend, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", str(HERE / suite))
+    assert " passed" in told
+
+
+SAVE = """
+import sys, keras
+import arrayinit.keras as init
+layers = [keras.Input((4,)), keras.layers.Dense(3, kernel_initializer=init.GlorotUniform(seed=1, name="fc"))]
+keras.Sequential(layers).save(sys.argv[1])
+"""
+
+LOAD = """
+import sys, keras
+try:
+    keras.saving.load_model(sys.argv[1])
+except TypeError as error:
+    assert "GlorotUniform" in str(error)
+else:
+    raise AssertionError("loaded without arrayinit.keras")
+import arrayinit as ai, arrayinit.keras
+model = keras.saving.load_model(sys.argv[1])
+kernel = keras.ops.convert_to_numpy(model.weights[0].value)
+assert (kernel == ai.xavier_uniform((4, 3), seed=1, name="fc", layout="io")).all()
+copy = keras.models.clone_model(model)
+assert (keras.ops.convert_to_numpy(copy.weights[0].value) == kernel).all()
+"""
+
+
+@pytest.mark.slow
+def test_a_model_goes_from_backend_to_backend(tmp_path):
+    file = str(tmp_path / "model.keras")
+    run("numpy", "-c", SAVE, file)
+    run("torch", "-c", LOAD, file)
+    run("jax", "-c", LOAD, file)
