@@ -352,7 +352,7 @@ class VarianceScaling(_Random, keras.initializers.VarianceScaling):  # type: ign
             known = ", ".join(map(repr, _DISTRIBUTIONS))
             raise ValueError(f"`distribution` must be one of {known}; got {distribution!r}")
         self.mode = mode
-        self.input_axes, self.output_axes = input_axes, output_axes
+        self.input_axes, self.output_axes = _axes(input_axes, "input_axes"), _axes(output_axes, "output_axes")
         law = spec("variance_scaling", scale=self.scale, mode=mode, distribution=_DISTRIBUTIONS[self.distribution])
         Initializer.__init__(self, law, seed, name)
 
@@ -559,6 +559,15 @@ def _sharding(layout: Any) -> Any:
     if isinstance(layout, jax.sharding.NamedSharding) and isinstance(layout.mesh, jax.sharding.AbstractMesh):
         return jax.sharding.NamedSharding(jax.sharding.get_mesh(), layout.spec)
     return layout
+
+
+def _axes(axes: Any, name: str) -> Sequence[int] | None:
+    if axes is not None and (
+        not isinstance(axes, list | tuple)
+        or not all(isinstance(axis, int | np.integer) and not isinstance(axis, bool) for axis in axes)
+    ):
+        raise TypeError(f"`{name}` must be a list of axis numbers or None; got {axes!r}")
+    return None if axes is None else [int(axis) for axis in axes]
 
 
 def _number(value: Any, name: str) -> float:

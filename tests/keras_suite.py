@@ -598,6 +598,8 @@ def test_distributed_weights():
         (lambda: init.GlorotUniform()((3, 4), "no"), ValueError, "dtype"),
         (lambda: init.Identity()((3, 4, 5)), ValueError, "`shape` must be that of a matrix for Identity"),
         (lambda: init.Orthogonal()((3,)), ValueError, "at least 2 dimensions"),
+        (lambda: init.HeNormal(input_axes=0), TypeError, "`input_axes` must be a list of axis numbers or None; got 0"),
+        (lambda: init.HeNormal(output_axes=["a"]), TypeError, "`output_axes` must be a list of axis numbers"),
         (lambda: init.HeNormal(input_axes=[0], output_axes=[0])((3, 4)), ValueError, "only once"),
         (lambda: init.HeNormal(input_axes=[5], output_axes=[0])((3, 4)), ValueError, "must name an axis of the shape"),
         (lambda: init.Constant(1e6)((3,), "float16"), ValueError, "`val` must be within the range of float16"),
