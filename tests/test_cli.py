@@ -1,11 +1,17 @@
 """`python -m arrayinit`: the table, its exit status, and what it says of wrong input."""
 
+import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
-from conftest import PLACES
+from conftest import PLACES, namespace, same
 
+import arrayinit as ai
 from arrayinit import __main__ as command
 from arrayinit import __version__, check
 from arrayinit.cases import DTYPES
@@ -66,13 +72,31 @@ def test_wrong_options(given, said, capsys):
     assert said in error
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["--version"]])
+COMMANDS = ("check", "describe", "recipes", "init", "fingerprint", "bench")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "-h"] for name in COMMANDS)])
 def test_help_and_version(arguments, capsys):
-    with pytest.raises(SystemExit) as stop:
-        command.main(arguments)
-    assert stop.value.code == 0
+    assert command.main(arguments) == 0
     out = capsys.readouterr().out
-    assert __version__ in out if arguments == ["--version"] else "check" in out
+    assert (
+        __version__ in out if arguments == ["--version"] else f"arrayinit {arguments[0]}".removesuffix(" --help") in out
+    )
+
+
+def test_commands_are_listed_with_what_they_do(capsys):
+    command.main(["--help"])
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.partition("Commands:")[2].splitlines() if line]
+    assert {name for name, _ in lines} == set(COMMANDS)
+    assert all(not text.endswith("...") for _, text in lines)
+
+
+def test_completion_of_the_shell():
+    done = subprocess.run(
+        [sys.executable, "-m", "arrayinit"], capture_output=True, text=True, timeout=60,
+        env={"_ARRAYINIT_COMPLETE": "bash_complete", "COMP_WORDS": "arrayinit fing", "COMP_CWORD": "1", **os.environ},
+    )  # fmt: skip
+    assert "fingerprint" in done.stdout
 
 
 def test_as_a_module():
@@ -85,3 +109,213 @@ def test_as_a_module():
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "all 1 identical" in done.stdout
+
+
+def run(capsys, *arguments):
+    """(exit status, stdout, stderr) of a command."""
+    status = command.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_describe(capsys):
+    status, out, _ = run(capsys, "describe", "kaiming_normal", "512x256x3x3", "--nonlinearity", "relu")
+    assert status == 0
+    numbers = dict(line.split() for line in out.splitlines())
+    assert numbers["fan_in"] == "2304"
+    assert numbers["gain"] == "1.414213562"
+    assert float(numbers["std"]) == pytest.approx((2 / 2304) ** 0.5)
+    _, out, _ = run(capsys, "describe", "trunc_normal", "6", "--std=0.02", "--a", "-0.04", "--b", "0.04", "--json")
+    found = ai.describe(ai.spec("trunc_normal", std=0.02, a=-0.04, b=0.04), 6)
+    assert json.loads(out)["std"] == found.std
+    _, out, _ = run(capsys, "describe", "xavier_uniform", "3x3x64x128", "--in-axis", "-2", "--out-axis", "-1", "--json")
+    assert (json.loads(out)["fan_in"], json.loads(out)["fan_out"]) == (576, 1152)
+    _, out, _ = run(capsys, "describe", "normal", "scalar")
+    assert "shape         scalar" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["kaimng_normal", "3x4"], "`name` must be an initializer"),
+        (["kaiming_normal", "3xx4"], "must be sizes with an x between them, such as 512x256x3x3; got '3xx4'"),
+        (["kaiming_normal", "3"], "fans need a shape of at least 2 dimensions"),
+        (["kaiming_normal", "3x4", "--gain", "2"], "kaiming_normal must be given parameters that it has"),
+        (["kaiming_normal", "3x4", "--mode"], "--mode needs a value"),
+        (["kaiming_normal", "3x4", "mode"], "parameters are given as --name value; got 'mode'"),
+        (["kaiming_normal", "3x4", "--dtype", "int8"], "`dtype` must be one of"),
+    ],
+)
+def test_describe_refuses(capsys, arguments, said):
+    status, out, err = run(capsys, "describe", *arguments)
+    assert (status, out) == (2, "")
+    assert said in err
+
+
+def test_recipes(capsys):
+    from arrayinit.recipes import RECIPES, recipe
+
+    status, out, _ = run(capsys, "recipes")
+    assert status == 0
+    assert all(name in out for name in RECIPES)
+    _, out, _ = run(capsys, "recipes", "gpt2", "--set", "layers=12")
+    assert out.rstrip("\n") == str(recipe("gpt2", layers=12)).rstrip("\n")
+    for form, read in (("toml", ai.Rules.from_toml), ("json", ai.Rules.from_json)):
+        _, out, _ = run(capsys, "recipes", "gpt2", "--set", "layers=12", "--format", form)
+        assert read(out).as_dict() == recipe("gpt2", layers=12).as_dict()
+    status, _, err = run(capsys, "recipes", "gtp2")
+    assert status == 2
+    assert "gpt2" in err
+    status, _, err = run(capsys, "recipes", "gpt2", "--set", "layer=12")
+    assert status == 2
+    assert "layer" in err
+
+
+RULES = """
+[[rules]]
+pattern = "*.bias"
+initializer = "zeros"
+
+[[rules]]
+pattern = "*"
+initializer = {name = "normal", std = 0.02}
+"""
+SHAPES = {"fc.weight": [40, 30], "fc.bias": [40], "head.weight": {"shape": [7, 40], "dtype": "bfloat16"}}
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rules.toml").write_text(RULES)
+    (tmp_path / "shapes.json").write_text(json.dumps(SHAPES))
+    return tmp_path
+
+
+INIT = ("init", "--rules", "rules.toml", "--seed", "5")
+
+
+def test_init_from_shapes(capsys, files):
+    status, out, err = run(capsys, *INIT, "--like", "shapes.json", "-o", "m.safetensors")
+    assert (status, err) == (0, "")
+    assert out == f"m.safetensors: 3 tensors, {(files / 'm.safetensors').stat().st_size:,} bytes\n"
+    held = namespace("safetensors.torch").load_file("m.safetensors")
+    normal = ai.spec("normal", std=0.02)
+    assert same(held["fc.weight"], normal((40, 30), seed=5, name="fc.weight"))
+    assert same(held["head.weight"], normal((7, 40), seed=5, name="head.weight", xp="torch", dtype="bfloat16"))
+    assert (held["fc.bias"] == 0).all()
+
+
+def test_init_like_a_file_and_an_index(capsys, files):
+    run(capsys, *INIT, "--like", "shapes.json", "-o", "a.safetensors")
+    (files / "index.json").write_text(json.dumps({"weight_map": dict.fromkeys(SHAPES, "a.safetensors")}))
+    for like in ("a.safetensors", "index.json"):
+        status, _, _ = run(capsys, *INIT, "--like", like, "-o", f"of_{like}")
+        assert status == 0
+        assert (files / f"of_{like}").read_bytes() == (files / "a.safetensors").read_bytes()
+    run(capsys, *INIT, "--like", "a.safetensors", "--dtype", "float16", "-o", "half.safetensors")
+    held = namespace("safetensors.numpy").load_file("half.safetensors")
+    assert {x.dtype.name for x in held.values()} == {"float16"}
+
+
+def test_init_with_other_names_and_without_writing(capsys, files):
+    (files / "names.json").write_text(json.dumps({"fc.weight": ["old", 3], "head.weight": "lm.weight"}))
+    given = (*INIT, "--like", "shapes.json", "--seed-names", "names.json")
+    status, out, _ = run(capsys, *given, "--dry-run")
+    assert status == 0
+    assert out.splitlines() == [
+        "fc.weight    40x30  normal, std=0.02, seed name ('old', 3)",
+        "fc.bias         40  zeros",
+        "head.weight   7x40  normal, std=0.02, seed name 'lm.weight'",
+    ]
+    assert sorted(path.name for path in files.iterdir()) == ["names.json", "rules.toml", "shapes.json"]
+    run(capsys, *given, "-o", "m.safetensors")
+    held = namespace("safetensors.torch").load_file("m.safetensors")
+    assert same(held["fc.weight"], ai.normal((40, 30), std=0.02, seed=5, name=("old", 3)))
+
+
+def test_init_does_not_overwrite(capsys, files):
+    (files / "m.safetensors").write_text("mine")
+    status, _, err = run(capsys, *INIT, "--like", "shapes.json", "-o", "m.safetensors")
+    assert status == 1
+    assert "`path` must be a new file, or `force` given" in err
+    assert (files / "m.safetensors").read_text() == "mine"
+    assert run(capsys, *INIT, "--like", "shapes.json", "-o", "m.safetensors", "--force")[0] == 0
+    assert (files / "m.safetensors").stat().st_size > 4000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json"], 2, "one of -o FILE and --dry-run"),
+        (["--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "one of --rules and --recipe must be given"),
+        (["--rules", "rules.toml", "--seed", "-1", "--like", "shapes.json", "-o", "m"], 2, "-1 is not in the range"),
+        (["--rules", "rules.toml", "--like", "shapes.json", "-o", "m"], 2, "Missing option '--seed'"),
+        (["--rules", "lost.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "'lost.toml' does not exist"),
+        (["--rules", "shapes.json", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "rules must be a mapping"),
+        (["--rules", "rules.toml", "--seed", "0", "--like", "rules.toml", "-o", "m"], 1, "must be a safetensors file"),
+        (["--rules", "few.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 1, "head.weight"),
+        (["--rules", "keep.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 1, "has nothing to keep"),
+        (["--rules", "rules.toml", "--seed", "0", "--like", "bad.json", "-o", "m"], 1, "must have a shape, a list"),
+        (["--rules", "rules.toml", "--seed", "0", "--like", "dtype.json", "-o", "m"], 1, "`dtype` of 'w' must be one"),
+    ],
+)
+def test_init_refuses(capsys, files, arguments, status, said):
+    (files / "few.toml").write_text('[[rules]]\npattern = "fc.*"\ninitializer = "zeros"')
+    (files / "keep.toml").write_text('[[rules]]\npattern = "*"\nkeep = true')
+    (files / "bad.json").write_text('{"w": 3}')
+    (files / "dtype.json").write_text('{"w": {"shape": [3], "dtype": "float99"}}')
+    before = sorted(files.iterdir())
+    found, out, err = run(capsys, "init", *arguments)
+    assert (found, out) == (status, "")
+    assert said in err
+    assert sorted(files.iterdir()) == before
+
+
+@pytest.mark.slow
+def test_init_goes_on_after_it_was_killed(files):
+    (files / "big.json").write_text(json.dumps({f"w{k}": [1000, 9000] for k in range(6)}))
+    line = [sys.executable, "-m", "arrayinit", *INIT, "--like", "big.json", "-o", "m.safetensors"]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
+    unfinished = files / "m.safetensors.unfinished"
+    while process.poll() is None and not (unfinished.exists() and unfinished.stat().st_size > 40_000_000):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 40_000_000 < unfinished.stat().st_size < 216_000_000
+    subprocess.run(line, check=True, timeout=120, stdout=subprocess.DEVNULL)
+    held = namespace("safetensors.numpy").load_file("m.safetensors")
+    assert all(same(held[f"w{k}"], ai.normal((1000, 9000), std=0.02, seed=5, name=f"w{k}")) for k in range(6))
+
+
+def test_fingerprint(capsys, files):
+    run(capsys, *INIT, "--like", "shapes.json", "-o", "m.safetensors")
+    status, out, _ = run(capsys, "fingerprint", "m.safetensors")
+    assert status == 0
+    held = namespace("safetensors.torch").load_file("m.safetensors")
+    *lines, total = out.splitlines()
+    assert {line.split()[-1]: line.split()[0] for line in lines} == {k: ai.fingerprint(x) for k, x in held.items()}
+    assert total.endswith("  3 tensors")
+    plain = {name: np.asarray(held[name]) for name in ("fc.bias", "fc.weight")}
+    np.savez("m.npz", **plain)
+    _, out, _ = run(capsys, "fingerprint", "m.npz")
+    assert [line.split()[0] for line in out.splitlines()[:-1]] == [ai.fingerprint(x) for x in plain.values()]
+    np.save("w.npy", plain["fc.weight"].T)
+    _, out, _ = run(capsys, "fingerprint", "w.npy", "--layout", "io")
+    assert out.split()[0] == ai.fingerprint(plain["fc.weight"])
+
+
+def test_fingerprint_of_all_does_not_depend_on_the_order(capsys, files):
+    save = namespace("safetensors.numpy").save_file
+    a, b = np.ones(3, "float32"), np.zeros((2, 2), "float64")
+    save({"a": a, "b": b}, "one")
+    save({"b": b, "a": a}, "two")
+    save({"a": a, "c": b}, "three")
+    totals = [run(capsys, "fingerprint", name)[1].splitlines()[-1] for name in ("one", "two", "three")]
+    assert totals[0] == totals[1] != totals[2]
+
+
+def test_fingerprint_refuses(capsys, files):
+    status, out, err = run(capsys, "fingerprint", "rules.toml")
+    assert (status, out) == (1, "")
+    assert "must be a safetensors file" in err
+    assert run(capsys, "fingerprint", "lost")[0] == 2

@@ -1,0 +1,78 @@
+"""What several commands read from the command line: shapes, `name=value` pairs, and rules."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from arrayinit.rules import Rules
+
+__all__ = ["Shape", "rules_of", "value_of", "values_of"]
+
+
+class Shape(click.ParamType):  # type: ignore[type-arg] # generic in new versions only
+    """Sizes with an x between them: 512x256x3x3; "scalar" for none."""
+
+    name = "SHAPE"
+
+    def convert(self, value: Any, parameter: Any, context: Any) -> tuple[int, ...]:
+        """The sizes as a tuple."""
+        if isinstance(value, tuple):
+            return value
+        if value == "scalar":
+            return ()
+        try:
+            sizes = tuple(int(size) for size in value.replace("*", "x").split("x"))
+        except ValueError:
+            sizes = (-1,)
+        if any(size < 0 for size in sizes):
+            self.fail(f"must be sizes with an x between them, such as 512x256x3x3; got {value!r}", parameter, context)
+        return sizes
+
+
+def value_of(text: str) -> Any:
+    """A word of the command line as plain data: a number, true, false, none, a list with commas, else a string."""
+    if "," in text:
+        return [value_of(part) for part in text.split(",")]
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def values_of(pairs: tuple[str, ...], option: str) -> dict[str, Any]:
+    """`name=value` pairs as a dictionary."""
+    found = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"must be NAME=VALUE; got {pair!r}", param_hint=f"'{option}'")
+        found[name.replace("-", "_")] = value_of(text)
+    return found
+
+
+def rules_of(file: str | None, recipe: str | None, pairs: tuple[str, ...]) -> Rules:
+    """The rules of a file, or of a recipe with parameters."""
+    if (file is None) == (recipe is None):
+        raise click.UsageError("one of --rules and --recipe must be given")
+    if recipe is not None:
+        from arrayinit import recipes
+
+        try:
+            found: Rules = recipes.recipe(recipe, **values_of(pairs, "--set"))
+            return found
+        except (TypeError, ValueError) as error:
+            raise click.BadParameter(str(error), param_hint="'--recipe'") from None
+    if pairs:
+        raise click.UsageError("--set goes with --recipe")
+    assert file is not None
+    text = Path(file).read_text("utf-8")
+    try:
+        return Rules.from_json(text) if file.endswith(".json") else Rules.from_toml(text)
+    except (TypeError, ValueError) as error:
+        raise click.BadParameter(f"{file}: {error}", param_hint="'--rules'") from None

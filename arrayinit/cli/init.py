@@ -1,0 +1,92 @@
+"""`arrayinit init`: a safetensors file of drawn weights, larger than memory if need be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from arrayinit.cli.arguments import rules_of
+from arrayinit.plans import Parameter, PlanError, plan
+from arrayinit.storage.safetensors import Tensor, save_safetensors
+from arrayinit.storage.shapes import shapes_of
+
+__all__ = ["init"]
+
+
+@click.command()
+@click.option("--like", required=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+              help="A safetensors file or index, or JSON: name -> shape, or name -> {shape, dtype}.")  # fmt: skip
+@click.option("--rules", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+              help="Rules in TOML or JSON.")  # fmt: skip
+@click.option("--recipe", metavar="NAME", help="Rules of a recipe: see `arrayinit recipes`.")
+@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter of the recipe (repeatable).")
+@click.option("--seed", required=True, type=click.IntRange(0, 2**64 - 1), help="Of all tensors; each folds its name.")
+@click.option("--seed-names", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+              help="JSON: name -> name to be folded instead.")  # fmt: skip
+@click.option("--dtype", help="Of all floating tensors; that of --like by default, else float32.")
+@click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="The new safetensors file.")
+@click.option("--force", is_flag=True, help="Replace the file.")
+@click.option("--dry-run", is_flag=True, help="Print what each tensor would be drawn by, and write nothing.")
+@click.option("--progress/--no-progress", default=None, help="A progress bar; on terminals after a second by default.")
+def init(
+    like: str,
+    rules: str | None,
+    recipe: str | None,
+    pairs: tuple[str, ...],
+    seed: int,
+    seed_names: str | None,
+    dtype: str | None,
+    output: str | None,
+    force: bool,
+    dry_run: bool,
+    progress: bool | None,
+) -> int:
+    r"""Draw the weights of a model into a new safetensors file.
+
+    \b
+        arrayinit init --like model.safetensors --rules rules.toml --seed 0 -o new.safetensors
+        arrayinit init --like shapes.json --recipe gpt2 --set layers=12 --seed 0 -o new.safetensors
+
+    No more than about 128 MiB are in memory at a time, but for orthogonal, sparse and packed tensors, which are drawn
+    in one. The file has its name when it is whole; until then it is FILE.unfinished, and the same command goes on
+    where an interrupted one ended.
+    """
+    chosen = rules_of(rules, recipe, pairs)
+    if (output is None) != dry_run:
+        raise click.UsageError("one of -o FILE and --dry-run must be given")
+    try:
+        shapes = shapes_of(like)
+        names = None if seed_names is None else _names(seed_names)
+        parameters = [Parameter(path, shape, _dtype(kind, dtype)) for path, (shape, kind) in shapes.items()]
+        made = plan(parameters, chosen, seed=seed, seed_names=names)
+        kept = [entry.path for entry in made if entry.initializer is None]
+        if kept:
+            raise ValueError(f"a new file has nothing to keep; rules keep {', '.join(kept)}")
+        if dry_run:
+            click.echo(str(made))
+            return 0
+        tensors = {
+            e.path: Tensor(e.initializer, e.shape, e.parameter.dtype, e.seed_name) for e in made if e.initializer
+        }
+        save_safetensors(str(output), tensors, seed=seed, force=force, progress=progress)
+    except PlanError as error:
+        raise click.ClickException(str(error)) from None
+    except (TypeError, ValueError, ImportError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{output}: {len(tensors)} tensors, {Path(str(output)).stat().st_size:,} bytes")
+    return 0
+
+
+def _names(file: str) -> dict[str, Any]:
+    """Paths -> names to be folded."""
+    found = json.loads(Path(file).read_text("utf-8"))
+    if not isinstance(found, dict) or not all(isinstance(name, str | int | list) for name in found.values()):
+        raise ValueError(f"--seed-names must be a JSON object of names; got {file}")
+    return {path: tuple(name) if isinstance(name, list) else name for path, name in found.items()}
+
+
+def _dtype(own: str | None, given: str | None) -> str:
+    """The dtype of a tensor: its own where it is no floating one, else what was asked for."""
+    is_floating = own is None or own.startswith(("float", "bfloat", "complex"))
+    return (given if given and is_floating else own) or "float32"
