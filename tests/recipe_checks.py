@@ -1,6 +1,7 @@
 """Whether arrays are draws of the law that a plan has for them; what the tests of recipes ask of both sides."""
 
 import math
+import warnings
 
 import numpy as np
 from scipy import stats
@@ -88,3 +89,29 @@ def _check_samples(path, law, x):
     error = math.sqrt((kurtosis + 2) / n) / 2  # of the standard deviation, relative
     assert abs(x.std() / math.sqrt(variance) - 1) < SIGMAS * error, said
     assert stats.kstest(x[:200_000], exact.cdf).pvalue > LEAST_P, f"{path}: not the shape of {law}"
+
+
+def tensors(module):
+    """Path -> array, of parameters and buffers, tied ones once."""
+    from arrayinit.modules import parameters_of
+
+    paths = [parameter.path for parameter in parameters_of(module)]
+    every = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
+    return {path: every[path].detach().numpy() for path in paths}
+
+
+def check_module(make, rules, times):
+    """Modules that torch draws, and modules that rules draw, against the plan of the rules."""
+    from arrayinit.modules import init_module_
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own
+        theirs = [tensors(make()) for _ in range(times)]
+        module = make()
+    plan = init_module_(module, rules, seed=0, dry_run=True)
+    check_plan(plan, theirs)
+    for parameter in module.parameters():
+        parameter.data.fill_(float("nan"))
+    ours = [{path: x.copy() for path, x in tensors(init_module_(module, rules, seed=k)).items()} for k in range(times)]
+    check_plan(plan, ours)
+    return plan

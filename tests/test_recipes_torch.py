@@ -1,10 +1,8 @@
 """torch's defaults: the recipe against what torch's layers draw when they are made."""
 
-import warnings
-
 import numpy as np
 import pytest
-from recipe_checks import check_plan
+from recipe_checks import check_module, tensors
 
 import arrayinit as ai
 from arrayinit import recipes
@@ -12,29 +10,7 @@ from arrayinit import recipes
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-from arrayinit.modules import init_module_, parameters_of  # noqa: E402
-
-
-def tensors(module):
-    """Path -> array, of parameters and buffers, tied ones once."""
-    paths = [parameter.path for parameter in parameters_of(module)]
-    every = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
-    return {path: every[path].detach().numpy() for path in paths}
-
-
-def check(make, rules, times):
-    """Modules that torch draws, and modules that rules draw, against the plan of the rules."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own
-        theirs = [tensors(make()) for _ in range(times)]
-        module = make()
-    plan = init_module_(module, rules, seed=0, dry_run=True)
-    check_plan(plan, theirs)
-    for parameter in module.parameters():
-        parameter.data.fill_(float("nan"))
-    ours = [{path: x.copy() for path, x in tensors(init_module_(module, rules, seed=k)).items()} for k in range(times)]
-    check_plan(plan, ours)
-    return plan
+from arrayinit.modules import init_module_  # noqa: E402
 
 
 class Attentions(nn.Module):
@@ -86,14 +62,14 @@ LAYERS = {  # name -> (constructor, how many are made)
 def test_layers_of_torch(name):
     torch.manual_seed(0)
     make, times = LAYERS[name]
-    plan = check(make, recipes.torch_defaults(), times)
+    plan = check_module(make, recipes.torch_defaults(), times)
     assert all(entry.rule is not None for entry in plan), "torch_defaults speaks of every tensor"
 
 
 def test_the_transformer_of_torch():
     torch.manual_seed(0)
     make = lambda: nn.Transformer(32, 4, 1, 1, 64)  # noqa: E731
-    check(make, recipes.torch_transformer(), 70)
+    check_module(make, recipes.torch_transformer(), 70)
 
 
 def test_no_layer_of_torch_is_left_out():

@@ -2,8 +2,9 @@
 
 import math
 
-from arrayinit.rules import Rule, Rules
-from arrayinit.specs import Spec, spec
+from arrayinit.recipes.parts import rule
+from arrayinit.rules import Rules
+from arrayinit.specs import spec
 
 __all__ = ["torch_defaults", "torch_transformer"]
 
@@ -30,28 +31,28 @@ def torch_defaults() -> Rules:
     convolution = spec("kaiming_uniform", a=math.sqrt(5), transposed=False)
     bilinear = spec("kaiming_uniform", a=math.sqrt(5), layout="oib")
     rules = [
-        _rule("*bias", ZEROS, "NonDynamicallyQuantizableLinear"),  # out_proj of MultiheadAttention
-        _rule("*weight", fan_in, "Linear"),
-        _rule("*bias", fan_in, "Linear", like="weight"),
-        _rule("*weight", convolution, "_ConvNd"),
-        _rule("*bias", convolution, "_ConvNd", like="weight"),
-        _rule("*weight", bilinear, "Bilinear"),
-        _rule("*bias", bilinear, "Bilinear", like="weight"),
-        _rule("*weight", spec("normal"), "Embedding"),
-        _rule("*weight", spec("normal"), "EmbeddingBag"),
-        _rule("*in_proj_bias", ZEROS, "MultiheadAttention"),
-        _rule("*bias_[kv]", spec("xavier_normal"), "MultiheadAttention"),
-        _rule("*proj_weight", spec("xavier_uniform"), "MultiheadAttention"),
-        _rule("*weight", spec("constant", val=0.25), "PReLU"),
+        rule("*bias", ZEROS, "NonDynamicallyQuantizableLinear"),  # out_proj of MultiheadAttention
+        rule("*weight", fan_in, "Linear"),
+        rule("*bias", fan_in, "Linear", like="weight"),
+        rule("*weight", convolution, "_ConvNd"),
+        rule("*bias", convolution, "_ConvNd", like="weight"),
+        rule("*weight", bilinear, "Bilinear"),
+        rule("*bias", bilinear, "Bilinear", like="weight"),
+        rule("*weight", spec("normal"), "Embedding"),
+        rule("*weight", spec("normal"), "EmbeddingBag"),
+        rule("*in_proj_bias", ZEROS, "MultiheadAttention"),
+        rule("*bias_[kv]", spec("xavier_normal"), "MultiheadAttention"),
+        rule("*proj_weight", spec("xavier_uniform"), "MultiheadAttention"),
+        rule("*weight", spec("constant", val=0.25), "PReLU"),
     ]
     # fan_out of weight_ih is gates * hidden_size, whatever there is besides.
     for kind, gates in (("LSTM", 4), ("GRU", 3), ("RNN", 1)):
         hidden = spec("variance_scaling", scale=gates / 3, mode="fan_out", distribution="uniform")
-        rules += [_rule("*", hidden, kind, like="weight_ih_l0"), _rule("*", hidden, f"{kind}Cell", like="weight_ih")]
-    rules += [_rule("*running_var", ONES, "_NormBase")]
-    rules += [_rule(f"*{name}", ZEROS, "_NormBase") for name in ("running_mean", "num_batches_tracked")]
+        rules += [rule("*", hidden, kind, like="weight_ih_l0"), rule("*", hidden, f"{kind}Cell", like="weight_ih")]
+    rules += [rule("*running_var", ONES, "_NormBase")]
+    rules += [rule(f"*{name}", ZEROS, "_NormBase") for name in ("running_mean", "num_batches_tracked")]
     for kind in ("LayerNorm", "GroupNorm", "RMSNorm", "_NormBase"):
-        rules += [_rule("*weight", ONES, kind), _rule("*bias", ZEROS, kind)]
+        rules += [rule("*weight", ONES, kind), rule("*bias", ZEROS, kind)]
     return Rules(rules)
 
 
@@ -62,8 +63,4 @@ def torch_transformer() -> Rules:
 
     Source: torch.nn.Transformer._reset_parameters (torch 2.13).
     """
-    return Rules([_rule("*weight", spec("xavier_uniform"), "Linear"), *torch_defaults()])
-
-
-def _rule(pattern: str, initializer: Spec, kind: str, like: str | None = None) -> Rule:
-    return Rule(pattern, initializer, like=like, kind=kind, optional=True)
+    return Rules([rule("*weight", spec("xavier_uniform"), "Linear"), *torch_defaults()])
