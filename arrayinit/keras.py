@@ -30,9 +30,9 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Self
 
-import keras  # type: ignore[import-untyped]
+import keras
 import numpy as np
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope  # type: ignore[import-untyped]
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from arrayinit.fans import check_shape
 from arrayinit.key import Key

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal, overload
 
-import keras  # type: ignore[import-untyped]
+import keras
 
 from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan
 from arrayinit.progress import progress_bar
