@@ -8,6 +8,7 @@ import keras
 
 from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan
 from arrayinit.progress import progress_bar
+from arrayinit.rules import BUFFER
 
 __all__ = ["init_model_", "parameters_of_model"]
 
@@ -45,8 +46,9 @@ def init_model_(
     that Keras makes up, "dense_7", are numbered within the model, where Keras counts all layers of the process:
     "dense", "dense_1", ... in the order in which the layers were made, as in a process that made nothing else.
 
-    Weights that a layer doesn't train of its own accord (the moving mean and variance of BatchNormalization) stay as
-    they are where no rule matches. Random states are not among the weights. Shared layers are drawn once.
+    Weights that a layer doesn't train of its own accord (the moving mean and variance of BatchNormalization) are
+    buffers: they stay as they are unless a rule with a `kind` matches them, that of their layer or "buffer". Random
+    states are not among the weights. Shared layers are drawn once.
 
     What the axes of a weight of two or more mean, unless a spec says so: the last two are in and out. Convolutions
     bring their groups and whether they are transposed, depthwise ones that each channel is a group, EinsumDense and so
@@ -115,7 +117,8 @@ def parameters_of_model(model: Any) -> list[Parameter]:
         shape = tuple(map(int, variable.shape))
         optional = any(variable is own for own in owner._non_trainable_variables)
         axes = _axes(owner, variable.name, shape)
-        result.append(Parameter(path, shape, variable.dtype, _kinds(owner), axes, tuple(others), optional))
+        kinds = _kinds(owner) + ((BUFFER,) if optional else ())
+        result.append(Parameter(path, shape, variable.dtype, kinds, axes, tuple(others), optional))
     return result
 
 

@@ -206,7 +206,8 @@ class Rules(Sequence[Rule]):
             for name, value in rule.initializer.items if rule.initializer else ():
                 if value is None:
                     raise ValueError(f"`{name}` must be something that TOML has; got None in {rule.initializer!r}")
-        return tomli_w.dumps(self.as_dict())
+        text: str = tomli_w.dumps(self.as_dict())
+        return text
 
     @classmethod
     def from_toml(cls, text: str) -> "Rules":

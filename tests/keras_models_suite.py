@@ -195,7 +195,10 @@ def test_state_stays_as_it_is():
     assert same(moving, np.full(8, 3, "float32"))
     assert states
     assert all(same(v, b) for v, b in zip([v for v in model.variables if "seed" in v.path], states, strict=True))
-    init_model_(model, {"*moving_variance": "ones", **CONVOLUTIONAL}, seed=0)
+    init_model_(model, [*ai.Rules(CONVOLUTIONAL), ai.Rule("*", ai.spec("zeros"), optional=True)], seed=0)
+    assert same(moving, np.full(8, 3, "float32"))
+    ones = ai.Rule("*moving_variance", ai.spec("ones"), kind="BatchNormalization")
+    init_model_(model, [ones, *ai.Rules(CONVOLUTIONAL)], seed=0)
     assert same(moving, np.ones(8, "float32"))
 
 

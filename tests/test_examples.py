@@ -15,6 +15,10 @@ PROGRAMS = {
     "torch_models": (["torch"], "ok: the same 31 fingerprints from NumPy, in reverse order, and in a model of 45"),
     "flax_model": (["jax", "flax"], "ok: all bits equal, eagerly and under jit, in linen, nnx and NumPy"),
     "fsdp_model": (["torch"], "the same weights in every world"),
+    "six_frameworks": (
+        ["torch", "jax", "flax", "equinox", "haiku", "keras", "sklearn"],
+        "ok: the same weights in six frameworks, and curves that part by less than 0.0001",
+    ),
     "same_start": (
         ["torch", "jax", "flax", "optax", "sklearn", "matplotlib"],
         "accuracy on 450 held-out digits: torch 9",
