@@ -12,6 +12,7 @@ import pytest
 from conftest import namespace, same
 
 import arrayinit as ai
+from arrayinit.laws import Normal
 from arrayinit.storage import Tensor, fill_, save_safetensors
 from arrayinit.storage.parts import parts
 
@@ -24,7 +25,7 @@ NORMAL = ai.spec("normal", std=0.02)
 def test_parts_cover_each_element_once(shape, limit, chunked):
     chunks = tuple(min(2, max(n, 1)) for n in shape) if chunked else None
     seen = np.zeros(shape, int)
-    for where in parts(NORMAL, shape, 4, limit, chunks):
+    for where in parts(Normal(0.0, 1.0), shape, 4, limit, chunks):
         seen[where] += 1
         size = seen[where].size
         assert size * 4 <= max(limit, 4 * int(np.prod(chunks or 1)))
@@ -38,7 +39,7 @@ def test_parts_cover_each_element_once(shape, limit, chunked):
 
 def test_parts_lie_one_after_another():
     flat = np.arange(3 * 5 * 7).reshape(3, 5, 7)
-    order = np.concatenate([flat[where].ravel() for where in parts(NORMAL, flat.shape, 4, 100)])
+    order = np.concatenate([flat[where].ravel() for where in parts(Normal(0.0, 1.0), flat.shape, 4, 100)])
     assert order.tolist() == [*range(105)]
 
 
@@ -63,9 +64,10 @@ def test_npy_file_and_view_of_it(tmp_path):
     assert (held[30:] == 0).all()
 
 
-@pytest.mark.parametrize("name", ["sparse", "orthogonal", "kaiming_uniform", "eye", "ones", "trunc_normal"])
+@pytest.mark.parametrize("name", ["sparse", "orthogonal", "kaiming_uniform", "eye", "ones", "trunc_normal", "packed"])
 def test_every_kind_of_law(tmp_path, name):
-    spec = ai.spec(name, **({"sparsity": 0.5} if name == "sparse" else {}))
+    given = {"sparse": {"sparsity": 0.5}, "packed": {"initializer": ai.spec("orthogonal"), "blocks": 3}}
+    spec = ai.spec(name, **given.get(name, {}))
     x = np.memmap(tmp_path / "w", dtype="float32", mode="w+", shape=(30, 20))
     fill_(x, spec, seed=5, part=256)
     assert same(np.asarray(x), spec((30, 20), seed=5))

@@ -48,9 +48,9 @@ def init(
         arrayinit init --like model.safetensors --rules rules.toml --seed 0 -o new.safetensors
         arrayinit init --like shapes.json --recipe gpt2 --set layers=12 --seed 0 -o new.safetensors
 
-    No more than about 128 MiB are in memory at a time, but for orthogonal, sparse and packed tensors, which are drawn
-    in one. The file has its name when it is whole; until then it is FILE.unfinished, and the same command goes on
-    where an interrupted one ended.
+    No more than about 128 MiB are in memory at a time, but for orthogonal and sparse tensors, which are drawn in one.
+    The file has its name when it is whole; until then it is FILE.unfinished, and the same command goes on where an
+    interrupted one ended.
     """
     chosen = rules_of(rules, recipe, pairs)
     if (output is None) != dry_run:

@@ -10,7 +10,7 @@ import numpy as np
 from arrayinit.backends import Backend, find_backend
 from arrayinit.progress import progress_bar
 from arrayinit.seeds import Name, resolve
-from arrayinit.specs import Spec, describe, spec
+from arrayinit.specs import Spec, law_of, spec
 from arrayinit.storage.journal import Journal
 from arrayinit.storage.parts import PART, Part, parts
 
@@ -33,7 +33,7 @@ def fill_(
         fill_(z, ai.spec("normal", std=0.02), seed=0, name="w", journal="w.journal")
 
     The values are those of `initializer(x.shape, seed=seed, name=name)`. No more than about twice `part` bytes of
-    memory are used, except for orthogonal, sparse and packed ones, which are drawn in one.
+    memory are used, except for laws whose elements depend on each other (orthogonal, sparse), which are drawn in one.
 
     Args:
         x: a numpy.memmap (or any array that can be filled in place), a zarr or h5py array, or another object with
@@ -58,9 +58,9 @@ def fill_(
     if journal is not None and seed is None:
         raise TypeError(f"`seed` must be given with a journal, for a draw that goes on needs the same; got {seed!r}")
     shape = tuple(map(int, x.shape))
-    describe(chosen, shape, dtype=dtype)  # raises what the initializer would
+    law, _ = law_of(chosen, shape, dtype)  # raises what the initializer would
     size = np.dtype(x.dtype).itemsize if backend is None or backend.name == "numpy" else int(x.dtype.itemsize)
-    cut = parts(chosen, shape, size, part, _chunks(x), _order(x))
+    cut = parts(law, shape, size, part, _chunks(x), _order(x))
     key = resolve(seed, name)
     kept = Journal(
         journal,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from arrayinit.specs import Spec, describe
+from arrayinit.laws import Law, is_joint
 
 __all__ = ["PART", "Part", "parts"]
 
@@ -12,12 +12,9 @@ PART = 1 << 26  # bytes of a part: enough for all processors, and little beside 
 
 Part = tuple[slice, ...]
 
-# Their elements depend on all the others, so that each part would cost the whole: they are drawn in one.
-ENTIRE = ("orthogonal", "delta_orthogonal", "sparse", "packed")
-
 
 def parts(
-    initializer: Spec,
+    law: Law,
     shape: tuple[int, ...],
     itemsize: int,
     limit: int = PART,
@@ -26,12 +23,14 @@ def parts(
 ) -> list[Part]:
     """Blocks of at most `limit` bytes (or one chunk, where that is larger) that cover a tensor; none of an empty one.
 
+    A law whose elements depend on each other gives one block, for each part of it would cost the whole.
+
     Args:
         chunks: the grid of the file, whose cells are never cut. order: the axes from the slowest to the fastest.
     """
     if 0 in shape:
         return []
-    if describe(initializer, shape).distribution in ENTIRE:
+    if is_joint(law):
         return [tuple(slice(0, n) for n in shape)]
     block = [min(c, n) for c, n in zip(chunks or [1] * len(shape), shape, strict=True)]
     axes = range(len(shape)) if order is None else order

@@ -18,7 +18,7 @@ from arrayinit.backends import backend_named
 from arrayinit.fans import check_shape
 from arrayinit.progress import progress_bar
 from arrayinit.seeds import Name, resolve
-from arrayinit.specs import Spec, describe
+from arrayinit.specs import Spec, law_of
 from arrayinit.storage.parts import PART, parts
 
 __all__ = ["DTYPES", "Tensor", "save_safetensors"]
@@ -67,8 +67,8 @@ def save_safetensors(
         metadata: more strings for the header; {"format": "pt"} by default, which readers for torch ask for.
         force: replace the file, and an unfinished one of another draw.
         progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
-        part: bytes to draw at a time; about twice that much memory is used, more where a tensor is orthogonal,
-            sparse or packed, which is drawn in one.
+        part: bytes to draw at a time; about twice that much memory is used, more where a tensor is orthogonal or
+            sparse, which is drawn in one.
 
     Raises:
         FileExistsError: the file is there, or an unfinished one of another draw, and force is False.
@@ -96,7 +96,8 @@ def save_safetensors(
         at = len(header)
         for name, tensor in _ordered(planned):
             folded = resolve(key, name if tensor.name is None else tensor.name)
-            for where in parts(tensor.initializer, tensor.shape, sizes[name], part):
+            law, _ = law_of(tensor.initializer, tensor.shape, tensor.dtype)
+            for where in parts(law, tensor.shape, sizes[name], part):
                 counts = tuple(s.stop - s.start for s in where)
                 length = math.prod(counts) * sizes[name]
                 at += length
@@ -122,7 +123,7 @@ def _checked(name: str, tensor: Tensor) -> Tensor:
     if kind not in DTYPES:
         raise TypeError(f"`dtype` of {name!r} must be one of {', '.join(DTYPES)}; got {tensor.dtype!r}")
     shape = check_shape(tensor.shape, f"shape of {name}")
-    describe(tensor.initializer, shape, dtype=kind)
+    law_of(tensor.initializer, shape, kind)
     _itemsize(kind)
     return tensor._replace(shape=shape, dtype=kind)
 
