@@ -1,5 +1,10 @@
 """JAX pytrees: Flax linen and nnx, Haiku, Equinox; shardings, traces, and what the axes of their arrays mean."""
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -201,3 +206,39 @@ def test_nothing_is_compiled():
         patch.setattr(jax._src.compiler, "backend_compile_and_load", lambda *a, **k: compiled.append(a), raising=True)
         init_tree(shapes, RULES, seed=4)
     assert compiled == []
+
+
+EIGHT = """
+import json, jax, numpy as np, arrayinit as ai
+from jax.sharding import NamedSharding, PartitionSpec as P
+from arrayinit.jax import init_tree
+
+mesh = jax.make_mesh((4, 2), ("a", "b"))
+spread = lambda path, shape: NamedSharding(mesh, P("a", "b") if len(shape) == 2 else P("b"))
+layer = {"kernel": jax.ShapeDtypeStruct((64, 48), "float32"), "bias": jax.ShapeDtypeStruct((48,), "bfloat16")}
+shapes = {"l0": layer, "l1": layer}
+rules = {"*.kernel": ai.spec("packed", initializer=ai.spec("xavier_uniform"), blocks=3), "*": ai.spec("normal")}
+made = init_tree(shapes, rules, seed=5, shardings=spread)
+plain = init_tree(shapes, rules, seed=5)
+jitted = jax.jit(lambda key: init_tree(shapes, rules, seed=key), out_shardings=jax.tree.map(lambda x: x.sharding, made))
+compiled = jitted.lower(jax.random.key(5)).compile()
+traced = compiled(jax.random.key(5))
+text = compiled.as_text()
+equal = [bool((np.asarray(a) == np.asarray(b)).all()) for other in (plain, traced)
+         for a, b in zip(jax.tree.leaves(made), jax.tree.leaves(other), strict=True)]
+sizes = sorted({tuple(s.data.shape) for x in jax.tree.leaves(made) for s in x.addressable_shards})
+print(json.dumps({"equal": equal, "sizes": sizes, "talks": any(w in text for w in ("all-gather", "all-reduce"))}))
+"""
+
+
+@pytest.mark.slow
+def test_eight_devices():
+    done = subprocess.run(
+        [sys.executable, "-c", EIGHT], capture_output=True, text=True, timeout=300,
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["equal"] == [True] * 8
+    assert found["sizes"] == [[16, 24], [24]]
+    assert not found["talks"]
