@@ -39,10 +39,10 @@ def init_params_(
         ai.init_params_(params, {"*.bias": "zeros", "*.weight": ai.spec("xavier_uniform", layout="io")}, seed=0)
 
     Arrays that can be are filled in place; Dask's and JAX's are replaced in the mapping. The path of an array is its
-    keys, joined by dots. Axis 0 is out and axis 1 in, unless an initializer has a layout.
+    keys and places in lists, joined by dots. Axis 0 is out and axis 1 in, unless an initializer has a layout.
 
     Args:
-        params: names -> arrays of any library, or further such mappings.
+        params: names -> arrays of any library, or further such mappings, or lists of either.
         rules: a :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
         seed: as in every initializer; each array's key is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
@@ -70,7 +70,7 @@ def init_params_(
         x = found[path][2]
         backend = find_backend(x)
         if backend is None:
-            raise TypeError(f"`params` must hold arrays and mappings of them; got {x!r} at {path!r}")
+            raise TypeError(f"`params` must hold arrays, and mappings and lists of them; got {x!r} at {path!r}")
         parameters.append(
             Parameter(path, tuple(map(int, x.shape)), backend.dtype_name(x.dtype), tied=tuple(tied[path]))
         )
@@ -107,11 +107,11 @@ def init_params_(
 REPLACED = ("jax", "dask")  # libraries whose arrays are never written to
 
 
-def _arrays(params: Any, prefix: str = "") -> Iterator[tuple[str, tuple[Any, str, Any]]]:
-    """(path, (mapping, key, array)) of everything in nested mappings."""
-    for name, value in params.items():
+def _arrays(params: Any, prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any, Any]]]:
+    """(path, (mapping or list, key, array)) of everything in nested ones."""
+    for name, value in params.items() if isinstance(params, Mapping) else enumerate(params):
         path = f"{prefix}.{name}" if prefix else str(name)
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping | list):
             yield from _arrays(value, path)
         else:
             yield path, (params, name, value)

@@ -40,6 +40,15 @@ def test_other_libraries(library):
 
 
 @pytest.mark.parametrize("library", ["numpy", "jax"])
+def test_lists(library):
+    namespace(library)
+    params = {"layers": [{"w": ai.zeros((4, 3), xp=library)}, {"w": ai.zeros((4, 3), xp=library)}]}
+    ai.init_params_(params, {"layers.*.w": NORMAL}, seed=1)
+    for k, layer in enumerate(params["layers"]):
+        assert same(layer["w"], NORMAL((4, 3), seed=1, name=f"layers.{k}.w"))
+
+
+@pytest.mark.parametrize("library", ["numpy", "jax"])
 def test_tied_arrays_stay_tied(library):
     namespace(library)
     w = ai.zeros((4, 3), xp=library)
