@@ -71,6 +71,7 @@ from arrayinit.key import Key
 from arrayinit.params import init_params_
 from arrayinit.plans import Plan, PlanError
 from arrayinit.raw import bits
+from arrayinit.reports import report
 from arrayinit.rules import Rule, Rules
 from arrayinit.seeds import fold, manual_seed, seeded
 from arrayinit.specs import Description, Spec, describe, spec
@@ -137,6 +138,7 @@ __all__ = [
     "packed_",
     "prior_bias",
     "prior_bias_",
+    "report",
     "seeded",
     "siren",
     "siren_",

@@ -1,0 +1,124 @@
+"""How a report is made: what the rules plan, what the arrays hold, and what is to be said of it."""
+
+import math
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from arrayinit.fans import Geometry, geometry
+from arrayinit.formats import is_floating
+from arrayinit.laws import Law
+from arrayinit.plans import Parameter, Plan, PlanError, Planned, plan
+from arrayinit.progress import progress_bar
+from arrayinit.reports.findings import expected_mean, judge
+from arrayinit.reports.members import members
+from arrayinit.reports.moments import measure
+from arrayinit.reports.results import Finding, Report, Row
+from arrayinit.rules import Rule, Rules, told
+from arrayinit.specs import Description, describe, law_of
+
+__all__ = ["build", "plan_what_can_be"]
+
+
+def build(model: Any, rules: Any, values: bool, progress: bool | None) -> Report:
+    """The report on a model, as :func:`arrayinit.report` describes it."""
+    found = members(model)
+    parameters = [parameter for parameter, _ in found]
+    chosen = None if rules is None else rules if isinstance(rules, Rules) else Rules(rules)
+    planned: dict[str, Planned] = {}
+    problems: Mapping[str, str] = {}
+    if chosen is not None:
+        made, problems = plan_what_can_be(parameters, chosen)
+        planned = {entry.path: entry for entry in made}
+    rows = []
+    with progress_bar("parameters", sum(_bytes(p, x) for p, x in found), progress if values else False) as advance:
+        for parameter, x in found:
+            rule = None if chosen is None else chosen.find(parameter.path, parameter.shape, parameter.kinds)
+            rows.append(_row(parameter, x, values, planned.get(parameter.path), rule, problems, chosen is not None))
+            advance(_bytes(parameter, x))
+    return Report(tuple(rows), tuple(_idle(parameters, chosen or Rules())), chosen is not None)
+
+
+def plan_what_can_be(parameters: Iterable[Parameter], rules: Rules) -> tuple[Plan, Mapping[str, str]]:
+    """The plan of all parameters that can be drawn, and the reasons why others can't."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # idle rules are findings here
+        try:
+            return plan(parameters, rules, seed=0), {}
+        except PlanError as error:
+            problems = error.problems
+        aside = Rule(lambda path, shape: path in problems, None, optional=True)
+        return plan(parameters, Rules([aside, *rules]), seed=0), problems
+
+
+def _idle(parameters: Iterable[Parameter], rules: Rules) -> Iterable[Finding]:
+    used = {id(rules.find(p.path, p.shape, p.kinds)) for p in parameters}
+    for rule in rules:
+        if id(rule) not in used and not rule.optional:
+            yield Finding(rule.text, "idle rule", "matches no parameter, or only after earlier rules")
+
+
+def _row(
+    parameter: Parameter, x: Any, values: bool, entry: Planned | None, rule: Rule | None,
+    problems: Mapping[str, str], has_rules: bool,
+) -> Row:  # fmt: skip
+    where = _geometry(parameter)
+    initializer = None if entry is None else entry.initializer
+    expected: Description | None = None
+    law: Law | None = None
+    if initializer is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of empty arrays: said where they are drawn
+            law, where = law_of(initializer, parameter.shape, parameter.dtype)
+            expected = describe(initializer, parameter.shape, dtype=parameter.dtype)
+    fan_in, fan_out = _fans(where) if expected is None else (expected.fan_in, expected.fan_out)
+    roles = where.roles or ("oi" + "s" * len(parameter.shape))[: len(parameter.shape)]
+    moments = measure(x, parameter.dtype, roles if len(roles) >= 2 else "") if values else None
+    found = list(_problems(parameter, rule, problems, has_rules))
+    found += judge(parameter, fan_in, moments, expected, law)
+    return Row(
+        parameter.path, parameter.shape, parameter.dtype, parameter.tied, _bytes(parameter, x),
+        None if rule is None else rule.text,
+        None if rule is None or parameter.path in problems else _said(rule),
+        fan_in, fan_out,
+        None if expected is None else expected_mean(parameter.dtype, expected),
+        None if expected is None else expected.std,
+        None if moments is None else moments.mean, None if moments is None else moments.std,
+        None if moments is None else moments.low, None if moments is None else moments.high,
+        parameter.size, tuple(Finding(parameter.path, kind, said) for kind, said in found),
+    )  # fmt: skip
+
+
+def _said(rule: Rule) -> str:
+    """A rule's initializer as it was written, without the axes that the framework adds."""
+    return told(rule.initializer) + (f", fans of {rule.like}" if rule.like else "")
+
+
+def _problems(
+    parameter: Parameter, rule: Rule | None, problems: Mapping[str, str], has_rules: bool
+) -> Iterable[tuple[str, str]]:
+    """Why a parameter can't be drawn."""
+    if not is_floating(parameter.dtype) and not parameter.optional and (rule is None or parameter.path in problems):
+        yield "integer", f"{parameter.dtype} is no type that random values can be drawn in"
+    if parameter.path in problems:
+        if rule is None:
+            yield "unmatched", "no rule matches"
+        elif is_floating(parameter.dtype):
+            yield "undrawable", problems[parameter.path].partition(": ")[2]
+
+
+def _geometry(parameter: Parameter) -> Geometry:
+    return geometry(parameter.shape, **parameter.axes)
+
+
+def _fans(where: Geometry) -> tuple[int | None, int | None]:
+    return where.fans if where.roles is not None or len(where.shape) >= 2 else (None, None)
+
+
+def _bytes(parameter: Parameter, x: Any) -> int:
+    size = getattr(x.dtype, "itemsize", None)
+    if size is None:  # a dtype of another library: by its name, as the standard has them
+        digits = re.search(r"\d+$", parameter.dtype)
+        size = int(digits[0]) // 8 if digits else 1
+    return math.prod(parameter.shape) * int(size)
