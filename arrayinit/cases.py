@@ -73,6 +73,10 @@ def _cases() -> Iterable[Case]:
     yield Case("packed slice", nested, (12, 9), {"index": packed_part})
     yield Case("icnr", spec("icnr"), (8, 3, 3, 2))
     yield Case("lstm_bias", spec("lstm_bias", gates="igfo"), (20,))
+    yield Case("chrono", spec("chrono", t_max=1000.0), (24,))
+    # Of a quantile function that is + - * / and sqrt alone, and so the same in every scipy.
+    yield Case("distribution", spec("distribution", distribution="triang", parameters=(0.3, -1.0, 4.0)), large)
+    yield Case("mamba_dt_bias", spec("mamba_dt_bias"), (257,))
     yield Case("scalar", spec("normal"), ())
     yield Case("empty", spec("normal"), (3, 0, 5))
     index = (slice(5, 250, 3), slice(None, None, -2))

@@ -1,4 +1,4 @@
-"""Words -> standard deviates: integers that follow the uniform, the normal or the truncated normal distribution.
+"""Words -> standard deviates: integers that follow the uniform, the normal, the truncated normal or a law by a table.
 
 All arithmetic is on int64 lanes and stays below 2**63. `lanes` is the seam to the array library (see
 `backends.base.Lanes`); nothing here knows which library that is.
@@ -7,14 +7,16 @@ All arithmetic is on int64 lanes and stays below 2**63. `lanes` is the seam to t
 from typing import Any
 
 from arrayinit.philox import MASK, Lane
+from arrayinit.quantiles import Quantiles
 from arrayinit.tails import TAIL_BITS, Tail
 
-__all__ = ["NORMAL_REACH", "Z_BITS", "normal", "normalize", "truncated", "uniform"]
+__all__ = ["NORMAL_REACH", "Z_BITS", "normal", "normalize", "tabulated", "truncated", "uniform"]
 
 Z_BITS = 27  # a normal deviate z is an integer in units of 2**-27
 NORMAL_REACH = 6.35  # no normal deviate is larger: the smallest p is 2**-33, where |z| = 6.338
 
-SEGMENT_BITS = 6  # the table has 64 segments an octave
+SEGMENT_BITS = 6  # the tables have 64 segments an octave
+OCTAVE_BITS = 5  # those of other laws than the normal have 32 octaves a half
 
 
 def uniform(words: Lane) -> Lane:
@@ -50,6 +52,16 @@ def truncated(lanes: Any, words: Lane, tail: Tail) -> Lane:
     return z * (-sign if tail.lower else sign)
 
 
+def tabulated(lanes: Any, words: Lane, quantiles: Quantiles) -> tuple[Lane, Any]:
+    """(k, unit) of each word by the table of a law: the deviate is their product."""
+    octave, n = lanes.normalize(words | 1, 32)
+    row = ((words & 1) << OCTAVE_BITS) | octave
+    segment, t = _place(row, n, 32)
+    c0, c1, c2 = (lanes.astype(c, lanes.xp.int64) for c in lanes.look_up(quantiles.columns, segment))
+    (unit,) = lanes.look_up((quantiles.units,), row)
+    return _parabola(c0, c1, c2, t), unit
+
+
 def normalize(x: Lane, bits: int) -> tuple[Lane, Lane]:
     """(c, x << c) with c the number of leading zeros of 0 < x < 2**bits, by bisection; bits <= 62."""
     zeros = x & 0
@@ -63,8 +75,17 @@ def normalize(x: Lane, bits: int) -> tuple[Lane, Lane]:
 
 def _quantile(lanes: Any, octave: Lane, n: Lane, bits: int) -> Lane:
     """|z| at p = n / 2**bits * 2**-(octave + 1), for n normalized to `bits` bits: a parabola from the table."""
+    segment, t = _place(octave, n, bits)
+    c0, c1, c2 = lanes.parabola(segment)
+    return _parabola(c0, c1, c2, t)
+
+
+def _place(octave: Lane, n: Lane, bits: int) -> tuple[Lane, Lane]:
+    """The segment of an octave that n is in, and how far into it, in units of 2**-32."""
     below = bits - 1 - SEGMENT_BITS  # bits of n below those that choose the segment
     segment = (octave << SEGMENT_BITS) | ((n >> below) & ((1 << SEGMENT_BITS) - 1))
-    t = ((n << (32 - below)) if below <= 32 else (n >> (below - 32))) & MASK
-    c0, c1, c2 = lanes.parabola(segment)
+    return segment, ((n << (32 - below)) if below <= 32 else (n >> (below - 32))) & MASK
+
+
+def _parabola(c0: Lane, c1: Lane, c2: Lane, t: Lane) -> Lane:
     return c0 - (((c1 - ((c2 * t) >> 32)) * t) >> 32)

@@ -13,7 +13,7 @@ from arrayinit.fans import Axes, Geometry, check_shape, geometry
 from arrayinit.formats import COMPLEX, FORMATS, is_floating, real_name
 from arrayinit.job import Job, Target
 from arrayinit.lattice import Plan, plan
-from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Packed, Sparse, Truncated, Uniform, is_random
+from arrayinit.laws import SAMPLED, Constant, Dirac, Eye, Law, Normal, Orthogonal, Packed, Sparse, is_random
 from arrayinit.regions import Index, box
 from arrayinit.seeds import Name, resolve_for
 
@@ -211,7 +211,7 @@ def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
         return Dirac(law.groups, _fit_value(law.value, dtype, "gain")), None
     if not is_floating(dtype):
         raise TypeError(f"`dtype` must be one of {', '.join([*FORMATS, *COMPLEX])} for random values; got {dtype}")
-    if isinstance(law, Uniform | Normal | Truncated):
+    if isinstance(law, SAMPLED):
         return law, plan(law, dtype)
     if isinstance(law, Sparse):
         plan(Normal(0.0, law.std), dtype)

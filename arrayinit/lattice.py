@@ -7,8 +7,9 @@ from typing import Any, Literal, TypeAlias
 
 from arrayinit import deviates
 from arrayinit.formats import COMPLEX, FORMATS, Format, real_name
-from arrayinit.laws import Normal, Sampled, Truncated, Uniform
+from arrayinit.laws import Normal, Quantile, Sampled, Truncated, Uniform
 from arrayinit.philox import Lane
+from arrayinit.quantiles import DIGITS, Quantiles, quantiles
 from arrayinit.tails import Tail, tail
 
 __all__ = ["Lattice", "Plan", "plan"]
@@ -32,7 +33,7 @@ class Lattice:
         return ((deviate * self.scale) >> self.shift) + self.offset
 
 
-Kind: TypeAlias = Literal["uniform", "normal", "truncated"]
+Kind: TypeAlias = Literal["uniform", "normal", "truncated", "quantile"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Plan:
     dtype: str
     low: float | None  # values are clipped to [low, high], both values of the format
     high: float | None
+    quantiles: Quantiles | None = None  # of a law by a table, whose integers have units of their own
 
     @property
     def parts(self) -> int:
@@ -75,7 +77,25 @@ def plan(law: Sampled, dtype: str) -> Plan:
         return _uniform(law, form, dtype)
     if isinstance(law, Normal):
         return Plan("normal", _normal_lattice(law.mean, law.std, 3, form), None, dtype, None, None)
+    if isinstance(law, Quantile):
+        return _quantile(law, form, dtype)
     return _truncated(law, form, dtype)
+
+
+def _quantile(law: Quantile, form: Format, dtype: str) -> Plan:
+    table = quantiles(law.function, law.arguments)
+    what = f"quantiles of {', '.join(map(str, law.arguments))}"
+    exponent = _exponent(table.largest, form, what)
+    # The unit of the middle decides how many values the bulk has; twice the spread is 8 deviations of a normal.
+    unit = math.frexp(table.coarsest)[1] - 1
+    _check_steps(round(2 * table.spread / table.coarsest), unit, math.ldexp(1.0, unit + DIGITS), form, what)
+    ends = (-law.high, -law.low) if law.negative else (law.low, law.high)
+    low = form.at_least(ends[0]) if math.isfinite(ends[0]) else -form.largest
+    high = form.at_most(ends[1]) if math.isfinite(ends[1]) else form.largest
+    if low > high:
+        raise ValueError(f"the support must hold a value of {form.name}; got [{ends[0]!r}, {ends[1]!r}]")
+    table = table.within(form.wide, law.negative)
+    return Plan("quantile", Lattice(0, 1, 0, exponent), None, dtype, low, high, table)
 
 
 def _exponent(top: float, form: Format, what: str) -> int:

@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from arrayinit.fans import Geometry
+from arrayinit.quantiles import Function
 from arrayinit.regions import Box
 
 __all__ = [
+    "SAMPLED",
     "Constant",
     "Dirac",
     "Eye",
@@ -16,6 +18,7 @@ __all__ = [
     "Orthogonal",
     "Packed",
     "Piece",
+    "Quantile",
     "Sampled",
     "Sparse",
     "Truncated",
@@ -66,6 +69,21 @@ class Truncated:
         half = replace(self, std=self.std / math.sqrt(2))
         low, high = (self.mean + (end - self.mean) / math.sqrt(2) for end in (self.low, self.high))
         return replace(half, low=low, high=high) if self.scaled else half
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """The law of this quantile function (see `quantiles`), within [low, high]; `negative`: of its negative."""
+
+    function: Function
+    arguments: tuple[Any, ...]
+    low: float
+    high: float
+    negative: bool = False
+
+    def part(self) -> "Quantile":
+        """The law of the real and of the imaginary part of a complex element."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -127,7 +145,8 @@ class Packed:
     pieces: tuple[Piece, ...]
 
 
-Sampled: TypeAlias = Uniform | Normal | Truncated
+Sampled: TypeAlias = Uniform | Normal | Truncated | Quantile
+SAMPLED = (Uniform, Normal, Truncated, Quantile)  # laws whose elements are drawn one by one
 Law: TypeAlias = Sampled | Constant | Eye | Dirac | Orthogonal | Sparse | Words | Packed
 
 

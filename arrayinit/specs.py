@@ -10,11 +10,27 @@ import numpy as np
 
 from arrayinit import initializers, schemes
 from arrayinit.backends import backend_named
+from arrayinit.distributions import as_data
 from arrayinit.draw import Keywords, fit
 from arrayinit.fans import Axes, Geometry, geometry
 from arrayinit.formats import COMPLEX
 from arrayinit.gains import calculate_gain
-from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Packed, Sparse, Truncated, Uniform, Words
+from arrayinit.laws import (
+    SAMPLED,
+    Constant,
+    Dirac,
+    Eye,
+    Law,
+    Normal,
+    Orthogonal,
+    Packed,
+    Quantile,
+    Sparse,
+    Truncated,
+    Uniform,
+    Words,
+)
+from arrayinit.quantiles import quantiles
 
 __all__ = ["Description", "Spec", "describe", "law_of", "spec"]
 
@@ -105,6 +121,8 @@ def spec(name: str, /, **parameters: Any) -> Spec:
         raise ValueError(f"`name` must be an initializer: {', '.join([*schemes.__all__, *_ALIASES])}; got {name!r}")
     own = list(inspect.signature(_scheme(name)).parameters.values())[1:]
     known = {parameter.name for parameter in own} | set(_GEOMETRY)
+    if name == "distribution" and "distribution" in parameters:
+        parameters |= _distribution(parameters)
     parameters = {key: _plain(value) for key, value in parameters.items()}
     for key, value in parameters.items():
         if key not in known:
@@ -117,6 +135,12 @@ def spec(name: str, /, **parameters: Any) -> Spec:
     if missing:
         raise TypeError(f"{name} must be given {', '.join(missing)}; got {', '.join(parameters) or 'nothing'}")
     return Spec(name, tuple(sorted(parameters.items(), key=lambda item: item[0])))
+
+
+def _distribution(parameters: dict[str, Any]) -> dict[str, Any]:
+    """A frozen distribution of scipy.stats as its name and parameters."""
+    data = as_data(parameters["distribution"], parameters.get("parameters", ()))
+    return {"distribution": data[0], "parameters": data[1]} if isinstance(data, tuple) else {}
 
 
 def _plain(value: Any) -> Any:
@@ -212,7 +236,7 @@ def _numbers(law: Law, where: Geometry, dtype: str) -> _Numbers:
     """(distribution, mean, std, low, high) of one element."""
     if isinstance(law, Packed):
         return _mixture(law, where, dtype)
-    if dtype in COMPLEX and isinstance(law, Uniform | Normal | Truncated):
+    if dtype in COMPLEX and isinstance(law, SAMPLED):
         distribution, mean, std, low, high = _real_numbers(law.part(), where)
         return distribution, mean, std * math.sqrt(2), low, high
     return _real_numbers(law, where)
@@ -245,6 +269,10 @@ def _real_numbers(law: Law, where: Geometry) -> _Numbers:
 
             moments = truncnorm.stats((low - mean) / std, (high - mean) / std, mean, std, moments="mv")
             return "truncated_normal", float(moments[0]), math.sqrt(float(moments[1])), low, high
+        case Quantile(function, arguments, least, most, negative):
+            mean, std, low, high = quantiles(function, arguments).moments
+            low, high = max(low, least), min(high, most)
+            return ("quantile", -mean, std, -high, -low) if negative else ("quantile", mean, std, low, high)
         case Constant(value):
             return "constant", value, 0.0, value, value
         case Orthogonal(gain):

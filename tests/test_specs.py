@@ -17,9 +17,11 @@ GIVEN = {
     "constant": {"val": 0.5},
     "sparse": {"sparsity": 0.25},
     "wang_normal": {"layers": 6},
+    "chrono": {"t_max": 100.0},
+    "distribution": {"distribution": "gamma", "parameters": (2.0, 0.0, 0.5)},
     "packed": {"initializer": ai.spec("xavier_normal"), "blocks": 2},
 }
-SHAPES = {"dirac": (4, 6, 3), "delta_orthogonal": (6, 4, 3), "icnr": (4, 6, 3), "lstm_bias": (8,)}
+SHAPES = {"dirac": (4, 6, 3), "delta_orthogonal": (6, 4, 3), "icnr": (4, 6, 3), "lstm_bias": (8,), "chrono": (8,)}
 
 
 @pytest.mark.parametrize("name", [*schemes.__all__, "glorot_uniform", "he_normal"])
@@ -126,6 +128,11 @@ DESCRIBED = [
     (ai.spec("packed", initializer=ai.spec("xavier_normal"), blocks=[30, 20]), (50, 40), {"dtype": "complex64"}),
     (ai.spec("icnr"), (60, 40, 3), {}),
     (ai.spec("lstm_bias"), (48,), {}),
+    (ai.spec("chrono", t_max=100.0), (48,), {}),
+    (ai.spec("mamba_dt_bias"), (48,), {}),
+    (ai.spec("distribution", distribution="gamma", parameters=(2.0, -1.0, 3.0)), (50, 40), {}),
+    (ai.spec("distribution", distribution="beta", parameters=(0.5, 2.0)), (50, 40), {}),
+    (ai.spec("distribution", distribution="norm"), (50, 40), {"dtype": "float32"}),
 ]
 
 

@@ -81,11 +81,15 @@ class Lanes:
         take = self.xp.take
         return take(c0, segment), take(c1, segment), take(c2, segment)
 
-    def values(self, k: Lane, plan: Plan) -> Any:
-        """k * 2**exponent in the real dtype of the plan: rounded to nearest even, then clipped to its interval."""
+    def look_up(self, columns: Sequence[Any], at: Lane) -> list[Any]:
+        """Rows of columns in host memory."""
+        return [self.xp.take(self.xp.asarray(column, device=self.device), at) for column in columns]
+
+    def values(self, k: Lane, plan: Plan, unit: Any = None) -> Any:
+        """k times its unit, 2**exponent by default, in the real dtype of the plan: rounded to nearest even, clipped."""
         xp, form = self.xp, plan.format
-        wide = getattr(xp, form.wide)
-        v = self.astype(self.astype(k, xp.int32), wide) * math.ldexp(1.0, plan.lattice.exponent)
+        v = self.astype(self.astype(k, xp.int32), getattr(xp, form.wide))
+        v = v * (math.ldexp(1.0, plan.lattice.exponent) if unit is None else unit)
         if plan.low is not None:
             v = xp.clip(v, plan.low, plan.high)
         return v if form.name == form.wide else self.astype(v, self.backend.dtype(form.name))

@@ -131,12 +131,15 @@ class JaxLanes(Lanes):
         return zeros, x << zeros
 
     def parabola(self, segment: Any) -> tuple[Any, Any, Any]:
-        at = segment.astype(jnp.int32)
-        c0, c1, c2 = (
-            jnp.asarray(column).at[at].get(mode="promise_in_bounds", wrap_negative_indices=False).astype(jnp.int64)
-            for column in self.columns
-        )
+        c0, c1, c2 = (column.astype(jnp.int64) for column in self.look_up(self.columns, segment))
         return c0, c1, c2
+
+    def look_up(self, columns: Any, at: Any) -> list[Any]:
+        where = at.astype(jnp.int32)
+        return [
+            jnp.asarray(column).at[where].get(mode="promise_in_bounds", wrap_negative_indices=False)
+            for column in columns
+        ]
 
     def complex(self, real: Any, imag: Any, dtype: str) -> Any:
         return jax.lax.complex(real, imag)

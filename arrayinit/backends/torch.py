@@ -25,6 +25,9 @@ class TorchLanes(Lanes):
         c0, c1, c2 = self._columns
         return c0[segment], c1[segment], c2[segment]
 
+    def look_up(self, columns: Any, at: Any) -> list[Any]:
+        return [torch.asarray(column, device=self.device)[at] for column in columns]
+
     def astype(self, x: Any, dtype: Any) -> Any:
         return x.to(dtype)
 

@@ -7,7 +7,7 @@ from arrayinit.engines.reference import allocate
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.lattice import plan
-from arrayinit.laws import Normal, Packed, Piece, Truncated, Uniform
+from arrayinit.laws import SAMPLED, Packed, Piece
 
 __all__ = ["draw", "parts"]
 
@@ -41,7 +41,7 @@ def parts(job: Job) -> list[Part]:
         for piece in job.law.pieces:
             common = job.box.within(piece.box)
             if common is not None:
-                drawn = plan(piece.law, job.dtype) if isinstance(piece.law, Uniform | Normal | Truncated) else None
+                drawn = plan(piece.law, job.dtype) if isinstance(piece.law, SAMPLED) else None
                 found.append((common[0], piece, Job(piece.law, drawn, None, piece.geometry, common[1], job.dtype)))
         job.memo["parts"] = found
     return [(index, part.keyed(_key(job.key, piece))) for index, piece, part in found]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from arrayinit.backends import Backend, Lanes
+from arrayinit.deviates import tabulated
 from arrayinit.engines import matrices
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
@@ -108,11 +109,15 @@ _matrix = matrix
 
 def sample(lanes: Lanes, plan: Plan, key: Key, region: Region) -> Any:
     """Words -> deviates -> lattice -> values, for the elements of a region."""
-    parts = [
-        lanes.values(plan.lattice.place(plan.deviate(lanes, w)), plan)
-        for w in words(lanes, key, region, plan.parts, VALUES)
-    ]
+    parts = [_real(lanes, plan, w) for w in words(lanes, key, region, plan.parts, VALUES)]
     return parts[0] if len(parts) == 1 else lanes.complex(parts[0], parts[1], plan.dtype)
+
+
+def _real(lanes: Lanes, plan: Plan, words: Lane) -> Any:
+    if plan.quantiles is not None:
+        k, unit = tabulated(lanes, words, plan.quantiles)
+        return lanes.values(k, plan, unit)
+    return lanes.values(plan.lattice.place(plan.deviate(lanes, words)), plan)
 
 
 def words(lanes: Lanes, key: Key, region: Region, parts: int, purpose: int) -> Sequence[Lane]:

@@ -15,6 +15,7 @@ import numpy as np
 from arrayinit import engines
 from arrayinit.backends import backend_named
 from arrayinit.backends.jax import Fill, JaxBackend, JaxLanes, columns32, is_tracing, x64
+from arrayinit.deviates import tabulated
 from arrayinit.engines import reference
 from arrayinit.engines.packed import parts
 from arrayinit.job import Job, Target
@@ -22,6 +23,7 @@ from arrayinit.key import Key
 from arrayinit.lattice import Lattice, Plan
 from arrayinit.laws import Constant, Orthogonal, Packed, Sparse, is_joint
 from arrayinit.philox import MASK, MULTIPLIERS, ROUNDS, VALUES, WEYL, Lane
+from arrayinit.quantiles import Quantiles
 from arrayinit.regions import Region
 from arrayinit.tails import Tail
 
@@ -66,7 +68,14 @@ def _values(job: Job, low: Any, high: Any) -> Any:
         return _compiled(replace(job, key=None))(low, high)
     form, numbers = _form(job.plan)
     with x64():
-        return _sampled(form, _as_it_lies(job))(low, high, numbers, () if form.kind == "uniform" else columns32())
+        return _sampled(form, _as_it_lies(job))(low, high, numbers, _columns(job.plan))
+
+
+def _columns(plan: Plan) -> tuple[Any, ...]:
+    """The columns of the table that a plan looks up: c0, c1, c2 and, for a law by a table of its own, units."""
+    if plan.quantiles is not None:
+        return (*plan.quantiles.columns, plan.quantiles.units)
+    return () if plan.kind == "uniform" else columns32()
 
 
 def _packed(job: Job) -> Any:
@@ -150,8 +159,11 @@ def _sampled(form: _Form, region: Region) -> Any:
             _, _, unit, least, most, *_ = numbers
 
             def part(word: Lane) -> Any:
-                k = plan.lattice.place(plan.deviate(lanes, word)).astype(jnp.int32)
-                v = k.astype(unit.dtype) * unit
+                if form.kind == "quantile":
+                    k, scale = tabulated(lanes, word, Quantiles((), columns[:3], columns[3]))
+                else:
+                    k, scale = plan.lattice.place(plan.deviate(lanes, word)), unit
+                v = k.astype(jnp.int32).astype(unit.dtype) * scale
                 v = jax.lax.clamp(least, v, most) if form.clips else v
                 return v.astype(plan.format.name)
 

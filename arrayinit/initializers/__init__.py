@@ -16,6 +16,12 @@ floating or complex dtype; constants, eye and dirac also take integers and boole
 for a law that the dtype can't hold, and for arrays that are read-only or overlap themselves.
 """
 
+from arrayinit.initializers.distributions import (
+    distribution,
+    distribution_,
+    mamba_dt_bias,
+    mamba_dt_bias_,
+)
 from arrayinit.initializers.matrices import (
     delta_orthogonal,
     delta_orthogonal_,
@@ -31,6 +37,8 @@ from arrayinit.initializers.matrices import (
     sparse_,
 )
 from arrayinit.initializers.packs import (
+    chrono,
+    chrono_,
     icnr,
     icnr_,
     lstm_bias,
@@ -78,12 +86,16 @@ from arrayinit.initializers.scaled import (
 )
 
 __all__ = [
+    "chrono",
+    "chrono_",
     "constant",
     "constant_",
     "delta_orthogonal",
     "delta_orthogonal_",
     "dirac",
     "dirac_",
+    "distribution",
+    "distribution_",
     "eye",
     "eye_",
     "glorot_normal",
@@ -108,6 +120,8 @@ __all__ = [
     "lecun_uniform_",
     "lstm_bias",
     "lstm_bias_",
+    "mamba_dt_bias",
+    "mamba_dt_bias_",
     "normal",
     "normal_",
     "ones",

@@ -9,6 +9,8 @@ from arrayinit.draw import Keywords, draw
 from arrayinit.schemes.packs import Initializer
 
 __all__ = [
+    "chrono",
+    "chrono_",
     "icnr",
     "icnr_",
     "lstm_bias",
@@ -100,3 +102,26 @@ def lstm_bias(x: Any, forget: float = 1.0, gates: str = "ifgo", **keywords: Unpa
 def lstm_bias_(x: Any, forget: float = 1.0, gates: str = "ifgo", **keywords: Unpack[Keywords]) -> Any:
     """Fill x in place with :func:`lstm_bias`; returns x."""
     return draw(x, partial(schemes.lstm_bias, forget=forget, gates=gates), True, **keywords)
+
+
+def chrono(x: Any, t_max: float, t_min: float = 2.0, gates: str = "ifgo", **keywords: Unpack[Keywords]) -> Any:
+    """LSTM biases for time spans up to t_max: b_f = log U[t_min - 1, t_max - 1], b_i = -b_f, 0 for the others.
+
+    A unit whose forget gate has the bias log(T - 1) forgets over about T steps. torch adds two biases: fill one of them
+    with it, the other with zeros. The same on every machine.
+
+    Args:
+        t_max: the longest span, in steps. t_min: the shortest, above 1; 2 in the paper.
+        gates: the order of the four blocks, as in :func:`lstm_bias`.
+
+    Raises:
+        ValueError: 1 < t_min < t_max does not hold, a size that 4 does not divide, gates that are no order of "ifgo".
+
+    Source: Tallec and Ollivier, Can recurrent neural networks warp time?, ICLR 2018, section 3, eq. 16.
+    """
+    return draw(x, partial(schemes.chrono, t_max=t_max, t_min=t_min, gates=gates), False, **keywords)
+
+
+def chrono_(x: Any, t_max: float, t_min: float = 2.0, gates: str = "ifgo", **keywords: Unpack[Keywords]) -> Any:
+    """Fill x in place with :func:`chrono`; returns x."""
+    return draw(x, partial(schemes.chrono, t_max=t_max, t_min=t_min, gates=gates), True, **keywords)

@@ -5,8 +5,9 @@ same number everywhere. What each scheme is, and where it comes from, is said in
 `initializers`.
 """
 
+from arrayinit.schemes.distributions import distribution, mamba_dt_bias
 from arrayinit.schemes.matrices import delta_orthogonal, dirac, eye, identity, orthogonal, sparse
-from arrayinit.schemes.packs import icnr, lstm_bias, packed
+from arrayinit.schemes.packs import chrono, icnr, lstm_bias, packed
 from arrayinit.schemes.scaled import (
     constant,
     kaiming_normal,
@@ -29,9 +30,11 @@ from arrayinit.schemes.scaled import (
 )
 
 __all__ = [
+    "chrono",
     "constant",
     "delta_orthogonal",
     "dirac",
+    "distribution",
     "eye",
     "icnr",
     "identity",
@@ -40,6 +43,7 @@ __all__ = [
     "lecun_normal",
     "lecun_uniform",
     "lstm_bias",
+    "mamba_dt_bias",
     "normal",
     "ones",
     "orthogonal",

@@ -3,15 +3,17 @@
 # ruff: noqa: D103 -- said in `initializers`
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
+from arrayinit.distributions import known, log_of_uniform
 from arrayinit.fans import Geometry
 from arrayinit.laws import Constant, Law, Packed, Piece
 from arrayinit.regions import Box
 from arrayinit.schemes.arguments import finite, integer
 from arrayinit.schemes.scaled import kaiming_normal
 
-__all__ = ["icnr", "lstm_bias", "packed"]
+__all__ = ["chrono", "icnr", "lstm_bias", "packed"]
 
 GATES = "ifgo"
 
@@ -60,10 +62,18 @@ def icnr(geometry: Geometry, initializer: Initializer | None = None, scale: int 
 
 
 def lstm_bias(geometry: Geometry, forget: float = 1.0, gates: str = GATES) -> Law:
-    return gated(geometry, "lstm_bias", gates, {"f": Constant(finite(forget, "forget"))})
+    return _gated(geometry, "lstm_bias", gates, {"f": Constant(finite(forget, "forget"))})
 
 
-def gated(geometry: Geometry, name: str, gates: str, laws: dict[str, Law]) -> Law:
+def chrono(geometry: Geometry, t_max: float, t_min: float = 2.0, gates: str = GATES) -> Law:
+    first, last = finite(t_min, "t_min"), finite(t_max, "t_max")
+    if not 1 < first < last:
+        raise ValueError(f"`t_min` must be above 1 and below `t_max`; got t_min={t_min!r} and t_max={t_max!r}")
+    forget = known(log_of_uniform, first - 1, last - 1)
+    return _gated(geometry, "chrono", gates, {"f": forget, "i": replace(forget, negative=True)})
+
+
+def _gated(geometry: Geometry, name: str, gates: str, laws: dict[str, Law]) -> Law:
     """The law of a bias of four gates in this order, 0 where no other law is given."""
     axis = _out_axis(geometry, name)
     if not isinstance(gates, str) or sorted(gates) != sorted(GATES):

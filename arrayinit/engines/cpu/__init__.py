@@ -67,8 +67,10 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
         backend.fill(out, 0, job.dtype)
         where = reference.where_one(job, job.law)
         if where is not None:
-            value = job.law.value if isinstance(job.law, Dirac) else 1
-            host[tuple(where)] = vectors.bfloat16(np.array([value], np.float32))[0] if job.dtype == "bfloat16" else value
+            value: Any = job.law.value if isinstance(job.law, Dirac) else 1
+            if job.dtype == "bfloat16":
+                value = vectors.bfloat16(np.array([value], np.float32))[0]
+            host[tuple(where)] = value
     else:
         reference.fill(job, backend, out)
 
@@ -184,7 +186,7 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
     lanes = backend.lanes(device)
     plan, key = job.plan, job.key
     assert key is not None
-    in_place = host is not None and plan is not None and plan.tail is None
+    in_place = host is not None and plan is not None and plan.kind in ("uniform", "normal")
     pieces = list(region.pieces(RUN // plan.parts if in_place and plan else backend.chunk(device)))
     with backend.drawing(device):
         canonical = backend.transpose(backend.view(out), axes)

@@ -100,8 +100,8 @@ def _table_address(bits: int, octave: int) -> int:
 
 
 def can_draw(plan: Plan | None) -> bool:
-    """Whether the loops can draw it: uniform scales of 2**32, where an end rounds up to a power of 2, take 33 bits."""
-    return plan is None or plan.lattice.scale <= MASK
+    """Whether the loops can draw it. Uniform scales of 2**32, where an end rounds up to a power of 2, take 33 bits."""
+    return plan is None or (plan.quantiles is None and plan.lattice.scale <= MASK)
 
 
 @functools.lru_cache(maxsize=4096)

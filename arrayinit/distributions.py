@@ -1,0 +1,127 @@
+"""Laws by their quantile functions: those of scipy.stats, and some of the literature that are the same everywhere."""
+
+import warnings
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from arrayinit import elementary
+from arrayinit.laws import Quantile
+from arrayinit.quantiles import Floats, Function
+
+__all__ = ["as_data", "frozen", "known", "law", "log_of_uniform", "named", "softplus_inverse"]
+
+
+def named(p: Floats, upper: bool, name: str, parameters: tuple[float, ...]) -> Floats:
+    """Quantiles of a distribution of scipy.stats."""
+    return frozen(p, upper, _found(name)(*parameters))
+
+
+def frozen(p: Floats, upper: bool, distribution: Any) -> Floats:
+    """Quantiles of an object with scipy's methods: ppf and isf, or icdf and iccdf."""
+    names = ("isf", "iccdf") if upper else ("ppf", "icdf")
+    method = next(getattr(distribution, name) for name in names if hasattr(distribution, name))
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the far tails, whose values are checked
+        return np.asarray(method(p), np.float64)
+
+
+def law(distribution: Any, parameters: Any = ()) -> Quantile:
+    """The law of a distribution in any of the forms of :func:`as_data`."""
+    data = as_data(distribution, parameters)
+    if not isinstance(data, tuple):
+        low, high = data.support()
+        return Quantile(frozen, (data,), float(low), float(high))
+    low, high = _found(data[0])(*data[1]).support()
+    return Quantile(named, data, float(low), float(high))
+
+
+def known(function: Function, *arguments: float) -> Quantile:
+    """The law of a quantile function of this module that is finite at both ends."""
+    low, high = (float(function(np.zeros(1), upper, *arguments)[0]) for upper in (False, True))
+    return Quantile(function, arguments, low, high)
+
+
+def as_data(distribution: Any, parameters: Any = ()) -> tuple[str, tuple[float, ...]] | Any:
+    """A distribution of scipy.stats as its name and parameters (shapes, loc, scale); another one as it is, frozen.
+
+    TypeError for what is no distribution, ValueError for a discrete or unknown one, or parameters it does not have.
+    """
+    from scipy import stats
+
+    if isinstance(distribution, str):
+        kind = _found(distribution)
+        values = _parameters(parameters)
+        names = kind.shapes.split(", ") if kind.shapes else []
+        if not len(names) <= len(values) <= len(names) + 2:
+            wanted = ", ".join([*names, "and perhaps loc and scale"])
+            raise ValueError(f"`parameters` of {distribution!r} must be {wanted}; got {parameters!r}")
+        _check(kind(*values), f"{distribution!r} with the parameters {values}")
+        return distribution, values
+    if parameters not in ((), [], None):
+        raise TypeError(f"`parameters` go with a name; got {parameters!r} and {distribution!r}")
+    if isinstance(distribution, stats.rv_continuous):
+        distribution = distribution()
+    base = getattr(distribution, "dist", None)
+    if isinstance(distribution, stats.rv_discrete) or isinstance(base, stats.rv_discrete):
+        raise ValueError(f"`distribution` must be continuous; got the discrete {(base or distribution).name!r}")
+    known = isinstance(base, stats.rv_continuous) and type(getattr(stats, base.name, None)) is type(base)
+    if known and base is not None:
+        given = dict(zip(_names(base), distribution.args, strict=False)) | distribution.kwds
+        defaults = {"loc": 0.0, "scale": 1.0}
+        if all(np.ndim(value) == 0 for value in given.values()):
+            return as_data(base.name, [(defaults | given)[name] for name in _names(base)])
+    needed = (("ppf", "icdf"), ("isf", "iccdf"), ("support",))
+    if not all(any(hasattr(distribution, name) for name in names) for names in needed):
+        raise TypeError(
+            f"`distribution` must be a continuous distribution of scipy.stats, frozen or by name; got {distribution!r}"
+        )
+    _check(distribution, repr(distribution))
+    return distribution
+
+
+def log_of_uniform(p: Floats, upper: bool, low: float, high: float) -> Floats:
+    """log U, U uniform on [low, high]."""
+    first, step = (high, low - high) if upper else (low, high - low)
+    return elementary.log(np.full_like(p, first)) + elementary.log1p(p * (step / first))
+
+
+def softplus_inverse(p: Floats, upper: bool, low: float, high: float, floor: float) -> Floats:
+    """log(e^D - 1), D the larger of floor and a log-uniform number on [low, high]."""
+    ends = elementary.log(np.array([low, high]))
+    at = ends[1] - p * (ends[1] - ends[0]) if upper else ends[0] + p * (ends[1] - ends[0])
+    d = np.maximum(elementary.exp(at), floor)
+    return d + elementary.log(-elementary.expm1(-d))
+
+
+def _names(base: Any) -> list[str]:
+    return [*(base.shapes.split(", ") if base.shapes else []), "loc", "scale"]
+
+
+def _found(name: str) -> Any:
+    from scipy import stats
+
+    found = getattr(stats, name, None)
+    if isinstance(found, stats.rv_discrete):
+        raise ValueError(f"`distribution` must be continuous; got the discrete {name!r}")
+    if not isinstance(found, stats.rv_continuous):
+        raise ValueError(f"`distribution` must be the name of a continuous distribution of scipy.stats; got {name!r}")
+    return found
+
+
+def _parameters(parameters: Any) -> tuple[float, ...]:
+    if not isinstance(parameters, Sequence | np.ndarray) or isinstance(parameters, str):
+        raise TypeError(f"`parameters` must be a sequence of numbers; got {parameters!r}")
+    for value in parameters:
+        if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+            raise TypeError(f"`parameters` must be real numbers; got {value!r}")
+    return tuple(map(float, parameters))
+
+
+def _check(distribution: Any, what: str) -> None:
+    """Refuse parameters that a distribution does not take, and more than one distribution."""
+    middle = frozen(np.array([0.5]), False, distribution)
+    if middle.shape != (1,) or np.isnan(middle).any():
+        raise ValueError(f"`distribution` must be one distribution with parameters that it takes; got {what}")

@@ -1,0 +1,77 @@
+"""Initializers by quantile functions."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Unpack
+
+from arrayinit import schemes
+from arrayinit.draw import Keywords, draw
+
+__all__ = [
+    "distribution",
+    "distribution_",
+    "mamba_dt_bias",
+    "mamba_dt_bias_",
+]
+
+
+def distribution(x: Any, distribution: Any, parameters: Sequence[float] = (), **keywords: Unpack[Keywords]) -> Any:
+    """Any continuous distribution of scipy.stats, by a table of its quantile function: one word an element.
+
+        distribution(x, scipy.stats.gamma(2.0, scale=0.5))
+        distribution(x, "gamma", (2.0, 0.0, 0.5))  # the same as plain data: shapes, loc, scale
+
+    The table is made once in a process, from scipy's ppf and isf in float64, and rounded to integers; draws from it are
+    equal in every library, dtype, layout and part, as all are. Another version of scipy, or another machine, may have
+    other last digits of ppf, and so in rare elements another last digit of a draw.
+
+    Each half of the distribution is cut into 32 octaves of p, down to 2^-33, and each octave into 64 parabolas. What
+    is drawn is off by about 1e-7 of the largest quantile of its octave for smooth functions (gamma, t, Cauchy,
+    logistic, beta; 3e-8 for the normal), and more around kinks and for functions like p^10. No draw is beyond the
+    quantiles of 2^-33 and 1 - 2^-33, nor beyond the support; heavy tails are drawn as well as the middle. Magnitudes
+    below 2^-126 are drawn as multiples of it. The parts of a complex element each follow the distribution itself.
+
+    Args:
+        distribution: frozen, such as `scipy.stats.gamma(2.0)`; or its name. Any object with the methods ppf, isf and
+            support (or icdf, iccdf and support) is taken, but only what scipy.stats knows by name goes into a spec.
+        parameters: with a name, the shapes in scipy's order, and perhaps loc and scale.
+
+    Raises:
+        ValueError: a discrete or unknown distribution, parameters that it doesn't take, a quantile function that is
+            infinite inside (0, 1) or jumps, quantiles beyond the dtype's range or all below 2^-96.
+        TypeError: anything else that is no distribution, parameters that are no numbers.
+
+    Source: inversion, as in :func:`normal`: Devroye, Non-Uniform Random Variate Generation, 1986, chapter II.2.
+    """
+    return draw(x, partial(schemes.distribution, distribution=distribution, parameters=parameters), False, **keywords)
+
+
+def distribution_(x: Any, distribution: Any, parameters: Sequence[float] = (), **keywords: Unpack[Keywords]) -> Any:
+    """Fill x in place with :func:`distribution`; returns x."""
+    return draw(x, partial(schemes.distribution, distribution=distribution, parameters=parameters), True, **keywords)
+
+
+def mamba_dt_bias(
+    x: Any, dt_min: float = 1e-3, dt_max: float = 0.1, dt_floor: float = 1e-4, **keywords: Unpack[Keywords]
+) -> Any:
+    """log(e^dt - 1), dt log-uniform on [dt_min, dt_max]: biases whose softplus is a step size of a Mamba layer.
+
+    The same on every machine: the quantile function is computed with + - * / of binary64 alone.
+
+    Args:
+        dt_min, dt_max: the range of step sizes, 0 < dt_min < dt_max.
+        dt_floor: steps below it become it, as in the reference code.
+
+    Raises:
+        ValueError: a range that is empty or not positive, a negative floor.
+
+    Source: Gu and Dao, Mamba, 2023, section 3.6; mamba_ssm's Mamba.
+    """
+    return draw(x, partial(schemes.mamba_dt_bias, dt_min=dt_min, dt_max=dt_max, dt_floor=dt_floor), False, **keywords)
+
+
+def mamba_dt_bias_(
+    x: Any, dt_min: float = 1e-3, dt_max: float = 0.1, dt_floor: float = 1e-4, **keywords: Unpack[Keywords]
+) -> Any:
+    """Fill x in place with :func:`mamba_dt_bias`; returns x."""
+    return draw(x, partial(schemes.mamba_dt_bias, dt_min=dt_min, dt_max=dt_max, dt_floor=dt_floor), True, **keywords)
