@@ -13,7 +13,10 @@ RULES = {"*.b": "zeros", "*": NORMAL}
 def model():
     return {
         "embed": np.ones((5, 4), "float32"),
-        "layers": {"0": {"w": np.ones((4, 3)), "b": np.ones(3)}, "1": {"w": np.ones((3, 2), "float16"), "b": np.ones(2)}},
+        "layers": {
+            "0": {"w": np.ones((4, 3)), "b": np.ones(3)},
+            "1": {"w": np.ones((3, 2), "float16"), "b": np.ones(2)},
+        },
     }
 
 
@@ -76,12 +79,12 @@ def test_a_renamed_parameter_keeps_its_values():
 def test_errors_leave_all_as_it_was():
     params = model() | {"locked": np.ones((2, 2)), "count": np.ones(3, "int32")}
     params["locked"].flags.writeable = False
-    with pytest.raises(ai.PlanError, match="locked.*read-only"):
+    with pytest.raises(ai.PlanError, match=r"locked.*read-only"):
         ai.init_params_(params, {"count": None, **RULES}, seed=1)
     with pytest.raises(ai.PlanError, match=r"count.*not floating.*no rule matches"):
         ai.init_params_(params, {"l*": None, "e*": NORMAL}, seed=1)
+    params["layers"]["2"] = 3
     with pytest.raises(TypeError, match=r"`params` must hold arrays.*got 3 at 'layers\.2'"):
-        params["layers"]["2"] = 3
         ai.init_params_(params, RULES, seed=1)
     assert all((x == 1).all() for x in (params["embed"], params["layers"]["0"]["w"], params["locked"]))
     kept = {"locked": params["locked"], "w": np.ones((2, 2))}
