@@ -26,16 +26,17 @@ FRAMEWORKS = (
 
 # From the bottom up: a module may import those of earlier lines at its top, and those of its own line that come before.
 LAYERS = [
-    ["normal_cdf", "philox", "formats", "gains"],
+    ["normal_cdf", "philox", "formats", "gains", "elementary", "quantiles"],
     ["tails", "chunks"],
     ["deviates", "fans"],
-    ["regions", "laws"],
+    ["regions", "laws", "distributions"],
     ["lattice", "patterns", "householder"],
     ["backends.base"],
     ["backends"],
     ["backends.numpy", "backends.torch", "backends.jax", "backends.cupy", "backends.dask", "backends.dtensor"],
     ["key"],
-    ["seeds", "job", "schemes.arguments", "schemes.scaled", "schemes.matrices", "schemes.packs", "schemes"],
+    ["seeds", "job", "schemes.arguments", "schemes.scaled"],
+    ["schemes.matrices", "schemes.packs", "schemes.distributions", "schemes"],
     ["engines.matrices", "engines.reference"],
     [
         "engines.cpu.parameters",
@@ -52,7 +53,8 @@ LAYERS = [
     ["engines"],
     ["engines.packed", "engines.xla", "engines.blocks", "engines.shards"],
     ["draw"],
-    ["initializers.scaled", "initializers.matrices", "initializers.packs", "initializers", "raw"],
+    ["initializers.scaled", "initializers.matrices", "initializers.packs", "initializers.distributions"],
+    ["initializers", "raw"],
     ["specs", "fingerprints", "progress"],
     ["rules"],
     [
@@ -74,6 +76,7 @@ LAYERS = [
         "reports.build",
         "reports",
     ],
+    ["plot.densities", "plot.scales", "plot.scales_torch", "plot.scales_jax", "plot.figures", "plot"],
     ["storage.parts", "storage.journal", "storage.fill", "storage.safetensors", "storage.shapes", "storage"],
     ["", "torch", "jax", "keras"],
     ["cases"],
@@ -166,6 +169,8 @@ def test_only_backends_and_adapters_import_frameworks():
         "engines.xla",
         "engines.blocks",
         "engines.shards",
+        "plot.scales_torch",
+        "plot.scales_jax",
         "torch",
         "jax",
         "keras",
