@@ -2,7 +2,7 @@
 
 from arrayinit.fans import calculate_fans
 from arrayinit.fingerprints import fingerprint
-from arrayinit.gains import calculate_gain
+from arrayinit.gains import calculate_gain, gain
 from arrayinit.initializers import (
     chrono,
     chrono_,
@@ -114,6 +114,7 @@ __all__ = [
     "eye_",
     "fingerprint",
     "fold",
+    "gain",
     "glorot_normal",
     "glorot_normal_",
     "glorot_uniform",

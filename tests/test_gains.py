@@ -1,0 +1,145 @@
+"""Gains of functions, against known values and integrals found by other means."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.special
+import scipy.stats
+import torch
+import torch.nn.functional as F
+
+import arrayinit as ai
+
+SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def gelu(x):
+    return x * scipy.special.ndtr(x)
+
+
+def silu(x):
+    return x * scipy.special.expit(x)
+
+
+def mish(x):
+    return x * np.tanh(np.log1p(np.exp(x)))
+
+
+def elu(x):
+    return np.where(x > 0, x, np.expm1(x))
+
+
+def selu(x):
+    return SELU[0] * np.where(x > 0, x, SELU[1] * np.expm1(x))
+
+
+# (function, 1 / sqrt(E[f^2]), 1 / std[f])
+TABLE = [
+    (relu, 1.4142135624, 1.7128585),
+    (gelu, 1.5335304412, 1.7009262),
+    (silu, 1.6765324703, 1.7871872),
+    (mish, 1.4868475813, 1.5920254),
+    (np.tanh, 1.5925374197, 1.5925374197),
+    (elu, 1.2451983007, 1.2708434),
+    (lambda x: relu(x) ** 2, 0.8164965809, 0.8944272),
+    (np.sin, 1.5208666232, 1.5208666232),
+    (selu, 1.0, 1.0),
+    (lambda x: x, 1.0, 1.0),
+]
+
+
+@pytest.mark.parametrize(("f", "second", "variance"), TABLE)
+def test_known_gains(f, second, variance):
+    assert ai.gain(f) == pytest.approx(second, abs=6e-11)
+    assert ai.gain(f, moment="variance") == pytest.approx(variance, abs=6e-8)
+
+
+def test_closed_forms():
+    assert ai.gain(relu) == pytest.approx(math.sqrt(2), rel=1e-12)
+    assert ai.gain(relu, "variance") == pytest.approx(1 / math.sqrt(0.5 - 0.5 / math.pi), rel=1e-12)
+    assert ai.gain(np.sin) == pytest.approx(math.sqrt(2 / (1 - math.exp(-2))), rel=1e-12)
+    assert ai.gain(lambda x: np.where(x > 0, x, 0.2 * x)) == pytest.approx(
+        ai.calculate_gain("leaky_relu", 0.2), rel=1e-12
+    )
+    assert ai.gain(np.exp) == pytest.approx(math.exp(-1), rel=1e-12)
+    assert ai.gain(lambda x: x**4) == pytest.approx(1 / math.sqrt(105), rel=1e-12)
+    assert ai.gain(lambda x: x + 1e6, "variance") == pytest.approx(1, rel=1e-9)
+    assert ai.gain(lambda x: 1e-3 * np.sign(x)) == pytest.approx(1e3, rel=1e-12)
+
+
+@pytest.mark.parametrize("kink", [0.1, -0.7321, 2.34567, 5.5])
+def test_kinks_and_jumps_anywhere(kink):
+    for f in (
+        lambda x: np.maximum(x, kink),
+        lambda x: np.where(x > kink, x, -1.0),
+        lambda x: np.clip(x, -(kink**2), kink**2),
+    ):
+        cuts = sorted({-14.0, kink, -(kink**2), kink**2, 14.0})
+        second = sum(
+            scipy.integrate.quad(
+                lambda z, f=f: f(np.array(z)) ** 2 * scipy.stats.norm.pdf(z),
+                a,
+                b,
+                epsabs=1e-15,
+                epsrel=1e-13,
+                limit=500,
+            )[0]
+            for a, b in itertools.pairwise(cuts)
+        )
+        assert ai.gain(f) == pytest.approx(1 / math.sqrt(second), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("f", "same_as"),
+    [
+        (torch.nn.GELU(), gelu),
+        (F.silu, silu),
+        (torch.tanh, np.tanh),
+        (torch.nn.ReLU(), relu),
+        (lambda x: F.mish(x), mish),
+        (lambda x: x.clamp(min=0), relu),
+        (jax.nn.relu, relu),
+        (jax.nn.silu, silu),
+        (jnp.tanh, np.tanh),
+        (jax.jit(lambda x: jax.nn.gelu(x, approximate=False)), gelu),
+        (scipy.special.erf, scipy.special.erf),
+    ],
+)
+def test_functions_of_other_libraries(f, same_as):
+    assert ai.gain(f) == pytest.approx(ai.gain(same_as), rel=1e-10)
+    assert ai.gain(f, "variance") == pytest.approx(ai.gain(same_as, "variance"), rel=1e-10)
+
+
+def test_it_keeps_the_second_moment_through_a_deep_network():
+    h = np.random.default_rng(0).normal(size=(512, 400))
+    for seed in range(12):
+        h = gelu(h @ ai.lecun_normal((400, 400), seed=seed, dtype="float64").T) * ai.gain(gelu)
+    assert 0.5 < np.mean(h**2) < 2  # without the gain it would be 1e-4
+
+
+@pytest.mark.parametrize(
+    ("f", "moment", "error", "words"),
+    [
+        ("gelu", "second", TypeError, ["`f`", "'gelu'"]),
+        (np.tanh, "third", ValueError, ["`moment`", "'third'"]),
+        (lambda x: x[:1], "second", ValueError, ["`f`", "shape"]),
+        (lambda x: 0 * x, "second", ValueError, ["`f`", "zero"]),
+        (lambda x: 0 * x + 2.5, "variance", ValueError, ["`f`", "constant"]),
+        (lambda x: np.where(x > 1, np.nan, x), "second", ValueError, ["`f`", "finite"]),
+        (math.sin, "second", TypeError, ["`f`", "array"]),
+        (lambda: 1, "second", TypeError, ["`f`", "array"]),
+    ],
+)
+def test_wrong_functions(f, moment, error, words):
+    with pytest.raises(error) as caught:
+        ai.gain(f, moment)
+    assert all(word in str(caught.value) for word in words), caught.value
