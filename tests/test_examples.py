@@ -19,6 +19,7 @@ PROGRAMS = {
         ["torch", "jax", "flax", "equinox", "haiku", "keras", "sklearn"],
         "ok: the same weights in six frameworks, and curves that part by less than 0.0001",
     ),
+    "plots": (["torch", "matplotlib"], "ok: depth_relu.png, depth_tanh.png, depth_gpt.png, weights.png in "),
     "same_start": (
         ["torch", "jax", "flax", "optax", "sklearn", "matplotlib"],
         "accuracy on 450 held-out digits: torch 9",
@@ -27,8 +28,11 @@ PROGRAMS = {
 
 
 @pytest.fixture
-def run(request):
-    """A function that runs a program and returns what it prints; it fails with what the program said on stderr."""
+def run(request, tmp_path):
+    """A function that runs a program and returns what it prints; it fails with what the program said on stderr.
+
+    Files go to a directory of the test's own.
+    """
 
     def run(program, *arguments):
         missing = [module for module in PROGRAMS[program][0] if importlib.util.find_spec(module) is None]
@@ -38,7 +42,7 @@ def run(request):
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         done = subprocess.run(
             [sys.executable, str(ROOT / "examples" / f"{program}.py"), *arguments],
-            capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONPATH": path},
+            capture_output=True, text=True, timeout=300, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path},
         )  # fmt: skip
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -53,6 +57,16 @@ def test_every_program_is_tested():
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_program(run, program):
     assert PROGRAMS[program][1] in run(program)
+
+
+def test_plots_are_the_same_each_time(run, tmp_path):
+    for folder in ("first", "second"):
+        run("plots", "--out", str(tmp_path / folder))
+    files = sorted((tmp_path / "first").iterdir())
+    assert [file.name for file in files] == ["depth_gpt.png", "depth_relu.png", "depth_tanh.png", "weights.png"]
+    for file in files:
+        assert file.read_bytes().startswith(b"\x89PNG")
+        assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes()
 
 
 def test_curves_of_another_seed_are_drawn(run, tmp_path):

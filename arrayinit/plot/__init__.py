@@ -1,0 +1,10 @@
+"""Figures of models before training: histograms of weights, and scales of activations and gradients through depth.
+
+Needs matplotlib. A figure is a `matplotlib.figure.Figure` made without pyplot: no display, no window, no global state.
+`figure.savefig("depth.png")` writes it, and a notebook shows it.
+"""
+
+from arrayinit.plot.figures import depth, weights
+from arrayinit.plot.scales import DepthScale, depth_scales
+
+__all__ = ["DepthScale", "depth", "depth_scales", "weights"]

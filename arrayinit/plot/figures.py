@@ -1,0 +1,289 @@
+"""What is drawn: matplotlib figures, without pyplot."""
+
+import fnmatch
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arrayinit.plans import Planned
+from arrayinit.plot.densities import Density, density
+from arrayinit.plot.scales import DepthScale, depth_scales
+from arrayinit.reports.build import plan_what_can_be
+from arrayinit.reports.members import members
+from arrayinit.reports.moments import Moments, measure, values_of
+from arrayinit.rules import Rules
+from arrayinit.specs import law_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["depth", "weights"]
+
+# Okabe and Ito's colours, which people with any kind of colour vision tell apart; darkest first, yellow left out.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+STYLES = ("-", "--", "-.", ":")
+GREY = "#666666"
+BARS, LINE = "#9ecae1", "#D55E00"
+
+WIDEST = 8.0  # decades of a logarithmic axis: the digits of float32
+LEAST, FEW = 0.7, 2.5  # decades: the fewest that are shown, and those that need more labels than their powers of ten
+POINTS = 512  # of a curve
+
+
+def depth(
+    model: Any,
+    recipes: Mapping[str, Any] | None = None,
+    inputs: Any = None,
+    *,
+    title: str | None = None,
+    xlabel: str = "layer",
+    **options: Any,
+) -> "Figure":
+    """The scale of activations and of gradients through the depth of a model, a line for each recipe.
+
+        figure = depth(make_mlp, {"xavier": xavier_rules, "kaiming": kaiming_rules}, torch.randn(256, 128))
+        figure.savefig("depth.png")
+
+    Left the standard deviation of each layer's output, right that of the gradient of the loss with respect to it, both
+    on a logarithmic axis. A line that ends in a mark has become 0 or not finite in the next layer.
+
+    Args:
+        model: what :func:`depth_scales` takes, or what it returned: then without recipes and inputs.
+        recipes, inputs, **options: those of :func:`depth_scales`.
+        title: above the figure. xlabel: what the layers are called.
+
+    Raises:
+        ImportError: no matplotlib. TypeError, ValueError: as :func:`depth_scales`.
+    """
+    if isinstance(model, DepthScale):
+        model = (model,)
+    if isinstance(model, Sequence) and model and all(isinstance(scale, DepthScale) for scale in model):
+        if recipes is not None or inputs is not None or options:
+            raise TypeError("`recipes`, `inputs` and options go with a model; got them with its scales")
+        scales = tuple(model)
+    elif recipes is None or inputs is None:
+        raise TypeError(f"`recipes` and `inputs` must be given with a model; got {recipes!r} and {inputs!r}")
+    else:
+        scales = depth_scales(model, recipes, inputs, **options)
+    figure = _figure(8.0, 3.6)
+    axes = figure.subplots(1, 2, sharex=True)
+    panels = (("activations", "std of the output", "forward"), ("gradients", "std of the gradient", "backward"))
+    for ax, (name, label, field) in zip(axes, panels, strict=True):
+        _draw_scales(ax, scales, field)
+        ax.set_title(name, fontsize=10, loc="left")
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(label)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(len(labels), 4), frameon=False, fontsize=9,
+        handlelength=3,
+    )  # fmt: skip
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _draw_scales(ax: "Axes", scales: Sequence[DepthScale], field: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    seen = []
+    for number, scale in enumerate(scales):
+        values = np.array(getattr(scale, field))
+        is_good = np.isfinite(values) & (values > 0)
+        shown = np.where(is_good, values, np.nan)
+        seen.append(shown[is_good])
+        colour, style = COLOURS[number % len(COLOURS)], STYLES[number % len(STYLES)]
+        places = np.arange(1, len(values) + 1)
+        mark = "o" if len(values) < 3 else ""
+        ax.plot(places, shown, color=colour, linestyle=style, marker=mark, linewidth=1.8, label=scale.recipe)
+        _mark_ends(ax, places, shown, values, colour)
+    ax.set_yscale("log")
+    low, high = _limits(np.concatenate(seen))
+    ax.set_ylim(low, high)
+    _label_decades(ax, math.log10(high / low))
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
+    _plain(ax)
+    ax.grid(axis="y", which="both" if math.log10(high / low) < FEW else "major", color="#dddddd", linewidth=0.7)
+
+
+def _label_decades(ax: "Axes", decades: float) -> None:
+    """Plain numbers, and some between the powers of ten, where there are few of those."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    if decades < FEW:
+        plain = FuncFormatter(lambda value, place: f"{value:g}")
+        ax.yaxis.set_major_formatter(plain)
+        ax.yaxis.set_minor_locator(LogLocator(subs=(2.0, 3.0, 5.0, 7.0) if decades < 1 else (2.0, 5.0)))
+        ax.yaxis.set_minor_formatter(plain)
+    else:
+        ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _mark_ends(ax: "Axes", places: Any, shown: Any, values: Any, colour: str) -> None:
+    """A mark at each end that is not the last layer: down to 0, up to what is not finite."""
+    for k in range(len(values)):
+        if np.isfinite(shown[k]):
+            for j in (k - 1, k + 1):
+                if 0 <= j < len(values) and not np.isfinite(shown[j]) and not math.isnan(values[j]):
+                    ax.plot(places[k], shown[k], color=colour, marker="v" if values[j] == 0 else "^", markersize=6)
+
+
+def _limits(values: Any) -> tuple[float, float]:
+    """The range of a logarithmic axis: what there is; where that is more than WIDEST decades, those nearest to 1."""
+    if not len(values):
+        return 0.1, 10.0
+    low, high = math.log10(values.min()), math.log10(values.max())
+    if high - low > WIDEST:
+        low = min(max(low, -WIDEST / 2), high - WIDEST)
+        high = low + WIDEST
+    pad = max(0.05 * (high - low), (LEAST - high + low) / 2)
+    return 10 ** (low - pad), 10 ** (high + pad)
+
+
+def weights(
+    model: Any,
+    rules: Any = None,
+    *,
+    layers: str | Callable[[str, tuple[int, ...]], bool] | None = None,
+    bins: int = 48,
+    columns: int = 3,
+    title: str | None = None,
+) -> "Figure":
+    """A histogram of each weight of a model, and the density that its rule has drawn over it.
+
+        weights(model, rules).savefig("weights.png")
+
+    Where a rule gives a value with a probability of its own (the zeros of `sparse`), a line at it shows that, and the
+    panel ends above the rest. Arrays are read piece by piece, as for :func:`arrayinit.report`; real and imaginary parts
+    of complex ones are counted together.
+
+    Args:
+        model: as for :func:`arrayinit.report`. rules: those that it was drawn by.
+        layers: a glob on paths, or a predicate of path and shape. By default all parameters of two axes or more.
+        bins: of each histogram. columns: panels in a row. title: above the figure.
+
+    Raises:
+        ImportError: no matplotlib. TypeError: no model. ValueError: nothing to be drawn.
+    """
+    for name, value in (("bins", bins), ("columns", columns)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"`{name}` must be a positive integer; got {value!r}")
+    found = members(model)
+    chosen = [
+        (parameter, x, moments)
+        for parameter, x in found
+        if _is_shown(layers, parameter.path, parameter.shape)
+        and (moments := measure(x, parameter.dtype)) is not None
+        and math.isfinite(moments.std)
+    ]
+    if not chosen:
+        raise ValueError(f"`layers` must choose parameters of `model` that have finite values; got {layers!r}")
+    planned: dict[str, Planned] = {}
+    if rules is not None:
+        given = rules if isinstance(rules, Rules) else Rules(rules)
+        made, _ = plan_what_can_be([parameter for parameter, _ in found], given)
+        planned = {entry.path: entry for entry in made}
+    across = min(columns, len(chosen))
+    down = -(-len(chosen) // across)
+    figure = _figure(8.0 * max(across, 2) / 3, 1.75 * down + 0.5)
+    axes = figure.subplots(down, across, squeeze=False).ravel()
+    for ax, (parameter, x, moments) in zip(axes, chosen, strict=False):
+        _draw_weights(ax, x, parameter.dtype, moments, bins, planned.get(parameter.path))
+        size = "x".join(map(str, parameter.shape)) or "scalar"
+        ax.set_title(_fit(parameter.path, 30), fontsize=8.5, loc="left", pad=14)
+        ax.text(
+            0, 1.03, f"{size}, std {moments.std:.3g}", transform=ax.transAxes, fontsize=7.5, color=GREY, va="bottom"
+        )
+    for ax in axes[len(chosen) :]:
+        ax.set_visible(False)
+    if planned:
+        from matplotlib.lines import Line2D
+        from matplotlib.patches import Patch
+
+        handles = [Patch(color=BARS, label="drawn"), Line2D([], [], color=LINE, label="expected")]
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _is_shown(layers: Any, path: str, shape: tuple[int, ...]) -> bool:
+    if layers is None:
+        return len(shape) >= 2
+    return fnmatch.fnmatchcase(path, layers) if isinstance(layers, str) else bool(layers(path, shape))
+
+
+def _draw_weights(ax: "Axes", x: Any, dtype: str, moments: Moments, bins: int, entry: Planned | None) -> None:
+    low, high = moments.low, moments.high
+    pad = 0.04 * (high - low) or abs(low) / 2 or 0.5
+    # Of an array of one value, that is in the middle of a bar.
+    edges = np.linspace(low, high, bins + 1) if low < high else np.linspace(low - pad, high + pad, 2 * (bins // 2) + 2)
+    points = np.linspace(low - pad, high + pad, POINTS)
+    counts = np.zeros(len(edges) - 1)
+    for _, piece in values_of(x, dtype):
+        for part in (piece.real, piece.imag) if np.iscomplexobj(piece) else (piece,):
+            counts += np.histogram(part[np.isfinite(part)], edges)[0]
+    heights = counts / counts.sum() / np.diff(edges)
+    ax.stairs(heights, edges, fill=True, color=BARS)
+    expected = _expected(entry, dtype, points)
+    top = float(heights.max())
+    if expected is not None:
+        curve, atoms = expected.curve, expected.atoms
+        if curve.any():
+            ax.plot(points, curve, color=LINE, linewidth=1.4)
+            if atoms:  # the bar of a value that is there often would leave the rest too low to be seen
+                top = min(top, 1.3 * float(curve.max()))
+        _draw_atoms(ax, atoms, has_curve=bool(curve.any()))
+    ax.set_ylim(0, 1.12 * top)
+    ax.set_xlim(points[0], points[-1])
+    ax.set_yticks([])
+    ax.tick_params(labelsize=7.5)
+    ax.locator_params(axis="x", nbins=5)
+    _plain(ax)
+    ax.spines["left"].set_visible(False)
+
+
+def _draw_atoms(ax: "Axes", atoms: Mapping[float, float], has_curve: bool) -> None:
+    """Values with a probability of their own: a line as high as the panel, and what share they have."""
+    for value, share in atoms.items():
+        ax.axvline(value, color=LINE, linewidth=1.4, linestyle=":" if has_curve else "-")
+        if has_curve or len(atoms) > 1:
+            ax.annotate(
+                f"{share:.3g} are {value:.3g}", (value, 0.97), xycoords=("data", "axes fraction"), fontsize=7,
+                color=GREY, xytext=(8, 0), textcoords="offset points", va="top",
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            )  # fmt: skip
+
+
+def _expected(entry: Planned | None, dtype: str, x: Any) -> Density | None:
+    if entry is None or entry.initializer is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of empty arrays, which are not shown
+        law, where = law_of(entry.initializer, entry.shape, dtype)
+    return density(law, where, dtype, x)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            f"arrayinit.plot needs matplotlib, which can't be imported ({error}): pip install arrayinit[plot]"
+        ) from error
+    return Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
+
+
+def _plain(ax: "Axes") -> None:
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    ax.set_axisbelow(True)
+
+
+def _fit(path: str, limit: int) -> str:
+    """The end of a path that is too long for its panel."""
+    return path if len(path) <= limit else "\N{HORIZONTAL ELLIPSIS}" + path[1 - limit :]

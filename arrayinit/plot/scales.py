@@ -1,0 +1,154 @@
+"""How large activations and gradients are at each layer of a real model, under competing recipes."""
+
+import fnmatch
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from arrayinit.key import Key
+from arrayinit.rules import Rules
+from arrayinit.seeds import fold
+
+__all__ = ["DepthScale", "Layers", "arguments", "cotangent_key", "depth_scales", "is_chosen", "is_rules", "scale"]
+
+Layers: TypeAlias = str | Callable[[str, Any], bool]
+
+
+@dataclass(frozen=True)
+class DepthScale:
+    """What one recipe makes of a model.
+
+    layers: the paths of the layers in the order in which they ran; "path#2" is a second call of the same.
+    forward: the standard deviation of the output of each. backward: that of the gradient of the loss with respect to
+    it; nan where there is none. inf stands for outputs or gradients that are not finite.
+    """
+
+    recipe: str
+    layers: tuple[str, ...]
+    forward: tuple[float, ...]
+    backward: tuple[float, ...]
+
+
+def depth_scales(
+    model: Any,
+    recipes: Mapping[str, Any],
+    inputs: Any,
+    *,
+    params: Any = None,
+    layers: Layers | None = None,
+    loss: Callable[[Any], Any] | None = None,
+    seed: int = 0,
+) -> tuple[DepthScale, ...]:
+    """The scale of the output of each layer, and of the gradient there, for each recipe; `depth` draws it.
+
+        scales = depth_scales(make_mlp, {"xavier": xavier_rules, "kaiming": kaiming_rules}, torch.randn(256, 128))
+        depth_scales(FlaxMLP(), {"lecun": lecun_rules, "its own": None}, jnp.ones((8, 128)))
+
+    One forward and one backward pass a recipe, in the mode (training or not) that the model is in. Models of torch are
+    copied before they are drawn; nothing is left in the given one.
+
+    Args:
+        model: a torch.nn.Module, or a function without arguments that makes one; a module of Flax linen or nnx; or,
+            with `params`, a function `f(tap, params, *inputs)` of JAX that says `h = tap("name", h)` at each layer,
+            which serves models of Equinox, Haiku or none.
+        recipes: a name for the legend -> an :class:`arrayinit.Rules` or what makes one; None for the initialization
+            that the model has by itself; or a function that is given the module of torch and fills it, or is given the
+            shapes of the parameters of JAX and returns parameters.
+        inputs: of the model: an array, a tuple of arguments, or a dictionary of keywords.
+        params: a pytree of arrays or ShapeDtypeStructs, with a function.
+        layers: a glob on paths ("blocks.*.mlp"), or a predicate of path and module (and None with a function). By
+            default all layers that have a parameter of two axes or more themselves: Linear, Conv, Dense, Embedding.
+        loss: a function of the model's output that returns a scalar. By default the sum of the first floating array
+            in it times N(0, 1), so that the gradient there has a std of 1.
+        seed: of the recipes, of the default loss and of dropout.
+
+    Raises:
+        TypeError: no model, recipes or inputs of these kinds. ValueError: no recipes, no layers, or layers of Flax
+            inside of nn.scan, nn.remat or nn.jit, whose values can't be taken out. PlanError: as `init_module_`.
+    """
+    if not isinstance(recipes, Mapping):
+        raise TypeError(f"`recipes` must be a mapping from names to rules; got {recipes!r}")
+    if not recipes:
+        raise ValueError("`recipes` must have at least one entry; got none")
+    if layers is not None and not isinstance(layers, str) and not callable(layers):
+        raise TypeError(f"`layers` must be a glob, or a predicate of path and module; got {layers!r}")
+    measure = _measurer(model, inputs, params, layers, loss, seed)
+    return tuple(measure(str(name), recipe) for name, recipe in recipes.items())
+
+
+def _measurer(
+    model: Any, inputs: Any, params: Any, layers: Layers | None, loss: Any, seed: int
+) -> Callable[[str, Any], DepthScale]:
+    """(name, recipe) -> its scales, for a model of any kind."""
+    if params is not None:
+        if not callable(model):
+            raise TypeError(f"`model` must be a function f(tap, params, *inputs) with `params`; got {model!r}")
+        from arrayinit.plot.scales_jax import TappedModel
+
+        return TappedModel(model, params, inputs, layers, loss, seed).measure
+    make = None
+    if not _is_module(model) and callable(model):
+        make, model = model, model()
+    if _is_torch(model):
+        from arrayinit.plot.scales_torch import TorchModel
+
+        return TorchModel(model, make, inputs, layers, loss, seed).measure
+    if _is_linen(model) or _is_nnx(model):
+        from arrayinit.plot.scales_jax import LinenModel, NnxModel
+
+        return (LinenModel if _is_linen(model) else NnxModel)(model, inputs, layers, loss, seed).measure
+    raise TypeError(
+        f"`model` must be a torch.nn.Module, a function that makes one, a module of Flax, or a function of JAX "
+        f"with `params`; got {'a function that makes ' if make else ''}{model!r}"
+    )
+
+
+def _is_module(model: Any) -> bool:
+    return _is_torch(model) or _is_linen(model) or _is_nnx(model)
+
+
+def _is_nnx(model: Any) -> bool:
+    nnx = sys.modules.get("flax.nnx")
+    return nnx is not None and isinstance(model, nnx.Module)
+
+
+def _is_torch(model: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def _is_linen(model: Any) -> bool:
+    linen = sys.modules.get("flax.linen")
+    return linen is not None and isinstance(model, linen.Module)
+
+
+def is_rules(recipe: Any) -> bool:
+    """Whether a recipe is rules, and no function."""
+    return isinstance(recipe, Rules) or not callable(recipe)
+
+
+def is_chosen(layers: Layers, path: str, module: Any) -> bool:
+    """Whether a layer is among those that were asked for."""
+    return fnmatch.fnmatchcase(path, layers) if isinstance(layers, str) else bool(layers(path, module))
+
+
+def arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional arguments and keywords."""
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
+
+
+def cotangent_key(seed: int) -> Key:
+    """The key of what the default loss multiplies the output by."""
+    return fold(seed, "arrayinit.plot.cotangent")
+
+
+def scale(x: Any) -> float:
+    """The standard deviation of all elements of an array in host memory; inf where one is not finite."""
+    wide = np.asarray(x).astype(np.complex128 if np.iscomplexobj(x) else np.float64)
+    return float(wide.std()) if wide.size and np.isfinite(wide).all() else math.inf if wide.size else math.nan

@@ -1,0 +1,108 @@
+"""Scales through depth of torch modules, by hooks."""
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from arrayinit.initializers import normal
+from arrayinit.modules import init_module_
+from arrayinit.plot.scales import DepthScale, Layers, arguments, cotangent_key, is_chosen, is_rules, scale
+
+__all__ = ["TorchModel"]
+
+
+class TorchModel:
+    """A module, or what makes one, and what it is given."""
+
+    def __init__(
+        self, module: nn.Module, make: Callable[[], nn.Module] | None, inputs: Any, layers: Layers | None, loss: Any,
+        seed: int,
+    ) -> None:  # fmt: skip
+        self.make = make or (lambda: copy.deepcopy(module))
+        self.inputs, self.loss, self.seed = inputs, loss, seed
+        self.names = [
+            name
+            for name, each in module.named_modules()
+            if (_is_layer(each) if layers is None else is_chosen(layers, name, each))
+        ]
+        if not self.names:
+            there = ", ".join(name for name, _ in module.named_modules() if name)
+            raise ValueError(f"`layers` must choose some of the layers of the model, {there or 'none'}; got {layers!r}")
+
+    def measure(self, recipe: str, rules: Any) -> DepthScale:
+        """One forward and one backward pass with freshly drawn parameters."""
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.enable_grad():
+            torch.manual_seed(self.seed)
+            module = self.make()
+            if rules is not None and is_rules(rules):
+                init_module_(module, rules, seed=self.seed, progress=False)
+            elif rules is not None:
+                rules(module)
+            return self._pass(recipe, module)
+
+    def _pass(self, recipe: str, module: nn.Module) -> DepthScale:
+        layers: list[str] = []
+        forward: list[float] = []
+        backward: list[float] = []
+
+        def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
+            def record(owner: nn.Module, given: Any, output: Any) -> None:
+                x = _first(output)
+                if x is None:
+                    return
+                k, calls = len(layers), sum(known.partition("#")[0] == name for known in layers)
+                layers.append(f"{name}#{calls + 1}" if calls else name)
+                forward.append(_scale(x))
+                backward.append(math.nan)
+                if x.requires_grad:
+
+                    def keep(gradient: torch.Tensor) -> None:
+                        backward[k] = _scale(gradient)
+
+                    x.register_hook(keep)
+
+            return record
+
+        modules = dict(module.named_modules())
+        handles = [modules[name].register_forward_hook(hook(name)) for name in self.names]
+        try:
+            args, kwargs = arguments(self.inputs)
+            loss = self._loss(module(*args, **kwargs))
+            if loss.requires_grad:
+                loss.backward()
+        finally:
+            for handle in handles:
+                handle.remove()
+        return DepthScale(recipe, tuple(layers), tuple(forward), tuple(backward))
+
+    def _loss(self, output: Any) -> Any:
+        if self.loss is not None:
+            return self.loss(output)
+        x = _first(output)
+        if x is None:
+            raise TypeError(f"the output of the model must hold a floating tensor, or `loss` be given; got {output!r}")
+        return (x * normal(x.detach(), seed=cotangent_key(self.seed))).sum().real
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return any(x.ndim >= 2 for x in module.parameters(recurse=False))
+
+
+def _first(output: Any) -> torch.Tensor | None:
+    """The first floating tensor of what a module returns."""
+    if isinstance(output, torch.Tensor):
+        return output if output.is_floating_point() or output.is_complex() else None
+    if isinstance(output, Mapping):
+        output = tuple(output.values())
+    if isinstance(output, tuple | list):
+        return next((x for x in map(_first, output) if x is not None), None)
+    return None
+
+
+def _scale(x: torch.Tensor) -> float:
+    host = x.detach().cpu()
+    return scale(host.to(torch.complex128 if host.is_complex() else torch.float64).numpy())
