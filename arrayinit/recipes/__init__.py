@@ -1,8 +1,54 @@
-"""Recipes: the initialization of known models and libraries as rules, each from its source."""
+"""Recipes: how known models and libraries start, as rules to print, to change, to write as JSON or TOML, and to draw.
 
+    print(recipes.gpt2(layers=12))
+    arrayinit.torch.init_module_(model, recipes.gpt2(layers=12), seed=0)
+    Rules([Rule("head.*", spec("zeros")), *recipes.resnet()])      # one's own rules first
+
+Each is from a paper or from reference code, which its docstring names, and is compared in the tests with what the
+library draws that defines it. Rules that a model may have nothing for are optional: nothing warns of them.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from arrayinit.recipes.flax import flax_defaults
+from arrayinit.recipes.keras import keras_defaults
 from arrayinit.recipes.resnet import fixup, resnet
 from arrayinit.recipes.torch import torch_defaults, torch_transformer
 from arrayinit.recipes.transformers import bert, gpt2, llama
 from arrayinit.recipes.vit import vit, vit_jax
+from arrayinit.rules import Rules
 
-__all__ = ["bert", "fixup", "gpt2", "llama", "resnet", "torch_defaults", "torch_transformer", "vit", "vit_jax"]
+__all__ = [
+    "RECIPES",
+    "bert",
+    "fixup",
+    "flax_defaults",
+    "gpt2",
+    "keras_defaults",
+    "llama",
+    "recipe",
+    "resnet",
+    "torch_defaults",
+    "torch_transformer",
+    "vit",
+    "vit_jax",
+]
+
+_EVERY = (
+    torch_defaults, torch_transformer, flax_defaults, keras_defaults, gpt2, llama, bert, vit, vit_jax, resnet, fixup,
+)  # fmt: skip
+RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name__: function for function in _EVERY})
+"""Name -> function, in order: each can be called without arguments."""
+
+
+def recipe(name: str, /, **parameters: Any) -> Rules:
+    """One of the recipes, by name: `recipe("gpt2", layers=24)` for `gpt2(layers=24)`.
+
+    Raises:
+        ValueError: an unknown name; a parameter that the recipe refuses. TypeError: a parameter that it does not have.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"`name` must be a recipe: {', '.join(RECIPES)}; got {name!r}")
+    return RECIPES[name](**parameters)

@@ -1,0 +1,45 @@
+"""Flax's own defaults, of linen and of nnx."""
+
+import re
+
+from arrayinit.recipes.parts import rule
+from arrayinit.rules import Rules
+from arrayinit.specs import spec
+
+__all__ = ["flax_defaults"]
+
+
+def flax_defaults() -> Rules:
+    """Flax's defaults, linen and nnx: lecun_normal kernels, orthogonal recurrent ones, biases 0. By paths.
+
+    Kernels: N(0, 1 / fan_in) truncated at two sigma, with its variance restored; the fans of Dense, Conv, ConvTranspose
+    and attention are Flax's own. Recurrent kernels (hi, hf, hg, ho, hr, hz, hn, h, dense_h) are orthogonal, each as the
+    matrix that it is; ConvLSTMCell's hh is no such. Embeddings: N(0, 1 / features). Biases 0, but 1 for the forget gate
+    of MGUCell (if). Norms 1 and 0, their statistics as new; PReLU 0.01; LoRA kaiming_uniform and 0; nnx.SpectralNorm's u N(0, 0.01^2).
+
+    Trees of arrays have no types of layers, so that names decide: a Dense that a model names `hi` or `h` is taken for a
+    recurrent one. A DenseGeneral with several axes, outside of attention, is to say which ones are which in a rule
+    before these: Rule("*DenseGeneral_0.kernel", spec("variance_scaling", layout="ioo")). Kernels within linen's
+    WeightNorm and SpectralNorm, which store them normalized, are not drawn so.
+
+    Source: flax.linen, flax.nnx (0.12): default_kernel_init, default_embed_init, and the cells.
+    """
+    recurrent = re.compile(r"(^|\.)(h[ifgornz]?|dense_h)\.kernel$")
+    return Rules(
+        [
+            rule(recurrent, spec("orthogonal")),
+            rule(re.compile(r"(^|\.)if\.bias$"), spec("ones")),
+            rule("*kernel", spec("variance_scaling")),
+            rule("*embedding", spec("variance_scaling", distribution="normal")),
+            rule("*bias", spec("zeros")),
+            rule("*scale", spec("ones")),
+            rule(re.compile(r"(^|\.)mean$"), spec("zeros")),
+            rule(re.compile(r"(^|\.)var$"), spec("ones")),
+            rule("*negative_slope", spec("constant", val=0.01)),
+            rule("*lora_a", spec("kaiming_uniform")),
+            rule("*lora_b", spec("zeros")),
+            rule(re.compile(r"\bscales\.\("), spec("ones")),  # WeightNorm of nnx
+            rule(re.compile(r", 'u'\)$"), spec("normal", std=0.01)),  # SpectralNorm of nnx
+            rule(re.compile(r", 'sigma'\)$"), spec("ones")),
+        ]
+    )
