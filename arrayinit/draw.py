@@ -13,7 +13,7 @@ from arrayinit.fans import Axes, Geometry, check_shape, geometry
 from arrayinit.formats import COMPLEX, FORMATS, is_floating, real_name
 from arrayinit.job import Job, Target
 from arrayinit.lattice import Plan, plan
-from arrayinit.laws import SAMPLED, Constant, Dirac, Eye, Law, Normal, Orthogonal, Packed, Sparse, is_random
+from arrayinit.laws import SAMPLED, Constant, Dirac, Eye, Law, Normal, Orthogonal, Packed, Sparse, Table, is_random
 from arrayinit.regions import Index, box
 from arrayinit.seeds import Name, resolve_for
 
@@ -209,11 +209,17 @@ def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
         return law, None
     if isinstance(law, Dirac):
         return Dirac(law.groups, _fit_value(law.value, dtype, "gain")), None
+    if isinstance(law, Table) and law.is_complex and dtype not in COMPLEX:
+        raise TypeError(f"`dtype` must be one of {', '.join(COMPLEX)} for complex values; got {dtype}")
     if not is_floating(dtype):
-        raise TypeError(f"`dtype` must be one of {', '.join([*FORMATS, *COMPLEX])} for random values; got {dtype}")
+        raise TypeError(
+            f"`dtype` must be one of {', '.join([*FORMATS, *COMPLEX])} for random values and formulas; got {dtype}"
+        )
     if isinstance(law, SAMPLED):
         return law, plan(law, dtype)
-    if isinstance(law, Sparse):
+    if isinstance(law, Table):
+        _fit_value(law.reach, dtype, "values")
+    elif isinstance(law, Sparse):
         plan(Normal(0.0, law.std), dtype)
     elif isinstance(law, Orthogonal):
         _fit_value(law.gain, dtype, "gain")

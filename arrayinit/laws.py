@@ -1,6 +1,7 @@
 """The laws an array can follow, as plain data: what an initializer decides and what an engine draws."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -21,6 +22,7 @@ __all__ = [
     "Quantile",
     "Sampled",
     "Sparse",
+    "Table",
     "Truncated",
     "Uniform",
     "Words",
@@ -122,6 +124,16 @@ class Sparse:
 
 
 @dataclass(frozen=True)
+class Table:
+    """A formula of the indices of an element (see `tables`); no part of a value is larger than `reach`."""
+
+    formula: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    reach: float
+    is_complex: bool = False
+
+
+@dataclass(frozen=True)
 class Words:
     """The raw words of the stream for a purpose (see `philox`), as uint32."""
 
@@ -147,14 +159,14 @@ class Packed:
 
 Sampled: TypeAlias = Uniform | Normal | Truncated | Quantile
 SAMPLED = (Uniform, Normal, Truncated, Quantile)  # laws whose elements are drawn one by one
-Law: TypeAlias = Sampled | Constant | Eye | Dirac | Orthogonal | Sparse | Words | Packed
+Law: TypeAlias = Sampled | Constant | Eye | Dirac | Orthogonal | Sparse | Table | Words | Packed
 
 
 def is_random(law: Law) -> bool:
     """Whether a draw takes a key."""
     if isinstance(law, Packed):
         return any(is_random(piece.law) for piece in law.pieces)
-    return not isinstance(law, Constant | Eye | Dirac)
+    return not isinstance(law, Constant | Eye | Dirac | Table)
 
 
 def is_joint(law: Law) -> bool:

@@ -8,7 +8,7 @@ import functools
 import math
 from decimal import Context, Decimal, localcontext
 
-__all__ = ["cdf", "quantile"]
+__all__ = ["cdf", "pi", "quantile"]
 
 DIGITS = 50  # significant digits of every result
 
@@ -21,11 +21,11 @@ def _context(x: Decimal) -> Context:
 
 
 def _density(x: Decimal) -> Decimal:
-    return (-x * x / 2).exp() / (2 * _pi()).sqrt()
+    return (-x * x / 2).exp() / (2 * pi()).sqrt()
 
 
 @functools.cache
-def _pi() -> Decimal:
+def pi() -> Decimal:
     """pi to 500 digits (Machin 1706: pi/4 = 4 arctan(1/5) - arctan(1/239))."""
 
     def arctan_inverse(n: int) -> Decimal:

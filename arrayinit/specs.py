@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
-from arrayinit import initializers, schemes
+from arrayinit import initializers, schemes, tables
 from arrayinit.backends import backend_named
 from arrayinit.distributions import as_data
 from arrayinit.draw import Keywords, fit
@@ -26,6 +26,7 @@ from arrayinit.laws import (
     Packed,
     Quantile,
     Sparse,
+    Table,
     Truncated,
     Uniform,
     Words,
@@ -166,7 +167,7 @@ class Description:
     fan_in: int | None  # of one block where the tensor is packed in equal ones
     fan_out: int | None
     gain: float | None  # of xavier_*, kaiming_*, identity and the orthogonal ones
-    mean: float
+    mean: float  # of the real parts where a formula is complex
     std: float  # of an element, after truncation
     low: float  # no element is smaller
     high: float  # no element is larger
@@ -285,6 +286,8 @@ def _real_numbers(law: Law, where: Geometry) -> _Numbers:
             return _indicator("eye", min(shape), shape)
         case Dirac(groups, value):
             return _indicator("dirac", groups * min(shape[0] // groups, shape[1]), shape, value)
+        case Table():
+            return "formula", *tables.moments(law, where)
         case Words() | Packed():
             raise TypeError(f"{law} has no one distribution")
 

@@ -66,6 +66,8 @@ LAYERS = [
         "recipes.flax",
         "recipes.keras",
         "recipes.resnet",
+        "recipes.scaled",
+        "recipes.mup",
         "recipes",
     ],
     ["plans"],

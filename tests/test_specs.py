@@ -19,9 +19,17 @@ GIVEN = {
     "wang_normal": {"layers": 6},
     "chrono": {"t_max": 100.0},
     "distribution": {"distribution": "gamma", "parameters": (2.0, 0.0, 0.5)},
+    "s4d": {"variant": "real"},
     "packed": {"initializer": ai.spec("xavier_normal"), "blocks": 2},
 }
-SHAPES = {"dirac": (4, 6, 3), "delta_orthogonal": (6, 4, 3), "icnr": (4, 6, 3), "lstm_bias": (8,), "chrono": (8,)}
+SHAPES = {
+    "dirac": (4, 6, 3),
+    "delta_orthogonal": (6, 4, 3),
+    "icnr": (4, 6, 3),
+    "lstm_bias": (8,),
+    "chrono": (8,),
+    "hippo_legs": (6, 6),
+}
 
 
 @pytest.mark.parametrize("name", [*schemes.__all__, "glorot_uniform", "he_normal"])
@@ -130,6 +138,12 @@ DESCRIBED = [
     (ai.spec("lstm_bias"), (48,), {}),
     (ai.spec("chrono", t_max=100.0), (48,), {}),
     (ai.spec("mamba_dt_bias"), (48,), {}),
+    (ai.spec("hippo_legs"), (40, 40), {"dtype": "float64"}),
+    (ai.spec("s4d", variant="real"), (3, 40), {}),
+    (ai.spec("mamba_a_log"), (3, 40), {"dtype": "float64"}),
+    (ai.spec("sinusoidal"), (50, 41), {"dtype": "float64"}),
+    (ai.spec("zero_hadamard"), (33, 20, 3), {"dtype": "float64"}),
+    (ai.spec("zero_hadamard"), (20, 33), {}),
     (ai.spec("distribution", distribution="gamma", parameters=(2.0, -1.0, 3.0)), (50, 40), {}),
     (ai.spec("distribution", distribution="beta", parameters=(0.5, 2.0)), (50, 40), {}),
     (ai.spec("distribution", distribution="norm"), (50, 40), {"dtype": "float32"}),
@@ -165,6 +179,15 @@ def test_describe_gives_fans_and_gain():
     assert ai.describe(ai.spec("delta_orthogonal"), (6, 4, 3)).fan_in == 12
     with pytest.raises(ValueError, match="dimensions"):
         ai.describe("xavier_uniform", (7,))
+
+
+def test_descriptions_of_formulas_with_too_many_elements_and_with_complex_ones():
+    told = ai.describe("sinusoidal", (2**32, 512))
+    assert told.distribution == "formula"
+    assert (told.mean, told.std) == (pytest.approx(0, abs=0.05), pytest.approx(math.sqrt(0.5), abs=0.05))
+    told = ai.describe(ai.spec("s4d"), (2, 4), dtype="complex64")
+    assert (told.mean, told.low, told.high) == (-0.5, -0.5, 3 * math.pi)
+    assert told.std == pytest.approx(math.pi * math.sqrt(1.25))
 
 
 def test_fingerprints_are_of_values_dtype_and_shape():

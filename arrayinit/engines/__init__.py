@@ -10,13 +10,13 @@ from arrayinit.laws import Packed
 
 __all__ = ["run"]
 
-_IN_MEMORY = ("cpu", "reference")  # engines that write to the target's own memory
+_WHOLE = ("blocks", "shards", "xla")  # engines that cut packed tensors themselves
 
 
 def run(job: Job, target: Target) -> Any:
     """Draw with the engine that the target's backend names; pieces of packed tensors one by one in its memory."""
     engine = target.backend.engine
-    if isinstance(job.law, Packed) and engine in _IN_MEMORY:
+    if isinstance(job.law, Packed) and engine not in _WHOLE:
         engine = "packed"
     return _draw(engine)(job, target)
 

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from arrayinit import tables
 from arrayinit.backends import Backend, Lanes
 from arrayinit.deviates import tabulated
 from arrayinit.engines import matrices
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.lattice import Plan
-from arrayinit.laws import Constant, Dirac, Eye, Orthogonal, Sparse, Words
+from arrayinit.laws import Constant, Dirac, Eye, Orthogonal, Sparse, Table, Words
 from arrayinit.patterns import dirac, eye, ones
 from arrayinit.philox import VALUES, Lane, block_of
 from arrayinit.regions import Region
@@ -53,6 +54,10 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
             with backend.multiplying(device):
                 part = (matrix or _matrix)(lanes, job)
             backend.write(view, (), part)
+        elif isinstance(job.law, Table):
+            for position, values in tables.parts(job.law, job.geometry, job.box, job.dtype):
+                rounded = lanes.astype(lanes.xp.asarray(values, device=lanes.device), backend.dtype(job.dtype))
+                backend.write(view, position, rounded)
         elif isinstance(job.law, Eye | Dirac) and backend.indexes:
             backend.fill(out, 0, job.dtype)
             where = where_one(job, job.law)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from arrayinit import engines
+from arrayinit import engines, tables
 from arrayinit.backends import backend_named
 from arrayinit.backends.jax import Fill, JaxBackend, JaxLanes, columns32, is_tracing, x64
 from arrayinit.deviates import tabulated
@@ -21,7 +21,7 @@ from arrayinit.engines.packed import parts
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.lattice import Lattice, Plan
-from arrayinit.laws import Constant, Orthogonal, Packed, Sparse, is_joint
+from arrayinit.laws import Constant, Orthogonal, Packed, Sparse, Table, is_joint
 from arrayinit.philox import MASK, MULTIPLIERS, ROUNDS, VALUES, WEYL, Lane
 from arrayinit.quantiles import Quantiles
 from arrayinit.regions import Region
@@ -62,6 +62,10 @@ def _values(job: Job, low: Any, high: Any) -> Any:
     """The values of a job under the key of two words."""
     if isinstance(job.law, Constant):  # laws that are equal share a compiled function, and 0.0 == -0.0
         return jnp.full(job.shape, job.law.value, job.dtype)
+    if isinstance(job.law, Table) and 0 not in job.shape:
+        with x64():
+            rows = [values for _, values in tables.parts(job.law, job.geometry, job.box, job.dtype)]
+            return jnp.asarray(np.concatenate(rows) if job.shape else rows[0]).astype(job.dtype)
     if isinstance(job.law, Packed) and 0 not in job.shape:
         return _packed(job.keyed(Key.of_words(*(int(w) if isinstance(w, np.uint32) else w for w in (high, low)))))
     if job.plan is None or 0 in job.shape:

@@ -35,6 +35,8 @@ from arrayinit.initializers.matrices import (
     orthogonal_,
     sparse,
     sparse_,
+    zero_hadamard,
+    zero_hadamard_,
 )
 from arrayinit.initializers.packs import (
     chrono,
@@ -84,6 +86,16 @@ from arrayinit.initializers.scaled import (
     zeros,
     zeros_,
 )
+from arrayinit.initializers.sequences import (
+    hippo_legs,
+    hippo_legs_,
+    mamba_a_log,
+    mamba_a_log_,
+    s4d,
+    s4d_,
+    sinusoidal,
+    sinusoidal_,
+)
 
 __all__ = [
     "chrono",
@@ -106,6 +118,8 @@ __all__ = [
     "he_normal_",
     "he_uniform",
     "he_uniform_",
+    "hippo_legs",
+    "hippo_legs_",
     "icnr",
     "icnr_",
     "identity",
@@ -120,6 +134,8 @@ __all__ = [
     "lecun_uniform_",
     "lstm_bias",
     "lstm_bias_",
+    "mamba_a_log",
+    "mamba_a_log_",
     "mamba_dt_bias",
     "mamba_dt_bias_",
     "normal",
@@ -132,6 +148,10 @@ __all__ = [
     "packed_",
     "prior_bias",
     "prior_bias_",
+    "s4d",
+    "s4d_",
+    "sinusoidal",
+    "sinusoidal_",
     "siren",
     "siren_",
     "small_normal",
@@ -152,6 +172,8 @@ __all__ = [
     "xavier_normal_",
     "xavier_uniform",
     "xavier_uniform_",
+    "zero_hadamard",
+    "zero_hadamard_",
     "zeros",
     "zeros_",
 ]

@@ -19,6 +19,8 @@ __all__ = [
     "orthogonal_",
     "sparse",
     "sparse_",
+    "zero_hadamard",
+    "zero_hadamard_",
 ]
 
 
@@ -144,3 +146,25 @@ def delta_orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) ->
 def delta_orthogonal_(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     """Fill x in place with :func:`delta_orthogonal`; returns x."""
     return draw(x, partial(schemes.delta_orthogonal, gain=gain), True, **keywords)
+
+
+def zero_hadamard(x: Any, **keywords: Unpack[Keywords]) -> Any:
+    """ZerO: an identity, or part of one, where out <= in, else columns of a Hadamard matrix; at the centre of kernels.
+
+    W[a, b] = 2^(-m/2) (-1)^(number of ones that a and b share in binary), m = ceil(log2(out)), where out > in. All
+    that is random in an initialization is gone, and no two outputs are alike. The centre of k places is k // 2.
+
+    The factor keeps lengths where out is a power of two, as in the authors' code; the paper prints 2^(-(m-1)/2), which
+    is sqrt(2) times as much.
+
+    Raises:
+        ValueError: a shape of fewer than 2 dimensions, groups.
+
+    Source: Zhao, Schaefer and Anandkumar, ZerO Initialization, TMLR 2022, algorithms 1 and 2.
+    """
+    return draw(x, schemes.zero_hadamard, False, **keywords)
+
+
+def zero_hadamard_(x: Any, **keywords: Unpack[Keywords]) -> Any:
+    """Fill x in place with :func:`zero_hadamard`; returns x."""
+    return draw(x, schemes.zero_hadamard, True, **keywords)

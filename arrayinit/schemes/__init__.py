@@ -6,7 +6,7 @@ same number everywhere. What each scheme is, and where it comes from, is said in
 """
 
 from arrayinit.schemes.distributions import distribution, mamba_dt_bias
-from arrayinit.schemes.matrices import delta_orthogonal, dirac, eye, identity, orthogonal, sparse
+from arrayinit.schemes.matrices import delta_orthogonal, dirac, eye, identity, orthogonal, sparse, zero_hadamard
 from arrayinit.schemes.packs import chrono, icnr, lstm_bias, packed
 from arrayinit.schemes.scaled import (
     constant,
@@ -28,6 +28,7 @@ from arrayinit.schemes.scaled import (
     xavier_uniform,
     zeros,
 )
+from arrayinit.schemes.sequences import hippo_legs, mamba_a_log, s4d, sinusoidal
 
 __all__ = [
     "chrono",
@@ -36,6 +37,7 @@ __all__ = [
     "dirac",
     "distribution",
     "eye",
+    "hippo_legs",
     "icnr",
     "identity",
     "kaiming_normal",
@@ -43,12 +45,15 @@ __all__ = [
     "lecun_normal",
     "lecun_uniform",
     "lstm_bias",
+    "mamba_a_log",
     "mamba_dt_bias",
     "normal",
     "ones",
     "orthogonal",
     "packed",
     "prior_bias",
+    "s4d",
+    "sinusoidal",
     "siren",
     "small_normal",
     "sparse",
@@ -59,5 +64,6 @@ __all__ = [
     "wang_normal",
     "xavier_normal",
     "xavier_uniform",
+    "zero_hadamard",
     "zeros",
 ]

@@ -5,11 +5,12 @@
 import math
 
 from arrayinit.fans import Geometry
-from arrayinit.laws import Constant, Dirac, Eye, Law, Orthogonal, Packed, Piece, Sparse
+from arrayinit.laws import Constant, Dirac, Eye, Law, Orthogonal, Packed, Piece, Sparse, Table
 from arrayinit.regions import Box
 from arrayinit.schemes.arguments import finite, nonnegative, plain
+from arrayinit.tables import hadamard
 
-__all__ = ["delta_orthogonal", "dirac", "eye", "identity", "orthogonal", "sparse"]
+__all__ = ["delta_orthogonal", "dirac", "eye", "identity", "orthogonal", "sparse", "zero_hadamard"]
 
 
 def eye(geometry: Geometry) -> Law:
@@ -60,11 +61,23 @@ def sparse(geometry: Geometry, sparsity: float, std: float = 0.01) -> Law:
     return Sparse(zeros, scale) if scale else Constant(0.0)
 
 
+def zero_hadamard(geometry: Geometry) -> Law:
+    plain(geometry, None, "zero_hadamard")
+    if geometry.groups != 1:
+        raise ValueError(f"`groups` must be 1 for zero_hadamard; got {geometry.groups}")
+    out, in_, _ = geometry.sizes
+    if out <= in_:
+        return Dirac()
+    bits = (out - 1).bit_length()
+    scale = math.ldexp(math.sqrt(0.5) if bits % 2 else 1.0, -(bits // 2))
+    return at_centre(geometry, Table(hadamard, (scale,), scale), lower=False)
+
+
 def at_centre(geometry: Geometry, law: Law, lower: bool) -> Law:
     """The law of a matrix (out, in) at the centre of a kernel that is 0 elsewhere: at (k - 1) // 2, or k // 2."""
     space = geometry.order[2:]
-    if 0 in geometry.shape:
-        return Constant(0.0)
+    if not space or 0 in geometry.shape:
+        return law if not space else Constant(0.0)
     matrix = Geometry(
         tuple(n for axis, n in enumerate(geometry.shape) if axis not in space),
         None if geometry.roles is None else geometry.roles.replace("s", ""),
