@@ -219,6 +219,59 @@ def test_a_model_of_keras():
         assert done.returncode == 0, done.stderr
 
 
+def test_a_dtensor_is_measured_where_it_is(tmp_path):
+    """Two processes: each sees the numbers of its own rows, and no word goes between them."""
+    torch = pytest.importorskip("torch")
+    if not torch.distributed.is_available():
+        pytest.skip("torch has no distributed")
+    code = """
+        import sys, torch, arrayinit as ai
+        from torch import nn
+        from torch.distributed.tensor import DTensor, Shard, init_device_mesh
+        rank = int(sys.argv[1])
+        store = torch.distributed.FileStore(sys.argv[2], 2)
+        torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+        mesh = init_device_mesh("cpu", (2,))
+        whole = ai.normal((6, 40), std=0.1, seed=0, xp="torch")
+        whole[3:] += 5
+        model = nn.Linear(40, 6, bias=False)
+        model.weight = nn.Parameter(DTensor.from_local(whole[3 * rank : 3 * rank + 3], mesh, [Shard(0)]))
+        if rank == 0:  # the other one does nothing at all meanwhile
+            row = ai.report(model, {"*": ai.spec("normal", std=0.1)})["weight"]
+            assert row.shape == (6, 40) and row.fan_in == 40, row
+            assert abs(row.mean - whole[:3].double().mean().item()) < 1e-9, row
+            assert row.findings == (), row
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+    """
+    code = "\n".join(line[8:] for line in code.splitlines())
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    ranks = [
+        subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    for process in ranks:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+
+
+def test_shards_of_jax_are_measured_together():
+    pytest.importorskip("jax")
+    code = """
+        import jax, numpy as np, arrayinit as ai
+        from jax.sharding import NamedSharding, PartitionSpec
+        mesh = jax.make_mesh((4,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+        x = ai.normal((8, 64), seed=0, xp="jax", device=NamedSharding(mesh, PartitionSpec("x", None)))
+        row = ai.report({"w": x})["w"]
+        assert abs(row.std - np.asarray(x, np.float64).std()) < 1e-12
+        assert len(x.addressable_shards) == 4
+    """
+    code = "\n".join(line[8:] for line in code.splitlines())
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_report_takes_no_seed_and_changes_nothing():
     w = normal(8, 8)
     before = w.copy()
@@ -307,6 +360,11 @@ def test_symmetric():
     ]
     assert kinds(ai.report({"w": np.repeat(w[:1], 1, axis=0)})) == []  # one output has no other to be like
     assert kinds(ai.report({"w": np.eye(8, dtype=np.float32)})) == []
+    # What a rule says that is not random is meant.
+    columns = ai.spec("packed", initializer=(ai.spec("zeros"), ai.spec("ones")), blocks=2, layout="io")
+    x = columns((4, 2))
+    assert kinds(ai.report({"w": x})) == ["symmetric"]
+    assert kinds(ai.report({"w": x}, {"w": columns})) == []
     # The roles of axes are those of the layout.
     rules = {"w": ai.spec("xavier_normal", layout="io")}
     found = ai.report({"w": np.repeat(ai.xavier_normal((1, 16), seed=0), 8, axis=0) / 3}, rules).findings
@@ -474,6 +532,12 @@ def test_nothing_needs_rich():
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "1 array, 9 elements, 72 B; no findings" in done.stdout
+
+
+def test_reports_cost_nothing_where_none_is_made():
+    code = "import sys, arrayinit; print([name for name in sys.modules if name.startswith('arrayinit.reports.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def cells_of(report):

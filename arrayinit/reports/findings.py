@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from arrayinit.formats import is_floating
-from arrayinit.laws import Constant, Law, Packed
+from arrayinit.laws import Constant, Law, Packed, is_random
 from arrayinit.plans import Parameter
 from arrayinit.reports.moments import Moments
 from arrayinit.specs import Description
@@ -33,13 +33,20 @@ def judge(
     if moments is not None and moments.nans + moments.infs:
         yield "not finite", f"{moments.nans} NaN and {moments.infs} infinite of {moments.size} elements"
         return
-    yield from _of_weights(parameter, fan_in, moments, expected)
+    # A rule for a matrix that is not random (A_log of Mamba, all rows alike) means what it says; constants seldom do.
+    is_meant = law is not None and not is_random(law) and not isinstance(law, Constant)
+    alike = frozenset[str]() if moments is None or is_meant else moments.alike
+    yield from _of_weights(parameter, fan_in, moments, expected, alike)
     if moments is not None and expected is not None:
         yield from _deviation(moments, expected, expected_mean(parameter.dtype, expected), _copies(law))
 
 
 def _of_weights(
-    parameter: Parameter, fan_in: int | None, moments: Moments | None, expected: Description | None
+    parameter: Parameter,
+    fan_in: int | None,
+    moments: Moments | None,
+    expected: Description | None,
+    alike: frozenset[str],
 ) -> Iterator[tuple[str, str]]:
     """What goes wrong in a product with a matrix."""
     if not is_floating(parameter.dtype) or not _is_weight(parameter):
@@ -48,9 +55,9 @@ def _of_weights(
         if expected is None:
             yield "dead", "0 everywhere"
         return
-    if moments is not None and "o" in moments.alike:
+    if "o" in alike:
         yield "symmetric", "every output has the same weights, so that they stay copies of one another"
-    elif moments is not None and "i" in moments.alike:
+    elif "i" in alike:
         yield "symmetric", "every input has the same weights, so that the layer sees their sum only"
     rms = moments.rms if moments is not None else None
     if rms is None and expected is not None:
@@ -79,18 +86,20 @@ def _is_embedding(parameter: Parameter) -> bool:
     return "wte" in words or "wpe" in words or any("embed" in name.lower() for name in (*words, *parameter.kinds))
 
 
-def expected_mean(dtype: str, expected: Description) -> float | complex:
-    """The mean that a rule gives to elements of this dtype."""
+def expected_mean(dtype: str, expected: Description) -> float | complex | None:
+    """The mean that a rule gives to elements of this dtype; None where a description has its real part only."""
     if not dtype.startswith("complex"):
         return expected.mean
+    if expected.distribution in ("formula", "mixture"):
+        return None
     return complex(expected.mean, expected.mean if expected.distribution in BY_PART else 0.0)
 
 
 def _deviation(
-    moments: Moments, expected: Description, mean: float | complex, copies: int
+    moments: Moments, expected: Description, mean: float | complex | None, copies: int
 ) -> Iterator[tuple[str, str]]:
     """How the elements differ from what a rule draws."""
-    if expected.std == 0:
+    if expected.std == 0 and mean is not None:
         ends = (moments.low, moments.high) if isinstance(mean, float) else (moments.mean,)
         wrong = max(ends, key=lambda end: abs(end - mean))
         if wrong != mean or (isinstance(mean, complex) and moments.std > 0):
@@ -99,10 +108,13 @@ def _deviation(
     if moments.is_zero and mean == 0:
         yield "dead", f"0 everywhere, where a std of {expected.std:.3g} is expected"
         return
-    reach = SLACK * (expected.high - expected.low)
-    if moments.low < expected.low - reach or moments.high > expected.high + reach:
-        outside = moments.low if moments.low < expected.low - reach else moments.high
-        yield "deviates", f"{outside:.3g} is outside of [{expected.low:.3g}, {expected.high:.3g}], which is the range"
+    low, high = expected.low, expected.high
+    if not isinstance(moments.mean, float) and expected.distribution not in BY_PART:
+        low, high = min(low, 0.0), max(high, 0.0)  # of the imaginary parts
+    reach = SLACK * (high - low)
+    if moments.low < low - reach or moments.high > high + reach:
+        outside = moments.low if moments.low < low - reach else moments.high
+        yield "deviates", f"{outside:.3g} is outside of [{low:.3g}, {high:.3g}], which is the range"
         return
     if expected.distribution == "quantile":  # of any tail: the mean and the spread of a sample may be far off
         return
@@ -115,7 +127,7 @@ def _deviation(
     if abs(moments.std - expected.std) > far:
         yield "deviates", f"a std of {moments.std:.4g}, where {expected.std:.4g} is expected, {far:.2g} more or less"
     far = SIGMAS * widest / math.sqrt(count) + SLACK * expected.std
-    if abs(moments.mean - mean) > far:
+    if mean is not None and abs(moments.mean - mean) > far:
         yield "deviates", f"a mean of {moments.mean:.3g}, where {mean:.3g} is expected, {far:.2g} more or less"
 
 
