@@ -1,4 +1,4 @@
-"""Keras's defaults against what its layers draw, on the backend of KERAS_BACKEND; tests/test_recipes_keras.py runs it."""
+"""Keras's defaults against what its layers draw, on the backend that KERAS_BACKEND names; see test_recipes_keras.py."""
 
 import keras
 import pytest

@@ -14,7 +14,9 @@ from typing import Any
 
 from arrayinit.recipes.flax import flax_defaults
 from arrayinit.recipes.keras import keras_defaults
+from arrayinit.recipes.mup import mup
 from arrayinit.recipes.resnet import fixup, resnet
+from arrayinit.recipes.scaled import deepnorm, deepnorm_constants, t_fixup
 from arrayinit.recipes.torch import torch_defaults, torch_transformer
 from arrayinit.recipes.transformers import bert, gpt2, llama
 from arrayinit.recipes.vit import vit, vit_jax
@@ -23,13 +25,17 @@ from arrayinit.rules import Rules
 __all__ = [
     "RECIPES",
     "bert",
+    "deepnorm",
+    "deepnorm_constants",
     "fixup",
     "flax_defaults",
     "gpt2",
     "keras_defaults",
     "llama",
+    "mup",
     "recipe",
     "resnet",
+    "t_fixup",
     "torch_defaults",
     "torch_transformer",
     "vit",
@@ -38,6 +44,7 @@ __all__ = [
 
 _EVERY = (
     torch_defaults, torch_transformer, flax_defaults, keras_defaults, gpt2, llama, bert, vit, vit_jax, resnet, fixup,
+    deepnorm, t_fixup, mup,
 )  # fmt: skip
 RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name__: function for function in _EVERY})
 """Name -> function, in order: each can be called without arguments."""

@@ -15,7 +15,8 @@ def flax_defaults() -> Rules:
     Kernels: N(0, 1 / fan_in) truncated at two sigma, with its variance restored; the fans of Dense, Conv, ConvTranspose
     and attention are Flax's own. Recurrent kernels (hi, hf, hg, ho, hr, hz, hn, h, dense_h) are orthogonal, each as the
     matrix that it is; ConvLSTMCell's hh is no such. Embeddings: N(0, 1 / features). Biases 0, but 1 for the forget gate
-    of MGUCell (if). Norms 1 and 0, their statistics as new; PReLU 0.01; LoRA kaiming_uniform and 0; nnx.SpectralNorm's u N(0, 0.01^2).
+    of MGUCell (if). Norms 1 and 0, their statistics as new; PReLU 0.01; LoRA kaiming_uniform and 0; the u of
+    nnx.SpectralNorm N(0, 0.01^2).
 
     Trees of arrays have no types of layers, so that names decide: a Dense that a model names `hi` or `h` is taken for a
     recurrent one. A DenseGeneral with several axes, outside of attention, is to say which ones are which in a rule

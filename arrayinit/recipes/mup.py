@@ -1,0 +1,84 @@
+"""muP, the maximal update parametrization: hyperparameters that are tuned on a narrow model fit a wide one."""
+
+import math
+from collections.abc import Sequence
+
+from arrayinit.recipes.parts import NORM_WEIGHT, rule
+from arrayinit.rules import Rules
+from arrayinit.schemes.arguments import flag, integer, nonnegative, one_of
+from arrayinit.specs import spec
+
+__all__ = ["mup"]
+
+OPTIMIZERS = ("adam", "sgd")
+READOUTS = ("multiplier", "variance")
+
+
+def mup(
+    width: int = 1024,
+    base_width: int = 256,
+    std: float = 0.02,
+    optimizer: str = "adam",
+    readout: str = "multiplier",
+    zero_readout: bool = False,
+    inputs: str | Sequence[str] = ("*embed*", "*wte*", "*wpe*"),
+    outputs: str | Sequence[str] = ("head.*", "*.head.*", "*lm_head.*", "*readout.*", "*output_projection.*"),
+) -> Rules:
+    """muP: standard deviations and learning rates of each weight, so that what is tuned at base_width fits width.
+
+    With m = width / base_width and everything N(0, std^2) at base_width:
+
+    ============================  =============  ==========  ============
+    what                          std            lr, Adam    lr, SGD
+    ============================  =============  ==========  ============
+    input weights                 std            1           m
+    biases and norms              0; 1           1           m
+    hidden weights                std / sqrt(m)  1 / m       1
+    output weights, "multiplier"  std            1           m
+    output weights, "variance"    std / m        1 / m       1 / m
+    output biases                 0              1           1
+    ============================  =============  ==========  ============
+
+    The factors of the learning rate are each rule's `lr_scale`, and `plan.lr_scales` of a plan: nothing here sets them.
+    "multiplier" is table 8 of the paper and the package mup, where the model multiplies its output by 1 / m, which
+    makes room for weights tied to an embedding; "variance" is table 3, which needs no change of the model. In either,
+    attention scores must be divided by the size of a head, not by its root. All widths grow by m: feed-forward ones
+    and heads too, while depth, vocabulary and the size of the input stay.
+
+    Args:
+        width, base_width: the size of the hidden layers, here and where the learning rate was tuned.
+        std: of all weights at base_width. optimizer: "adam" or "sgd" (and their kin).
+        readout: "multiplier" or "variance". zero_readout: output weights 0, as the paper recommends.
+        inputs, outputs: globs of the paths of the first and last layers, weight and bias; all other weights are hidden.
+
+    Source: Yang et al., Tensor Programs V, 2022, tables 3 and 8; microsoft/mup, mup/optim.py.
+    """
+    m = integer(width, "width") / integer(base_width, "base_width")
+    scale = nonnegative(std, "std")
+    sgd = one_of(optimizer, "optimizer", OPTIMIZERS) == "sgd"
+    vector = m if sgd else 1.0
+    hidden = spec("normal", std=scale / math.sqrt(m))
+    if one_of(readout, "readout", READOUTS) == "multiplier":
+        output, output_lr = spec("normal", std=scale), vector
+    else:
+        output, output_lr = spec("normal", std=scale / m), 1 / m
+    if flag(zero_readout, "zero_readout"):
+        output = spec("zeros")
+    last = _globs(outputs, "outputs")
+    return Rules(
+        [
+            *(rule(f"{glob}bias", spec("zeros")) for glob in last),
+            rule("*bias", spec("zeros"), lr_scale=vector),
+            rule(NORM_WEIGHT, spec("ones"), lr_scale=vector),
+            *(rule(glob, spec("normal", std=scale), lr_scale=vector) for glob in _globs(inputs, "inputs")),
+            *(rule(glob, output, lr_scale=output_lr) for glob in last),
+            rule("*weight", hidden, lr_scale=1.0 if sgd else 1 / m, optional=False),
+        ]
+    )
+
+
+def _globs(given: str | Sequence[str], name: str) -> tuple[str, ...]:
+    globs = (given,) if isinstance(given, str) else tuple(given)
+    if not globs or not all(isinstance(glob, str) and glob for glob in globs):
+        raise TypeError(f"`{name}` must be a glob or a sequence of them; got {given!r}")
+    return globs
