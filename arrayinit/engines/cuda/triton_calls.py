@@ -148,7 +148,7 @@ def _power(n: int) -> int:
 
 def _law(plan: Plan | None, large: int) -> tuple[dict[str, int], dict[str, Any]]:
     """What words become: themselves, where there is no plan."""
-    numbers = dict.fromkeys(("scale", "addend", "unit", "lowest", "highest"), 0)
+    numbers = dict.fromkeys(("scale", "offset", "unit", "lowest", "highest"), 0)
     numbers |= dict.fromkeys(("base", "p_low", "range_high", "range_low", "lower", "large"), 0)
     constants: dict[str, Any] = {"kind": "words", "form": "uint32", "shift": 0, "folds": False}
     if plan is None:
@@ -160,11 +160,8 @@ def _law(plan: Plan | None, large: int) -> tuple[dict[str, int], dict[str, Any]]
     numbers["lowest"], numbers["highest"] = _bits(plan.low or 0.0, wide), _bits(plan.high or 0.0, wide)
     if plan.kind == "uniform":
         assert lattice.shift == LATTICE_BITS
-        # The product is of 2 u, and taken from its upper half. `shift` is 0 where the scale is 2**32.
-        constants["shift"] = 0 if lattice.scale > MASK else LATTICE_BITS
-        numbers["scale"], numbers["addend"] = lattice.scale & MASK, lattice.offset << 32
-    else:
-        numbers["scale"], numbers["addend"] = lattice.scale, lattice.offset << lattice.shift
+        constants["shift"] = 0 if lattice.scale > MASK else LATTICE_BITS  # 0 stands for a scale of 2**32
+    numbers["offset"], numbers["scale"] = lattice.offset, lattice.scale & MASK
     if tail is not None:
         span = (tail.range_high << 31) | tail.range_low
         numbers |= {"p_low": tail.low, "range_high": span >> 32, "range_low": span & MASK, "lower": int(tail.lower)}

@@ -106,23 +106,20 @@ def _truncated(w, table, tail, folds: tl.constexpr):
 
 
 @triton.jit
-def _lattice(w, table, scale, addend, tail, kind: tl.constexpr, shift: tl.constexpr, folds: tl.constexpr):
-    """k = (deviate * scale + addend) >> shift of each word."""
+def _lattice(w, table, scale, offset, tail, kind: tl.constexpr, shift: tl.constexpr, folds: tl.constexpr):
+    """k = offset + ((deviate * scale) >> shift) of each word."""
     if kind == "uniform":
-        even = (w & 0xFFFFFFFE).to(tl.uint64)  # 2 u
-        if shift == 0:  # of a scale of 2**32, which takes 33 bits
-            product = even << 32
-        else:
-            product = even * scale.to(tl.uint32)
-        k = ((product + addend.to(tl.uint64)) >> 32).to(tl.uint32).to(tl.int32)
+        k = w & 0xFFFFFFFE  # (u * scale) >> 31 with u = w >> 1, for a scale of 2**32 and below
+        if shift != 0:
+            k = tl.umulhi(k, scale.to(tl.uint32))
     else:
         if kind == "normal":
             z, negative = _normal(w, table)
         else:
             z, negative = _truncated(w, table, tail, folds)
         step = tl.where(negative, -scale.to(tl.int32), scale.to(tl.int32))
-        k = ((z.to(tl.int32).to(tl.int64) * step + addend.to(tl.int64)) >> shift).to(tl.int32)
-    return k
+        k = ((z.to(tl.int32).to(tl.int64) * step) >> shift).to(tl.uint32)
+    return (k + offset.to(tl.uint32)).to(tl.int32)
 
 
 @triton.jit
@@ -143,8 +140,8 @@ def _values(
     if kind == "words":
         value = w
     else:
-        table, scale, addend, unit, lowest, highest, tail = law
-        k = _lattice(w, table, scale, addend, tail, kind, shift, folds)
+        table, scale, offset, unit, lowest, highest, tail = law
+        k = _lattice(w, table, scale, offset, tail, kind, shift, folds)
         if form == "float64":
             value = k.to(tl.float64) * _real(unit, form)
         else:
@@ -163,7 +160,7 @@ def _values(
 
 
 _UNSPECIALIZED = (
-    *("block", "count", "key_low", "key_high", "purpose", "scale", "addend", "unit", "lowest", "highest"),
+    *("block", "count", "key_low", "key_high", "purpose", "scale", "offset", "unit", "lowest", "highest"),
     *("base", "p_low", "range_high", "range_low", "lower", "large"),
     *("first", "start", "rows", "row_step", "row_jump", "step", "jump", "row_tiles", "tiles"),
     *(f"{field}{axis}" for axis in range(4) for field in ("count", "step", "jump")),
@@ -181,7 +178,7 @@ def fill_run(
     purpose: tl.uint32,
     table,
     scale: tl.uint32,
-    addend: tl.int64,
+    offset: tl.int32,
     unit: tl.int64,
     lowest: tl.int64,
     highest: tl.int64,
@@ -199,7 +196,7 @@ def fill_run(
     blocks: tl.constexpr,
 ):
     """`count` neighbouring words, from word `skip` of a block on, to neighbouring places; blocks blocks a program."""
-    law = (table, scale, addend, unit, lowest, highest, (base, p_low, range_high, range_low, lower, large))
+    law = (table, scale, offset, unit, lowest, highest, (base, p_low, range_high, range_low, lower, large))
     start = tl.program_id(0).to(tl.int64) * blocks
     w0, w1, w2, w3 = _words((start + block + tl.arange(0, blocks))[None, :], purpose, key_low, key_high)
     words = tl.reshape(_in_order(w0, w1, w2, w3, 1, 4 * blocks), (4 * blocks,))
@@ -242,7 +239,7 @@ def fill_rows(
     purpose: tl.uint32,
     table,
     scale: tl.uint32,
-    addend: tl.int64,
+    offset: tl.int32,
     unit: tl.int64,
     lowest: tl.int64,
     highest: tl.int64,
@@ -269,7 +266,7 @@ def fill_rows(
     draws height rows of a tile: of width blocks where elements follow each other in the stream (runs), else of width
     elements, each of which takes a block.
     """
-    law = (table, scale, addend, unit, lowest, highest, (base, p_low, range_high, range_low, lower, large))
+    law = (table, scale, offset, unit, lowest, highest, (base, p_low, range_high, range_low, lower, large))
     rest = tl.program_id(0)
     column = (rest % tiles).to(tl.int64) * width + tl.arange(0, width)[None, :]
     rest = rest // tiles
