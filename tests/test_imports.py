@@ -185,6 +185,8 @@ def test_only_backends_and_adapters_import_frameworks():
         "jax",
         "keras",
         "models",
+        "modules",
+        "trees",
     }
     for name, path in modules().items():
         if name in may:
