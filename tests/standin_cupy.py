@@ -3,16 +3,22 @@
 What a mistake in the CuPy backend would trip over on a real device trips it here too: arrays never turn into NumPy
 arrays by themselves, NumPy arrays are refused by every function but `asarray`, devices have no hash and must be
 entered, and only names that CuPy has are there. `install()` puts it in `sys.modules`; do that in a process of its own.
+Raw kernels are compiled for this machine and run on the memory of its arrays.
 """
 
 import operator
 import sys
 import types
 
+import cuda_host
 import numpy as np
 
 CURRENT = [0]  # the device whose context was entered last
+STREAMS = []  # the streams entered and not left
 LAUNCHES = []  # names of the functions called, in order
+KERNELS = []  # (name, grid, block, bytes of shared memory, device, stream) of raw kernels, in order
+COMPILED = []  # (options, device) of raw modules
+MEMORY = {}  # (first address, end, device) of each array that there is, by its id
 ABSENT = {"take_along_dims", "bfloat16"}
 
 
@@ -36,7 +42,80 @@ class Device:
         CURRENT.pop()
 
     def synchronize(self):
-        pass
+        LAUNCHES.append("synchronize")
+
+    @property
+    def attributes(self):
+        return {"MultiProcessorCount": 2, "MaxThreadsPerMultiProcessor": 1536 if self.id else 2048}
+
+
+class Stream:
+    def __init__(self, non_blocking=False):
+        self.captures = False
+
+    def is_capturing(self):
+        return self.captures
+
+    def __enter__(self):
+        STREAMS.append(self)
+        return self
+
+    def __exit__(self, *error):
+        STREAMS.pop()
+
+    def synchronize(self):
+        LAUNCHES.append("synchronize")
+
+
+NULL = Stream()
+
+
+def get_current_stream():
+    return STREAMS[-1] if STREAMS else NULL
+
+
+class RawModule:
+    """Takes what CuPy's own takes, and one structure as the only argument of a kernel."""
+
+    def __init__(self, *, code=None, path=None, options=(), backend="nvrtc", name_expressions=None, jitify=False):
+        assert isinstance(code, str)
+        assert isinstance(options, tuple)
+        assert all(isinstance(option, str) for option in options)
+        self.code, self.options = code, options
+
+    def get_function(self, name):
+        return RawKernel(self, name)
+
+
+class RawKernel:
+    def __init__(self, module, name):
+        self.module, self.name = module, name
+        self._load()
+
+    def _load(self):
+        made = (self.module.options, CURRENT[-1])
+        library = cuda_host.compiled(self.module.code, self.module.options)
+        assert hasattr(library, self.name), "CUDA_ERROR_NOT_FOUND: named symbol not found"
+        if made not in COMPILED:
+            COMPILED.append(made)
+        return library
+
+    def __call__(self, grid, block, args, *, shared_mem=0):
+        assert all(type(n) is int and n > 0 for n in (*grid, *block))
+        (parameters,) = args
+        assert type(parameters) is np.ndarray
+        assert parameters.shape == (1,)
+        library = self._load()
+        assert parameters.itemsize == library.size_of_parameters()
+        is_wide = shared_mem > 0
+        assert block[0] <= (1024 if is_wide else 256), "the launch bounds of kernel.cu"
+        assert shared_mem == int(parameters["rows"][0]) * 64 * 8 <= 48 * 1024
+        assert len(grid) == len(block) == 1
+        address = int(parameters["address"][0])
+        devices = {device for low, high, device in list(MEMORY.values()) if low <= address < high}
+        assert devices == {CURRENT[-1]}, "a kernel on one device writes to the memory of another"
+        KERNELS.append((self.name, grid[0], block[0], shared_mem, CURRENT[-1], get_current_stream()))
+        cuda_host.launch(library, self.name, parameters, (grid[0], block[0]))
 
 
 class ndarray:
@@ -46,6 +125,15 @@ class ndarray:
     def __init__(self, host, device=None):
         self.host = host
         self.device = Device(device)
+        low, high = np.lib.array_utils.byte_bounds(host)
+        MEMORY[id(self)] = (low, high, self.device.id)
+
+    def __del__(self):
+        MEMORY.pop(id(self), None)
+
+    @property
+    def data(self):
+        return types.SimpleNamespace(ptr=self.host.ctypes.data)
 
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`.")
@@ -154,6 +242,9 @@ def install():
     cupy.fft = _mirror("cupy.fft", np.fft)
     cupy.cuda = types.ModuleType("cupy.cuda")
     cupy.cuda.Device = Device
+    cupy.cuda.Stream = Stream
+    cupy.cuda.get_current_stream = get_current_stream
+    cupy.RawModule = RawModule
     cupy.cuda.device = types.ModuleType("cupy.cuda.device")
     cupy.cuda.device.Device = Device
     cupy.cuda.runtime = types.SimpleNamespace(getDeviceCount=lambda: 2)

@@ -52,13 +52,145 @@ SCRIPTS = {
         else:
             raise AssertionError
         """,
-    "no chunk is launched on its own, and none through the host": """
-        from standin_cupy import LAUNCHES
-        x = cupy.empty((512, 512))
+    "one launch an array, nothing else, and nobody waits": """
+        from standin_cupy import COMPILED, KERNELS, LAUNCHES, NULL
+        x = cupy.empty((512, 512), dtype="float32")
         LAUNCHES.clear()
         ai.uniform_(x, seed=0)
-        assert LAUNCHES.count("stack") == 1
-        assert "get" not in LAUNCHES
+        assert LAUNCHES == []
+        # 65536 blocks of Philox, 256 threads a block, and two processors that hold 2048 threads each.
+        assert KERNELS == [("dense_uniform_float32", 16, 256, 0, 0, NULL)]
+        assert COMPILED == [(("-std=c++17", "-DONLY_KIND=uniform", "-DONLY_FORM=float32"), 0)]
+        KERNELS.clear()
+        ai.normal_(x[:2], seed=0)
+        ai.trunc_normal_(x[:, :500], seed=0)
+        ai.xavier_normal(x, seed=0)
+        assert [kernel[:4] for kernel in KERNELS] == [
+            ("dense_normal_float32", 1, 1024, 16384),
+            ("strided_truncated_float32", 4, 1024, 2560),
+            ("dense_normal_float32", 4, 1024, 16384),
+        ]
+        assert LAUNCHES == ["empty_like"]
+        """,
+    "on the current stream, and on the device of the array": """
+        from standin_cupy import CURRENT, KERNELS, LAUNCHES
+        with cupy.cuda.Device(1):
+            x = cupy.empty((512, 512), dtype="float32")
+        LAUNCHES.clear()
+        with cupy.cuda.Stream(non_blocking=True) as stream:
+            ai.normal_(x, seed=5)
+        # The device 1 of the stand-in holds 1536 threads a processor: three blocks of 512 rather than one of 1024.
+        assert KERNELS == [("dense_normal_float32", 6, 512, 16384, 1, stream)]
+        assert CURRENT == [0]
+        assert LAUNCHES == []
+        assert (x.get() == ai.normal((512, 512), seed=5)).all()
+        """,
+    "each layout by kernels": """
+        import numpy as np
+        from standin_cupy import KERNELS
+        whole = ai.normal((40, 3, 5, 6), seed=1, dtype="float32")
+        turned = ai.normal((5, 6, 3, 40), seed=1, layout="hwio", dtype="float32", xp="cupy")
+        assert (turned.get() == whole.transpose(2, 3, 1, 0)).all()
+        for index in (np.s_[::3], np.s_[:, ::-1], np.s_[5, 1:], np.s_[..., ::-2], np.s_[3:4, 2, 1, 1:2]):
+            part = ai.normal((40, 3, 5, 6), seed=1, index=index, dtype="float32", xp="cupy")
+            assert (part.get() == whole[index]).all(), index
+        for dtype in ("float64", "float32", "float16", "complex64", "complex128"):
+            x = cupy.zeros((30, 77), dtype=dtype)
+            for view in (x[::2, 1:], x.T, x[:, ::-1], x[::-3, 4::5], x[3:4, :5], x[:, 7], x[1:2, 3:4]):
+                x[...] = cupy.zeros((30, 77), dtype=dtype)
+                ai.trunc_normal_(view, seed=2)
+                wanted = ai.trunc_normal(view.shape, seed=2, dtype=dtype)
+                assert (view.get() == wanted).all()
+                assert np.count_nonzero(x.get()) == wanted.size, "elements beside the view are written"
+        assert len(KERNELS) == 6 + 5 * 7
+        """,
+    "what is drawn before a matrix is made of it has its kernels": """
+        from standin_cupy import KERNELS
+        ai.orthogonal((70, 30), seed=1, xp="cupy", dtype="float32")
+        ai.sparse((70, 30), 0.5, seed=1, xp="cupy", dtype="float64")
+        names = [kernel[0] for kernel in KERNELS]
+        assert names == ["dense_normal_float32", "dense_normal_float64", "dense_words_uint32"]
+        assert (ai.bits((9, 3), seed=1, xp="cupy").get() == ai.bits((9, 3), seed=1)).all()
+        assert KERNELS[-1][0] == "dense_words_uint32"
+        """,
+    "what has no kernel is left to the reference": """
+        import numpy as np
+        from standin_cupy import KERNELS
+        shape = (2, 1, 3) * 4 + (2, 2)
+        x = cupy.zeros(tuple(2 * n for n in shape))[(slice(None, None, 2),) * 14]  # ten axes that are apart
+        ai.uniform_(x, seed=1)
+        assert (x.get() == ai.uniform(shape, seed=1, dtype="float64")).all()
+        law = ai.spec("distribution", distribution="triang", parameters=(0.3, -1.0, 4.0))
+        assert (law((30, 5), seed=1, xp="cupy").get() == law((30, 5), seed=1)).all()
+        memory = np.zeros(401, np.uint8)
+        from standin_cupy import wrap
+        odd = wrap(memory[1:].view(np.float32))
+        ai.uniform_(odd, seed=1)
+        assert (odd.get() == ai.uniform((100,), seed=1)).all()
+        assert KERNELS == []
+        """,
+    "a kernel that can't be used is replaced by the reference, with one warning": """
+        import warnings
+        from standin_cupy import KERNELS, RawKernel
+        class CompileException(Exception):
+            pass
+        def broken(*arguments, **keywords):
+            raise CompileException("libnvrtc.so.12: cannot open shared object file")
+        wanted = ai.normal((50, 7), seed=3)
+        for name in ("_load", "__call__"):
+            from arrayinit.engines import cuda
+            from arrayinit.engines.cuda import launcher
+            cuda._warned.clear()
+            launcher._kernel.cache_clear()
+            working = getattr(RawKernel, name)
+            setattr(RawKernel, name, broken)
+            x = cupy.empty((50, 7), dtype="float32")
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                for turn in range(3):
+                    x.host[...] = 9
+                    ai.normal_(x, seed=3)
+                    assert (x.get() == wanted).all()
+            (one,) = said
+            assert one.category is RuntimeWarning
+            assert str(one.message) == (
+                "draws of cupy on device 0 will be slow, for its kernel could not be used "
+                "(CompileException: libnvrtc.so.12: cannot open shared object file)"
+            )
+            setattr(RawKernel, name, working)
+            with cupy.cuda.Device(1):  # the kernels of other devices are used
+                y = ai.normal((50, 7), seed=3, xp="cupy")
+            assert KERNELS.pop()[4] == 1
+            assert (y.get() == wanted).all()
+        """,
+    "errors that the reference would make worse are raised": """
+        import warnings
+        from standin_cupy import RawKernel
+        warnings.simplefilter("error")
+        class OutOfMemoryError(MemoryError):
+            pass
+        def raises(error):
+            def broken(*arguments, **keywords):
+                raise error
+            return broken
+        x = cupy.zeros((50, 7))
+        RawKernel.__call__ = raises(OutOfMemoryError("out of memory allocating 400 bytes"))
+        try:
+            ai.normal_(x, seed=3)
+        except OutOfMemoryError:
+            pass
+        else:
+            raise AssertionError
+        RawKernel.__call__ = raises(RuntimeError("operation not permitted when stream is capturing"))
+        with cupy.cuda.Stream() as stream:
+            stream.captures = True
+            try:
+                ai.normal_(x, seed=3)
+            except RuntimeError as error:
+                assert "capturing" in str(error)
+            else:
+                raise AssertionError
+        assert not x.get().any()
         """,
 }
 

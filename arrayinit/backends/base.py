@@ -145,6 +145,10 @@ class Backend:
         self._lanes: dict[Any, Lanes] = {}
         self._names: dict[Any, str] = {}
 
+    def engine_for(self, x: Any, device: Any) -> str:
+        """The engine that draws into x or, where there is a device, into a new array on it."""
+        return self.engine
+
     def dtype(self, name: str) -> Any:
         """The dtype object of a name. TypeError where the library has none."""
         try:

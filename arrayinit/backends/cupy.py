@@ -15,6 +15,7 @@ __all__ = ["make"]
 class CupyBackend(Backend):
     """The backend of cupy.ndarray."""
 
+    engine = "cuda"
     indexes = True
 
     def dtype(self, name: str) -> Any:

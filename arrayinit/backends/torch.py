@@ -55,6 +55,11 @@ class TorchBackend(Backend):
     engine = "cpu"  # which leaves memory of other devices to the reference
     indexes = True
 
+    def engine_for(self, x: Any, device: Any) -> str:
+        if device is None:
+            device = torch.get_default_device() if x is None else x.device
+        return "cuda" if device.type == "cuda" and self.engine == "cpu" else self.engine
+
     def dtype(self, name: str) -> Any:
         dtype = getattr(torch, name, None)
         if not isinstance(dtype, torch.dtype):

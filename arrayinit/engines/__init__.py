@@ -15,7 +15,7 @@ _WHOLE = ("blocks", "shards", "xla")  # engines that cut packed tensors themselv
 
 def run(job: Job, target: Target) -> Any:
     """Draw with the engine that the target's backend names; pieces of packed tensors one by one in its memory."""
-    engine = target.backend.engine
+    engine = target.backend.engine_for(target.array, target.device)
     if isinstance(job.law, Packed) and engine not in _WHOLE:
         engine = "packed"
     return _draw(engine)(job, target)

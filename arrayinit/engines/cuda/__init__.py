@@ -1,0 +1,99 @@
+"""CUDA memory: one kernel launch an array, CUDA C++ for CuPy, Triton for torch.
+
+What has no kernel is left to the reference, on the same device: laws by tables of their own, arrays with eight and more
+axes that don't continue one another. So is everything where the kernel can't be compiled or launched, with a warning.
+"""
+
+import importlib
+import math
+import warnings
+from typing import Any
+
+from arrayinit.backends import Backend, Lanes
+from arrayinit.engines import matrices, reference
+from arrayinit.fans import geometry
+from arrayinit.job import Job, Target
+from arrayinit.key import Key
+from arrayinit.lattice import Plan
+from arrayinit.laws import Normal, Orthogonal, Sparse, Words
+from arrayinit.regions import box
+
+__all__ = ["draw"]
+
+_LAUNCHERS = {"cupy": "arrayinit.engines.cuda.launcher", "torch": "arrayinit.engines.cuda.triton_kernel"}
+_warned: set[tuple[str, str]] = set()  # (library, device) whose kernels failed
+
+
+def draw(job: Job, target: Target) -> Any:
+    """Fill the target's array, or a new one."""
+    out = reference.allocate(job, target)
+    _fill(job, target.backend, out)
+    return out
+
+
+def _fill(job: Job, backend: Backend, out: Any) -> None:
+    if isinstance(job.law, Orthogonal | Sparse):
+        reference.fill(job, backend, out, _matrix)
+    else:
+        is_sampled = job.plan is not None or isinstance(job.law, Words)
+        if not (is_sampled and job.size and not backend.is_abstract(out) and _launched(job, backend, out)):
+            reference.fill(job, backend, out)
+
+
+def _launched(job: Job, backend: Backend, out: Any) -> bool:
+    """Whether a kernel fills the array; where one should but can't, a warning says so once for a device."""
+    device = backend.device(out)
+    where = (backend.name, str(device))
+    if where in _warned:
+        return False
+    launcher = importlib.import_module(_LAUNCHERS[backend.name])
+    with backend.drawing(device):
+        try:
+            return bool(launcher.fill(job, backend.view(out)))
+        except Exception as error:
+            # The reference takes more memory, and a capture that it takes part in would hold hundreds of launches.
+            if _is_lack_of_memory(error) or _is_capturing(backend.name):
+                raise
+            _warned.add(where)
+            why = f"{type(error).__name__}: {error}"
+    warnings.warn(
+        f"draws of {backend.name} on device {device} will be slow, for its kernel could not be used ({why})",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return False
+
+
+def _is_capturing(library: str) -> bool:
+    """Whether a CUDA graph captures what the current stream is given."""
+    if library == "torch":
+        import torch
+
+        return bool(torch.cuda.is_current_stream_capturing())
+    import cupy
+
+    return bool(cupy.cuda.get_current_stream().is_capturing())
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+
+
+def _matrix(lanes: Lanes, job: Job) -> Any:
+    """The part of an orthogonal or sparse matrix, what it is made of drawn by this engine."""
+    n = math.prod(job.geometry.shape)
+
+    def line(law: Normal | Words, plan: Plan | None, key: Key, dtype: str) -> Any:
+        drawn = lanes.backend.empty((n,), dtype, lanes.device)
+        _fill(Job(law, plan, key, geometry(n), box((n,), None), dtype), lanes.backend, drawn)
+        return drawn
+
+    def normals(plan: Plan, key: Key) -> Any:
+        return line(Normal(0.0, 1.0), plan, key, plan.dtype)
+
+    def words(key: Key, purpose: int) -> Any:
+        return lanes.astype(line(Words(purpose), None, key, "uint32"), lanes.xp.int64)
+
+    if isinstance(job.law, Orthogonal):
+        return matrices.orthogonal(lanes, job, normals)
+    return matrices.sparse(lanes, job, normals, words)

@@ -1,0 +1,444 @@
+// The stream on a GPU: words -> deviates -> lattice -> values in one kernel, the integers of the reference engine.
+//
+// `source.py` puts the arrays `table_c0`, `table_c1` and `table_c2` above this text and compiles it: by NVRTC, nvcc or,
+// for tests, a C++ compiler for the host, where a loop over blocks and threads stands for the device. It needs no
+// headers. What is computed is integers until the last product, which is exact, so no option of a compiler can change
+// a bit.
+//
+// How the work is cut. A thread draws one block of Philox at a time, four words that are neighbours in the stream, and
+// strides over the grid. Where memory runs as the stream does (`dense`) it stores them as one or two vectors; elsewhere
+// (`strided`) the four go where they belong, and threads that are neighbours write to neighbouring memory where any
+// axis of the target has it.
+//
+// Where the table is. A look-up goes to a row that is different for each thread. Constant memory would serve a warp
+// one row after another, and the cache behind __ldg one line of 128 bytes after another, about 25 for the 32 threads
+// of a warp. Shared memory has 32 banks of 4 bytes, and a row of 8 bytes takes two of them: half a warp at a time finds
+// about 3 of its rows in the same banks, 6 turns for a warp, which on an H100 or A100 is more than memory can take (see
+// tests/test_cuda.py). So each block of threads copies the rows that its law can reach: 16 KiB for a normal law (32
+// octaves), at most 30.5 KiB for a truncated one (61 octaves), 2.5 KiB between -2 and 2 deviations. The blocks of
+// threads are as large as they can be, so that few copies are made.
+
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef int i32;
+typedef long long i64;
+
+#ifdef __CUDACC__
+#define DEVICE __device__ __forceinline__
+#define KERNEL(name, threads) extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Parameters p)
+#else
+#define DEVICE inline
+#endif
+
+enum class Kind { uniform, normal, truncated, words };
+enum class Form { float32, float64, float16, bfloat16, uint32 };
+
+const u32 SEGMENTS = 64;       // of an octave of the table
+const u32 WIDE_THREADS = 1024; // of a block that copies the table
+const u32 THREADS = 256;       // of one that does not
+const int ROUNDS = 10;         // of Philox
+const int AXES = 8;            // digits of an item's number, see `Parameters`
+
+// What a launch is told; `parameters.py` has the same fields in the same order.
+struct Parameters {
+    u64 address; // of the first element
+    u32 keys[2 * ROUNDS]; // of each round of Philox
+    u64 first;   // the word of the first element
+    u64 words;   // of a run, whose words are neighbours in the stream
+    i64 jump;    // bytes from one element of a run to the next
+    i64 addend;  // k = (deviate * scale + addend) >> shift; of a uniform law, k = ((u * scale) >> 31) + addend
+    u64 low;     // p = low + (2 u + 1) * range / 2^32, in units of 2^-62 or of a power of two less
+    u64 range;
+    u64 last;    // the largest p that is not folded to the other tail
+    double unit; // value = k * unit, then clipped to [lowest, highest]
+    double lowest;
+    double highest;
+    float unit32; // the same in float32
+    float lowest32;
+    float highest32;
+    u32 scale;
+    u32 lowest_bit; // of a uniform law, see there
+    u32 shift;      // of a truncated law
+    u32 is_lower;   // deviates of small p are negative
+    u32 octave;     // of a normal or truncated law: the first of the table that is copied
+    u32 rows;       // how many are
+    u32 c0_bits;    // a packed row is c0 from bit `c0_bits` on, c1 from bit 13 on, c2
+    u32 purpose;    // the third word of Philox's counter
+    u32 items;      // blocks of Philox to be drawn, fewer than 2^31
+    // Of strided targets only. An item's number is a mixed-radix number: its digits say how far to go along each axis
+    // of the target, but for the one in place `run_digit`, which says which block of the run it is.
+    u32 pair;       // 1 where an element takes two words, a complex one
+    u32 digits;
+    u32 run_digit;
+    u32 counts[AXES];
+    u32 magic[AXES]; // i / count = (i * magic) >> magic_shift for i < 2^31
+    u32 magic_shifts[AXES];
+    i64 word_steps[AXES];
+    i64 place_steps[AXES]; // in bytes
+};
+
+// Of x > 0.
+DEVICE u32 leading_zeros(u32 x) {
+#ifdef __CUDACC__
+    u32 zeros; // in one instruction, where __clz, which also counts those of 0, takes two
+    asm("bfind.shiftamt.u32 %0, %1;" : "=r"(zeros) : "r"(x));
+    return zeros;
+#else
+    return __builtin_clz(x);
+#endif
+}
+
+DEVICE u32 leading_zeros(u64 x) {
+#ifdef __CUDACC__
+    u32 zeros;
+    asm("bfind.shiftamt.u64 %0, %1;" : "=r"(zeros) : "l"(x));
+    return zeros;
+#else
+    return __builtin_clzll(x);
+#endif
+}
+
+DEVICE u32 high_product(u32 a, u32 b) {
+#ifdef __CUDACC__
+    return __umulhi(a, b);
+#else
+    return (u32)(((u64)a * b) >> 32);
+#endif
+}
+
+// ---- words ----
+
+struct Block {
+    u32 w[4];
+};
+
+// Philox4x32-10 of (low half of the number, high half, purpose, 0).
+DEVICE Block block_of(u64 number, const Parameters &p) {
+    u32 c0 = (u32)number, c1 = (u32)(number >> 32), c2 = p.purpose, c3 = 0;
+#ifdef __CUDACC__
+#pragma unroll
+#endif
+    for (int round = 0; round < ROUNDS; ++round) {
+        u64 p0 = (u64)c0 * 0xD2511F53u, p1 = (u64)c2 * 0xCD9E8D57u;
+        c0 = (u32)(p1 >> 32) ^ c1 ^ p.keys[2 * round];
+        c1 = (u32)p1;
+        c2 = (u32)(p0 >> 32) ^ c3 ^ p.keys[2 * round + 1];
+        c3 = (u32)p0;
+    }
+    return {{c0, c1, c2, c3}};
+}
+
+// ---- deviates ----
+
+// Copy what this launch needs of the table to where all threads of a block find it, as packed rows.
+DEVICE void copy_table(u64 *table, u32 thread, u32 threads, const Parameters &p) {
+    for (u32 i = thread; i < p.rows * SEGMENTS; i += threads) {
+        u32 row = p.octave * SEGMENTS + i;
+        table[i] = (u64)table_c0[row] << p.c0_bits | (u64)table_c1[row] << 13 | table_c2[row];
+    }
+}
+
+// |z| in units of 2^-27: a parabola in t from a packed row.
+DEVICE u32 parabola(u64 row, u32 c0_bits, u32 t) {
+    u32 c0 = (u32)(row >> 32) >> (c0_bits - 32);
+    u32 c1 = (u32)(row >> 13) & ((1u << (c0_bits - 13)) - 1);
+    u32 c2 = (u32)row & 0x1FFF;
+    return c0 - high_product(c1 - high_product(c2, t), t);
+}
+
+// k = offset + ((+-z * scale) >> shift); the offset is within the addend, and the scale takes the sign, which is
+// cheaper than to give it to z.
+DEVICE i32 scaled(u32 z, u32 is_negative, const Parameters &p, u32 shift) {
+    i32 scale = (i32)(p.scale - is_negative * (2 * p.scale));
+    return (i32)(((i64)(i32)z * scale + p.addend) >> shift);
+}
+
+DEVICE i32 uniform_lattice(u32 word, const Parameters &p) {
+    // 2 u is the word without its lowest bit. A scale of 2^32 is given as 2^32 - 1, with a lowest bit of 1: the high
+    // half of (2 u + 1) * (2^32 - 1) is 2 u.
+    return (i32)(high_product((word & ~1u) | p.lowest_bit, p.scale) + (u32)p.addend);
+}
+
+DEVICE i32 normal_lattice(u32 word, const u64 *table, const Parameters &p) {
+    u32 q = word | 1;
+    u32 octave = leading_zeros(q);
+    u32 n = q << octave; // its highest bit is 64 segments more than there are below it
+    u32 z = parabola(table[octave * SEGMENTS + (n >> 25) - SEGMENTS], 34, n << 7);
+    return scaled(z, word & 1, p, 30);
+}
+
+DEVICE i32 truncated_lattice(u32 word, const u64 *table, const Parameters &p) {
+    u32 u = word | 1;
+    u64 x = p.low + (u64)u * (u32)(p.range >> 32) + high_product(u, (u32)p.range);
+    u32 is_upper = x > p.last;
+    x = is_upper ? (1ull << 62) - x : x;
+    // Only roundings at the very end and at the exact middle are moved, by one unit.
+    x = x < 1 ? 1 : x;
+    x = x > (1ull << 61) - 1 ? (1ull << 61) - 1 : x;
+    u32 zeros = leading_zeros(x); // three of them are above the 61 bits of x
+    x <<= zeros;
+    u32 z = parabola(table[zeros * SEGMENTS + (u32)(x >> 57) - 4 * SEGMENTS], p.c0_bits, (u32)(x >> 25));
+    return scaled(z, is_upper ^ p.is_lower, p, p.shift);
+}
+
+// k of a word, by the law.
+template <Kind kind> DEVICE i32 lattice(u32 word, const u64 *table, const Parameters &p) {
+    if constexpr (kind == Kind::uniform)
+        return uniform_lattice(word, p);
+    else if constexpr (kind == Kind::normal)
+        return normal_lattice(word, table, p);
+    else
+        return truncated_lattice(word, table, p);
+}
+
+// ---- values ----
+
+DEVICE float clipped(float x, float lowest, float highest) {
+#ifdef __CUDACC__
+    return fminf(fmaxf(x, lowest), highest);
+#else
+    x = x < lowest ? lowest : x;
+    return x > highest ? highest : x;
+#endif
+}
+
+DEVICE double clipped(double x, double lowest, double highest) {
+    x = x < lowest ? lowest : x;
+    return x > highest ? highest : x;
+}
+
+template <Kind kind> DEVICE float single(i32 k, const Parameters &p) {
+    float x = (float)k * p.unit32; // to nearest even; the product is exact
+    return kind == Kind::normal ? x : clipped(x, p.lowest32, p.highest32);
+}
+
+DEVICE u32 bits_of(float x) {
+#ifdef __CUDACC__
+    return __float_as_uint(x);
+#else
+    u32 bits;
+    __builtin_memcpy(&bits, &x, 4);
+    return bits;
+#endif
+}
+
+DEVICE u64 bits_of(double x) {
+#ifdef __CUDACC__
+    return (u64)__double_as_longlong(x);
+#else
+    u64 bits;
+    __builtin_memcpy(&bits, &x, 8);
+    return bits;
+#endif
+}
+
+// The nearest float16, ties to even, of a float32 that is no NaN.
+DEVICE u16 half_of(float x) {
+#ifdef __CUDACC__
+    u16 half;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(x));
+    return half;
+#else
+    u32 bits = bits_of(x), sign = bits >> 16 & 0x8000, rest = bits & 0x7FFFFFFF;
+    u32 exponent = rest >> 23;
+    if (exponent < 102) // below 2^-25, half of the smallest
+        return (u16)sign;
+    if (exponent < 113) { // subnormal: in units of 2^-24
+        u32 digits = (rest & 0x7FFFFF) | 0x800000, drop = 126 - exponent;
+        u32 half = digits >> drop, lost = digits & ((1u << drop) - 1), middle = 1u << (drop - 1);
+        return (u16)(sign | (half + (lost > middle || (lost == middle && (half & 1)))));
+    }
+    u32 rounded = (rest + 0xFFF + (rest >> 13 & 1)) >> 13;
+    return (u16)(sign | (rounded - (112u << 10) < 0x7C00 ? rounded - (112u << 10) : 0x7C00));
+#endif
+}
+
+// The nearest bfloat16, ties to even, of a float32 that is no NaN.
+DEVICE u16 brain_of(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    u16 brain;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(brain) : "f"(x));
+    return brain;
+#else
+    u32 bits = bits_of(x);
+    return (u16)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+#endif
+}
+
+template <Form form> struct Bits {
+    typedef u32 Type;
+};
+template <> struct Bits<Form::float64> {
+    typedef u64 Type;
+};
+template <> struct Bits<Form::float16> {
+    typedef u16 Type;
+};
+template <> struct Bits<Form::bfloat16> {
+    typedef u16 Type;
+};
+
+// The bits of the value that a word becomes.
+template <Kind kind, Form form> DEVICE typename Bits<form>::Type value(u32 word, const u64 *table, const Parameters &p) {
+    if constexpr (kind == Kind::words)
+        return word;
+    else {
+        i32 k = lattice<kind>(word, table, p);
+        if constexpr (form == Form::float32)
+            return bits_of(single<kind>(k, p));
+        else if constexpr (form == Form::float16)
+            return half_of(single<kind>(k, p));
+        else if constexpr (form == Form::bfloat16)
+            return brain_of(single<kind>(k, p));
+        else {
+            double x = (double)k * p.unit; // exact
+            return bits_of(kind == Kind::normal ? x : clipped(x, p.lowest, p.highest));
+        }
+    }
+}
+
+// ---- memory ----
+
+// Four values that are neighbours, from an address that is a multiple of 16 bytes, of 8 for values of 2 bytes.
+#ifdef __CUDACC__
+DEVICE void store(u64 address, const u32 *v) {
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3]) : "memory");
+}
+
+DEVICE void store(u64 address, const u64 *v) {
+    asm volatile("st.global.v2.b64 [%0], {%1, %2};" ::"l"(address), "l"(v[0]), "l"(v[1]) : "memory");
+    asm volatile("st.global.v2.b64 [%0], {%1, %2};" ::"l"(address + 16), "l"(v[2]), "l"(v[3]) : "memory");
+}
+
+DEVICE void store(u64 address, const u16 *v) {
+    asm volatile("st.global.v4.b16 [%0], {%1, %2, %3, %4};" ::"l"(address), "h"(v[0]), "h"(v[1]), "h"(v[2]), "h"(v[3]) : "memory");
+}
+
+DEVICE void store_one(u64 address, u32 v) { asm volatile("st.global.b32 [%0], %1;" ::"l"(address), "r"(v) : "memory"); }
+DEVICE void store_one(u64 address, u64 v) { asm volatile("st.global.b64 [%0], %1;" ::"l"(address), "l"(v) : "memory"); }
+DEVICE void store_one(u64 address, u16 v) { asm volatile("st.global.b16 [%0], %1;" ::"l"(address), "h"(v) : "memory"); }
+#else
+template <typename Type> inline void store_one(u64 address, Type v) { *(Type *)address = v; }
+
+template <typename Type> inline void store(u64 address, const Type *v) {
+    if (address % (sizeof(Type) < 4 ? 8 : 16))
+        __builtin_trap(); // as a device would
+    for (int j = 0; j < 4; ++j)
+        store_one(address + j * sizeof(Type), v[j]);
+}
+#endif
+
+template <typename Type> DEVICE bool takes_vectors(u64 address) { return address % (sizeof(Type) < 4 ? 8 : 16) == 0; }
+
+template <Kind kind, Form form> DEVICE void values(typename Bits<form>::Type *v, u64 number, const u64 *table, const Parameters &p) {
+    Block block = block_of(number, p);
+#ifdef __CUDACC__
+#pragma unroll
+#endif
+    for (int j = 0; j < 4; ++j)
+        v[j] = value<kind, form>(block.w[j], table, p);
+}
+
+// Every element of an array that lies in memory as its words do in the stream.
+template <Kind kind, Form form> DEVICE void dense(u32 thread, u32 threads, const u64 *table, const Parameters &p) {
+    typedef typename Bits<form>::Type Type;
+    u32 skipped = (u32)p.first & 3; // words of the first block that belong to others
+    u64 base = p.address - skipped * sizeof(Type), number = p.first >> 2, end = skipped + p.words;
+    // Blocks that are stored as vectors: whole ones, where memory is aligned.
+    u32 begin = skipped ? 1 : 0, whole = takes_vectors<Type>(base) ? (u32)(end >> 2) - begin : 0;
+    for (u32 i = thread; i < p.items; i += threads) {
+        Type v[4];
+        values<kind, form>(v, number + i, table, p);
+        u64 place = base + (u64)i * (4 * sizeof(Type));
+        if (i - begin < whole)
+            store(place, v);
+        else
+#ifdef __CUDACC__
+#pragma unroll
+#endif
+            for (int j = 0; j < 4; ++j)
+                if ((i > 0 || j >= (int)skipped) && 4ull * i + j < end)
+                    store_one(place + j * sizeof(Type), v[j]);
+    }
+}
+
+// Every element of runs that lie anywhere.
+template <Kind kind, Form form> DEVICE void strided(u32 thread, u32 threads, const u64 *table, const Parameters &p) {
+    typedef typename Bits<form>::Type Type;
+    for (u32 i = thread; i < p.items; i += threads) {
+        u32 rest = i, turn = 0;
+        u64 first = p.first, place = p.address;
+        for (u32 digit = 0; digit < p.digits; ++digit) {
+            u32 quotient = (u32)(((u64)rest * p.magic[digit]) >> p.magic_shifts[digit]);
+            u32 here = rest - quotient * p.counts[digit];
+            rest = quotient;
+            if (digit == p.run_digit)
+                turn = here;
+            first += (u64)(here * p.word_steps[digit]);
+            place += (u64)(here * p.place_steps[digit]);
+        }
+        // Words first, first + 1, ... are elements of the run; this item is block `turn` of those they are in.
+        u64 number = (first >> 2) + turn;
+        i64 before = (i64)(4 * number - first); // words of the run that come before this block
+        if (before >= (i64)p.words)
+            continue;
+        Type v[4];
+        values<kind, form>(v, number, table, p);
+        u64 start = place + (u64)((before >> p.pair) * p.jump); // of the block's first element, if that is of the run
+        bool is_whole = before >= 0 && before + 4 <= (i64)p.words;
+        if (is_whole && p.jump == (i64)(sizeof(Type) << p.pair) && takes_vectors<Type>(start))
+            store(start, v);
+        else
+#ifdef __CUDACC__
+#pragma unroll
+#endif
+            for (int j = 0; j < 4; ++j)
+                if (before + j >= 0 && before + j < (i64)p.words)
+                    store_one(start + (u64)((j >> p.pair) * p.jump) + (j & p.pair) * sizeof(Type), v[j]);
+    }
+}
+
+// ---- entries ----
+
+// dense_normal_float32 and so on, each a kernel or, on the host, a function of (parameters, blocks, threads of a block).
+#ifdef __CUDACC__
+#define ENTRY(way, kind, form)                                                                                         \
+    KERNEL(way##_##kind##_##form, is_tabulated<Kind::kind> ? WIDE_THREADS : THREADS) {                                 \
+        extern __shared__ u64 table[];                                                                                 \
+        if (is_tabulated<Kind::kind>) {                                                                                \
+            copy_table(table, threadIdx.x, blockDim.x, p);                                                             \
+            __syncthreads();                                                                                           \
+        }                                                                                                              \
+        u32 thread = blockIdx.x * blockDim.x + threadIdx.x, threads = gridDim.x * blockDim.x;                          \
+        way<Kind::kind, Form::form>(thread, threads, table, p);                                                        \
+    }
+#else
+extern "C" u32 size_of_parameters() { return sizeof(Parameters); }
+
+static u64 shared_memory[96 * SEGMENTS];
+#define ENTRY(way, kind, form)                                                                                         \
+    extern "C" void way##_##kind##_##form(const Parameters *p, u32 blocks, u32 threads) {                              \
+        for (u32 block = 0; block < blocks; ++block) {                                                                 \
+            if (is_tabulated<Kind::kind>)                                                                              \
+                for (u32 thread = 0; thread < threads; ++thread)                                                       \
+                    copy_table(shared_memory, thread, threads, *p);                                                    \
+            for (u32 thread = 0; thread < threads; ++thread)                                                           \
+                way<Kind::kind, Form::form>(block * threads + thread, blocks * threads, shared_memory, *p);            \
+        }                                                                                                              \
+    }
+#endif
+
+template <Kind kind> constexpr bool is_tabulated = kind == Kind::normal || kind == Kind::truncated;
+
+#define ENTRIES(kind, form) ENTRY(dense, kind, form) ENTRY(strided, kind, form)
+#define FORMS(kind) ENTRIES(kind, float32) ENTRIES(kind, float64) ENTRIES(kind, float16) ENTRIES(kind, bfloat16)
+
+#ifdef ONLY_KIND
+ENTRIES(ONLY_KIND, ONLY_FORM)
+#else
+FORMS(uniform)
+FORMS(normal)
+FORMS(truncated)
+ENTRIES(words, uint32)
+#endif

@@ -1,0 +1,206 @@
+"""What a launch is told: a job and the strides of its target -> the kernel's name and its block of parameters."""
+
+import functools
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from arrayinit.backends.base import coefficients
+from arrayinit.deviates import SEGMENT_BITS, Z_BITS
+from arrayinit.formats import real_name
+from arrayinit.job import Job
+from arrayinit.key import Key
+from arrayinit.lattice import Plan
+from arrayinit.laws import Words
+from arrayinit.philox import MASK, ROUNDS, VALUES, WEYL
+from arrayinit.tails import TAIL_BITS, Tail
+
+__all__ = ["PARAMETERS", "Launch", "can_draw", "launches"]
+
+AXES = 8  # of a strided target, those that continue one another counted once
+LIMIT = 1 << 31  # items of a launch; a larger draw takes several
+SIZES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "uint32": 4}
+OCTAVES = 32  # that the words of a normal law reach
+
+# The fields of `Parameters` in kernel.cu.
+PARAMETERS = np.dtype(
+    [
+        ("address", "u8"),
+        ("keys", "u4", 2 * ROUNDS),
+        *((name, "u8") for name in ("first", "words")),
+        *((name, "i8") for name in ("jump", "addend")),
+        *((name, "u8") for name in ("low", "range", "last")),
+        *((name, "f8") for name in ("unit", "lowest", "highest")),
+        *((name, "f4") for name in ("unit32", "lowest32", "highest32")),
+        *((name, "u4") for name in ("scale", "lowest_bit", "shift", "is_lower", "octave", "rows", "c0_bits")),
+        *((name, "u4") for name in ("purpose", "items", "pair", "digits", "run_digit")),
+        *((name, "u4", AXES) for name in ("counts", "magic", "magic_shifts")),
+        *((name, "i8", AXES) for name in ("word_steps", "place_steps")),
+    ],
+    align=True,
+)
+_HEAD = struct.Struct(f"=Q{2 * ROUNDS}I")
+
+Axis: TypeAlias = tuple[int, int, int]  # how many, words from one to the next, bytes from one to the next
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A launch, but for the key and the address of the array."""
+
+    way: str  # "dense" or "strided"
+    kind: str
+    form: str
+    items: int
+    shared: int  # bytes of shared memory
+    offset: int  # bytes from the address of the array
+    rest: bytes  # of the block of parameters, behind what is said of key and address
+
+    @property
+    def name(self) -> str:
+        """Of the kernel."""
+        return f"{self.way}_{self.kind}_{self.form}"
+
+    def block(self, address: int, key: Key) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
+        """The whole block, as an array of one structure, which is what CuPy passes by value."""
+        head = _HEAD.pack(address + self.offset, *_round_keys(key.low, key.high))
+        return np.frombuffer(bytearray(head + self.rest), PARAMETERS)
+
+
+def _round_keys(low: int, high: int) -> Iterator[int]:
+    for turn in range(ROUNDS):
+        yield (low + turn * WEYL[0]) & MASK
+        yield (high + turn * WEYL[1]) & MASK
+
+
+def can_draw(plan: Plan | None) -> bool:
+    """Whether there is a kernel: for raw words, and for all laws but those by tables of their own."""
+    return plan is None or plan.quantiles is None
+
+
+def launches(job: Job, strides: tuple[int, ...]) -> list[Launch] | None:
+    """The launches that fill an array with these strides in bytes, one but for 2**31 words and more; None where it has
+    too many axes.
+    """
+    region, axes = job.placed
+    parts = 1 if job.plan is None else job.plan.parts
+    first, offset = region.offset * parts, 0
+    found: list[Axis] = []
+    for count, step, axis in zip(region.counts, region.strides, axes, strict=True):
+        step, jump = step * parts, strides[axis]
+        if count == 1:
+            continue
+        if step < 0:  # forwards from the other end
+            first, offset = first + (count - 1) * step, offset + (count - 1) * jump
+            step, jump = -step, -jump
+        if found and found[-1][1] == step * count and found[-1][2] == jump * count:
+            found[-1] = (found[-1][0] * count, step, jump)
+        else:
+            found.append((count, step, jump))
+    return list(_launches(job, parts, found, first, offset)) if len(found) < AXES else None
+
+
+def _launches(job: Job, parts: int, axes: list[Axis], first: int, offset: int) -> Iterator[Launch]:
+    if math.prod(count for count, _, _ in axes) * parts >= LIMIT:
+        longest = max(range(len(axes)), key=lambda k: axes[k][0])
+        count, step, jump = axes[longest]
+        half = count // 2 & -4 if count > 8 else count // 2
+        for start, length in ((0, half), (half, count - half)):
+            part = [*axes[:longest], (length, step, jump), *axes[longest + 1 :]]
+            yield from _launches(job, parts, part, first + start * step, offset + start * jump)
+        return
+    kind, form, rows, law = _common(job.plan)
+    size = SIZES[form] * parts
+    fields = np.zeros((), PARAMETERS)
+    for name, value in law.items():
+        fields[name] = value
+    run, others = (axes[-1], axes[:-1]) if axes and axes[-1][1] == parts else ((1, parts, size), axes)
+    words = run[0] * parts
+    fields["purpose"] = job.law.purpose if isinstance(job.law, Words) else VALUES
+    fields["first"], fields["words"], fields["jump"], fields["pair"] = first, words, run[2], parts - 1
+    # Where in its first block a run begins is known up to multiples of what all steps have in common with 4.
+    common = math.gcd(4, *(step for _, step, _ in others))
+    blocks = -(-(first % common + 4 - common + words) // 4)
+    is_dense = not others and run[2] == size
+    items = blocks * math.prod(count for count, _, _ in others)
+    fields["items"] = items
+    if not is_dense:
+        _set_digits(fields, others, (blocks, 0, 0), run[2])
+    way = "dense" if is_dense else "strided"
+    shared = 8 * rows << SEGMENT_BITS
+    yield Launch(way, kind, form, items, shared, offset, fields.tobytes()[_HEAD.size :])
+
+
+def _set_digits(fields: "np.ndarray[tuple[()], np.dtype[np.void]]", axes: list[Axis], run: Axis, jump: int) -> None:
+    """The digits of an item's number, those first whose steps in memory are shortest: neighbours write there."""
+    order = sorted([(abs(axis[2]), axis) for axis in axes] + [(abs(jump), run)], key=lambda pair: pair[0])
+    for place, (_, (count, step, reach)) in enumerate(order):
+        bits = (count - 1).bit_length()
+        fields["counts"][place] = count
+        fields["magic"][place] = -(-(1 << (31 + bits)) // count)
+        fields["magic_shifts"][place] = 31 + bits
+        fields["word_steps"][place] = step
+        fields["place_steps"][place] = reach
+    fields["digits"] = len(order)
+    fields["run_digit"] = next(place for place, (_, axis) in enumerate(order) if axis is run)
+
+
+@functools.lru_cache(maxsize=4096)
+def _common(plan: Plan | None) -> tuple[str, str, int, dict[str, int | float]]:
+    """Kind, format, octaves of the table, and the fields that say how a word becomes a value."""
+    if plan is None:
+        return "words", "uint32", 0, {}
+    lattice, form = plan.lattice, real_name(plan.dtype)
+    unit = math.ldexp(1.0, lattice.exponent)
+    low, high = (0.0, 0.0) if plan.low is None or plan.high is None else (plan.low, plan.high)
+    fields: dict[str, int | float] = {"unit": unit, "lowest": low, "highest": high}
+    if form != "float64":
+        fields |= {"unit32": unit, "lowest32": low, "highest32": high}
+    if plan.kind == "uniform":
+        spans = lattice.scale > MASK  # 2**32
+        fields |= {"addend": lattice.offset, "scale": lattice.scale - spans, "lowest_bit": int(spans)}
+        return plan.kind, form, 0, fields
+    rows, octave = OCTAVES, 0
+    fields |= {"addend": lattice.offset << lattice.shift, "scale": lattice.scale, "shift": lattice.shift}
+    if plan.tail is not None:
+        rows, octave = _octaves(plan.tail), plan.tail.octave
+        fields |= {
+            "low": plan.tail.low,
+            "range": (plan.tail.range_high << 31) + plan.tail.range_low,
+            "last": (1 << (TAIL_BITS - 1)) - 1 if plan.tail.folds else (1 << 63) - 1,
+            "is_lower": int(plan.tail.lower),
+        }
+    else:
+        assert lattice.shift == Z_BITS + 3
+    return plan.kind, form, rows, fields | {"octave": octave, "rows": rows, "c0_bits": _c0_bits(octave, rows)}
+
+
+def _octaves(tail: Tail) -> int:
+    """How many octaves of the table the words of a truncated law reach."""
+    half = 1 << (TAIL_BITS - 1)
+    span = (tail.range_high << 31) + tail.range_low
+    smallest = half
+    for word in (1, MASK):  # p grows with the word, and what is folded of it has its smallest value at one of the ends
+        p = tail.low + (word * span >> 32)
+        if tail.folds and p > half - 1:
+            p = 2 * half - p
+        smallest = min(smallest, max(p, 1))
+    return TAIL_BITS - 1 - min(smallest, half - 1).bit_length() + 1
+
+
+def _c0_bits(octave: int, rows: int) -> int:
+    """Where c0 begins in a packed row of 64 bits, above 13 bits of c2 and 20 or 21 of c1.
+
+    It takes 31 bits beyond octave 48, and c1 takes 21 in octaves 0 to 2. No law reaches both: the largest p that it
+    draws is at most its smallest one and 2**32 times that.
+    """
+    c0, c1, c2 = (column[octave << SEGMENT_BITS : (octave + rows) << SEGMENT_BITS] for column in coefficients())
+    bits = 33 if int(c0.max()) >= 1 << 30 else 34
+    assert int(c0.max()) < 1 << (64 - bits)
+    assert int(c1.max()) < 1 << (bits - 13)
+    assert int(c2.max()) < 1 << 13
+    return bits
