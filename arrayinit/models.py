@@ -10,7 +10,7 @@ from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan
 from arrayinit.progress import progress_bar
 from arrayinit.rules import BUFFER
 
-__all__ = ["init_model_", "parameters_of_model"]
+__all__ = ["init_model_", "parameters_of_model", "weights_of"]
 
 
 @overload
@@ -74,7 +74,7 @@ def init_model_(
     made = plan(parameters_of_model(model), rules, seed=seed, seed_names=seed_names)
     if dry_run:
         return made
-    variables = {path: variable for path, _, variable in _weights(model)}
+    variables = {path: variable for path, _, variable in weights_of(model)}
     with progress_bar("parameters", sum(e.parameter.size for e in made if e.initializer), progress) as advance:
         for entry in made:
             if entry.initializer is not None:
@@ -101,7 +101,7 @@ def parameters_of_model(model: Any) -> list[Parameter]:
     problems = {}
     first: dict[int, str] = {}
     tied: dict[str, list[str]] = {}
-    for path, owner, variable in _weights(model):
+    for path, owner, variable in weights_of(model):
         if path in found and found[path][1] is not variable:
             problems[path] = "the path of several weights: give their layers names of their own"
         found[path] = owner, variable
@@ -122,12 +122,12 @@ def parameters_of_model(model: Any) -> list[Parameter]:
     return result
 
 
-def _weights(model: Any) -> Iterator[tuple[str, Any, Any]]:
+def weights_of(model: Any) -> Iterator[tuple[str, Any, Any]]:
     """(path, owner, variable) of all weights, those of shared layers under each path that they have."""
-    return _weights_of(model, "", _layer_names(model))
+    return _weights_within(model, "", _layer_names(model))
 
 
-def _weights_of(layer: Any, prefix: str, names: dict[str, str]) -> Iterator[tuple[str, Any, Any]]:
+def _weights_within(layer: Any, prefix: str, names: dict[str, str]) -> Iterator[tuple[str, Any, Any]]:
     unnamed = 0
     for variable in (*layer._trainable_variables, *layer._non_trainable_variables):
         name = variable.name
@@ -135,7 +135,7 @@ def _weights_of(layer: Any, prefix: str, names: dict[str, str]) -> Iterator[tupl
             name, unnamed = f"variable_{unnamed}" if unnamed else "variable", unnamed + 1
         yield prefix + name, layer, variable
     for inner in _sublayers(layer):
-        yield from _weights_of(inner, f"{prefix}{names[inner.name]}.", names)
+        yield from _weights_within(inner, f"{prefix}{names[inner.name]}.", names)
 
 
 def _sublayers(layer: Any) -> list[Any]:

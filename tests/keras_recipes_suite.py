@@ -17,9 +17,9 @@ pytestmark = pytest.mark.filterwarnings(
 
 def arrays(model):
     """Path -> array."""
-    from arrayinit.models import _weights
+    from arrayinit.models import weights_of
 
-    found = {path: variable for path, _, variable in _weights(model)}
+    found = {path: variable for path, _, variable in weights_of(model)}
     return {p.path: keras.ops.convert_to_numpy(found[p.path].value) for p in parameters_of_model(model)}
 
 

@@ -34,9 +34,9 @@ def _of_keras(model: Any) -> list[tuple[Parameter, Any]] | None:
     layers = getattr(sys.modules["keras"], "layers", None)
     if layers is None or not isinstance(model, layers.Layer):
         return None
-    from arrayinit.models import _weights, parameters_of_model
+    from arrayinit.models import parameters_of_model, weights_of
 
-    arrays = {path: variable.value for path, _, variable in _weights(model)}
+    arrays = {path: variable.value for path, _, variable in weights_of(model)}
     return [(parameter, arrays[parameter.path]) for parameter in parameters_of_model(model)]
 
 
