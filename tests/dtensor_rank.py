@@ -27,6 +27,10 @@ LAWS = {
     "sparse": ai.spec("sparse", sparsity=0.4),
     "orthogonal": ai.spec("orthogonal"),
     "eye": ai.spec("eye"),
+    "distribution": ai.spec("distribution", distribution="triang", parameters=[0.3]),
+    "sinusoidal": ai.spec("sinusoidal"),
+    "packed": ai.spec("packed", initializer=[ai.spec("normal"), ai.spec("zero_hadamard")]),
+    "packed orthogonal": ai.spec("packed", initializer=[ai.spec("orthogonal"), ai.spec("uniform")]),
 }
 SHAPES = ((13, 7), (16, 12), (2, 9), (1, 1))
 
@@ -55,6 +59,8 @@ def cases(rank, size):
     for mesh, placements in meshes(size):
         for shape in SHAPES:
             for name, law in LAWS.items():
+                if law.name == "packed":
+                    law = ai.spec("packed", **law.parameters, blocks=[1, shape[0] - 1])
                 for dtype in ("float32", "bfloat16", "float64", "complex64"):
                     if dtype != "float32" and name not in ("uniform", "normal"):
                         continue
@@ -79,7 +85,7 @@ def cases(rank, size):
 class Model(nn.Module):
     def __init__(self):
         super().__init__()
-        self.embed = nn.Embedding(37, 24)
+        self.embed = nn.Embedding(37, 24, padding_idx=30)
         self.up = nn.Linear(24, 50)
         self.down = nn.Linear(50, 24)
         self.norm = nn.LayerNorm(24)

@@ -7,12 +7,12 @@ place and returns it. The value of an element depends on the seed, the name, its
 distribution, and on nothing else: every library, device, dtype, layout and part of a tensor shows the same draw.
 
 Ranges are those of the dtype: a draw is rounded to it (nearest even) and then moved to the nearest value that it has
-within the bounds. Samples lie on a grid of 31 bits and a sign over the largest magnitude the law can reach, and
-normal samples within 6.34 standard deviations. The real and the imaginary part of a complex element are drawn alike,
+within the bounds. Samples lie on a grid of 31 bits and a sign over the largest magnitude the law can reach (those of
+`distribution` in each octave of its own), and normal samples within 6.34 standard deviations. The real and the imaginary part of a complex element are drawn alike,
 each with half the variance, so that E|w - E w|^2 = std^2; bounds that an argument states hold for each part.
 
 Errors, before anything is written: TypeError for an argument or a dtype of the wrong kind (random values need a
-floating or complex dtype; constants, eye and dirac also take integers and booleans), ValueError for one out of range,
+floating or complex dtype; constants, eye, dirac and identity also take integers and booleans), ValueError for one out of range,
 for a law that the dtype can't hold, and for arrays that are read-only or overlap themselves.
 """
 
