@@ -8,12 +8,13 @@ distribution, and on nothing else: every library, device, dtype, layout and part
 
 Ranges are those of the dtype: a draw is rounded to it (nearest even) and then moved to the nearest value that it has
 within the bounds. Samples lie on a grid of 31 bits and a sign over the largest magnitude the law can reach (those of
-`distribution` in each octave of its own), and normal samples within 6.34 standard deviations. The real and the imaginary part of a complex element are drawn alike,
-each with half the variance, so that E|w - E w|^2 = std^2; bounds that an argument states hold for each part.
+`distribution` in each octave of its own), and normal samples within 6.34 standard deviations. The real and the
+imaginary part of a complex element are drawn alike, each with half the variance, so that E|w - E w|^2 = std^2; bounds
+that an argument states hold for each part.
 
 Errors, before anything is written: TypeError for an argument or a dtype of the wrong kind (random values need a
-floating or complex dtype; constants, eye, dirac and identity also take integers and booleans), ValueError for one out of range,
-for a law that the dtype can't hold, and for arrays that are read-only or overlap themselves.
+floating or complex dtype; constants, eye, dirac and identity also take integers and booleans), ValueError for one out
+of range, for a law that the dtype can't hold, and for arrays that are read-only or overlap themselves.
 """
 
 from arrayinit.initializers.distributions import (
