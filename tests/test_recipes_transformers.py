@@ -116,3 +116,15 @@ def test_truncated_as_googles_bert():
 def test_wrong_parameters(make, error, match):
     with pytest.raises(error, match=match):
         make()
+
+
+def test_from_the_meta_device():
+    with torch.device("meta"):
+        model = gpt2(2)
+    assert model.lm_head.weight.is_meta
+    rules = recipes.gpt2(layers=2)
+    made = tensors(init_module_(model, rules, seed=1))
+    assert model.lm_head.weight is model.transformer.wte.weight
+    here = tensors(init_module_(gpt2(2), rules, seed=1))
+    assert made.keys() == here.keys()
+    assert all((made[path] == here[path]).all() for path in here)
