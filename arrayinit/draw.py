@@ -212,9 +212,8 @@ def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
     if isinstance(law, Table) and law.is_complex and dtype not in COMPLEX:
         raise TypeError(f"`dtype` must be one of {', '.join(COMPLEX)} for complex values; got {dtype}")
     if not is_floating(dtype):
-        raise TypeError(
-            f"`dtype` must be one of {', '.join([*FORMATS, *COMPLEX])} for random values and formulas; got {dtype}"
-        )
+        known, what = ", ".join([*FORMATS, *COMPLEX]), "formulas" if isinstance(law, Table) else "random values"
+        raise TypeError(f"`dtype` must be one of {known} for {what}; got {dtype}")
     if isinstance(law, SAMPLED):
         return law, plan(law, dtype)
     if isinstance(law, Table):
