@@ -247,7 +247,7 @@ def install():
     cupy.RawModule = RawModule
     cupy.cuda.device = types.ModuleType("cupy.cuda.device")
     cupy.cuda.device.Device = Device
-    cupy.cuda.runtime = types.SimpleNamespace(getDeviceCount=lambda: 2)
+    cupy.cuda.runtime = types.SimpleNamespace(getDeviceCount=lambda: 2, is_hip=False)
     cupy.__all__ += ["cuda", "linalg", "fft"]
     cupy.__version__ = "0-standin"
     cupy.__path__ = []

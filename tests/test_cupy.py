@@ -1,4 +1,4 @@
-"""The CuPy backend: on a real device where there is one (`-m gpu`, via test_equality), else on a strict stand-in."""
+"""The CuPy backend on a strict stand-in; on a real device by test_cuda and test_equality with `-m gpu`."""
 
 import subprocess
 import sys
@@ -204,20 +204,3 @@ def test_on_a_stand_in(script):
         [sys.executable, "-c", "\n".join(lines)], cwd=here, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.gpu
-def test_streams_and_devices():
-    cupy = pytest.importorskip("cupy")
-    import arrayinit as ai
-
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        pytest.skip(f"no CUDA device: {error}")
-    wanted = ai.fingerprint(ai.normal((1000, 1001), seed=4))
-    for device in range(count):
-        with cupy.cuda.Device(device), cupy.cuda.Stream(non_blocking=True) as stream:
-            x = ai.normal((1000, 1001), seed=4, xp="cupy")
-            stream.synchronize()
-        assert ai.fingerprint(x) == wanted

@@ -415,11 +415,15 @@ template <Kind kind, Form form> DEVICE void strided(u32 thread, u32 threads, con
     }
 #else
 extern "C" u32 size_of_parameters() { return sizeof(Parameters); }
+extern "C" u32 float16_of(float x) { return half_of(x); }
+extern "C" u32 bfloat16_of(float x) { return brain_of(x); }
 
 static u64 shared_memory[96 * SEGMENTS];
 #define ENTRY(way, kind, form)                                                                                         \
     extern "C" void way##_##kind##_##form(const Parameters *p, u32 blocks, u32 threads) {                              \
         for (u32 block = 0; block < blocks; ++block) {                                                                 \
+            for (u64 &row : shared_memory)                                                                             \
+                row = ~0ull; /* so that a row that is not copied shows */                                              \
             if (is_tabulated<Kind::kind>)                                                                              \
                 for (u32 thread = 0; thread < threads; ++thread)                                                       \
                     copy_table(shared_memory, thread, threads, *p);                                                    \

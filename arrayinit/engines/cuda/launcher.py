@@ -21,11 +21,11 @@ WIDE_THREADS = (1024, 512)  # of one that does: the first of which a multiple fi
 
 
 def fill(job: Job, x: Any) -> bool:
-    """Fill an array of the current device. False, with nothing written, for laws and layouts that have no kernel.
+    """Fill an array of the current device. False, with nothing written, on ROCm and where there is no kernel.
 
     Errors of CuPy where the kernel can't be compiled, loaded or launched.
     """
-    if not can_draw(job.plan):
+    if not can_draw(job.plan) or cupy.cuda.runtime.is_hip:
         return False
     calls = _calls(job, x.strides)
     address = x.data.ptr
