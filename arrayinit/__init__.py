@@ -1,5 +1,7 @@
 """arrayinit: weight initializers for the array API. One seed, one tensor: the same bits on every array library."""
 
+import typing as _typing
+
 from arrayinit.fans import calculate_fans
 from arrayinit.fingerprints import fingerprint
 from arrayinit.gains import calculate_gain, gain
@@ -84,13 +86,15 @@ from arrayinit.initializers import (
     zeros_,
 )
 from arrayinit.key import Key
-from arrayinit.params import init_params_
-from arrayinit.plans import Plan, PlanError
 from arrayinit.raw import bits
 from arrayinit.reports import report
-from arrayinit.rules import Rule, Rules
 from arrayinit.seeds import fold, manual_seed, seeded
 from arrayinit.specs import Description, Spec, describe, spec
+
+if _typing.TYPE_CHECKING:
+    from arrayinit.params import init_params_
+    from arrayinit.plans import Plan, PlanError
+    from arrayinit.rules import Rule, Rules
 
 __version__ = "0.1.0"
 
@@ -197,3 +201,19 @@ __all__ = [
     "zeros",
     "zeros_",
 ]
+
+# What whole models need is imported when it is asked for: most programs that draw arrays never do.
+_LATER = {"Plan": "plans", "PlanError": "plans", "Rule": "rules", "Rules": "rules", "init_params_": "params"}
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'arrayinit' has no attribute {name!r}")
+    import importlib
+
+    value = globals()[name] = getattr(importlib.import_module(f"arrayinit.{_LATER[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

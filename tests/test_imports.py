@@ -111,6 +111,14 @@ def test_import_brings_no_framework():
     assert loaded_by("import arrayinit") == set()
 
 
+def test_what_whole_models_need_comes_when_it_is_asked_for():
+    code = "import sys, arrayinit as ai; before = 'arrayinit.rules' in sys.modules; ai.Rules; from arrayinit import *"
+    assert run(f"{code}; print(before, 'arrayinit.rules' in sys.modules, Rules is ai.Rules, 'Plan' in dir(ai))") == (
+        "False True True True"
+    )
+    assert run("import arrayinit as ai; print(hasattr(ai, 'Rulez'))") == "False"
+
+
 def test_numpy_draws_bring_no_framework():
     assert loaded_by("import arrayinit as ai; ai.xavier_uniform((3, 4)); ai.trunc_normal((3,)); ai.bits(3)") == set()
 

@@ -56,8 +56,8 @@ def values_of(pairs: tuple[str, ...], option: str) -> dict[str, Any]:
     return found
 
 
-def rules_of(file: str | None, recipe: str | None, pairs: tuple[str, ...]) -> Rules:
-    """The rules of a file, or of a recipe with parameters."""
+def rules_of(file: str | None, recipe: str | None, pairs: tuple[str, ...], hint: str = "'--recipe'") -> Rules:
+    """The rules of a file, or of a recipe with parameters; `hint` is what an error calls the recipe."""
     if (file is None) == (recipe is None):
         raise click.UsageError("one of --rules and --recipe must be given")
     if recipe is not None:
@@ -67,7 +67,7 @@ def rules_of(file: str | None, recipe: str | None, pairs: tuple[str, ...]) -> Ru
             found: Rules = recipes.recipe(recipe, **values_of(pairs, "--set"))
             return found
         except (TypeError, ValueError) as error:
-            raise click.BadParameter(str(error), param_hint="'--recipe'") from None
+            raise click.BadParameter(str(error), param_hint=hint) from None
     if pairs:
         raise click.UsageError("--set goes with --recipe")
     assert file is not None

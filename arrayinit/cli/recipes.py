@@ -36,7 +36,7 @@ def recipes(name: str | None, pairs: tuple[str, ...], form: str) -> None:
             if parameters:
                 click.echo(f"{'':<{width}}  {parameters}")
         return
-    rules = rules_of(None, name, pairs)
+    rules = rules_of(None, name, pairs, "'NAME'")
     click.echo(str(rules) if form == "text" else rules.to_toml() if form == "toml" else rules.to_json())
 
 
