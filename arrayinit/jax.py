@@ -25,7 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from arrayinit.fans import Axes, check_shape
-from arrayinit.specs import Spec, spec
+from arrayinit.laws import is_random
+from arrayinit.specs import Spec, law_of, spec
 from arrayinit.trees import init_tree
 
 __all__ = [
@@ -53,8 +54,6 @@ __all__ = [
     "zeros",
 ]
 
-_KEYLESS = ("zeros", "ones", "constant", "eye", "dirac")
-
 
 @dataclass(frozen=True)
 class Initializer:
@@ -78,12 +77,12 @@ class Initializer:
             TypeError: no key, more than one key, or a dtype that can't hold the values.
             ValueError: a shape for which the scheme has no meaning, e.g. fans of fewer than two axes.
         """
-        if key is None and self.spec.name not in _KEYLESS:
-            raise TypeError(f"`key` must be a JAX key or an integer for {self.spec.name}; got None")
         sizes = check_shape(shape, "shape")
         chosen = self.dtype if dtype is None else dtype
         kind = jnp.result_type(float) if chosen is None else jax.dtypes.canonicalize_dtype(chosen)
         axes = _axes(self.spec, len(sizes))
+        if key is None and is_random(law_of(spec(self.spec.name, **self.spec.parameters | axes), sizes, kind.name)[0]):
+            raise TypeError(f"`key` must be a JAX key or an integer for {self.spec.name}; got None")
         return self.spec(sizes, seed=key, xp="jax", dtype=kind, device=out_sharding, **axes)
 
 

@@ -1,7 +1,5 @@
 """Laws by quantile functions."""
 
-# ruff: noqa: D103 -- said in `initializers`
-
 from typing import Any
 
 from arrayinit.distributions import known, law, softplus_inverse

@@ -1,7 +1,5 @@
 """Laws of whole matrices and kernels: identities, orthogonal and sparse ones, and Hadamard's."""
 
-# ruff: noqa: D103 -- said in `initializers`
-
 import math
 
 from arrayinit.fans import Geometry

@@ -1,7 +1,5 @@
 """Laws of tensors that are several in one: packed projections and gates, and kernels before a pixel shuffle."""
 
-# ruff: noqa: D103 -- said in `initializers`
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable

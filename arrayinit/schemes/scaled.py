@@ -1,7 +1,5 @@
 """Laws of elements that are drawn one by one: bounds and standard deviations from fans, gains and numbers."""
 
-# ruff: noqa: D103 -- said in `initializers`
-
 import math
 import warnings
 from numbers import Integral

@@ -1,7 +1,5 @@
 """Laws of sequence models: state spaces and positions."""
 
-# ruff: noqa: D103 -- said in `initializers`
-
 import math
 
 from arrayinit import tables

@@ -26,31 +26,32 @@ REMEMBERED = 64  # launches of a draw that are kept for its next one
 
 
 def fill(job: Job, x: Any) -> bool:
-    """Fill a tensor on a CUDA device. False, with nothing written, where `missing` says why or for laws by a table.
+    """Fill a tensor on a CUDA device. False, with nothing written, for what only the reference draws.
 
-    RuntimeError where a CUDA graph captures the first draw of a process on a device.
+    That is what is on other devices, laws by tables of their own, tensors whose conjugation or negation is still to be
+    done, and memory of more than six axes that don't continue one another.
+
+    RuntimeError where Triton can't be used, or a CUDA graph captures the first draw of a process on a device.
     """
-    if not can_draw(job) or missing(x.device) is not None or x.is_conj() or x.is_neg():
+    if x.device.type != "cuda" or torch.version.hip is not None or x.is_conj() or x.is_neg() or not can_draw(job):
         return False
+    why = missing(x.device)
+    if why is not None:
+        raise RuntimeError(why)
     with torch.cuda.device(x.device):
         return launch(job, x)
 
 
 @functools.cache
 def missing(device: torch.device) -> str | None:
-    """Why Triton can't fill tensors on a device; None where it can."""
-    if device.type != "cuda" or torch.version.hip is not None:
-        return f"Triton's kernels are for CUDA devices; got {device.type}{' of ROCm' if device.type == 'cuda' else ''}"
+    """Why Triton can't be used on a CUDA device; None where it can."""
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed"
     capability = torch.cuda.get_device_capability(device)
     if capability < OLDEST:
-        return f"Triton needs compute capability {_dotted(OLDEST)}; {device} has {_dotted(capability)}"
+        needed, found = (".".join(map(str, c)) for c in (OLDEST, capability))
+        return f"Triton needs a device of compute capability {needed}; got {device} of {found}"
     return None
-
-
-def _dotted(capability: tuple[int, int]) -> str:
-    return ".".join(map(str, capability))
 
 
 def launch(job: Job, x: Any, by_hand: bool = False) -> bool:
@@ -73,6 +74,7 @@ def launch(job: Job, x: Any, by_hand: bool = False) -> bool:
         key_high=key.high,
         by_hand=by_hand,
         num_warps=WARPS,
+        enable_fp_fusion=False,  # there is nothing to fuse, and Triton 3.9 warns where nobody says so
         **call.numbers,
         **call.constants,
     )
