@@ -54,7 +54,9 @@ def init_module_(
     is 0 in what is drawn, as torch keeps it.
 
     Buffers stay as they are, unless a rule with a `kind` matches them: that of their layer, or "buffer". On the meta
-    device the running statistics of norms become those of a new layer; other buffers need a rule there.
+    device the running statistics of norms become those of a new layer. What else a layer computes into a buffer when it
+    is made (rotary frequencies, position numbers) is lost there, and is asked for by an error: make that layer anew
+    on a real device, `model.rotary_emb = RotaryEmbedding(config)`, or give the buffer a rule.
 
     Args:
         module: any torch.nn.Module. Paths are those of `named_parameters` and `named_buffers`.

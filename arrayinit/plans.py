@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, overload
 from arrayinit.formats import is_floating
 from arrayinit.key import Key
 from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform
-from arrayinit.rules import Rule, Rules, told
+from arrayinit.rules import BUFFER, Rule, Rules, told
 from arrayinit.seeds import Name, resolve
 from arrayinit.specs import Spec, law_of, spec
 
@@ -18,6 +18,9 @@ __all__ = ["Parameter", "Plan", "PlanError", "Planned", "SeedNames", "plan"]
 SeedNames: TypeAlias = Mapping[str, Name] | Callable[[str], Name | None]
 
 AXES = ("layout", "in_axis", "out_axis", "batch_axis")  # one of them in a spec replaces all that a framework says
+
+
+NO_RULE = "no rule matches"
 
 
 class PlanError(ValueError):
@@ -137,7 +140,8 @@ def plan(parameters: Iterable[Parameter], rules: Any, *, seed: Any = None, seed_
         rule = chosen.find(parameter.path, parameter.shape, parameter.kinds)
         initializer = law = None
         if rule is None and not parameter.optional:
-            problems[parameter.path] = f"{_shown(parameter)}: no rule matches"
+            what = "a buffer without values, and no rule with a kind matches" if BUFFER in parameter.kinds else NO_RULE
+            problems[parameter.path] = f"{_shown(parameter)}: {what}"
         elif rule is not None and rule.initializer is not None:
             try:
                 initializer = _resolved(rule, parameter, shapes)

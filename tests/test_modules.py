@@ -119,7 +119,7 @@ def test_buffers_on_the_meta_device():
     assert model.num_batches_tracked == 0
     model = nn.Linear(3, 4, device="meta")
     model.register_buffer("scale", torch.empty(4, device="meta"))
-    with pytest.raises(ai.PlanError, match=r"scale.*no rule matches"):
+    with pytest.raises(ai.PlanError, match=r"scale.*a buffer without values, and no rule with a kind matches"):
         init_module_(model, {"*": "ones"}, seed=0)
     assert model.weight.is_meta
     init_module_(model, [ai.Rule("scale", NORMAL, kind="buffer"), ("*", "ones")], seed=0)
@@ -234,3 +234,25 @@ def test_parameters_of_a_module():
     assert found["norm.num_batches_tracked"].dtype == "int64"
     assert found["norm.running_mean"].optional
     assert not found["norm.weight"].optional
+
+
+@pytest.mark.slow
+def test_what_layers_compute_is_asked_for_and_can_be_made_anew():
+    transformers = pytest.importorskip("transformers")
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    from arrayinit import recipes
+
+    config = transformers.LlamaConfig(
+        vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2
+    )
+    with torch.device("meta"):
+        model = transformers.LlamaForCausalLM(config)
+    with pytest.raises(ai.PlanError) as caught:
+        init_module_(model, recipes.llama(), seed=0)
+    assert set(caught.value.problems) == {"model.rotary_emb.inv_freq", "model.rotary_emb.original_inv_freq"}
+    model.model.rotary_emb = LlamaRotaryEmbedding(config)
+    init_module_(model, recipes.llama(), seed=0)
+    real = init_module_(transformers.LlamaForCausalLM(config), recipes.llama(), seed=0)
+    tokens = torch.arange(6)[None]
+    assert torch.equal(model(tokens).logits, real(tokens).logits)

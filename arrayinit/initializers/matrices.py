@@ -154,8 +154,8 @@ def zero_hadamard(x: Any, **keywords: Unpack[Keywords]) -> Any:
     W[a, b] = 2^(-m/2) (-1)^(number of ones that a and b share in binary), m = ceil(log2(out)), where out > in. All
     that is random in an initialization is gone, and no two outputs are alike. The centre of k places is k // 2.
 
-    The factor keeps lengths where out is a power of two, as in implementations of the paper; the paper itself prints 2^(-(m-1)/2), which
-    is sqrt(2) times as much.
+    The factor keeps lengths where out is a power of two, as implementations do; the paper itself prints
+    2^(-(m-1)/2), which is sqrt(2) times as much.
 
     Raises:
         ValueError: a shape of fewer than 2 dimensions, groups.
