@@ -8,6 +8,7 @@ Raw kernels are compiled for this machine and run on the memory of its arrays.
 
 import operator
 import sys
+import time
 import types
 
 import cuda_host
@@ -72,6 +73,46 @@ NULL = Stream()
 
 def get_current_stream():
     return STREAMS[-1] if STREAMS else NULL
+
+
+class Event:
+    def __init__(self, block=False, disable_timing=False, interprocess=False):
+        self.time = None
+
+    def record(self, stream=None):
+        self.time = time.perf_counter()
+
+    def synchronize(self):
+        assert self.time is not None
+
+
+def get_elapsed_time(start, stop):
+    return (stop.time - start.time) * 1e3  # milliseconds
+
+
+class Generator:
+    """Of float32 and float64, all that CuPy's own has of them."""
+
+    def __init__(self, seed):
+        self.host = np.random.default_rng(seed)
+
+    def random(self, size=None, dtype=np.float64, out=None):
+        assert dtype in (np.float32, np.float64)
+        drawn = self.host.random(out.shape if size is None else size, dtype)
+        return _stored(drawn, out)
+
+    def standard_normal(self, size=None, dtype=np.float64, out=None):
+        assert dtype in (np.float32, np.float64)
+        drawn = self.host.standard_normal(out.shape if size is None else size, dtype)
+        return _stored(drawn, out)
+
+
+def _stored(drawn, out):
+    if out is None:
+        return wrap(drawn, CURRENT[-1])
+    assert out.host.flags.c_contiguous
+    out.host[...] = drawn
+    return out
 
 
 class RawModule:
@@ -244,10 +285,19 @@ def install():
     cupy.cuda.Device = Device
     cupy.cuda.Stream = Stream
     cupy.cuda.get_current_stream = get_current_stream
+    cupy.cuda.Event = Event
+    cupy.cuda.get_elapsed_time = get_elapsed_time
+    cupy.random = types.SimpleNamespace(default_rng=Generator)
     cupy.RawModule = RawModule
     cupy.cuda.device = types.ModuleType("cupy.cuda.device")
     cupy.cuda.device.Device = Device
-    cupy.cuda.runtime = types.SimpleNamespace(getDeviceCount=lambda: 2, is_hip=False)
+    cupy.cuda.runtime = types.SimpleNamespace(
+        getDeviceCount=lambda: 2,
+        getDeviceProperties=lambda device: {"name": b"Stand-in"},
+        runtimeGetVersion=lambda: 12080,
+        driverGetVersion=lambda: 13000,
+        is_hip=False,
+    )
     cupy.__all__ += ["cuda", "linalg", "fft"]
     cupy.__version__ = "0-standin"
     cupy.__path__ = []

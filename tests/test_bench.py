@@ -276,6 +276,7 @@ def test_a_few_rows_and_their_json(capsys, tmp_path):
     data = json.loads(file.read_text())
     assert os.listdir(tmp_path) == ["bench.json"]
     assert data["options"] == {
+        "device": "cpu",
         "quick": True,
         "rows": ["numpy/*normal/64", "numpy/eye/64"],
         "repeats": 3,

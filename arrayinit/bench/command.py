@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from arrayinit.bench import cuda
+from arrayinit.bench import rows as table
 from arrayinit.bench.machine import machine
 from arrayinit.bench.report import head, lines, listing, machine_lines, summary, write_json
 from arrayinit.bench.results import Result, measure
@@ -27,10 +29,21 @@ def bench(
     json_file: str | None = None,
     force: bool = False,
     markdown: bool = False,
+    device: str = "cpu",
 ) -> int:
     """Run the benchmark; returns an exit status: 2 for a wrong option, 1 where our own call failed."""
+    found: dict[str, str] = {}
     try:
-        rows = select(patterns, quick)
+        known = table.ROWS
+        if device == "cuda":
+            found, missing = cuda.devices()
+            if not (found or only_list):
+                reasons = "; ".join(f"{library}: {reason}" for library, reason in missing.items())
+                raise ValueError(f"`--device cuda` needs a library that has a CUDA device; {reasons}")
+            known = tuple(cuda.rows(cuda.LIBRARIES if only_list else found))
+        elif device != "cpu":
+            raise ValueError(f"`--device` must be 'cpu' or 'cuda'; got {device!r}")
+        rows = select(patterns, quick, known)
         if repeats is not None and repeats < 1:
             raise ValueError(f"`--repeats` must be at least 1; got {repeats}")
         path = None if json_file is None else _writable(Path(json_file), force)
@@ -49,6 +62,8 @@ def bench(
         return 1
     rounds = repeats or (QUICK_REPEATS if quick else REPEATS)
     here = machine()
+    if device == "cuda":
+        here["devices"] = found | {library: f"left out: {reason}" for library, reason in missing.items()}
     print(*machine_lines(here), "", *head(markdown), sep="\n", flush=True)
     results: list[Result] = []
     is_complete = True
@@ -61,7 +76,13 @@ def bench(
         is_complete = False
     print("", summary(results) + ("" if is_complete else "; interrupted"), sep="\n", flush=True)
     if path is not None:
-        options = {"quick": quick, "rows": list(patterns), "repeats": rounds, "is_complete": is_complete}
+        options = {
+            "device": device,
+            "quick": quick,
+            "rows": list(patterns),
+            "repeats": rounds,
+            "is_complete": is_complete,
+        }
         write_json(path, here, options, results)
     return 130 if not is_complete else 1 if any(result.is_broken for result in results) else 0
 

@@ -12,7 +12,7 @@ import arrayinit
 
 __all__ = ["cpu_name", "machine"]
 
-LIBRARIES = ("numpy", "scipy", "array-api-compat", "torch", "jax", "jaxlib", "flax", "llvmlite", "ml_dtypes")
+LIBRARIES = ("numpy", "scipy", "array-api-compat", "torch", "triton", "jax", "jaxlib", "flax", "llvmlite", "ml_dtypes")
 
 
 def machine() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-__all__ = ["Call", "Clock", "Contender", "Measured", "Process", "interleaved"]
+__all__ = ["Call", "Clock", "Contender", "Measured", "Process", "interleaved", "no_garbage_collection"]
 
 Clock: TypeAlias = Callable[[], float]
 
@@ -55,7 +55,7 @@ class Call:
         """Seconds a call."""
         call, clock = self.call, self.clock
         count = range(self.inner)
-        with _no_garbage_collection():
+        with no_garbage_collection():
             start = clock()
             for _ in count:
                 call()
@@ -130,7 +130,8 @@ def interleaved(
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
+    """A collection in the middle of a sample would be measured with it."""
     enabled = gc.isenabled()
     gc.disable()
     try:

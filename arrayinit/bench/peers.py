@@ -14,7 +14,19 @@ import numpy as np
 
 import arrayinit
 
-__all__ = ["FILL", "JAX", "JAX_JIT", "OURS", "PLACES", "TORCH", "Calls", "peer_names", "warm_engines"]
+__all__ = [
+    "FILL",
+    "JAX",
+    "JAX_JIT",
+    "OURS",
+    "PLACES",
+    "TORCH",
+    "Calls",
+    "jit_calls",
+    "peer_names",
+    "torch_calls",
+    "warm_engines",
+]
 
 Calls: TypeAlias = dict[str, Callable[[], Any]]  # contender -> what it does, to the end
 
@@ -69,11 +81,11 @@ def warm_engines() -> None:
         arrayinit.normal_(x, seed=seed)
 
 
-def torch_calls(initializer: str, shape: tuple[int, ...], dtype: str = "float32") -> Calls:
+def torch_calls(initializer: str, shape: tuple[int, ...], dtype: str = "float32", device: str = "cpu") -> Calls:
     """Filling one torch tensor."""
     import torch
 
-    x = torch.empty(shape, dtype=getattr(torch, dtype))
+    x = torch.empty(shape, dtype=getattr(torch, dtype), device=device)
     arguments = _ARGUMENTS.get(initializer, ())
     return {
         OURS: partial(getattr(arrayinit, f"{initializer}_"), x, *arguments, seed=0),

@@ -25,6 +25,7 @@ def machine_lines(machine: dict[str, Any]) -> list[str]:
         f"{machine['cpu']}, {cores}; {machine['system']}; {machine['python']}",
         versions,
         f"threads: {threads or 'as each library takes them'}",
+        *(f"{library}: {device}" for library, device in machine.get("devices", {}).items()),
     ]
 
 

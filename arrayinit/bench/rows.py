@@ -46,9 +46,9 @@ class Row:
     rounds: int | None = None  # at most
 
 
-def select(patterns: Sequence[str], quick: bool) -> list[Row]:
+def select(patterns: Sequence[str], quick: bool, rows: Sequence[Row] | None = None) -> list[Row]:
     """The rows whose names match one of the patterns, or all; ValueError for a pattern that matches none."""
-    known = [row for row in ROWS if row.is_quick or not quick]
+    known = [row for row in (ROWS if rows is None else rows) if row.is_quick or not quick]
     for pattern in patterns:
         if not any(fnmatchcase(row.name, pattern) for row in known):
             among = "a row of --quick" if quick else "a row"
