@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
+import triton_probe
 from triton_jobs import DTYPES, FAR, LAWS, empty, expected, job_of, same
 
 from arrayinit import engines
@@ -41,6 +42,11 @@ def test_laws_and_dtypes(law, dtype):
 @pytest.mark.parametrize("law", FAR, ids=str)
 def test_far_tails(law, dtype):
     assert agrees(law, dtype, (2000,))
+
+
+@pytest.mark.parametrize("law", [*LAWS, *FAR, Uniform(-1.0, 1.0 - 2.0**-40)], ids=str)
+def test_words_at_the_ends_of_octaves(law):
+    assert triton_probe.agrees(job_of(law, "float64", (1,)), "cpu")
 
 
 @pytest.mark.parametrize(
