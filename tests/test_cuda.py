@@ -327,6 +327,124 @@ def test_any_law_anywhere(law, selection, dtype, seed):
     assert not memory.any()
 
 
+# torch tensors: Triton's kernels are tested by test_triton; here, that they are asked for, and what else happens.
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """The engine for CUDA memory on tensors of this machine, whose memory the kernel's source fills."""
+    torch = pytest.importorskip("torch")
+    from arrayinit.backends import backend_named
+    from arrayinit.engines.cuda import triton_kernel
+
+    jobs = []
+
+    def fill(job, x):
+        if not can_draw(job.plan):
+            return False
+        jobs.append((type(job.law).__name__, str(x.dtype), tuple(x.shape)))
+        target = backend_named("torch")
+        host = target.host(x)
+        for call in launches(job, host.strides):
+            cuda_host.launch(cuda_host.library(), call.name, call.block(host.ctypes.data, job.key))
+        return True
+
+    monkeypatch.setattr(triton_kernel, "fill", fill)
+    monkeypatch.setattr(type(backend_named("torch")), "engine_for", lambda self, x, device: "cuda")
+    monkeypatch.setattr("arrayinit.engines.cuda._warned", set())
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)  # builds without CUDA have none
+    jobs.append(torch)
+    return jobs
+
+
+def test_which_torch_tensors_are_for_kernels():
+    torch = pytest.importorskip("torch")
+    from arrayinit.backends import backend_named
+
+    backend = backend_named("torch")
+    engines_of = {kind: backend.engine_for(None, torch.device(kind)) for kind in ("cpu", "cuda", "mps", "xpu", "meta")}
+    assert engines_of == {"cpu": "cpu", "cuda": "cuda", "mps": "cpu", "xpu": "cpu", "meta": "cpu"}
+    assert backend.engine_for(torch.empty(3), None) == "cpu"
+    assert backend.engine_for(torch.empty(3), torch.device("cuda", 1)) == "cuda"
+    assert backend.engine_for(None, None) == "cpu"
+    with torch.device("meta"):
+        assert backend.engine_for(None, None) == "cpu"
+
+
+@needs_compiler
+def test_torch_draws_are_given_to_kernels(launched):
+    torch = launched.pop()
+    x = torch.empty(30, 40)
+    assert ai.normal_(x, seed=1) is x
+    assert same(x, ai.normal((30, 40), seed=1))
+    assert same(ai.uniform(x.to(torch.float16), seed=1), ai.uniform((30, 40), seed=1, dtype="float16"))
+    layer = torch.nn.Linear(5, 6)
+    ai.trunc_normal_(layer.weight, seed=2)
+    assert same(layer.weight.detach(), ai.trunc_normal((6, 5), seed=2))
+    assert layer.weight.requires_grad
+    assert launched == [
+        ("Normal", "torch.float32", (30, 40)),
+        ("Uniform", "torch.float16", (30, 40)),
+        ("Truncated", "torch.float32", (6, 5)),
+    ]
+    launched.clear()
+    assert same(ai.sparse(x, 0.4, seed=3), ai.sparse((30, 40), 0.4, seed=3))
+    assert np.abs(to_host(ai.orthogonal(x, seed=3)) - ai.orthogonal((30, 40), seed=3)).max() <= 2e-6
+    assert launched == [
+        ("Normal", "torch.float32", (1200,)),
+        ("Words", "torch.uint32", (1200,)),
+        ("Normal", "torch.float32", (1200,)),
+    ]
+    launched.clear()
+    assert same(ai.eye_(x), ai.eye((30, 40)))
+    assert same(ai.constant_(x, 3.0), ai.constant((30, 40), 3.0))
+    law = ai.spec("distribution", distribution="triang", parameters=(0.3, -1.0, 4.0))
+    assert same(law(x, seed=1), law((30, 40), seed=1))
+    packed = ai.spec("packed", initializer=ai.spec("xavier_uniform"), blocks=3)
+    assert launched == []
+    assert same(packed.fill_(x, seed=4), packed((30, 40), seed=4))
+    assert launched == [("Uniform", "torch.float32", (10, 40))] * 3
+
+
+def test_a_kernel_that_fails_is_replaced_with_one_warning(launched, monkeypatch):
+    torch = launched.pop()
+    from arrayinit.engines.cuda import triton_kernel
+
+    def broken(job, x):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(triton_kernel, "fill", broken)
+    x = torch.empty(30, 40)
+    with pytest.warns(RuntimeWarning, match=r"draws of torch on device cpu will be slow.*RuntimeError: no compiler"):
+        ai.normal_(x, seed=1)
+    assert same(x, ai.normal((30, 40), seed=1))
+    ai.normal_(x.zero_(), seed=1)  # and nothing more is said: warnings are errors here
+    assert same(x, ai.normal((30, 40), seed=1))
+
+
+def test_lack_of_memory_and_captures_are_errors(launched, monkeypatch):
+    torch = launched.pop()
+    from arrayinit.engines.cuda import triton_kernel
+
+    x = torch.zeros(30, 40)
+
+    def full(job, x):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 48 KiB")
+
+    monkeypatch.setattr(triton_kernel, "fill", full)
+    with pytest.raises(torch.OutOfMemoryError, match="48 KiB"):
+        ai.normal_(x, seed=1)
+
+    def first(job, x):
+        raise RuntimeError("the first draw must come before the capture")
+
+    monkeypatch.setattr(triton_kernel, "fill", first)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    with pytest.raises(RuntimeError, match="before the capture"):
+        ai.normal_(x, seed=1)
+    assert not x.any()
+
+
 def test_the_source_needs_no_header():
     assert "#include" not in source()
     assert source() is source()
