@@ -165,7 +165,8 @@ def _law(plan: Plan | None, large: int) -> tuple[dict[str, int], dict[str, Any]]
     if tail is not None:
         span = (tail.range_high << 31) | tail.range_low
         numbers |= {"p_low": tail.low, "range_high": span >> 32, "range_low": span & MASK, "lower": int(tail.lower)}
-        # p is below 2**(62 - 1), in the octave of its exponent from above, and octaves are in reverse.
+        # Entries are found by p's exponent: this is where those of exponent -127 would begin. The first `large` ones of
+        # the table have a c0 of 31 bits.
         numbers["base"] = (OCTAVES - 1 - (TAIL_BITS - 2) - tail.octave - BIAS) << SEGMENT_BITS
         numbers["large"] = large
         constants["folds"] = tail.folds

@@ -2,8 +2,8 @@
 
 The arithmetic is that of `philox`, `deviates` and `lattice`, on the narrowest integers that hold it: words and lattice
 integers in 32 bits, products of two words in 64. It is written so that a compiler and Triton's interpreter, which is
-NumPy, agree: words are unsigned, no shift is as wide as its type, and floats are multiplied but never added, so that
-there is nothing to contract.
+NumPy, agree: words are unsigned, no shift is as wide as its type, a constant is taken from by `tl.sub` (of `-`, the
+interpreter makes another constant), and floats are multiplied but never added, so that there is nothing to contract.
 """
 
 # mypy: disable-error-code="no-untyped-def,untyped-decorator"
@@ -86,7 +86,7 @@ def _normal(w, table):
 
 @triton.jit
 def _truncated(w, table, tail, folds: tl.constexpr):
-    """|z|, and whether z is negative."""
+    """|z|, and whether z is negative; `tail` are the numbers of `triton_calls` for it."""
     base, p_low, range_high, range_low, lower, large = tail
     u = w | 1
     steps = u.to(tl.uint64) * range_high.to(tl.uint32) + tl.umulhi(u, range_low.to(tl.uint32))
