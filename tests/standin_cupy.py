@@ -47,7 +47,12 @@ class Device:
 
     @property
     def attributes(self):
-        return {"MultiProcessorCount": 2, "MaxThreadsPerMultiProcessor": 1536 if self.id else 2048}
+        threads = 1536 if self.id else 2048
+        return {
+            "MultiProcessorCount": 2,
+            "MaxThreadsPerMultiProcessor": threads,
+            "MaxRegistersPerMultiprocessor": 65536,
+        }
 
 
 class Stream:
@@ -132,6 +137,10 @@ class RawKernel:
     def __init__(self, module, name):
         self.module, self.name = module, name
         self._load()
+
+    @property
+    def num_regs(self):
+        return 54 if CURRENT[-1] else 32
 
     def _load(self):
         made = (self.module.options, CURRENT[-1])

@@ -79,8 +79,9 @@ SCRIPTS = {
         LAUNCHES.clear()
         with cupy.cuda.Stream(non_blocking=True) as stream:
             ai.normal_(x, seed=5)
-        # The device 1 of the stand-in holds 1536 threads a processor: three blocks of 512 rather than one of 1024.
-        assert KERNELS == [("dense_normal_float32", 6, 512, 16384, 1, stream)]
+        # Device 1 of the stand-in holds 1536 threads a processor, three blocks of 512 rather than one of 1024, but
+        # registers for no more than two of them: 65536 where a thread takes 54, which are given as 56.
+        assert KERNELS == [("dense_normal_float32", 4, 512, 16384, 1, stream)]
         assert CURRENT == [0]
         assert LAUNCHES == []
         assert (x.get() == ai.normal((512, 512), seed=5)).all()

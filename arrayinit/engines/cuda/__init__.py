@@ -44,7 +44,7 @@ def _launched(job: Job, backend: Backend, out: Any) -> bool:
     """Whether a kernel fills the array; where one should but can't, a warning says so once for a device."""
     device = backend.device(out)
     where = (backend.name, str(device))
-    if where in _warned:
+    if where in _warned or not _has_memory(backend, out):
         return False
     launcher = importlib.import_module(_LAUNCHERS[backend.name])
     with backend.drawing(device):
@@ -62,6 +62,14 @@ def _launched(job: Job, backend: Backend, out: Any) -> bool:
         stacklevel=2,
     )
     return False
+
+
+def _has_memory(backend: Backend, out: Any) -> bool:
+    """Whether an array has elements somewhere: tensors that torch.func hands to functions have not."""
+    try:
+        return backend.name != "torch" or bool(out.data_ptr())
+    except RuntimeError:
+        return False
 
 
 def _is_capturing(library: str) -> bool:

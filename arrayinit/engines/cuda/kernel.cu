@@ -10,13 +10,17 @@
 // (`strided`) the four go where they belong, and threads that are neighbours write to neighbouring memory where any
 // axis of the target has it.
 //
+// What it costs. For an element of float32 in a dense array nvcc 13 makes 20 instructions of a uniform law on sm_90, 37
+// of a normal and 61 of a truncated one. An H100 issues 128 a clock on each of 132 processors: at 1.755 GHz that is
+// 1460, 810 and 490 thousand million elements a second, where memory of 3 TB/s takes 750. (Counted, not measured.)
+//
 // Where the table is. A look-up goes to a row that is different for each thread. Constant memory would serve a warp
 // one row after another, and the cache behind __ldg one line of 128 bytes after another, about 25 for the 32 threads
 // of a warp. Shared memory has 32 banks of 4 bytes, and a row of 8 bytes takes two of them: half a warp at a time finds
-// about 3 of its rows in the same banks, 6 turns for a warp, which on an H100 or A100 is more than memory can take (see
-// tests/test_cuda.py). So each block of threads copies the rows that its law can reach: 16 KiB for a normal law (32
-// octaves), at most 30.5 KiB for a truncated one (61 octaves), 2.5 KiB between -2 and 2 deviations. The blocks of
-// threads are as large as they can be, so that few copies are made.
+// about 3 of its rows in the same banks, 6 turns for a warp, so that an H100 looks up 1200 thousand million rows a
+// second, and an A100 800: more than their memory takes. So each block of threads copies the rows that its law can
+// reach: 16 KiB for a normal law (32 octaves), at most 30.5 KiB for a truncated one (61 octaves), 2.5 KiB between -2
+// and 2 deviations. Blocks that do so are as large as they can be, so that few copies are made.
 
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -26,7 +30,8 @@ typedef long long i64;
 
 #ifdef __CUDACC__
 #define DEVICE __device__ __forceinline__
-#define KERNEL(name, threads) extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Parameters p)
+#define KERNEL(name, threads)                                                                                          \
+    extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Parameters p)
 #else
 #define DEVICE inline
 #endif
@@ -90,13 +95,8 @@ DEVICE u32 leading_zeros(u32 x) {
 }
 
 DEVICE u32 leading_zeros(u64 x) {
-#ifdef __CUDACC__
-    u32 zeros;
-    asm("bfind.shiftamt.u64 %0, %1;" : "=r"(zeros) : "l"(x));
-    return zeros;
-#else
-    return __builtin_clzll(x);
-#endif
+    u32 high = (u32)(x >> 32);
+    return leading_zeros(high ? high : (u32)x) + (high ? 0 : 32);
 }
 
 DEVICE u32 high_product(u32 a, u32 b) {
@@ -173,9 +173,7 @@ DEVICE i32 truncated_lattice(u32 word, const u64 *table, const Parameters &p) {
     u64 x = p.low + (u64)u * (u32)(p.range >> 32) + high_product(u, (u32)p.range);
     u32 is_upper = x > p.last;
     x = is_upper ? (1ull << 62) - x : x;
-    // Only roundings at the very end and at the exact middle are moved, by one unit.
-    x = x < 1 ? 1 : x;
-    x = x > (1ull << 61) - 1 ? (1ull << 61) - 1 : x;
+    x -= x >> 61; // the exact middle, 2^61, goes to the last row of the table by one unit
     u32 zeros = leading_zeros(x); // three of them are above the 61 bits of x
     x <<= zeros;
     u32 z = parabola(table[zeros * SEGMENTS + (u32)(x >> 57) - 4 * SEGMENTS], p.c0_bits, (u32)(x >> 25));
@@ -280,7 +278,8 @@ template <> struct Bits<Form::bfloat16> {
 };
 
 // The bits of the value that a word becomes.
-template <Kind kind, Form form> DEVICE typename Bits<form>::Type value(u32 word, const u64 *table, const Parameters &p) {
+template <Kind kind, Form form>
+DEVICE typename Bits<form>::Type value(u32 word, const u64 *table, const Parameters &p) {
     if constexpr (kind == Kind::words)
         return word;
     else {
@@ -303,7 +302,10 @@ template <Kind kind, Form form> DEVICE typename Bits<form>::Type value(u32 word,
 // Four values that are neighbours, from an address that is a multiple of 16 bytes, of 8 for values of 2 bytes.
 #ifdef __CUDACC__
 DEVICE void store(u64 address, const u32 *v) {
-    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3]) : "memory");
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};"
+                 :
+                 : "l"(address), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3])
+                 : "memory");
 }
 
 DEVICE void store(u64 address, const u64 *v) {
@@ -312,7 +314,10 @@ DEVICE void store(u64 address, const u64 *v) {
 }
 
 DEVICE void store(u64 address, const u16 *v) {
-    asm volatile("st.global.v4.b16 [%0], {%1, %2, %3, %4};" ::"l"(address), "h"(v[0]), "h"(v[1]), "h"(v[2]), "h"(v[3]) : "memory");
+    asm volatile("st.global.v4.b16 [%0], {%1, %2, %3, %4};"
+                 :
+                 : "l"(address), "h"(v[0]), "h"(v[1]), "h"(v[2]), "h"(v[3])
+                 : "memory");
 }
 
 DEVICE void store_one(u64 address, u32 v) { asm volatile("st.global.b32 [%0], %1;" ::"l"(address), "r"(v) : "memory"); }
@@ -331,7 +336,8 @@ template <typename Type> inline void store(u64 address, const Type *v) {
 
 template <typename Type> DEVICE bool takes_vectors(u64 address) { return address % (sizeof(Type) < 4 ? 8 : 16) == 0; }
 
-template <Kind kind, Form form> DEVICE void values(typename Bits<form>::Type *v, u64 number, const u64 *table, const Parameters &p) {
+template <Kind kind, Form form>
+DEVICE void values(typename Bits<form>::Type *v, u64 number, const u64 *table, const Parameters &p) {
     Block block = block_of(number, p);
 #ifdef __CUDACC__
 #pragma unroll
@@ -401,7 +407,7 @@ template <Kind kind, Form form> DEVICE void strided(u32 thread, u32 threads, con
 
 // ---- entries ----
 
-// dense_normal_float32 and so on, each a kernel or, on the host, a function of (parameters, blocks, threads of a block).
+// dense_normal_float32 and so on: kernels or, on the host, functions of (parameters, blocks, threads of a block).
 #ifdef __CUDACC__
 #define ENTRY(way, kind, form)                                                                                         \
     KERNEL(way##_##kind##_##form, is_tabulated<Kind::kind> ? WIDE_THREADS : THREADS) {                                 \

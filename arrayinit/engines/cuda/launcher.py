@@ -36,7 +36,7 @@ def fill(job: Job, x: Any) -> bool:
     device = int(x.device)
     kernels = [_kernel(call.way, call.kind, call.form) for call in calls]  # all of them before anything is written
     for kernel, call in zip(kernels, calls, strict=True):
-        threads, most = _shape(device, call.shared > 0)
+        threads, most = _shape(device, kernel, call.shared > 0)
         blocks = min(-(-call.items // threads), most)
         kernel((blocks,), (threads,), (call.block(address, key),), shared_mem=call.shared)
     return True
@@ -77,10 +77,12 @@ class _Shape(NamedTuple):
 
 
 @functools.cache
-def _shape(device: int, is_wide: bool) -> _Shape:
+def _shape(device: int, kernel: Any, is_wide: bool) -> _Shape:
     attributes = cupy.cuda.Device(device).attributes
     room = attributes["MaxThreadsPerMultiProcessor"]
     threads = THREADS
     if is_wide:
         threads = next((n for n in WIDE_THREADS if room % n == 0), WIDE_THREADS[-1])
-    return _Shape(threads, attributes["MultiProcessorCount"] * (room // threads))
+    registers = -(-kernel.num_regs // 8) * 8 * threads
+    at_once = min(room // threads, attributes["MaxRegistersPerMultiprocessor"] // registers)
+    return _Shape(threads, attributes["MultiProcessorCount"] * max(at_once, 1))

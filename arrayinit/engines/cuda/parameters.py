@@ -167,6 +167,8 @@ def _common(plan: Plan | None) -> tuple[str, str, int, dict[str, int | float]]:
     rows, octave = OCTAVES, 0
     fields |= {"addend": lattice.offset << lattice.shift, "scale": lattice.scale, "shift": lattice.shift}
     if plan.tail is not None:
+        # p is never 0, which the kernel relies on: an interval from p = 0 on goes up to a quarter of the whole.
+        assert plan.tail.low or plan.tail.range_high > 1
         rows, octave = _octaves(plan.tail), plan.tail.octave
         fields |= {
             "low": plan.tail.low,
