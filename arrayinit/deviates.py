@@ -4,11 +4,13 @@ All arithmetic is on int64 lanes and stays below 2**63. `lanes` is the seam to t
 `backends.base.Lanes`); nothing here knows which library that is.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arrayinit.philox import MASK, Lane
-from arrayinit.quantiles import Quantiles
 from arrayinit.tails import TAIL_BITS, Tail
+
+if TYPE_CHECKING:
+    from arrayinit.quantiles import Quantiles
 
 __all__ = ["NORMAL_REACH", "Z_BITS", "normal", "normalize", "tabulated", "truncated", "uniform"]
 
@@ -52,7 +54,7 @@ def truncated(lanes: Any, words: Lane, tail: Tail) -> Lane:
     return z * (-sign if tail.lower else sign)
 
 
-def tabulated(lanes: Any, words: Lane, quantiles: Quantiles) -> tuple[Lane, Any]:
+def tabulated(lanes: Any, words: Lane, quantiles: "Quantiles") -> tuple[Lane, Any]:
     """(k, unit) of each word by the table of a law: the deviate is their product."""
     octave, n = lanes.normalize(words | 1, 32)
     row = ((words & 1) << OCTAVE_BITS) | octave

@@ -3,14 +3,16 @@
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from arrayinit import deviates
 from arrayinit.formats import COMPLEX, FORMATS, Format, real_name
 from arrayinit.laws import Normal, Quantile, Sampled, Truncated, Uniform
 from arrayinit.philox import Lane
-from arrayinit.quantiles import DIGITS, Quantiles, quantiles
 from arrayinit.tails import Tail, tail
+
+if TYPE_CHECKING:
+    from arrayinit.quantiles import Quantiles
 
 __all__ = ["Lattice", "Plan", "plan"]
 
@@ -46,7 +48,7 @@ class Plan:
     dtype: str
     low: float | None  # values are clipped to [low, high], both values of the format
     high: float | None
-    quantiles: Quantiles | None = None  # of a law by a table, whose integers have units of their own
+    quantiles: "Quantiles | None" = None  # of a law by a table, whose integers have units of their own
 
     @property
     def parts(self) -> int:
@@ -83,6 +85,8 @@ def plan(law: Sampled, dtype: str) -> Plan:
 
 
 def _quantile(law: Quantile, form: Format, dtype: str) -> Plan:
+    from arrayinit.quantiles import DIGITS, quantiles  # here, for few processes need it
+
     table = quantiles(law.function, law.arguments)
     what = f"quantiles of {', '.join(map(str, law.arguments))}"
     exponent = _exponent(table.largest, form, what)

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from arrayinit.fans import Geometry
-from arrayinit.quantiles import Function
 from arrayinit.regions import Box
+
+if TYPE_CHECKING:
+    from arrayinit.quantiles import Function
 
 __all__ = [
     "SAMPLED",
@@ -77,7 +79,7 @@ class Truncated:
 class Quantile:
     """The law of this quantile function (see `quantiles`), within [low, high]; `negative`: of its negative."""
 
-    function: Function
+    function: "Function"
     arguments: tuple[Any, ...]
     low: float
     high: float

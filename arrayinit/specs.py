@@ -8,9 +8,8 @@ from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
-from arrayinit import initializers, schemes, tables
+from arrayinit import initializers, schemes
 from arrayinit.backends import backend_named
-from arrayinit.distributions import as_data
 from arrayinit.draw import Keywords, fit
 from arrayinit.fans import Axes, Geometry, geometry
 from arrayinit.formats import COMPLEX
@@ -31,7 +30,6 @@ from arrayinit.laws import (
     Uniform,
     Words,
 )
-from arrayinit.quantiles import quantiles
 
 __all__ = ["Description", "Spec", "describe", "law_of", "spec"]
 
@@ -140,6 +138,8 @@ def spec(name: str, /, **parameters: Any) -> Spec:
 
 def _distribution(parameters: dict[str, Any]) -> dict[str, Any]:
     """A frozen distribution of scipy.stats as its name and parameters."""
+    from arrayinit.distributions import as_data  # here, for few processes need it
+
     data = as_data(parameters["distribution"], parameters.get("parameters", ()))
     return {"distribution": data[0], "parameters": data[1]} if isinstance(data, tuple) else {}
 
@@ -271,6 +271,8 @@ def _real_numbers(law: Law, where: Geometry) -> _Numbers:
             moments = truncnorm.stats((low - mean) / std, (high - mean) / std, mean, std, moments="mv")
             return "truncated_normal", float(moments[0]), math.sqrt(float(moments[1])), low, high
         case Quantile(function, arguments, least, most, negative):
+            from arrayinit.quantiles import quantiles  # here, for few processes need it
+
             mean, std, low, high = quantiles(function, arguments).moments
             low, high = max(low, least), min(high, most)
             return ("quantile", -mean, std, -high, -low) if negative else ("quantile", mean, std, low, high)
@@ -287,6 +289,8 @@ def _real_numbers(law: Law, where: Geometry) -> _Numbers:
         case Dirac(groups, value):
             return _indicator("dirac", groups * min(shape[0] // groups, shape[1]), shape, value)
         case Table():
+            from arrayinit import tables  # here, for few processes need it
+
             return "formula", *tables.moments(law, where)
         case Words() | Packed():
             raise TypeError(f"{law} has no one distribution")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from arrayinit.distributions import known, law, softplus_inverse
 from arrayinit.fans import Geometry
 from arrayinit.laws import Law
 from arrayinit.schemes.arguments import nonnegative, positive
@@ -11,10 +10,14 @@ __all__ = ["distribution", "mamba_dt_bias"]
 
 
 def distribution(geometry: Geometry, distribution: Any, parameters: Any = ()) -> Law:
+    from arrayinit.distributions import law  # here, for few processes need it
+
     return law(distribution, parameters)
 
 
 def mamba_dt_bias(geometry: Geometry, dt_min: float = 1e-3, dt_max: float = 0.1, dt_floor: float = 1e-4) -> Law:
+    from arrayinit.distributions import known, softplus_inverse  # here, for few processes need it
+
     low, high, floor = positive(dt_min, "dt_min"), positive(dt_max, "dt_max"), nonnegative(dt_floor, "dt_floor")
     if not max(low, floor) < high:
         raise ValueError(

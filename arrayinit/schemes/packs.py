@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
-from arrayinit.distributions import known, log_of_uniform
 from arrayinit.fans import Geometry
 from arrayinit.laws import Constant, Law, Packed, Piece
 from arrayinit.regions import Box
@@ -64,6 +63,8 @@ def lstm_bias(geometry: Geometry, forget: float = 1.0, gates: str = GATES) -> La
 
 
 def chrono(geometry: Geometry, t_max: float, t_min: float = 2.0, gates: str = GATES) -> Law:
+    from arrayinit.distributions import known, log_of_uniform  # here, for few processes need it
+
     first, last = finite(t_min, "t_min"), finite(t_max, "t_max")
     if not 1 < first < last:
         raise ValueError(f"`t_min` must be above 1 and below `t_max`; got t_min={t_min!r} and t_max={t_max!r}")

@@ -2,7 +2,6 @@
 
 import math
 
-from arrayinit import tables
 from arrayinit.fans import Geometry
 from arrayinit.laws import Constant, Law, Table
 from arrayinit.schemes.arguments import flag, one_of, plain, positive
@@ -14,6 +13,8 @@ POSITIONS = 1 << 32
 
 
 def hippo_legs(geometry: Geometry) -> Law:
+    from arrayinit import tables  # here, for few processes need it
+
     shape, roles = geometry.canonical, geometry.roles
     if len(shape) != 2 if roles is None else sorted(roles.replace("b", "")) != ["i", "o"]:
         raise ValueError(f"hippo_legs needs a matrix, or with a layout a batch of them; got {geometry.shape}")
@@ -24,6 +25,8 @@ def hippo_legs(geometry: Geometry) -> Law:
 
 
 def s4d(geometry: Geometry, variant: str = "lin") -> Law:
+    from arrayinit import tables  # here, for few processes need it
+
     one_of(variant, "variant", VARIANTS)
     count = _last(geometry, "s4d")
     if not count:
@@ -38,10 +41,14 @@ def s4d(geometry: Geometry, variant: str = "lin") -> Law:
 
 
 def mamba_a_log(geometry: Geometry) -> Law:
+    from arrayinit import tables  # here, for few processes need it
+
     return Table(tables.logs, (), math.log(_last(geometry, "mamba_a_log") + 1))
 
 
 def sinusoidal(geometry: Geometry, base: float = 10000.0, interleaved: bool = True) -> Law:
+    from arrayinit import tables  # here, for few processes need it
+
     plain(geometry, (2,), "sinusoidal")
     number, (positions, features) = positive(base, "base"), geometry.canonical
     if number <= 1:
