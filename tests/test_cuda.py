@@ -406,6 +406,13 @@ def test_torch_draws_are_given_to_kernels(launched):
     assert launched == [("Uniform", "torch.float32", (10, 40))] * 3
 
 
+def test_tensors_without_memory_are_left_to_the_reference(launched):
+    torch = launched.pop()
+    drawn = torch.func.vmap(lambda x: ai.normal_(x, seed=1))(torch.zeros(2, 3))
+    assert same(drawn[1], ai.normal((3,), seed=1))
+    assert launched == []
+
+
 def test_a_kernel_that_fails_is_replaced_with_one_warning(launched, monkeypatch):
     torch = launched.pop()
     from arrayinit.engines.cuda import triton_kernel
