@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, overload
@@ -125,18 +126,25 @@ def plan(parameters: Iterable[Parameter], rules: Any, *, seed: Any = None, seed_
 
     Raises:
         PlanError: parameters that no rule matches, that their initializer can't draw (an integer dtype, a shape
-            without fans, a scale that the dtype can't hold), or that would share a key. It lists all of them.
+            without fans, a scale that the dtype can't hold), or that would share a path or a key. It lists all of them.
         TypeError, ValueError: rules, a seed or names that are none.
 
     Warns:
         UserWarning: rules that match nothing, and seed_names for paths that are not there.
     """
     chosen = rules if isinstance(rules, Rules) else Rules(rules)
+    if not (seed_names is None or isinstance(seed_names, Mapping) or callable(seed_names)):
+        raise TypeError(f"`seed_names` must be a mapping of paths to names or a function; got {seed_names!r}")
     every = list(parameters)
-    shapes = {parameter.path: parameter for parameter in every}
+    # A tied neighbour is found by each of its paths.
+    shapes = {path: parameter for parameter in every for path in (*parameter.tied, parameter.path)}
+    count = Counter(parameter.path for parameter in every)
     root = resolve(seed)
     entries, problems, owner = [], dict[str, str](), dict[Any, str]()
     for parameter in every:
+        if count[parameter.path] > 1:
+            problems[parameter.path] = f"{_shown(parameter)}: {count[parameter.path]} of the parameters have this path"
+            continue
         rule = chosen.find(parameter.path, parameter.shape, parameter.kinds)
         initializer = law = None
         if rule is None and not parameter.optional:
@@ -151,9 +159,10 @@ def plan(parameters: Iterable[Parameter], rules: Any, *, seed: Any = None, seed_
         name = _name(parameter.path, seed_names)
         key = root if initializer is None else resolve(root, name)
         if law is not None and not isinstance(law, Constant):  # constants take nothing from a key
-            if name in owner:
-                problems[parameter.path] = f"{_shown(parameter)}: has the seed name of {owner[name]}, {name!r}"
-            owner[name] = parameter.path
+            words = name if isinstance(name, tuple) else (name,)
+            if words in owner:
+                problems[parameter.path] = f"{_shown(parameter)}: has the seed name of {owner[words]}, {name!r}"
+            owner[words] = parameter.path
         entries.append(Planned(parameter, rule, initializer, name, key))
     if problems:
         raise PlanError(problems)
@@ -185,6 +194,8 @@ def _law(initializer: Spec, parameter: Parameter) -> Law:
 
 def _with_axes(initializer: Spec, parameter: Parameter) -> Spec:
     """The initializer, with what the framework knows of the axes where it doesn't say so itself."""
+    if not parameter.axes:
+        return initializer
     given = initializer.parameters
     own = any(name in given for name in AXES)
     axes = {name: value for name, value in parameter.axes.items() if not (own and name in AXES)}

@@ -1,6 +1,7 @@
 """Rules: which parameter of a model is drawn by which initializer. Plain data, first match wins."""
 
 import fnmatch
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ class Rule:
                 f"`pattern` must be a glob, a compiled regular expression or a predicate of path and shape; "
                 f"got {self.pattern!r}"
             )
+        if isinstance(self.pattern, re.Pattern) and not isinstance(self.pattern.pattern, str):
+            raise TypeError(f"`pattern` must be a regular expression of text, not of bytes; got {self.pattern!r}")
         if not isinstance(self.initializer, Spec | None):
             raise TypeError(
                 f"`initializer` must be an arrayinit.Spec, or None to keep what is; got {self.initializer!r}"
@@ -55,6 +58,10 @@ class Rule:
                 raise TypeError(f"`{name}` must be a string or None; got {value!r}")
         if isinstance(self.lr_scale, bool) or not isinstance(self.lr_scale, int | float):
             raise TypeError(f"`lr_scale` must be a number; got {self.lr_scale!r}")
+        if not 0 <= self.lr_scale < math.inf:
+            raise ValueError(f"`lr_scale` must be finite and not negative; got {self.lr_scale!r}")
+        if not isinstance(self.optional, bool):
+            raise TypeError(f"`optional` must be True or False; got {self.optional!r}")
 
     def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> bool:
         """Whether this rule is for a parameter, first matches aside."""
@@ -85,7 +92,7 @@ class Rule:
         data: dict[str, Any] = {}
         if isinstance(self.pattern, str):
             data["pattern"] = self.pattern
-        elif isinstance(self.pattern, re.Pattern) and isinstance(self.pattern.pattern, str):
+        elif isinstance(self.pattern, re.Pattern):
             # Flags that were given beside the text, written into it: (?i), (?s), ...
             flags = self.pattern.flags & ~re.compile(self.pattern.pattern).flags
             letters = "".join(letter for letter in "aimsx" if flags & getattr(re, letter.upper()))
@@ -142,6 +149,10 @@ class Rules(Sequence[Rule]):
     rules: tuple[Rule, ...]
 
     def __init__(self, rules: "Mapping[Pattern, Any] | Iterable[Rule | tuple[Pattern, Any]]" = ()) -> None:
+        if isinstance(rules, str) or not isinstance(rules, Iterable):
+            raise TypeError(
+                f"`rules` must be a mapping from patterns to initializers, or a sequence of Rules; got {rules!r}"
+            )
         pairs = rules.items() if isinstance(rules, Mapping) else rules
         object.__setattr__(self, "rules", tuple(_rule(pair) for pair in pairs))
 
@@ -203,9 +214,8 @@ class Rules(Sequence[Rule]):
                 f"to_toml needs tomli-w, which can't be imported ({error}): pip install tomli-w"
             ) from error
         for rule in self.rules:
-            for name, value in rule.initializer.items if rule.initializer else ():
-                if value is None:
-                    raise ValueError(f"`{name}` must be something that TOML has; got None in {rule.initializer!r}")
+            if rule.initializer is not None and _has_none(rule.initializer):
+                raise ValueError(f"`initializer` must be something that TOML has; got None in {rule.initializer!r}")
         text: str = tomli_w.dumps(self.as_dict())
         return text
 
@@ -236,6 +246,12 @@ def _spec(given: Any) -> Spec:
     if isinstance(given, str):
         return spec(given)
     raise TypeError(f"`initializer` must be an arrayinit.Spec, its name or its dictionary; got {given!r}")
+
+
+def _has_none(value: Any) -> bool:
+    if isinstance(value, Spec):
+        return any(_has_none(own) for _, own in value.items)
+    return value is None or (isinstance(value, tuple) and any(map(_has_none, value)))
 
 
 def told(initializer: Spec | None) -> str:

@@ -1,5 +1,6 @@
 """Initializers as data: a name and parameters that can be frozen, compared, pickled, written as JSON, and called."""
 
+import functools
 import inspect
 import math
 from collections.abc import Mapping, Sequence
@@ -118,7 +119,7 @@ def spec(name: str, /, **parameters: Any) -> Spec:
     """
     if not isinstance(name, str) or _ALIASES.get(name, name) not in schemes.__all__:
         raise ValueError(f"`name` must be an initializer: {', '.join([*schemes.__all__, *_ALIASES])}; got {name!r}")
-    own = list(inspect.signature(_scheme(name)).parameters.values())[1:]
+    own = _parameters_of(name)
     known = {parameter.name for parameter in own} | set(_GEOMETRY)
     if name == "distribution" and "distribution" in parameters:
         parameters |= _distribution(parameters)
@@ -134,6 +135,12 @@ def spec(name: str, /, **parameters: Any) -> Spec:
     if missing:
         raise TypeError(f"{name} must be given {', '.join(missing)}; got {', '.join(parameters) or 'nothing'}")
     return Spec(name, tuple(sorted(parameters.items(), key=lambda item: item[0])))
+
+
+@functools.cache
+def _parameters_of(name: str) -> tuple[inspect.Parameter, ...]:
+    """The parameters that an initializer has of its own; looking takes longer than all the rest of a spec."""
+    return tuple(inspect.signature(_scheme(name)).parameters.values())[1:]
 
 
 def _distribution(parameters: dict[str, Any]) -> dict[str, Any]:

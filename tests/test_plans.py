@@ -72,6 +72,16 @@ def test_the_fans_of_a_neighbour():
         plan(MODEL[1:3], [ai.Rule("*.bias", ai.spec("orthogonal"), like="weight"), ("*", NORMAL)], seed=0)
 
 
+def test_a_neighbour_that_is_tied_is_found_by_each_of_its_paths():
+    parameters = [
+        Parameter("embed.weight", (50, 8), "float32", tied=("head.weight",)),
+        Parameter("head.bias", (50,), "float32"),
+    ]
+    rules = [ai.Rule("*.bias", ai.spec("kaiming_normal"), like="weight"), ("*", NORMAL)]
+    made = plan(parameters, rules, seed=0)
+    assert made[1].initializer == ai.spec("normal", mean=0.0, std=ai.describe("kaiming_normal", (50, 8)).std)
+
+
 def test_kept_ones_and_optional_ones():
     parameters = [*MODEL[:2], Parameter("count", (), "int64", optional=True)]
     made = plan(parameters, [("embed.*", None), ("fc.*", NORMAL)], seed=0)
@@ -101,6 +111,24 @@ def test_one_error_lists_all_that_is_wrong():
     for words in ("fc.bias", "fans need a shape", "(scalar, int64, not floating): `dtype` must be", "values must stay",
                   "has the seed name of fc.weight", "(3, float32): no rule matches"):  # fmt: skip
         assert words in text
+
+
+def test_parameters_that_share_a_path():
+    parameters = [*MODEL, Parameter("fc.bias", (3,), "float32")]
+    with pytest.raises(PlanError) as caught:
+        plan(parameters, {"*": "zeros"}, seed=0)
+    assert caught.value.problems == {"fc.bias": "(3, float32): 2 of the parameters have this path"}
+
+
+def test_a_tuple_of_one_word_is_that_word():
+    with pytest.raises(PlanError, match=r"has the seed name of embed.weight, \('a',\)"):
+        plan(MODEL[:2], {"*": NORMAL}, seed=0, seed_names={"embed.weight": "a", "fc.weight": ("a",)})
+
+
+@pytest.mark.parametrize("names", [["a"], "a", 3])
+def test_seed_names_that_are_none(names):
+    with pytest.raises(TypeError, match="`seed_names` must be a mapping of paths to names or a function"):
+        plan(MODEL, RULES, seed=0, seed_names=names)
 
 
 def test_constants_may_share_a_name():

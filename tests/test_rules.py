@@ -126,6 +126,17 @@ def test_a_reader_can_print_them():
         (lambda: Rule("*", "zeros"), TypeError, "`initializer` must be an arrayinit.Spec.*'zeros'"),
         (lambda: Rule("*", NORMAL, like=3), TypeError, "`like` must be a string"),
         (lambda: Rule("*", NORMAL, lr_scale="1"), TypeError, "`lr_scale` must be a number"),
+        (lambda: Rule("*", NORMAL, lr_scale=float("nan")), ValueError, "`lr_scale` must be finite and not negative"),
+        (lambda: Rule("*", NORMAL, optional="no"), TypeError, "`optional` must be True or False; got 'no'"),
+        (lambda: Rule(re.compile(b"w"), NORMAL), TypeError, "`pattern` must be a regular expression of text"),
+        (lambda: Rules(None), TypeError, "`rules` must be a mapping.*got None"),
+        (lambda: Rules(NORMAL), TypeError, "`rules` must be a mapping.*got spec"),
+        (lambda: Rules("zeros"), TypeError, "`rules` must be a mapping.*got 'zeros'"),
+        (
+            lambda: Rules({"*": ai.spec("packed", initializer=(ai.spec("kaiming_normal", a=None),))}).to_toml(),
+            ValueError,
+            "`initializer` must be something that TOML has",
+        ),
         (lambda: Rules({"*": "zeroes"}), ValueError, "`name` must be an initializer"),
         (lambda: Rules({"*": 3}), TypeError, "`initializer` must be an arrayinit.Spec, its name"),
         (lambda: Rules(["*"]), TypeError, "`rules` must hold Rules, or pairs"),
@@ -146,7 +157,11 @@ def test_a_reader_can_print_them():
             TypeError,
             "`pattern` must be a glob or a reg",
         ),
-        (lambda: Rules({"*": ai.spec("kaiming_normal", a=None)}).to_toml(), ValueError, "`a` must be something that"),
+        (
+            lambda: Rules({"*": ai.spec("kaiming_normal", a=None)}).to_toml(),
+            ValueError,
+            "`initializer` must be something that TOML has",
+        ),
     ],
 )
 def test_wrong_rules(make, error, match):
