@@ -114,6 +114,27 @@ SCRIPTS = {
         assert (ai.bits((9, 3), seed=1, xp="cupy").get() == ai.bits((9, 3), seed=1)).all()
         assert KERNELS[-1][0] == "dense_words_uint32"
         """,
+    "laws by tables of their own, which a device is given once": """
+        from standin_cupy import KERNELS, LAUNCHES
+        law = ai.spec("distribution", distribution="triang", parameters=(0.3, -1.0, 4.0))
+        said = []
+        for device, dtype in ((0, "float32"), (0, "float64"), (0, "float16"), (0, "float32"), (1, "float32")):
+            with cupy.cuda.Device(device):
+                x = cupy.empty((30, 5), dtype=dtype)
+            LAUNCHES.clear()
+            law.fill_(x, seed=1)
+            assert (x.get() == law((30, 5), seed=1, dtype=dtype)).all()
+            LAUNCHES.pop()  # get
+            said.append((*LAUNCHES, *KERNELS.pop()[:5]))
+        new = ("asarray", "asarray", "synchronize")
+        assert said == [
+            (*new, "dense_quantile_float32", 1, 1024, 49152, 0),
+            (*new, "dense_quantile_float64", 1, 1024, 49152, 0),
+            ("dense_quantile_float16", 1, 1024, 49152, 0),
+            ("dense_quantile_float32", 1, 1024, 49152, 0),
+            (*new, "dense_quantile_float32", 1, 512, 49152, 1),
+        ]
+        """,
     "what has no kernel is left to the reference": """
         import numpy as np
         from standin_cupy import KERNELS
@@ -121,8 +142,6 @@ SCRIPTS = {
         x = cupy.zeros(tuple(2 * n for n in shape))[(slice(None, None, 2),) * 14]  # ten axes that are apart
         ai.uniform_(x, seed=1)
         assert (x.get() == ai.uniform(shape, seed=1, dtype="float64")).all()
-        law = ai.spec("distribution", distribution="triang", parameters=(0.3, -1.0, 4.0))
-        assert (law((30, 5), seed=1, xp="cupy").get() == law((30, 5), seed=1)).all()
         memory = np.zeros(401, np.uint8)
         from standin_cupy import wrap
         odd = wrap(memory[1:].view(np.float32))

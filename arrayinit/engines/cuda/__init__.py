@@ -1,7 +1,9 @@
 """CUDA memory: one kernel launch an array, CUDA C++ for CuPy, Triton for torch.
 
-What has no kernel is left to the reference, on the same device: laws by tables of their own, arrays with eight and more
-axes that don't continue one another. So is everything where the kernel can't be compiled or launched, with a warning.
+What has no kernel is left to the reference, on the same device: memory of many axes that don't continue one another
+(eight in CuPy, seven in torch), in torch also laws by tables of their own, and all of ROCm. So is everything where the
+kernel can't be compiled or launched, with one warning. Errors are raised for lack of memory, and while a CUDA graph is
+captured: there, what the reference does has no place.
 """
 
 import importlib

@@ -20,7 +20,8 @@
 // about 3 of its rows in the same banks, 6 turns for a warp, so that an H100 looks up 1200 thousand million rows a
 // second, and an A100 800: more than their memory takes. So each block of threads copies the rows that its law can
 // reach: 16 KiB for a normal law (32 octaves), at most 30.5 KiB for a truncated one (61 octaves), 2.5 KiB between -2
-// and 2 deviations. Blocks that do so are as large as they can be, so that few copies are made.
+// and 2 deviations; a law by a table of its own fills 48 KiB. Blocks that do so are as large as they can be, so that
+// few copies are made.
 
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -36,10 +37,11 @@ typedef long long i64;
 #define DEVICE inline
 #endif
 
-enum class Kind { uniform, normal, truncated, words };
+enum class Kind { uniform, normal, truncated, quantile, words };
 enum class Form { float32, float64, float16, bfloat16, uint32 };
 
 const u32 SEGMENTS = 64;       // of an octave of the table
+const u32 COLUMNS = 3 * 64 * SEGMENTS; // numbers of a law by a table: c0, c1, c2 of 2 x 32 octaves
 const u32 WIDE_THREADS = 1024; // of a block that copies the table
 const u32 THREADS = 256;       // of one that does not
 const int ROUNDS = 10;         // of Philox
@@ -49,6 +51,8 @@ const int AXES = 8;            // digits of an item's number, see `Parameters`
 struct Parameters {
     u64 address; // of the first element
     u32 keys[2 * ROUNDS]; // of each round of Philox
+    u64 columns; // of a law by a table: the address of its numbers, and that of the unit of each octave
+    u64 units;
     u64 first;   // the word of the first element
     u64 words;   // of a run, whose words are neighbours in the stream
     i64 jump;    // bytes from one element of a run to the next
@@ -131,12 +135,17 @@ DEVICE Block block_of(u64 number, const Parameters &p) {
 
 // ---- deviates ----
 
-// Copy what this launch needs of the table to where all threads of a block find it, as packed rows.
-DEVICE void copy_table(u64 *table, u32 thread, u32 threads, const Parameters &p) {
-    for (u32 i = thread; i < p.rows * SEGMENTS; i += threads) {
-        u32 row = p.octave * SEGMENTS + i;
-        table[i] = (u64)table_c0[row] << p.c0_bits | (u64)table_c1[row] << 13 | table_c2[row];
-    }
+// Copy what this launch needs of the table to where all threads of a block find it, as packed rows; of a law by a table
+// of its own, which fills 64 bits and more, its columns.
+template <Kind kind> DEVICE void copy_table(u64 *table, u32 thread, u32 threads, const Parameters &p) {
+    if constexpr (kind == Kind::quantile)
+        for (u32 i = thread; i < COLUMNS; i += threads)
+            ((i32 *)table)[i] = ((const i32 *)p.columns)[i];
+    else
+        for (u32 i = thread; i < p.rows * SEGMENTS; i += threads) {
+            u32 row = p.octave * SEGMENTS + i;
+            table[i] = (u64)table_c0[row] << p.c0_bits | (u64)table_c1[row] << 13 | table_c2[row];
+        }
 }
 
 // |z| in units of 2^-27: a parabola in t from a packed row.
@@ -180,6 +189,17 @@ DEVICE i32 truncated_lattice(u32 word, const u64 *table, const Parameters &p) {
     return scaled(z, is_upper ^ p.is_lower, p, p.shift);
 }
 
+// k in units of its octave, see `quantiles.py`, and which octave of which half that is.
+DEVICE i32 quantile_lattice(u32 word, u32 &octave, const u64 *table) {
+    u32 q = word | 1;
+    u32 zeros = leading_zeros(q);
+    u32 n = q << zeros, t = n << 7;
+    octave = (word & 1) << 5 | zeros;
+    const i32 *row = (const i32 *)table + octave * SEGMENTS + (n >> 25) - SEGMENTS;
+    i32 slope = row[COLUMNS / 3] - (i32)(((i64)row[2 * COLUMNS / 3] * t) >> 32);
+    return row[0] - (i32)(((i64)slope * t) >> 32);
+}
+
 // k of a word, by the law.
 template <Kind kind> DEVICE i32 lattice(u32 word, const u64 *table, const Parameters &p) {
     if constexpr (kind == Kind::uniform)
@@ -206,8 +226,8 @@ DEVICE double clipped(double x, double lowest, double highest) {
     return x > highest ? highest : x;
 }
 
-template <Kind kind> DEVICE float single(i32 k, const Parameters &p) {
-    float x = (float)k * p.unit32; // to nearest even; the product is exact
+template <Kind kind> DEVICE float single(i32 k, float unit, const Parameters &p) {
+    float x = (float)k * unit; // to nearest even; the product is exact
     return kind == Kind::normal ? x : clipped(x, p.lowest32, p.highest32);
 }
 
@@ -283,15 +303,21 @@ DEVICE typename Bits<form>::Type value(u32 word, const u64 *table, const Paramet
     if constexpr (kind == Kind::words)
         return word;
     else {
-        i32 k = lattice<kind>(word, table, p);
+        i32 k;
+        u32 octave = 0;
+        if constexpr (kind == Kind::quantile)
+            k = quantile_lattice(word, octave, table);
+        else
+            k = lattice<kind>(word, table, p);
+        float unit = kind == Kind::quantile && form != Form::float64 ? ((const float *)p.units)[octave] : p.unit32;
         if constexpr (form == Form::float32)
-            return bits_of(single<kind>(k, p));
+            return bits_of(single<kind>(k, unit, p));
         else if constexpr (form == Form::float16)
-            return half_of(single<kind>(k, p));
+            return half_of(single<kind>(k, unit, p));
         else if constexpr (form == Form::bfloat16)
-            return brain_of(single<kind>(k, p));
+            return brain_of(single<kind>(k, unit, p));
         else {
-            double x = (double)k * p.unit; // exact
+            double x = (double)k * (kind == Kind::quantile ? ((const double *)p.units)[octave] : p.unit); // exact
             return bits_of(kind == Kind::normal ? x : clipped(x, p.lowest, p.highest));
         }
     }
@@ -413,7 +439,7 @@ template <Kind kind, Form form> DEVICE void strided(u32 thread, u32 threads, con
     KERNEL(way##_##kind##_##form, is_tabulated<Kind::kind> ? WIDE_THREADS : THREADS) {                                 \
         extern __shared__ u64 table[];                                                                                 \
         if (is_tabulated<Kind::kind>) {                                                                                \
-            copy_table(table, threadIdx.x, blockDim.x, p);                                                             \
+            copy_table<Kind::kind>(table, threadIdx.x, blockDim.x, p);                                                 \
             __syncthreads();                                                                                           \
         }                                                                                                              \
         u32 thread = blockIdx.x * blockDim.x + threadIdx.x, threads = gridDim.x * blockDim.x;                          \
@@ -432,14 +458,14 @@ static u64 shared_memory[96 * SEGMENTS];
                 row = ~0ull; /* so that a row that is not copied shows */                                              \
             if (is_tabulated<Kind::kind>)                                                                              \
                 for (u32 thread = 0; thread < threads; ++thread)                                                       \
-                    copy_table(shared_memory, thread, threads, *p);                                                    \
+                    copy_table<Kind::kind>(shared_memory, thread, threads, *p);                                        \
             for (u32 thread = 0; thread < threads; ++thread)                                                           \
                 way<Kind::kind, Form::form>(block * threads + thread, blocks * threads, shared_memory, *p);            \
         }                                                                                                              \
     }
 #endif
 
-template <Kind kind> constexpr bool is_tabulated = kind == Kind::normal || kind == Kind::truncated;
+template <Kind kind> constexpr bool is_tabulated = kind != Kind::uniform && kind != Kind::words;
 
 #define ENTRIES(kind, form) ENTRY(dense, kind, form) ENTRY(strided, kind, form)
 #define FORMS(kind) ENTRIES(kind, float32) ENTRIES(kind, float64) ENTRIES(kind, float16) ENTRIES(kind, bfloat16)
@@ -450,5 +476,6 @@ ENTRIES(ONLY_KIND, ONLY_FORM)
 FORMS(uniform)
 FORMS(normal)
 FORMS(truncated)
+FORMS(quantile)
 ENTRIES(words, uint32)
 #endif

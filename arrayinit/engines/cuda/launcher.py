@@ -8,10 +8,12 @@ import functools
 from typing import Any, NamedTuple
 
 import cupy
+import numpy as np
 
-from arrayinit.engines.cuda.parameters import SIZES, Launch, can_draw, launches
+from arrayinit.engines.cuda.parameters import SIZES, Launch, launches
 from arrayinit.engines.cuda.source import options, source
 from arrayinit.job import Job
+from arrayinit.quantiles import Quantiles
 
 __all__ = ["fill"]
 
@@ -21,11 +23,11 @@ WIDE_THREADS = (1024, 512)  # of one that does: the first of which a multiple fi
 
 
 def fill(job: Job, x: Any) -> bool:
-    """Fill an array of the current device. False, with nothing written, on ROCm and where there is no kernel.
+    """Fill an array of the current device. False, with nothing written, on ROCm and for layouts without a kernel.
 
     Errors of CuPy where the kernel can't be compiled, loaded or launched.
     """
-    if not can_draw(job.plan) or cupy.cuda.runtime.is_hip:
+    if cupy.cuda.runtime.is_hip:
         return False
     calls = _calls(job, x.strides)
     address = x.data.ptr
@@ -38,7 +40,8 @@ def fill(job: Job, x: Any) -> bool:
     for kernel, call in zip(kernels, calls, strict=True):
         threads, most = _shape(device, kernel, call.shared > 0)
         blocks = min(-(-call.items // threads), most)
-        kernel((blocks,), (threads,), (call.block(address, key),), shared_mem=call.shared)
+        tables = () if call.quantiles is None else [table.data.ptr for table in _tables(device, call.quantiles)]
+        kernel((blocks,), (threads,), (call.block(address, key, *tables),), shared_mem=call.shared)
     return True
 
 
@@ -67,6 +70,14 @@ def _module(kind: str, form: str) -> Any:
 def _kernel(way: str, kind: str, form: str) -> Any:
     """The kernel, which CuPy compiles and loads for each device where it is asked for."""
     return _module(kind, form).get_function(f"{way}_{kind}_{form}")
+
+
+@functools.lru_cache(maxsize=64)
+def _tables(device: int, quantiles: Quantiles) -> tuple[Any, Any]:
+    """Columns and units of a law by a table on a device, which is current."""
+    found = cupy.asarray(np.concatenate(quantiles.columns)), cupy.asarray(quantiles.units)
+    cupy.cuda.get_current_stream().synchronize()  # once a table, for other streams will read it too
+    return found
 
 
 class _Shape(NamedTuple):

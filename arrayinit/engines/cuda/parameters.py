@@ -17,9 +17,10 @@ from arrayinit.key import Key
 from arrayinit.lattice import Plan
 from arrayinit.laws import Words
 from arrayinit.philox import MASK, ROUNDS, VALUES, WEYL
+from arrayinit.quantiles import Quantiles
 from arrayinit.tails import TAIL_BITS, Tail
 
-__all__ = ["PARAMETERS", "Launch", "can_draw", "launches"]
+__all__ = ["PARAMETERS", "Launch", "launches"]
 
 AXES = 8  # of a strided target, those that continue one another counted once
 LIMIT = 1 << 31  # items of a launch; a larger draw takes several
@@ -31,7 +32,7 @@ PARAMETERS = np.dtype(
     [
         ("address", "u8"),
         ("keys", "u4", 2 * ROUNDS),
-        *((name, "u8") for name in ("first", "words")),
+        *((name, "u8") for name in ("columns", "units", "first", "words")),
         *((name, "i8") for name in ("jump", "addend")),
         *((name, "u8") for name in ("low", "range", "last")),
         *((name, "f8") for name in ("unit", "lowest", "highest")),
@@ -43,7 +44,7 @@ PARAMETERS = np.dtype(
     ],
     align=True,
 )
-_HEAD = struct.Struct(f"=Q{2 * ROUNDS}I")
+_HEAD = struct.Struct(f"=Q{2 * ROUNDS}I2Q")
 
 Axis: TypeAlias = tuple[int, int, int]  # how many, words from one to the next, bytes from one to the next
 
@@ -58,16 +59,22 @@ class Launch:
     items: int
     shared: int  # bytes of shared memory
     offset: int  # bytes from the address of the array
-    rest: bytes  # of the block of parameters, behind what is said of key and address
+    quantiles: Quantiles | None  # the table of a law by a table
+    rest: bytes  # of the block of parameters, behind what is said of key and addresses
 
     @property
     def name(self) -> str:
         """Of the kernel."""
         return f"{self.way}_{self.kind}_{self.form}"
 
-    def block(self, address: int, key: Key) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
-        """The whole block, as an array of one structure, which is what CuPy passes by value."""
-        head = _HEAD.pack(address + self.offset, *_round_keys(key.low, key.high))
+    def block(
+        self, address: int, key: Key, columns: int = 0, units: int = 0
+    ) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
+        """The whole block, as an array of one structure, which is what CuPy passes by value.
+
+        Of a law by a table, `columns` and `units` are where its columns, one after another, and its units are.
+        """
+        head = _HEAD.pack(address + self.offset, *_round_keys(key.low, key.high), columns, units)
         return np.frombuffer(bytearray(head + self.rest), PARAMETERS)
 
 
@@ -75,11 +82,6 @@ def _round_keys(low: int, high: int) -> Iterator[int]:
     for turn in range(ROUNDS):
         yield (low + turn * WEYL[0]) & MASK
         yield (high + turn * WEYL[1]) & MASK
-
-
-def can_draw(plan: Plan | None) -> bool:
-    """Whether there is a kernel: for raw words, and for all laws but those by tables of their own."""
-    return plan is None or plan.quantiles is None
 
 
 def launches(job: Job, strides: tuple[int, ...]) -> list[Launch] | None:
@@ -131,8 +133,9 @@ def _launches(job: Job, parts: int, axes: list[Axis], first: int, offset: int) -
     if not is_dense:
         _set_digits(fields, others, (blocks, 0, 0), run[2])
     way = "dense" if is_dense else "strided"
-    shared = 8 * rows << SEGMENT_BITS
-    yield Launch(way, kind, form, items, shared, offset, fields.tobytes()[_HEAD.size :])
+    quantiles = None if job.plan is None else job.plan.quantiles
+    shared = 8 * rows << SEGMENT_BITS if quantiles is None else sum(column.nbytes for column in quantiles.columns)
+    yield Launch(way, kind, form, items, shared, offset, quantiles, fields.tobytes()[_HEAD.size :])
 
 
 def _set_digits(fields: "np.ndarray[tuple[()], np.dtype[np.void]]", axes: list[Axis], run: Axis, jump: int) -> None:
@@ -163,6 +166,8 @@ def _common(plan: Plan | None) -> tuple[str, str, int, dict[str, int | float]]:
     if plan.kind == "uniform":
         spans = lattice.scale > MASK  # 2**32
         fields |= {"addend": lattice.offset, "scale": lattice.scale - spans, "lowest_bit": int(spans)}
+        return plan.kind, form, 0, fields
+    if plan.quantiles is not None:
         return plan.kind, form, 0, fields
     rows, octave = OCTAVES, 0
     fields |= {"addend": lattice.offset << lattice.shift, "scale": lattice.scale, "shift": lattice.shift}
