@@ -1,6 +1,6 @@
 """torch modules: their parameters and buffers, drawn by rules in place, from the meta device and sharded ones too."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any, Literal, overload
 
 import torch
@@ -8,8 +8,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import ParametrizationList
 
-from arrayinit.backends import Backend, backend_of
+from arrayinit.backends import Backend, backend_named, backend_of
 from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan
 from arrayinit.progress import progress_bar
 from arrayinit.rules import BUFFER
@@ -47,8 +48,9 @@ def init_module_(
         rules = {"*.bias": "zeros", "*.weight": ai.spec("kaiming_normal", nonlinearity="relu")}
         init_module_(model, rules, seed=0)
 
-    Each is filled in place, tied ones once. What is on the meta device is allocated first, on `device`; DTensors
-    (FSDP2, tensor parallelism) are filled on each rank by itself, which gives the same model in every world.
+    Each is filled in place, tied ones once, under their first path. What is on the meta device is allocated first, on
+    `device`, but for what a rule keeps; DTensors (FSDP2, tensor parallelism) are filled on each rank by itself, which
+    gives the same model in every world.
     Convolutions bring their groups and whether they are transposed, transformers' Conv1D its (in, out) layout, so that
     fans are right; a spec's own `groups`, `transposed` and `layout` come first. The row of an embedding's `padding_idx`
     is 0 in what is drawn, as torch keeps it.
@@ -59,7 +61,9 @@ def init_module_(
     on a real device, `model.rotary_emb = RotaryEmbedding(config)`, or give the buffer a rule.
 
     Args:
-        module: any torch.nn.Module. Paths are those of `named_parameters` and `named_buffers`.
+        module: any torch.nn.Module. Paths are those of `named_parameters` and `named_buffers`: what DDP and
+            torch.compile put before them ("module.", "_orig_mod.") is part of them, so fill a model before it is
+            wrapped, or the one within.
         rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
         seed: as in every initializer; the key of each parameter is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
@@ -70,13 +74,16 @@ def init_module_(
     Raises:
         PlanError: parameters, and buffers on the meta device, that no rule matches; lazy ones that have no shape yet;
             what can't be drawn as its rule says, or can't be written to. It lists all, and the module is as it was.
-        ValueError: seed is None and a parameter is a DTensor, whose ranks would take different keys.
+        ValueError: seed is None and a parameter is a DTensor, whose ranks would take different keys; a `device` that
+            is none, or has no memory.
 
     Warns:
         UserWarning: rules that match nothing.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"`module` must be a torch.nn.Module; got {module!r}")
+    if device is not None and backend_named("torch").check_device(device).type == "meta":
+        raise ValueError(f"`device` must be one that holds values; got {device!r}")
     found = dict(_tensors(module))
     lazy = {path: "lazy, without a shape until the first batch" for path, (_, _, x) in found.items() if is_lazy(x)}
     if lazy:
@@ -114,23 +121,25 @@ def init_module_(
 
 def parameters_of(module: nn.Module) -> list[Parameter]:
     """The parameters and buffers of a module as rules see them; those that are tied once, under their first path."""
-    first: dict[int, str] = {}
+    first: dict[Hashable, str] = {}
     tied: dict[str, list[str]] = {}
     found = dict(_tensors(module))
     for path, (_, _, x) in found.items():
-        if id(x) in first:
-            tied[first[id(x)]].append(path)
+        start = first.setdefault(_identity(x), path)
+        if start == path:
+            tied[path] = []
         else:
-            first[id(x)], tied[path] = path, []
+            tied[start].append(path)
     result = []
     for path, others in tied.items():
         owner, name, x = found[path]
         is_buffer = not isinstance(x, nn.Parameter)
         optional = is_buffer and (not x.is_meta or _is_statistic(owner, name))
-        kinds = tuple(kind.__name__ for kind in type(owner).__mro__[:-1] if kind is not nn.Module)
+        layer, own = _layer(module, path, owner, name)
+        kinds = tuple(kind.__name__ for kind in type(layer).__mro__[:-1] if kind is not nn.Module)
         kinds += (BUFFER,) if is_buffer else ()
         dtype = backend_of(x).dtype_name(x.dtype)
-        axes = _axes(owner, name, x)
+        axes = _axes(layer, own, x)
         row = next((r for r in (_padding(*found[p][:2]) for p in (path, *others)) if r is not None), None)
         result.append(Parameter(path, tuple(map(int, x.shape)), dtype, kinds, axes, tuple(others), optional, row))
     return result
@@ -142,6 +151,22 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, str, tor
         for prefix, owner in module.named_modules(remove_duplicate=False):
             for name, x in getattr(owner, named)(recurse=False, remove_duplicate=False):
                 yield f"{prefix}.{name}" if prefix else name, (owner, name, x)
+
+
+def _identity(x: torch.Tensor) -> Hashable:
+    """What tied tensors share: they are one object, or several Parameters that were made of the same memory."""
+    if type(x) not in (torch.Tensor, nn.Parameter) or x.is_meta or x.layout != torch.strided or not x.numel():
+        return id(x)
+    address = x.data_ptr()
+    return (address, x.shape, x.stride(), x.dtype, x.device) if address else id(x)
+
+
+def _layer(module: nn.Module, path: str, owner: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The layer that a tensor belongs to, and its name there; that of what is parametrized where it is behind it."""
+    if not isinstance(owner, ParametrizationList):
+        return owner, name
+    *above, _, own, _ = path.split(".")  # layer.parametrizations.weight.original
+    return module.get_submodule(".".join(above)), own
 
 
 def _is_statistic(owner: nn.Module, name: str) -> bool:
@@ -189,10 +214,12 @@ def _check(backend: Backend, x: torch.Tensor) -> None:
 
 
 def _materialize(module: nn.Module, made: Plan, device: Any) -> None:
-    """Allocate what is on the meta device, by the call with which `to_empty` does so, and leave the rest."""
+    """Allocate what is on the meta device and is not kept, by the call with which `to_empty` does so."""
+    before = dict(_tensors(module))
+    kept = {id(before[entry.path][2]) for entry in made if entry.rule is not None and entry.initializer is None}
 
     def allocate(x: torch.Tensor) -> torch.Tensor:
-        if not x.is_meta:
+        if not x.is_meta or id(x) in kept:
             return x
         place = device
         if place is None:
@@ -202,17 +229,15 @@ def _materialize(module: nn.Module, made: Plan, device: Any) -> None:
                 place = "cpu"
         return torch.empty_like(x, device=place)
 
-    statistics = {
-        owner for owner, name, x in dict(_tensors(module)).values() if x.is_meta and _is_statistic(owner, name)
-    }
+    statistics = {owner for owner, name, x in before.values() if x.is_meta and _is_statistic(owner, name)}
     module._apply(allocate)
     for owner in statistics:
         owner.reset_running_stats()
     # Each path was given a tensor of its own.
     here = dict(_tensors(module))
     for entry in made:
-        for path in entry.parameter.tied:
+        for path in entry.parameter.tied if before[entry.path][2].is_meta else ():
             owner, name, _ = here[path]
             x = here[entry.path][2]
-            kept = owner._parameters if isinstance(x, nn.Parameter) else owner._buffers
-            kept[name] = x
+            held = owner._parameters if isinstance(x, nn.Parameter) else owner._buffers
+            held[name] = x

@@ -101,6 +101,48 @@ def test_what_is_real_in_a_partly_meta_model_is_kept():
     assert same(model[1].weight, NORMAL((4, 4), seed=0, name="1.weight"))
 
 
+def test_what_is_kept_stays_on_the_meta_device():
+    model = nn.Sequential(nn.Linear(4, 4, device="meta"), nn.Linear(4, 4, device="meta"))
+    model[1].bias = model[0].bias
+    init_module_(model, {"0.*": None, "1.*": NORMAL}, seed=0)
+    assert model[0].weight.is_meta
+    assert model[0].bias.is_meta
+    assert model[1].bias is model[0].bias
+    assert same(model[1].weight, NORMAL((4, 4), seed=0, name="1.weight"))
+
+
+def test_parameters_of_the_same_memory_are_tied():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[1].weight = nn.Parameter(model[0].weight)
+    held = model[1].weight
+    made = init_module_(model, {"*": NORMAL}, seed=0, dry_run=True)
+    assert made[0].parameter.tied == ("1.weight",)
+    init_module_(model, {"*": NORMAL}, seed=0)
+    assert model[1].weight is held
+    assert same(held, NORMAL((4, 4), seed=0, name="0.weight"))
+
+
+def test_what_is_parametrized_is_of_its_layer():
+    layer = nn.utils.parametrizations.spectral_norm(nn.ConvTranspose2d(8, 4, 3, groups=2))
+    rules = [
+        ai.Rule("*original", ai.spec("kaiming_normal"), kind="ConvTranspose2d"), ("*", "zeros"),
+    ]  # fmt: skip
+    made = {entry.path: entry for entry in init_module_(nn.Sequential(layer), rules, seed=0, dry_run=True)}
+    entry = made["0.parametrizations.weight.original"]
+    assert entry.initializer == ai.spec("kaiming_normal", groups=2, transposed=True)
+    alone = init_module_(layer, rules, seed=0, dry_run=True)
+    assert alone[1].path == "parametrizations.weight.original"
+    assert alone[1].initializer == entry.initializer
+
+
+@pytest.mark.parametrize(("device", "said"), [("cudaa", "one that torch knows"), ("meta", "one that holds values")])
+def test_devices_that_can_hold_nothing(device, said):
+    model = nn.Linear(4, 4, device="meta")
+    with pytest.raises(ValueError, match=f"`device` must be {said}; got '{device}'"):
+        init_module_(model, {"*": NORMAL}, seed=0, device=device)
+    assert model.weight.is_meta
+
+
 def test_buffers_stay_unless_a_rule_is_for_them():
     model = nn.BatchNorm1d(4)
     model.running_var.fill_(7)
