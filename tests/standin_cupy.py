@@ -302,6 +302,8 @@ def install():
     cupy.cuda.device = types.ModuleType("cupy.cuda.device")
     cupy.cuda.device.Device = Device
     cupy.cuda.runtime = types.SimpleNamespace(
+        CUDARuntimeError=RuntimeError,
+        getDevice=lambda: CURRENT[-1],
         getDeviceCount=lambda: 2,
         getDeviceProperties=lambda device: {"name": b"Stand-in"},
         runtimeGetVersion=lambda: 12080,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
+
 SCRIPTS = {
     "every case has the golden bits": """
         import numpy as np
@@ -219,8 +221,25 @@ SCRIPTS = {
 def test_on_a_stand_in(script):
     lines = ["from standin_cupy import install", "cupy = install()", "import arrayinit as ai"]
     lines += [line.removeprefix("        ") for line in script.strip("\n").splitlines()]
-    here = Path(__file__).parent
     done = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines)], cwd=here, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", "\n".join(lines)], cwd=HERE, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_what_asks_a_device_can_ask_the_stand_in():
+    """So that `pytest -m gpu` is in order when there is one."""
+    code = """
+import importlib.machinery, sys
+import standin_cupy
+cupy = standin_cupy.install()
+cupy.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
+import pytest
+chosen = "test_cupy_draws or test_streams or test_orthogonal"
+sys.exit(pytest.main(["-q", "-m", "gpu", "test_cuda.py", "-k", chosen, "-p", "no:cacheprovider"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "62 passed" in done.stdout
+    assert "skipped" not in done.stdout
