@@ -1,12 +1,14 @@
 """Models that are plain mappings of arrays."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Literal, overload
 
-from arrayinit.backends import find_backend
+from arrayinit.backends import backend_of, find_backend
 from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan
 from arrayinit.progress import progress_bar
+from arrayinit.seeds import resolve, resolve_for
 
 __all__ = ["init_params_"]
 
@@ -50,13 +52,20 @@ def init_params_(
         progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
 
     Raises:
-        PlanError: arrays that no rule matches, that can't be drawn as it says, or can't be written to: all of them, and
-            nothing is drawn. TypeError: something in the mapping is no array.
+        PlanError: arrays that no rule matches, that share a path, that can't be drawn as their rule says, or can't be
+            written to: all of them, and nothing is drawn. TypeError: something in the mapping is no array.
+        ValueError: seed is None and an array is a DTensor, or traced by JAX.
 
     Warns:
         UserWarning: rules that match nothing.
     """
-    found = dict(_arrays(params))
+    if not isinstance(params, Mapping | list):
+        raise TypeError(f"`params` must be a mapping of names to arrays, or a list of such; got {params!r}")
+    every = list(_arrays(params))
+    found = dict(every)
+    shared = Counter(path for path, _ in every)
+    if len(found) < len(every):
+        raise PlanError({path: f"{n} of the arrays have this path" for path, n in shared.items() if n > 1})
     parameters = []
     first: dict[int, str] = {}
     tied: dict[str, list[str]] = {}
@@ -66,11 +75,13 @@ def init_params_(
         else:
             first[id(x)], tied[path] = path, []
     problems = {}
+    backends = []
     for path in tied:
         x = found[path][2]
         backend = find_backend(x)
         if backend is None:
             raise TypeError(f"`params` must hold arrays, and mappings and lists of them; got {x!r} at {path!r}")
+        backends.append((x, backend))
         parameters.append(
             Parameter(path, tuple(map(int, x.shape)), backend.dtype_name(x.dtype), tied=tuple(tied[path]))
         )
@@ -78,9 +89,14 @@ def init_params_(
             backend.check_readable(x)
             if backend.name not in REPLACED:
                 backend.check_writable(x)
+            elif not all(isinstance(found[p][0], MutableMapping | list) for p in (path, *tied[path])):
+                raise TypeError(f"an array of {backend.name} must be in a mapping that can be changed, to be replaced")
         except (TypeError, ValueError) as error:
             problems[path] = str(error)
-    made = plan(parameters, rules, seed=seed, seed_names=seed_names)
+    # Asked for a key where None would be another one on each process, or baked into a compiled function.
+    careful = next((x for x, backend in backends if backend.is_distributed or backend.is_tracing(x)), None)
+    root = resolve(seed) if careful is None else resolve_for(backend_of(careful), careful, seed, None)
+    made = plan(parameters, rules, seed=root, seed_names=seed_names)
     problems = {entry.path: problems[entry.path] for entry in made if entry.initializer and entry.path in problems}
     if problems:
         raise PlanError(problems)

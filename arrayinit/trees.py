@@ -1,6 +1,7 @@
 """JAX pytrees: the parameters of Flax, Haiku and Equinox models, drawn by rules into new arrays."""
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -40,6 +41,11 @@ def init_tree(
     all arrays of Equinox are (out, in, spatial); embeddings are (tokens, features); all others end in (in, out). So a
     Flax kernel, an Equinox weight and a torch weight with one seed and name are the same weight.
 
+    Layers that are stacked in one array, by Flax's `nn.scan` or by `vmap`, look like convolutions: their rules say
+    which axis numbers the layers, `spec("lecun_normal", batch_axis=0, in_axis=1, out_axis=2)` or `layout="boi"`. A
+    pytree has no shared leaves: of an nnx module with a layer in two places give `nnx.state(model, nnx.Param)`, which
+    has it once.
+
     Args:
         tree: any pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves that are no arrays, and JAX keys, stay as they
             are; so do concrete counters and the like, of types that are not floating, where no rule matches. The
@@ -58,7 +64,8 @@ def init_tree(
     Warns:
         UserWarning: rules that match nothing.
     """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+    structure = jax.tree.structure(tree)
+    leaves = [(path, leaf) for path, leaf, _ in _leaves(tree)]
     root = resolve_for(backend_named("jax"), None, seed, None)
     made = plan(parameters_of_tree(tree), rules, seed=root, seed_names=seed_names)
     if dry_run:
@@ -67,8 +74,8 @@ def init_tree(
     places = _places(shardings, tree, leaves)
     result = []
     with progress_bar("parameters", sum(e.parameter.size for e in made if e.initializer), progress) as advance:
-        for (keys, leaf), place in zip(leaves, places, strict=True):
-            entry = entries.get(_path(keys)) if _is_array(leaf) else None
+        for (path, leaf), place in zip(leaves, places, strict=True):
+            entry = entries.get(path) if _is_array(leaf) else None
             if entry is None or entry.initializer is None:
                 result.append(leaf)
                 continue
@@ -85,17 +92,28 @@ def init_tree(
 
 def parameters_of_tree(tree: Any) -> list[Parameter]:
     """The arrays of a pytree as rules see them."""
-    is_equinox = "equinox" in sys.modules and isinstance(tree, sys.modules["equinox"].Module)
     name_of = backend_named("jax").dtype_name
     result = []
-    for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+    for path, leaf, is_equinox in _leaves(tree):
         if _is_array(leaf):
-            path, shape = _path(keys), tuple(map(int, leaf.shape))
+            shape = tuple(map(int, leaf.shape))
             dtype = name_of(leaf.dtype)
             optional = not is_floating(dtype) and not isinstance(leaf, jax.ShapeDtypeStruct)
             axes = {} if is_equinox else _axes(path.split("."), len(shape))
             result.append(Parameter(path, shape, dtype, axes=axes, optional=optional))
     return result
+
+
+def _leaves(tree: Any) -> Iterator[tuple[str, Any, bool]]:
+    """(path, leaf, whether it is in a module of Equinox, wherever in the tree that is) of all leaves."""
+    equinox = sys.modules.get("equinox")
+    kind = () if equinox is None else equinox.Module
+    for above, part in jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: isinstance(node, kind))[0]:
+        if isinstance(part, kind):
+            for below, leaf in jax.tree_util.tree_flatten_with_path(part)[0]:
+                yield _path((*above, *below), is_equinox=True), leaf, True
+        else:
+            yield _path(above), part, False
 
 
 def _is_array(leaf: Any) -> bool:
@@ -104,12 +122,12 @@ def _is_array(leaf: Any) -> bool:
     )
 
 
-def _path(keys: tuple[Any, ...]) -> str:
+def _path(keys: tuple[Any, ...], is_equinox: bool = False) -> str:
     """The keys of a leaf, dotted."""
     words: list[str] = []
     for k, key in enumerate(keys):
         match key:
-            case GetAttrKey(name="value") if k == len(keys) - 1 and k:  # Flax's variables and boxes
+            case GetAttrKey(name="value") if k == len(keys) - 1 and k and not is_equinox:  # Flax's variables and boxes
                 pass
             case GetAttrKey(name=name):
                 words.append(name)
@@ -132,14 +150,14 @@ def _axes(words: list[str], rank: int) -> dict[str, Any]:
     return {"in_axis": -2, "out_axis": -1}
 
 
-def _places(shardings: Any, tree: Any, leaves: list[Any]) -> list[Any]:
+def _places(shardings: Any, tree: Any, leaves: list[tuple[str, Any]]) -> list[Any]:
     """The sharding of each leaf; None where it keeps its own."""
     if shardings is None:
         return [None] * len(leaves)
     if _is_place(shardings):
         return [shardings] * len(leaves)
     if callable(shardings):
-        return [shardings(_path(keys), tuple(leaf.shape)) if _is_array(leaf) else None for keys, leaf in leaves]
+        return [shardings(path, tuple(leaf.shape)) if _is_array(leaf) else None for path, leaf in leaves]
     spread = jax.tree.map(
         lambda place, part: jax.tree.map(lambda _: _Box(place), part), shardings, tree, is_leaf=_is_place
     )

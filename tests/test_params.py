@@ -1,5 +1,7 @@
 """Mappings of arrays: filled in place where they can be, replaced where not, left alone where anything is wrong."""
 
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 from conftest import namespace, same
@@ -60,6 +62,37 @@ def test_tied_arrays_stay_tied(library):
     assert params["head"] is params["embed"]
     assert same(params["head"], NORMAL((4, 3), seed=1, name="embed"))
     assert not same(params["other"], params["head"])
+
+
+def test_arrays_that_share_a_path():
+    params = {"a.b": np.ones(3), "a": {"b": np.ones(3)}, "c": np.ones(3), 1: np.ones(2), "1": np.ones(2)}
+    with pytest.raises(ai.PlanError) as caught:
+        ai.init_params_(params, {"*": NORMAL}, seed=1)
+    assert caught.value.problems == {"a.b": "2 of the arrays have this path", "1": "2 of the arrays have this path"}
+    assert (params["c"] == 1).all()
+
+
+def test_what_can_be_replaced_nowhere_is_told_before_anything_is_drawn():
+    jnp = namespace("jax.numpy")
+    params = {"first": np.ones(3), "rest": MappingProxyType({"w": jnp.ones(3)})}
+    with pytest.raises(ai.PlanError, match=r"rest\.w .*must be in a mapping that can be changed"):
+        ai.init_params_(params, {"*": NORMAL}, seed=1)
+    assert (params["first"] == 1).all()
+    ai.init_params_(params, {"first": NORMAL, "*": None}, seed=1)
+
+
+def test_a_trace_needs_a_seed():
+    jax = namespace("jax")
+    with pytest.raises(ValueError, match="`seed` must be given inside a JAX trace"):
+        jax.jit(lambda x: ai.init_params_({"a": x}, {"*": NORMAL}, seed=None)["a"])(jax.numpy.ones(3))
+    drawn = jax.jit(lambda key: ai.init_params_({"a": jax.numpy.ones(3)}, {"*": NORMAL}, seed=key)["a"])
+    assert same(drawn(jax.random.key(1)), NORMAL((3,), seed=1, name="a"))
+
+
+@pytest.mark.parametrize("params", [None, np.ones(3), 3, "w"])
+def test_what_is_no_mapping(params):
+    with pytest.raises(TypeError, match="`params` must be a mapping of names to arrays"):
+        ai.init_params_(params, {"*": NORMAL}, seed=1)
 
 
 def test_dry_run_draws_nothing():

@@ -117,6 +117,49 @@ def test_equinox_modules(abstract):
     assert same(convolution.weight, XAVIER((6, 3, 2, 2), seed=3, name="weight"))
 
 
+def test_equinox_modules_within_other_trees():
+    eqx = namespace("equinox")
+    cell = eqx.nn.GRUCell(3, 4, key=jax.random.key(0))
+    tree = {"kernel": jnp.ones((3, 4)), "cells": [cell, jnp.tanh, None]}
+    made = init_tree(tree, [RULES[0], ai.Rule("*bias_n", ai.spec("zeros")), RULES[-1]], seed=3)
+    assert same(made["cells"][0].weight_ih, XAVIER((12, 3), seed=3, name="cells.0.weight_ih"))
+    assert same(made["kernel"], XAVIER((3, 4), seed=3, name="kernel", layout="io"))
+
+
+def test_a_field_that_is_called_value():
+    eqx = namespace("equinox")
+
+    class Heads(eqx.Module):
+        query: jax.Array
+        value: jax.Array
+
+    class Model(eqx.Module):
+        heads: Heads
+
+    found = parameters_of_tree(Model(Heads(jnp.ones((2, 2)), jnp.ones((2, 2)))))
+    assert [parameter.path for parameter in found] == ["heads.query", "heads.value"]
+
+
+def test_stacked_layers():
+    eqx, nn = namespace("equinox"), namespace("flax.linen")
+    keys = jax.random.split(jax.random.key(0), 7)
+    stacked = eqx.filter_eval_shape(eqx.filter_vmap(lambda key: eqx.nn.Linear(3, 5, key=key)), keys)
+    made = init_tree(stacked, {"weight": ai.spec("xavier_uniform", layout="boi"), "bias": "zeros"}, seed=3)
+    assert same(made.weight, XAVIER((7, 5, 3), seed=3, name="weight", layout="boi"))
+    assert 0.9 < abs(made.weight).max() / (6 / 8) ** 0.5 <= 1
+
+    class Block(nn.Module):
+        @nn.compact
+        def __call__(self, x, _):
+            return nn.Dense(8)(x), None
+
+    scanned = nn.scan(Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=5)()
+    shapes = jax.eval_shape(scanned.init, jax.random.key(0), jnp.ones((2, 8)), None)["params"]
+    spec = ai.spec("xavier_uniform", batch_axis=0, in_axis=1, out_axis=2)
+    kernel = init_tree(shapes, {"*bias": "zeros", "*": spec}, seed=3)["Dense_0"]["kernel"]
+    assert 0.9 < abs(kernel).max() / (6 / 16) ** 0.5 <= 1
+
+
 def test_haiku():
     hk = namespace("haiku")
 
