@@ -15,6 +15,7 @@ import arrayinit as ai
 from arrayinit.laws import Normal
 from arrayinit.storage import Tensor, fill_, save_safetensors
 from arrayinit.storage.parts import parts
+from arrayinit.storage.shapes import shapes_of
 
 NORMAL = ai.spec("normal", std=0.02)
 
@@ -374,6 +375,184 @@ def test_wrong_arguments(tmp_path, monkeypatch, x, given, error, match):
     with pytest.raises(error, match=match):
         fill_(x, **{"initializer": NORMAL, "seed": 0} | given)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("done", [-1, 11, "6", 6.0, True, None])
+def test_a_journal_that_says_nonsense_is_refused(tmp_path, done):
+    x = interrupted(tmp_path)
+    kept = json.loads((tmp_path / "journal").read_text())
+    (tmp_path / "journal").write_text(json.dumps(kept | {"done": done}))
+    with pytest.raises(ValueError, match="`journal` must be a new file or one that an interrupted"):
+        fill_(x, NORMAL, seed=3, journal=tmp_path / "journal", part=400)
+
+
+def test_a_journal_that_cannot_be_written_is_told_before_anything_is_drawn(tmp_path):
+    x = np.zeros((20, 50), "float32")
+    with pytest.raises(FileNotFoundError):
+        fill_(x, NORMAL, seed=3, journal=tmp_path / "lost" / "journal", part=400)
+    assert (x == 0).all()
+
+
+def test_a_journal_of_a_finished_draw_draws_nothing_more(tmp_path):
+    x = interrupted(tmp_path)
+    journal = (tmp_path / "journal").read_text()
+    x.after, x.writes = -1, 0
+    fill_(x, NORMAL, seed=3, journal=tmp_path / "journal", part=400)
+    (tmp_path / "journal").write_text(json.dumps(json.loads(journal) | {"done": 10}))
+    x.writes = 0
+    fill_(x, NORMAL, seed=3, journal=tmp_path / "journal", part=400)
+    assert x.writes == 0
+    assert not (tmp_path / "journal").exists()
+
+
+@pytest.mark.parametrize("library", ["dask", "jax"])
+def test_arrays_that_are_never_written_to_are_refused(library):
+    namespace(library)
+    with pytest.raises(TypeError, match="`x` must be"):
+        fill_(ai.zeros((3, 4), xp=library), NORMAL, seed=0)
+
+
+def test_hdf5(tmp_path):
+    h5py = namespace("h5py")
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        for name, chunks in (("chunked", (7, 11)), ("whole", None)):
+            x = file.create_dataset(name, (40, 60), "float32", chunks=chunks)
+            assert fill_(x, NORMAL, seed=3, name="w", part=2000) is x
+            assert same(x[:], NORMAL((40, 60), seed=3, name="w"))
+    with h5py.File(tmp_path / "w.h5", "r") as file, pytest.raises(ValueError, match="`x` must be writable"):
+        fill_(file["whole"], NORMAL, seed=4, journal=tmp_path / "journal")
+    assert not (tmp_path / "journal").exists()
+
+
+def test_an_unfinished_file_that_is_too_long_is_cut(tmp_path):
+    whole, file = tmp_path / "whole", tmp_path / "m.safetensors"
+    save_safetensors(whole, TENSORS, seed=5)
+    (tmp_path / "m.safetensors.unfinished").write_bytes(whole.read_bytes() + b"more")
+    save_safetensors(file, TENSORS, seed=5)
+    assert file.read_bytes() == whole.read_bytes()
+
+
+def test_every_byte_is_one_where_a_file_may_be_cut_off(tmp_path):
+    tensors = {
+        "a": Tensor(NORMAL, (3,), "bfloat16"),
+        "b": Tensor(NORMAL, (5, 2)),
+        "c": Tensor(ai.spec("ones"), (), "int8"),
+    }
+    file, unfinished = tmp_path / "m", tmp_path / "m.unfinished"
+    save_safetensors(file, tensors, seed=5, part=16)
+    data = file.read_bytes()
+    for cut in range(len(data) + 1):
+        file.unlink()
+        unfinished.write_bytes(data[:cut])
+        save_safetensors(file, tensors, seed=5, part=16)
+        assert file.read_bytes() == data, cut
+
+
+def test_a_full_disk_leaves_what_can_go_on(tmp_path):
+    resource = pytest.importorskip("resource")
+    file = tmp_path / "m"
+    tensors = {"w": Tensor(NORMAL, (100, 1000))}
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        with pytest.raises(OSError, match="File too large"):
+            save_safetensors(file, tensors, seed=5, part=9000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not file.exists()
+    assert 90_000 < (tmp_path / "m.unfinished").stat().st_size <= 100_000
+    save_safetensors(file, tensors, seed=5, part=9000)
+    assert same(namespace("safetensors.numpy").load_file(file)["w"], NORMAL((100, 1000), seed=5, name="w"))
+
+
+def test_two_writers_do_not_mix(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    unfinished = tmp_path / "m.unfinished"
+    save_safetensors(tmp_path / "whole", TENSORS, seed=5)
+    data = (tmp_path / "whole").read_bytes()[:-100]
+    unfinished.write_bytes(data)
+    with open(unfinished, "rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(FileExistsError, match="`path` must not be written by another process"):
+            save_safetensors(tmp_path / "m", TENSORS, seed=6, force=True)
+        assert unfinished.read_bytes() == data
+    save_safetensors(tmp_path / "m", TENSORS, seed=5)
+    assert (tmp_path / "m").read_bytes()[:-100] == data
+
+
+def test_many_small_tensors_are_not_synced_one_by_one(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(os, "fsync", calls.append)
+    save_safetensors(tmp_path / "m", {f"w{k}": Tensor(NORMAL, (25, 10)) for k in range(100)}, seed=5, part=10_000)
+    assert len(calls) == 11  # each ten of a thousand bytes, and the whole
+
+
+@pytest.mark.parametrize(
+    ("tensors", "given", "error", "match"),
+    [
+        ({"w": Tensor("zeros", (3,))}, {}, TypeError, "initializer is an arrayinit.Spec.*'zeros'.*as 'w'"),
+        ({"w": (NORMAL, (3,))}, {}, TypeError, "`tensors` must hold Tensors"),
+        ({"w": NORMAL}, {}, TypeError, "`tensors` must hold Tensors"),
+        ([("w", Tensor(NORMAL, (3,)))], {}, TypeError, "`tensors` must be a mapping"),
+        ({"w": Tensor(NORMAL, (3,), name=1.5)}, {}, TypeError, "`name` must be a string or an integer; got 1.5"),
+        ({"w": Tensor(NORMAL, (3,))}, {"part": 0}, ValueError, "`part` must be a positive number of bytes"),
+        ({"w": Tensor(NORMAL, (3,))}, {"metadata": {"epoch": 3}}, TypeError, "`metadata` must be a mapping of strings"),
+        ({"w": Tensor(NORMAL, (3,))}, {"metadata": ["a"]}, TypeError, "`metadata` must be a mapping of strings"),
+    ],
+)
+def test_wrong_arguments_leave_no_file(tmp_path, tensors, given, error, match):
+    with pytest.raises(error, match=match):
+        save_safetensors(tmp_path / "m", tensors, seed=0, **given)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_directory_is_no_file(tmp_path):
+    (tmp_path / "m").mkdir()
+    with pytest.raises(IsADirectoryError, match="`path` must be a file"):
+        save_safetensors(tmp_path / "m", TENSORS, seed=0, force=True)
+    assert os.listdir(tmp_path) == ["m"]
+
+
+def test_names_and_metadata_in_any_script(tmp_path):
+    loaded = namespace("safetensors.torch")
+    names = ('wé中😀.\n"', "", "a b")
+    save_safetensors(tmp_path / "m", {name: Tensor(NORMAL, (3,)) for name in names}, seed=5, metadata={"é": "中"})
+    held = loaded.load_file(tmp_path / "m")
+    assert all(same(held[name], NORMAL((3,), seed=5, name=name)) for name in names)
+    with namespace("safetensors").safe_open(tmp_path / "m", "pt") as opened:
+        assert opened.metadata()["é"] == "中"
+
+
+def header(tmp_path, entry, body=bytes(16)):
+    """A file with a header of one tensor."""
+    text = json.dumps({"w": entry}).encode()
+    (tmp_path / "m").write_bytes(len(text).to_bytes(8, "little") + text + body)
+    return tmp_path / "m"
+
+
+GOOD = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        3,
+        {"data_offsets": [0, 16]},
+        GOOD | {"shape": [-2, -2]},
+        GOOD | {"shape": [1.5]},
+        GOOD | {"shape": "ab"},
+        GOOD | {"shape": [2, 3]},
+        GOOD | {"dtype": ["F32"]},
+        GOOD | {"data_offsets": []},
+        GOOD | {"data_offsets": [-16, 0]},
+        GOOD | {"data_offsets": [16, 0]},
+    ],
+)
+def test_headers_that_are_none(tmp_path, entry):
+    assert shapes_of(header(tmp_path, GOOD)) == {"w": ((2, 2), "float32")}
+    with pytest.raises(ValueError, match=r"must be a safetensors file; its header has .* for 'w'"):
+        shapes_of(header(tmp_path, entry))
 
 
 def test_read_only_zarr_is_refused(tmp_path):

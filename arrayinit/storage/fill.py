@@ -12,7 +12,7 @@ from arrayinit.progress import progress_bar
 from arrayinit.seeds import Name, resolve
 from arrayinit.specs import Spec, law_of, spec
 from arrayinit.storage.journal import Journal
-from arrayinit.storage.parts import PART, Part, parts
+from arrayinit.storage.parts import PART, Part, check_part, parts
 
 __all__ = ["fill_"]
 
@@ -46,15 +46,14 @@ def fill_(
         part: bytes to draw at a time.
 
     Raises:
-        TypeError: x is no array and can't be written to; a journal without a seed, since the next run would take
-            another. ValueError: x is read-only, a journal of another draw, and all that the initializer raises: before
-            anything is written.
+        TypeError: x is no array or can't be written to, as those of Dask and JAX; a journal without a seed, since the
+            next run would take another. ValueError: x is read-only, a journal of another draw, and all that the
+            initializer raises. OSError: a journal that can't be written. All before anything is drawn.
     """
     chosen = initializer if isinstance(initializer, Spec) else spec(initializer)
     backend = find_backend(x)
     dtype = _check(x, backend)
-    if isinstance(part, bool) or not isinstance(part, int) or part < 1:
-        raise ValueError(f"`part` must be a positive number of bytes; got {part!r}")
+    check_part(part)
     if journal is not None and seed is None:
         raise TypeError(f"`seed` must be given with a journal, for a draw that goes on needs the same; got {seed!r}")
     shape = tuple(map(int, x.shape))
@@ -82,7 +81,8 @@ def fill_(
 
     if 0 < kept.done <= len(cut) and not holds(cut[kept.done - 1]):
         kept.done = 0
-    with progress_bar(str(name or chosen.name), math.prod(shape) * size, progress) as advance:
+    kept.advance(kept.done)  # before anything is written, so that a journal that can't be is told
+    with progress_bar(str(chosen.name if name is None else name), math.prod(shape) * size, progress) as advance:
         for done, where in enumerate(cut):
             if done >= kept.done:
                 draw(where)
@@ -96,6 +96,11 @@ def fill_(
 def _check(x: Any, backend: Backend | None) -> str:
     """The name of the dtype of something that can be filled."""
     if backend is not None:
+        if backend.is_chunked or backend.is_distributed:
+            raise TypeError(
+                f"`x` must be an array that one process holds or writes to; got one of {backend.name}: call the "
+                "initializer itself, which draws each of its parts where that lies"
+            )
         backend.check_readable(x)
         backend.check_writable(x)
         return backend.dtype_name(x.dtype)
@@ -103,7 +108,7 @@ def _check(x: Any, backend: Backend | None) -> str:
         raise TypeError(
             f"`x` must be an array, or have a shape, a dtype and assignment by slices, as those of zarr do; got {x!r}"
         )
-    if getattr(x, "read_only", False):
+    if getattr(x, "read_only", False) or getattr(getattr(x, "file", None), "mode", None) == "r":  # zarr's, h5py's
         raise ValueError(f"`x` must be writable; got {x!r}, which is read-only")
     try:
         return str(np.dtype(x.dtype).name)

@@ -23,7 +23,9 @@ class Journal:
             return
         try:
             kept = json.loads(self.path.read_text("utf-8"))
-            before, self.done = dict(kept["draw"]), int(kept["done"])
+            before, self.done = dict(kept["draw"]), kept["done"]
+            if isinstance(self.done, bool) or not isinstance(self.done, int) or not 0 <= self.done <= before["parts"]:
+                raise ValueError
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"`journal` must be a new file or one that an interrupted draw left; got {path}") from None
         if before != draw:

@@ -6,11 +6,17 @@ from itertools import product
 
 from arrayinit.laws import Law, is_joint
 
-__all__ = ["PART", "Part", "parts"]
+__all__ = ["PART", "Part", "check_part", "parts"]
 
 PART = 1 << 26  # bytes of a part: enough for all processors, and little beside the memory of any machine
 
 Part = tuple[slice, ...]
+
+
+def check_part(part: int) -> None:
+    """ValueError where a limit is no number of bytes."""
+    if isinstance(part, bool) or not isinstance(part, int) or part < 1:
+        raise ValueError(f"`part` must be a positive number of bytes; got {part!r}")
 
 
 def parts(

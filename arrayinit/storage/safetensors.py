@@ -8,20 +8,22 @@ of it is finished.
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from arrayinit.backends import backend_named
 from arrayinit.fans import check_shape
+from arrayinit.key import Key
 from arrayinit.progress import progress_bar
 from arrayinit.seeds import Name, resolve
 from arrayinit.specs import Spec, law_of
-from arrayinit.storage.parts import PART, parts
+from arrayinit.storage.parts import PART, check_part, parts
 
-__all__ = ["DTYPES", "Tensor", "save_safetensors"]
+__all__ = ["DTYPES", "Tensor", "itemsize", "save_safetensors"]
 
 # The format's name of each dtype that initializers draw.
 DTYPES = {
@@ -71,70 +73,141 @@ def save_safetensors(
             sparse, which is drawn in one.
 
     Raises:
-        FileExistsError: the file is there, or an unfinished one of another draw, and force is False.
-        TypeError, ValueError: a dtype that the format lacks, and all that initializers raise; before anything is
-            written.
+        FileExistsError: the file is there, or an unfinished one of another draw, and force is False; another process
+            is writing it. IsADirectoryError: it is a directory.
+        TypeError, ValueError: a dtype that the format lacks, metadata that are no strings, and all that initializers
+            raise; before anything is written.
     """
     goal = Path(path)
     unfinished = goal.with_name(goal.name + UNFINISHED)
     if seed is None:
         raise TypeError("`seed` must be given; got None")
+    check_part(part)
+    if not isinstance(tensors, Mapping):
+        raise TypeError(f"`tensors` must be a mapping of names to arrayinit.storage.Tensor; got {tensors!r}")
     key = resolve(seed)
     planned = {name: _checked(name, tensor) for name, tensor in tensors.items()}
-    header = _header(planned, int(key), {"format": "pt"} if metadata is None else metadata)
+    keys = {name: resolve(key, name if tensor.name is None else tensor.name) for name, tensor in planned.items()}
+    header = _header(planned, int(key), {"format": "pt"} if metadata is None else _strings(metadata))
+    _check_new(goal, force)
+    with _locked(unfinished):
+        _check_new(goal, force)
+        done = _finished(unfinished, header, force)
+        total = sum(math.prod(tensor.shape) * itemsize(tensor.dtype) for tensor in planned.values())
+        with open(unfinished, "r+b" if done else "wb") as file, progress_bar(goal.name, total, progress) as advance:
+            if not done:
+                file.write(header)
+            _write(file, planned, keys, len(header), max(done, len(header)), part, advance)
+        os.replace(unfinished, goal)
+
+
+def _write(
+    file: BinaryIO,
+    tensors: Mapping[str, Tensor],
+    keys: Mapping[str, Key],
+    at: int,
+    done: int,
+    part: int,
+    advance: Callable[[int], None],
+) -> None:
+    """Draw tensors into a file from the position `at` on, but for the parts that end before `done`."""
+    buffer = np.empty(0, np.uint8)
+    pending = 0
+    for name, tensor in _ordered(tensors):
+        size = itemsize(tensor.dtype)
+        law, _ = law_of(tensor.initializer, tensor.shape, tensor.dtype)
+        for where in parts(law, tensor.shape, size, part):
+            counts = tuple(s.stop - s.start for s in where)
+            length = math.prod(counts) * size
+            at += length
+            if at > done:
+                file.seek(at - length)
+                if buffer.size < length:
+                    buffer = np.empty(length, np.uint8)
+                values = buffer[:length].view(backend_named("numpy").dtype(tensor.dtype)).reshape(counts)
+                tensor.initializer.fill_(values, shape=tensor.shape, index=where, seed=keys[name])
+                file.write(buffer[:length].data)
+                pending += length
+                if pending >= part:  # not for each of many small tensors: a disk takes longer than their draws
+                    _sync(file)
+                    pending = 0
+            advance(length)
+    file.truncate(at)
+    _sync(file)
+
+
+def _sync(file: BinaryIO) -> None:
+    """Let what was written be on the disk, so that the length of the file says what is finished."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _check_new(goal: Path, force: bool) -> None:
+    if goal.is_dir():
+        raise IsADirectoryError(f"`path` must be a file; got the directory {goal}")
     if goal.exists() and not force:
         raise FileExistsError(f"`path` must be a new file, or `force` given; got {goal}")
-    done = _finished(unfinished, header, force)
-    sizes = {name: _itemsize(tensor.dtype) for name, tensor in planned.items()}
-    buffer = np.empty(0, np.uint8)
-    total = sum(math.prod(tensor.shape) * sizes[name] for name, tensor in planned.items())
-    with open(unfinished, "r+b" if done else "wb") as file, progress_bar(goal.name, total, progress) as advance:
-        if not done:
-            file.write(header)
-            done = len(header)
-        file.seek(done)
-        at = len(header)
-        for name, tensor in _ordered(planned):
-            folded = resolve(key, name if tensor.name is None else tensor.name)
-            law, _ = law_of(tensor.initializer, tensor.shape, tensor.dtype)
-            for where in parts(law, tensor.shape, sizes[name], part):
-                counts = tuple(s.stop - s.start for s in where)
-                length = math.prod(counts) * sizes[name]
-                at += length
-                if at > done:
-                    file.seek(at - length)
-                    if buffer.size < length:
-                        buffer = np.empty(length, np.uint8)
-                    values = buffer[:length].view(backend_named("numpy").dtype(tensor.dtype)).reshape(counts)
-                    tensor.initializer.fill_(values, shape=tensor.shape, index=where, seed=folded)
-                    file.write(buffer[:length].data)
-                    os.fsync(file.fileno())
-                advance(length)
-        file.truncate()
-        os.fsync(file.fileno())
-    os.replace(unfinished, goal)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep other processes from writing to a file, which is made where it is not there; on systems with flock."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FileExistsError(f"`path` must not be written by another process; one writes {path}") from None
+            except OSError:
+                pass  # a file system without locks
+            if path.exists() and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                yield
+                return
+        finally:
+            os.close(descriptor)
+        # It was finished and took its name between the two calls.
+
+
+def _strings(metadata: Any) -> Mapping[str, str]:
+    """Metadata as the format has them."""
+    if not isinstance(metadata, Mapping) or not all(
+        isinstance(word, str) for pair in metadata.items() for word in pair
+    ):
+        raise TypeError(f"`metadata` must be a mapping of strings to strings; got {metadata!r}")
+    return metadata
 
 
 def _checked(name: str, tensor: Tensor) -> Tensor:
     """A tensor whose shape and dtype are plain, and which its initializer can draw."""
     if not isinstance(name, str) or name == "__metadata__":
         raise ValueError(f"`tensors` must have names that are strings other than '__metadata__'; got {name!r}")
+    if not isinstance(tensor, Tensor) or not isinstance(tensor.initializer, Spec):
+        raise TypeError(
+            f"`tensors` must hold Tensors, whose initializer is an arrayinit.Spec; got {tensor!r} as {name!r}"
+        )
     kind = backend_named("numpy").dtype_name(tensor.dtype)
     if kind not in DTYPES:
         raise TypeError(f"`dtype` of {name!r} must be one of {', '.join(DTYPES)}; got {tensor.dtype!r}")
     shape = check_shape(tensor.shape, f"shape of {name}")
     law_of(tensor.initializer, shape, kind)
-    _itemsize(kind)
+    itemsize(kind)
     return tensor._replace(shape=shape, dtype=kind)
 
 
-def _itemsize(dtype: str) -> int:
+def itemsize(dtype: str) -> int:
+    """Bytes of an element of a dtype."""
     return int(backend_named("numpy").dtype(dtype).itemsize)
 
 
 def _ordered(tensors: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
     """Large elements first, so that each tensor lies at a multiple of the size of its own."""
-    return sorted(tensors.items(), key=lambda item: -_itemsize(item[1].dtype))
+    return sorted(tensors.items(), key=lambda item: -itemsize(item[1].dtype))
 
 
 def _header(tensors: Mapping[str, Tensor], key: int, metadata: Mapping[str, str]) -> bytes:
@@ -147,7 +220,7 @@ def _header(tensors: Mapping[str, Tensor], key: int, metadata: Mapping[str, str]
     entries: dict[str, Any] = {"__metadata__": {**metadata, "arrayinit": json.dumps(made)}}
     at = 0
     for name, tensor in _ordered(tensors):
-        end = at + math.prod(tensor.shape) * _itemsize(tensor.dtype)
+        end = at + math.prod(tensor.shape) * itemsize(tensor.dtype)
         entries[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [at, end]}
         at = end
     text = json.dumps(entries, separators=(",", ":")).encode()

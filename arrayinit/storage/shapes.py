@@ -1,13 +1,14 @@
 """The shapes of a model, from a file: a safetensors file or index, or plain JSON."""
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from arrayinit.fans import check_shape
-from arrayinit.storage.safetensors import DTYPES
+from arrayinit.storage.safetensors import DTYPES, itemsize
 
 __all__ = ["header_of", "shapes_of"]
 
@@ -37,6 +38,8 @@ def shapes_of(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[int, ...], 
     if isinstance(data.get("weight_map"), dict):
         found: dict[str, tuple[tuple[int, ...], str | None]] = {}
         for part in dict.fromkeys(data["weight_map"].values()):
+            if not isinstance(part, str):
+                raise ValueError(f"`{file}` must have names of files under 'weight_map'; got {part!r}")
             found |= shapes_of(file.parent / part)
         return found
     return {name: _entry(name, entry) for name, entry in data.items()}
@@ -50,13 +53,31 @@ def header_of(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
         text = file.read(length) if length <= size else b""
     try:
         header = json.loads(text)
-        header.pop("__metadata__", None)
-        return {
-            name: {**entry, "data_offsets": [at + 8 + length for at in entry["data_offsets"]]}
-            for name, entry in header.items()
-        }
-    except (ValueError, AttributeError, KeyError, TypeError):
-        raise ValueError(f"`{path}` must be a safetensors file; its header can't be read") from None
+    except ValueError:
+        header = None
+    if not isinstance(header, dict):
+        raise ValueError(f"`{path}` must be a safetensors file; its header can't be read")
+    header.pop("__metadata__", None)
+    for name, entry in header.items():
+        if not _is_entry(entry):
+            raise ValueError(f"`{path}` must be a safetensors file; its header has {entry!r} for {name!r}")
+        entry["data_offsets"] = [at + 8 + length for at in entry["data_offsets"]]
+    return header
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether that is what a header says of a tensor: a dtype, a shape, and where its bytes begin and end."""
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        return False
+    shape, offsets = entry["shape"], entry["data_offsets"]
+    if not all(
+        isinstance(numbers, list) and all(type(n) is int and n >= 0 for n in numbers) for numbers in (shape, offsets)
+    ):
+        return False
+    if not isinstance(entry["dtype"], str) or len(offsets) != 2:
+        return False
+    name = NAMES.get(entry["dtype"])
+    return name is None or offsets[1] - offsets[0] == math.prod(shape) * itemsize(name)
 
 
 def _named(name: str, dtype: str) -> str:
