@@ -1,13 +1,17 @@
 """A digest of the values of an array, the same on every library and device."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from arrayinit.backends import backend_of
 from arrayinit.fans import Axes, geometry
 
 __all__ = ["fingerprint"]
+
+SLAB = 1 << 26  # bytes that are taken at a time
 
 
 def fingerprint(
@@ -36,8 +40,22 @@ def fingerprint(
     dtype = backend.dtype_name(x.dtype)
     host = backend.to_numpy(x)
     order = geometry(x.shape, layout, in_axis, out_axis, batch_axis).order
-    host = np.asarray(host.transpose(order), order="C")
-    host = host.astype(host.dtype.newbyteorder("<"), copy=False)
+    host = host.transpose(order)
     digest = hashlib.blake2b(f"{dtype} {tuple(host.shape)}".encode(), digest_size=16)
-    digest.update(host.reshape(-1).view(np.uint8).data)
+    little = host.dtype.newbyteorder("<")
+    for slab in _slabs(host):
+        digest.update(np.ascontiguousarray(slab, little).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _slabs(x: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """An array in parts that follow each other in row-major order, so that what is larger than memory is not copied."""
+    if x.nbytes <= SLAB or not x.ndim:
+        yield x
+        return
+    rows = SLAB * len(x) // x.nbytes
+    if rows:
+        yield from (x[k : k + rows] for k in range(0, len(x), rows))
+    else:
+        for row in x:
+            yield from _slabs(row)

@@ -130,6 +130,9 @@ def test_describe(capsys):
     assert json.loads(out)["std"] == found.std
     _, out, _ = run(capsys, "describe", "xavier_uniform", "3x3x64x128", "--in-axis", "-2", "--out-axis", "-1", "--json")
     assert (json.loads(out)["fan_in"], json.loads(out)["fan_out"]) == (576, 1152)
+    _, out, _ = run(capsys, "describe", "trunc_normal", "6", "--a", "-inf", "--json")
+    assert "Infinity" not in out  # which is no JSON
+    assert (json.loads(out)["low"], json.loads(out)["high"]) == (None, 2.0)
     _, out, _ = run(capsys, "describe", "normal", "scalar")
     assert "shape         scalar" in out
 
@@ -257,6 +260,20 @@ def test_init_does_not_overwrite(capsys, files):
         (["--rules", "keep.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 1, "has nothing to keep"),
         (["--rules", "rules.toml", "--seed", "0", "--like", "bad.json", "-o", "m"], 1, "must have a shape, a list"),
         (["--rules", "rules.toml", "--seed", "0", "--like", "dtype.json", "-o", "m"], 1, "`dtype` of 'w' must be one"),
+        (["--rules", "binary", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "binary: 'utf-8' codec can't"),
+        (["--rules", "rules.toml", "--seed", "0", "--like", "binary", "-o", "m"], 1, "must be a safetensors file"),
+        (["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json", "-o", "lost/m"], 1, "No such file"),
+        (["--rules", "rules.toml", "--seed", "0", "--like", "index.json", "-o", "m"], 1, "names of files under"),
+        (
+            ["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json", "-o", "m", "--seed-names", "binary"],
+            1,
+            "--seed-names must be a JSON object of names; got binary",
+        ),
+        (
+            ["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json", "-o", "m", "--dtype", "bf16"],
+            2,
+            "'bf16' is not one of 'float64', 'float32', 'float16', 'bfloat16', 'complex64'",
+        ),
     ],
 )
 def test_init_refuses(capsys, files, arguments, status, said):
@@ -264,11 +281,21 @@ def test_init_refuses(capsys, files, arguments, status, said):
     (files / "keep.toml").write_text('[[rules]]\npattern = "*"\nkeep = true')
     (files / "bad.json").write_text('{"w": 3}')
     (files / "dtype.json").write_text('{"w": {"shape": [3], "dtype": "float99"}}')
+    (files / "index.json").write_text('{"weight_map": {"w": 3}}')
+    (files / "binary").write_bytes(b"\xff\xfe\x00")
     before = sorted(files.iterdir())
     found, out, err = run(capsys, "init", *arguments)
     assert (found, out) == (status, "")
     assert said in err
     assert sorted(files.iterdir()) == before
+
+
+def test_warnings_are_lines(capsys, files):
+    (files / "idle.toml").write_text(RULES + '[[rules]]\npattern = "idle*"\ninitializer = "zeros"')
+    status, out, err = run(capsys, "init", "--rules", "idle.toml", "--seed", "5", "--like", "shapes.json", "--dry-run")
+    assert status == 0
+    assert len(out.splitlines()) == 3
+    assert err == "Warning: rules that match no parameter (or only after earlier rules): idle*\n"
 
 
 @pytest.mark.slow
@@ -312,6 +339,32 @@ def test_fingerprint_of_all_does_not_depend_on_the_order(capsys, files):
     save({"a": a, "c": b}, "three")
     totals = [run(capsys, "fingerprint", name)[1].splitlines()[-1] for name in ("one", "two", "three")]
     assert totals[0] == totals[1] != totals[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("e.npy", b"", "e.npy: No data left in file"),
+        ("e.npz", b"PK\x03\x04garbage", "e.npz: File is not a zip file"),
+        ("e.npy", b"\x93NUMPYgarbage", "e.npy: we only support format version"),
+        ("e", b"", "`e` must be a safetensors file"),
+    ],
+)
+def test_fingerprint_of_broken_files(capsys, files, name, data, said):
+    (files / name).write_bytes(data)
+    status, out, err = run(capsys, "fingerprint", name)
+    assert (status, out) == (1, "")
+    assert said in err
+
+
+def test_fingerprints_of_scalars_and_of_nothing(capsys, files):
+    namespace("ml_dtypes")
+    (files / "few.json").write_text('{"s": {"shape": [], "dtype": "bfloat16"}, "e": [0, 3]}')
+    run(capsys, *INIT, "--like", "few.json", "-o", "m")
+    lines = run(capsys, "fingerprint", "m")[1].splitlines()
+    assert lines[0] == f"{ai.fingerprint(np.empty((0, 3), 'float32'))}  float32    0x3              e"
+    drawn = ai.normal((), std=0.02, seed=5, name="s", dtype="bfloat16")
+    assert lines[1] == f"{ai.fingerprint(drawn)}  bfloat16   scalar           s"
 
 
 def test_fingerprint_refuses(capsys, files):

@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -188,6 +189,27 @@ def test_descriptions_of_formulas_with_too_many_elements_and_with_complex_ones()
     told = ai.describe(ai.spec("s4d"), (2, 4), dtype="complex64")
     assert (told.mean, told.low, told.high) == (-0.5, -0.5, 3 * math.pi)
     assert told.std == pytest.approx(math.pi * math.sqrt(1.25))
+
+
+@pytest.mark.parametrize("shape", [(), (0, 5), (37,), (5, 7, 3), (1, 64), (64, 1)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_fingerprints_are_taken_part_by_part(monkeypatch, shape, order):
+    x = np.asarray(np.arange(math.prod(shape), dtype="float32").reshape(shape), order=order)
+    expected = ai.fingerprint(x)
+    for size in (1, 4, 30, 200):
+        monkeypatch.setattr("arrayinit.fingerprints.SLAB", size)
+        assert ai.fingerprint(x) == expected
+        assert ai.fingerprint(x.astype(">f4")) == expected
+
+
+def test_a_fingerprint_of_a_transpose_is_no_copy_of_it():
+    x = np.zeros((1 << 12, 1 << 13), "float32")  # 128 MiB
+    tracemalloc.start()
+    try:
+        ai.fingerprint(x, layout="io")
+        assert tracemalloc.get_traced_memory()[1] < 70 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_fingerprints_are_of_values_dtype_and_shape():

@@ -71,8 +71,8 @@ def rules_of(file: str | None, recipe: str | None, pairs: tuple[str, ...], hint:
     if pairs:
         raise click.UsageError("--set goes with --recipe")
     assert file is not None
-    text = Path(file).read_text("utf-8")
     try:
+        text = Path(file).read_text("utf-8")
         return Rules.from_json(text) if file.endswith(".json") else Rules.from_toml(text)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OSError) as error:
         raise click.BadParameter(f"{file}: {error}", param_hint="'--rules'") from None

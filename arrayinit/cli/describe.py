@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 import click
@@ -19,7 +20,7 @@ __all__ = ["describe"]
 @click.argument("shape", type=Shape())
 @click.argument("parameters", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]...")
 @click.option("--dtype", default="float32", show_default=True, help="Of the elements, real or complex.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object; null for what has no value, or no bound.")
 def describe(initializer: str, shape: tuple[int, ...], parameters: tuple[str, ...], dtype: str, as_json: bool) -> None:
     r"""Fans, gain, mean, standard deviation and range of an initializer.
 
@@ -37,7 +38,8 @@ def describe(initializer: str, shape: tuple[int, ...], parameters: tuple[str, ..
         raise click.UsageError(str(error)) from None
     numbers = dataclasses.asdict(found)
     if as_json:
-        click.echo(json.dumps(numbers))
+        finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in numbers.items()}
+        click.echo(json.dumps(finite))
         return
     for name, value in numbers.items():
         click.echo(f"{name:<13} {_shown(value)}")

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from zipfile import BadZipFile
 
 import click
 import numpy as np
@@ -29,8 +30,8 @@ def fingerprint(file: str, layout: str | None) -> int:
             marks[name] = arrayinit.fingerprint(x, layout=layout if x.ndim == len(layout or "") else None)
             size = "x".join(map(str, x.shape)) or "scalar"
             click.echo(f"{marks[name]}  {x.dtype.name:<10} {size:<16} {name}")
-    except (TypeError, ValueError, ImportError) as error:
-        raise click.ClickException(str(error)) from None
+    except (TypeError, ValueError, ImportError, OSError, EOFError, BadZipFile) as error:
+        raise click.ClickException(str(error) if file in str(error) else f"{file}: {error}") from None
     whole = hashlib.blake2b(digest_size=16)
     for name in sorted(marks):
         whole.update(f"{name} {marks[name]}\n".encode())
@@ -41,7 +42,7 @@ def fingerprint(file: str, layout: str | None) -> int:
 def _tensors(file: str) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
     """(name, array) of all tensors of a file, mapped into memory, not read."""
     if file.endswith(".npz"):
-        with np.load(file) as arrays:
+        with open(file, "rb") as opened, np.load(opened) as arrays:
             yield from arrays.items()
     elif file.endswith(".npy"):
         yield "", np.load(file, mmap_mode="r")

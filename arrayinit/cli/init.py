@@ -1,14 +1,16 @@
 """`arrayinit init`: a safetensors file of drawn weights, larger than memory if need be."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
 from arrayinit.cli.arguments import rules_of
-from arrayinit.plans import Parameter, PlanError, plan
-from arrayinit.storage.safetensors import Tensor, save_safetensors
+from arrayinit.formats import is_floating
+from arrayinit.plans import Parameter, plan
+from arrayinit.storage.safetensors import DTYPES, Tensor, save_safetensors
 from arrayinit.storage.shapes import shapes_of
 
 __all__ = ["init"]
@@ -24,7 +26,8 @@ __all__ = ["init"]
 @click.option("--seed", required=True, type=click.IntRange(0, 2**64 - 1), help="Of all tensors; each folds its name.")
 @click.option("--seed-names", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
               help="JSON: name -> name to be folded instead.")  # fmt: skip
-@click.option("--dtype", help="Of all floating tensors; that of --like by default, else float32.")
+@click.option("--dtype", type=click.Choice([name for name in DTYPES if is_floating(name)]),
+              help="Of all floating tensors; that of --like by default, else float32.")  # fmt: skip
 @click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="The new safetensors file.")
 @click.option("--force", is_flag=True, help="Replace the file.")
 @click.option("--dry-run", is_flag=True, help="Print what each tensor would be drawn by, and write nothing.")
@@ -59,7 +62,11 @@ def init(
         shapes = shapes_of(like)
         names = None if seed_names is None else _names(seed_names)
         parameters = [Parameter(path, shape, _dtype(kind, dtype)) for path, (shape, kind) in shapes.items()]
-        made = plan(parameters, chosen, seed=seed, seed_names=names)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            made = plan(parameters, chosen, seed=seed, seed_names=names)
+        for warning in caught:
+            click.echo(f"Warning: {warning.message}", err=True)
         kept = [entry.path for entry in made if entry.initializer is None]
         if kept:
             raise ValueError(f"a new file has nothing to keep; rules keep {', '.join(kept)}")
@@ -70,8 +77,6 @@ def init(
             e.path: Tensor(e.initializer, e.shape, e.parameter.dtype, e.seed_name) for e in made if e.initializer
         }
         save_safetensors(str(output), tensors, seed=seed, force=force, progress=progress)
-    except PlanError as error:
-        raise click.ClickException(str(error)) from None
     except (TypeError, ValueError, ImportError, OSError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"{output}: {len(tensors)} tensors, {Path(str(output)).stat().st_size:,} bytes")
@@ -80,7 +85,10 @@ def init(
 
 def _names(file: str) -> dict[str, Any]:
     """Paths -> names to be folded."""
-    found = json.loads(Path(file).read_text("utf-8"))
+    try:
+        found = json.loads(Path(file).read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"--seed-names must be a JSON object of names; got {file} ({error})") from None
     if not isinstance(found, dict) or not all(isinstance(name, str | int | list) for name in found.values()):
         raise ValueError(f"--seed-names must be a JSON object of names; got {file}")
     return {path: tuple(name) if isinstance(name, list) else name for path, name in found.items()}
@@ -88,5 +96,4 @@ def _names(file: str) -> dict[str, Any]:
 
 def _dtype(own: str | None, given: str | None) -> str:
     """The dtype of a tensor: its own where it is no floating one, else what was asked for."""
-    is_floating = own is None or own.startswith(("float", "bfloat", "complex"))
-    return (given if given and is_floating else own) or "float32"
+    return (given if given and (own is None or is_floating(own)) else own) or "float32"
