@@ -75,7 +75,8 @@ def init_model_(
     if dry_run:
         return made
     variables = {path: variable for path, _, variable in weights_of(model)}
-    with progress_bar("parameters", sum(e.parameter.size for e in made if e.initializer), progress) as advance:
+    total = sum(entry.parameter.size for entry in made if entry.initializer)
+    with progress_bar("parameters", total, progress, "elements") as advance:
         for entry in made:
             if entry.initializer is not None:
                 variable = variables[entry.path]

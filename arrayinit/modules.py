@@ -108,7 +108,8 @@ def init_module_(
     if any(x.is_meta for _, _, x in found.values()):
         _materialize(module, made, device)
         found = dict(_tensors(module))
-    with progress_bar("parameters", sum(e.parameter.size for e in made if e.initializer), progress) as advance:
+    total = sum(entry.parameter.size for entry in made if entry.initializer)
+    with progress_bar("parameters", total, progress, "elements") as advance:
         for entry in made:
             if entry.initializer is not None:
                 x = found[entry.path][2]

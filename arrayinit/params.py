@@ -103,7 +103,7 @@ def init_params_(
     if dry_run:
         return made
     total = sum(entry.parameter.size for entry in made if entry.initializer)
-    with progress_bar("parameters", total, progress) as advance:
+    with progress_bar("parameters", total, progress, "elements") as advance:
         for entry in made:
             if entry.initializer is None:
                 continue

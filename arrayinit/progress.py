@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 __all__ = ["progress_bar"]
 
@@ -11,8 +12,10 @@ PATIENCE = 1.0  # seconds before a bar appears that nobody asked for
 
 
 @contextmanager
-def progress_bar(description: str, total: int, show: bool | None = None) -> Iterator[Callable[[int], None]]:
-    """A function that is told how many more of `total` bytes are done.
+def progress_bar(
+    description: str, total: int, show: bool | None = None, counted: Literal["bytes", "elements"] = "bytes"
+) -> Iterator[Callable[[int], None]]:
+    """A function that is told how many more of `total` bytes, or elements, are done.
 
     Args:
         show: True for a bar on stderr from the start, False for none, None for one where stderr is a terminal, rich is
@@ -33,9 +36,14 @@ def progress_bar(description: str, total: int, show: bool | None = None) -> Iter
         yield lambda count: None
         return
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True)
+        if counted == "bytes"
+        else TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+        TimeRemainingColumn(),
         console=Console(stderr=True),
-    )  # fmt: skip
+    )
     task = bar.add_task(description, total=total)
     since = time.monotonic()
     started = bool(show)

@@ -73,7 +73,8 @@ def init_tree(
     entries = {entry.path: entry for entry in made}
     places = _places(shardings, tree, leaves)
     result = []
-    with progress_bar("parameters", sum(e.parameter.size for e in made if e.initializer), progress) as advance:
+    total = sum(entry.parameter.size for entry in made if entry.initializer)
+    with progress_bar("parameters", total, progress, "elements") as advance:
         for (path, leaf), place in zip(leaves, places, strict=True):
             entry = entries.get(path) if _is_array(leaf) else None
             if entry is None or entry.initializer is None:

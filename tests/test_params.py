@@ -95,6 +95,13 @@ def test_what_is_no_mapping(params):
         ai.init_params_(params, {"*": NORMAL}, seed=1)
 
 
+def test_progress_counts_elements(capfd):
+    namespace("rich")
+    ai.init_params_({"w": np.ones((40, 30)), "b": np.ones(30)}, {"*": NORMAL}, seed=1, progress=True)
+    assert "parameters" in (shown := capfd.readouterr().err)
+    assert "1,230/1,230" in shown
+
+
 def test_dry_run_draws_nothing():
     params = model()
     made = ai.init_params_(params, RULES, seed=1, dry_run=True)
