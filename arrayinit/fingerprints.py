@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from arrayinit.backends import backend_of
 from arrayinit.fans import Axes, geometry
+from arrayinit.mapped import release
 
 __all__ = ["fingerprint"]
 
@@ -45,6 +46,8 @@ def fingerprint(
     little = host.dtype.newbyteorder("<")
     for slab in _slabs(host):
         digest.update(np.ascontiguousarray(slab, little).reshape(-1).view(np.uint8).data)
+        if slab.size < host.size:
+            release(host)
     return digest.hexdigest()
 
 

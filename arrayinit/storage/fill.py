@@ -1,13 +1,13 @@
 """Arrays in files, filled part by part: memory maps, zarr arrays, and whatever else is written to by index."""
 
 import math
-import mmap
 import os
 from typing import Any
 
 import numpy as np
 
 from arrayinit.backends import Backend, find_backend
+from arrayinit.mapped import release
 from arrayinit.progress import progress_bar
 from arrayinit.seeds import Name, resolve
 from arrayinit.specs import Spec, law_of, spec
@@ -129,11 +129,6 @@ def _order(x: Any) -> list[int] | None:
 
 def _write_back(x: Any) -> None:
     """Let the pages of a memory map go to its file, so that they don't pile up in memory."""
-    if not isinstance(x, np.memmap):
-        return
-    x.flush()
-    owner: Any = x
-    while owner is not None and not isinstance(owner, mmap.mmap):
-        owner = getattr(owner, "base", None)
-    if owner is not None and x.mode in ("r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):
-        owner.madvise(mmap.MADV_DONTNEED)  # a shared mapping: they are in the file, or on their way there
+    if isinstance(x, np.memmap):
+        x.flush()
+        release(x)
