@@ -297,6 +297,15 @@ def new_switch(monkeypatch):
     return switch
 
 
+def test_many_small_draws_are_worth_loading(new_switch, monkeypatch):
+    monkeypatch.setattr(machine_code, "load", lambda may_compile: len)
+    monkeypatch.setattr(machine_code, "is_stored", lambda: True)
+    calls = 0
+    while switch.compiled(16) is None:
+        calls += 1
+    assert calls == switch.WORTH_LOADING // switch.CALL - 1 == 127
+
+
 def test_switch(new_switch, monkeypatch):
     """NumPy until stored loops are worth loading, or others compiling; a variable that decides."""
     stored, loads = [True], []
@@ -307,7 +316,8 @@ def test_switch(new_switch, monkeypatch):
 
     monkeypatch.setattr(machine_code, "load", load)
     monkeypatch.setattr(machine_code, "is_stored", lambda: stored[0])
-    assert switch.compiled(switch.WORTH_LOADING - 1) is None
+    assert switch.compiled(switch.WORTH_LOADING - switch.CALL - 1) is None
+    assert switch.compiled(switch.CALL) is None
     assert not loads
     assert switch.compiled(1) is len
     assert loads == [False]
@@ -316,7 +326,7 @@ def test_switch(new_switch, monkeypatch):
     for name, value in (("_loaded", None), ("_drawn", 0), ("_worth", switch.WORTH_LOADING)):
         monkeypatch.setattr(switch, name, value)
     assert switch.compiled(switch.WORTH_LOADING) is None
-    assert switch.compiled(switch.WORTH_COMPILING - switch.WORTH_LOADING - 1) is None
+    assert switch.compiled(switch.WORTH_COMPILING - switch.WORTH_LOADING - switch.CALL) is None
     assert loads == [False]  # to ask whether they are stored costs less
     assert switch.compiled(1) is len
     assert loads == [False, True]

@@ -12,6 +12,7 @@ __all__ = ["compiled"]
 VARIABLE = "ARRAYINIT_COMPILE"
 WORTH_LOADING = 1 << 22  # elements that NumPy draws in the time that stored loops take to load
 WORTH_COMPILING = 1 << 24  # elements of a process whose like will want stored loops
+CALL = 1 << 15  # elements that NumPy draws in the time that the smallest draw takes without the loops
 
 _lock = threading.Lock()
 _drawn = 0
@@ -27,6 +28,7 @@ def compiled(elements: int) -> Callable[..., None] | None:
         ValueError: ARRAYINIT_COMPILE is neither 0 nor 1.
     """
     global _drawn
+    elements = max(elements, CALL)
     if _loaded is not None or _missing:
         return _loaded
     given = os.environ.get(VARIABLE, "")
