@@ -1,9 +1,10 @@
 """Host memory: compiled loops where llvmlite is there and they are worth it, else NumPy, on all processors.
 
-How the switch is decided. NumPy draws until a process has drawn 2**22 elements, or would with the draw that is asked
-for, which takes it as long as loading the loops that an earlier process compiled (some hundredths of a second). Where
-none did so for this processor, NumPy goes on to 2**24 elements; then llvmlite compiles the loops for this process and
-those to come, in some tenths of a second. All draws from there on, the smallest too, use the loops.
+How the switch is decided. NumPy draws until a process has drawn 2**22 elements, each draw counted as 2**15 at least, or
+would with the draw that is asked for, which takes it as long as loading the loops that an earlier process compiled
+(some hundredths of a second). Where none did so for this processor, NumPy goes on to 2**24 elements; then llvmlite
+compiles the loops for this process and those to come, in some tenths of a second. All draws from there on, the smallest
+too, use the loops.
 `ARRAYINIT_COMPILE=1` loads or compiles them at the first draw, `ARRAYINIT_COMPILE=0` never. The bits are the same on
 either side.
 """
