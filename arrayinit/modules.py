@@ -149,9 +149,18 @@ def parameters_of(module: nn.Module) -> list[Parameter]:
 def _tensors(module: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, str, torch.Tensor]]]:
     """(path, (owner, name, tensor)) of all parameters, then all buffers, under each path that they have."""
     for named in ("named_parameters", "named_buffers"):
-        for prefix, owner in module.named_modules(remove_duplicate=False):
+        for prefix, owner in _modules(module):
             for name, x in getattr(owner, named)(recurse=False, remove_duplicate=False):
                 yield f"{prefix}.{name}" if prefix else name, (owner, name, x)
+
+
+def _modules(module: nn.Module, prefix: str = "", above: tuple[nn.Module, ...] = ()) -> Iterator[tuple[str, nn.Module]]:
+    """(path, module) of all modules, shared ones under each path; one that holds a module above it ends there."""
+    yield prefix, module
+    above = (*above, module)
+    for name, child in module._modules.items():
+        if child is not None and not any(child is one for one in above):
+            yield from _modules(child, f"{prefix}.{name}" if prefix else name, above)
 
 
 def _identity(x: torch.Tensor) -> Hashable:

@@ -75,6 +75,16 @@ def test_a_shared_layer_is_drawn_once():
     ]  # fmt: skip
 
 
+def test_a_layer_that_knows_what_it_is_in():
+    layer = nn.Linear(4, 4)
+    model = nn.Sequential(layer, nn.ReLU(), layer)
+    layer.parent = model
+    made = init_module_(model, {"*": NORMAL}, seed=3, dry_run=True)
+    assert [(entry.path, entry.parameter.tied) for entry in made] == [
+        ("0.weight", ("2.weight",)), ("0.bias", ("2.bias",)),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("device", [None, "cpu"])
 def test_meta_models_become_what_real_ones_are(device):
     with torch.device("meta"):
