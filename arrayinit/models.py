@@ -6,7 +6,7 @@ from typing import Any, Literal, overload
 
 import keras
 
-from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan
+from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan, tied_paths
 from arrayinit.progress import progress_bar
 from arrayinit.rules import BUFFER
 
@@ -100,20 +100,14 @@ def parameters_of_model(model: Any) -> list[Parameter]:
         raise PlanError({model.name: "not built: call it once, or its `build` with the shape of its input"})
     found: dict[str, tuple[Any, Any]] = {}
     problems = {}
-    first: dict[int, str] = {}
-    tied: dict[str, list[str]] = {}
     for path, owner, variable in weights_of(model):
         if path in found and found[path][1] is not variable:
             problems[path] = "the path of several weights: give their layers names of their own"
         found[path] = owner, variable
-        if id(variable) not in first:
-            first[id(variable)], tied[path] = path, []
-        elif path != first[id(variable)] and path not in tied[first[id(variable)]]:
-            tied[first[id(variable)]].append(path)
     if problems:
         raise PlanError(problems)
     result = []
-    for path, others in tied.items():
+    for path, others in tied_paths((path, id(variable)) for path, (_, variable) in found.items()).items():
         owner, variable = found[path]
         shape = tuple(map(int, variable.shape))
         optional = any(variable is own for own in owner._non_trainable_variables)

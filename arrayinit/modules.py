@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
 from arrayinit.backends import Backend, backend_named, backend_of
-from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan
+from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan, tied_paths
 from arrayinit.progress import progress_bar
 from arrayinit.rules import BUFFER
 from arrayinit.seeds import resolve, resolve_for
@@ -122,15 +122,8 @@ def init_module_(
 
 def parameters_of(module: nn.Module) -> list[Parameter]:
     """The parameters and buffers of a module as rules see them; those that are tied once, under their first path."""
-    first: dict[Hashable, str] = {}
-    tied: dict[str, list[str]] = {}
     found = dict(_tensors(module))
-    for path, (_, _, x) in found.items():
-        start = first.setdefault(_identity(x), path)
-        if start == path:
-            tied[path] = []
-        else:
-            tied[start].append(path)
+    tied = tied_paths((path, _identity(x)) for path, (_, _, x) in found.items())
     result = []
     for path, others in tied.items():
         owner, name, x = found[path]

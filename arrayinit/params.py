@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Literal, overload
 
 from arrayinit.backends import backend_of, find_backend
-from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan
+from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan, tied_paths
 from arrayinit.progress import progress_bar
 from arrayinit.seeds import resolve, resolve_for
 
@@ -67,13 +67,7 @@ def init_params_(
     if len(found) < len(every):
         raise PlanError({path: f"{n} of the arrays have this path" for path, n in shared.items() if n > 1})
     parameters = []
-    first: dict[int, str] = {}
-    tied: dict[str, list[str]] = {}
-    for path, (_, _, x) in found.items():
-        if id(x) in first:
-            tied[first[id(x)]].append(path)
-        else:
-            first[id(x)], tied[path] = path, []
+    tied = tied_paths((path, id(x)) for path, (_, _, x) in found.items())
     problems = {}
     backends = []
     for path in tied:

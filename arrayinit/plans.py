@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, overload
 
@@ -14,7 +14,7 @@ from arrayinit.rules import BUFFER, Rule, Rules, told
 from arrayinit.seeds import Name, resolve
 from arrayinit.specs import Spec, law_of, spec
 
-__all__ = ["Parameter", "Plan", "PlanError", "Planned", "SeedNames", "plan"]
+__all__ = ["Parameter", "Plan", "PlanError", "Planned", "SeedNames", "plan", "tied_paths"]
 
 SeedNames: TypeAlias = Mapping[str, Name] | Callable[[str], Name | None]
 
@@ -168,6 +168,18 @@ def plan(parameters: Iterable[Parameter], rules: Any, *, seed: Any = None, seed_
         raise PlanError(problems)
     _warn(chosen, entries, seed_names)
     return Plan(tuple(entries))
+
+
+def tied_paths(arrays: Iterable[tuple[str, Hashable]]) -> dict[str, list[str]]:
+    """The first path of each array -> its other ones, given (path, what paths of the same array share)."""
+    first: dict[Hashable, str] = {}
+    tied: dict[str, list[str]] = {}
+    for path, array in arrays:
+        start = first.setdefault(array, path)
+        others = tied.setdefault(start, [])
+        if path != start:
+            others.append(path)
+    return tied
 
 
 def _resolved(rule: Rule, parameter: Parameter, shapes: Mapping[str, Parameter]) -> Spec:
