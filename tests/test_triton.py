@@ -10,16 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from triton_jobs import DTYPES, FAR, LAWS, empty, expected, job_of, same
 
-from arrayinit.backends.base import coefficients
-from arrayinit.engines.cuda import triton_kernel
-from arrayinit.engines.cuda.triton_calls import PACKING, Axis, axes_of, call_of, can_draw
-from arrayinit.key import Key
-from arrayinit.laws import Constant, Normal, Truncated, Uniform, Words
-from arrayinit.regions import Region
-from arrayinit.tails import OCTAVES
+torch = pytest.importorskip("torch")
+
+from triton_jobs import DTYPES, FAR, LAWS, empty, expected, job_of, same  # noqa: E402
+
+from arrayinit.backends.base import coefficients  # noqa: E402
+from arrayinit.engines.cuda import triton_kernel  # noqa: E402
+from arrayinit.engines.cuda.triton_calls import PACKING, Axis, axes_of, call_of, can_draw  # noqa: E402
+from arrayinit.key import Key  # noqa: E402
+from arrayinit.laws import Constant, Normal, Truncated, Uniform, Words  # noqa: E402
+from arrayinit.regions import Region  # noqa: E402
+from arrayinit.tails import OCTAVES  # noqa: E402
 
 HERE = Path(__file__).parent
 S = np.s_
@@ -152,9 +154,10 @@ def compiled(job, strides, capability, aligned=True):
 
     call = call_of(job, strides, triton_kernel.entries()[1])
     kernel = triton_code.fill_run if call.is_run else triton_code.fill_rows
-    constants = call.constants | {"by_hand": False} | ({} if call.looks_up else {"table": None})
+    constants = call.constants | {"by_hand": False}
     signature = {p.name: p.annotation_type for p in kernel.params}
-    signature |= {"x": POINTERS[constants["form"]], "table": "*i64"} | dict.fromkeys(constants, "constexpr")
+    pointer = POINTERS[constants["form"]]
+    signature |= {"x": pointer, "table": "*i64" if call.looks_up else pointer} | dict.fromkeys(constants, "constexpr")
     whole = ("x", "skip", "table") if aligned else ("table",)
     names = [p.name for p in kernel.params]
     attributes = {(names.index(n),): [["tt.divisibility", 16]] for n in whole if n in names and n not in constants}
@@ -233,6 +236,33 @@ def test_words_compile(capability, folder):
 @pytest.mark.parametrize("law", [UNIFORM, NORMAL, TRUNCATED], ids=lambda law: type(law).__name__)
 def test_rows_compile(law, dtype, form, index, strides, folder):
     check(compiled(job_of(law, dtype, (1000, 1000), index), strides, 90), form, 90, folder)
+
+
+# What triton.language has in Triton 3.0, which torch 2.4 comes with.
+OLD_NAMES = "arange bfloat16 constexpr float16 float32 float64 int32 int64 join load maximum minimum program_id reshape"
+OLD_NAMES += " static_range store uint16 uint32 uint64 umulhi where"
+
+
+def test_kernels_use_what_the_first_triton_has():
+    text = (Path(triton_kernel.__file__).with_name("triton_code.py")).read_text()
+    assert set(re.findall(r"\btl\.(\w+)", text)) <= set(OLD_NAMES.split())
+
+
+@compiles
+def test_no_argument_is_one_that_old_versions_refuse(monkeypatch):
+    """Not None, for one, which Triton before 3.4 hands to none of the functions of a kernel."""
+    from triton.runtime.jit import JITFunction
+
+    told = []
+    monkeypatch.setattr(JITFunction, "run", lambda self, *arguments, **more: told.append((arguments, more)))
+    for law in (UNIFORM, NORMAL, TRUNCATED):
+        for where in ({}, {"index": S[::2, ::3]}):
+            job = job_of(law, "float32", (512, 16), **where)
+            assert triton_kernel.launch(job, empty(job))
+    for arguments, more in told:
+        more.pop("grid")
+        assert all(isinstance(value, (int, str, torch.Tensor)) for value in (*arguments, *more.values()))
+    assert len(told) == 6
 
 
 @compiles
@@ -357,8 +387,8 @@ def test_more_than_4_gib(device):
         pytest.skip("needs 6 GiB of free memory")
     n = (1 << 32) + 4099
     whole = job_of(NORMAL, "bfloat16", (n // 2,)), job_of(UNIFORM, "bfloat16", (n // 2,))
+    x = empty(whole[0], device)
     for job in whole:
-        x = empty(job, device)
         assert triton_kernel.fill(job, x)
         for part in (S[:1000], S[(1 << 31) - 1000 : (1 << 31) + 1000], S[-1000:]):
             assert same(x[part], expected(job_of(job.law, "bfloat16", job.shape, part)))
@@ -399,6 +429,7 @@ def test_a_graph_captures_draws(law, device):
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_nothing_waits_for_the_device(device):
     job = job_of(NORMAL, "float32", (1 << 20,))
     x = empty(job, device)

@@ -23,7 +23,7 @@ SHIFTED = Normal(-3.25, 0.7)
 
 def drawn(job, x):
     x.fill_(7)
-    assert triton_kernel.launch(job, x, by_hand=True)
+    assert triton_kernel.launch(job, x)
     return x
 
 
@@ -136,12 +136,12 @@ def test_memory_with_strides(dtype):
 def test_nothing_else_is_written():
     around = torch.full((50, 60), 7.0)
     job = job_of(SHIFTED, "float32", (33, 17))
-    assert triton_kernel.launch(job, around[5:38, 9:26], by_hand=True)
+    assert triton_kernel.launch(job, around[5:38, 9:26])
     assert same(around[5:38, 9:26], expected(job))
     around[5:38, 9:26] = 7.0
     assert (around == 7.0).all()
     line = torch.full((3000,), 7.0)
-    assert triton_kernel.launch(job_of(SHIFTED, "float32", (9000,), S[7:2707]), line[11:2711], by_hand=True)
+    assert triton_kernel.launch(job_of(SHIFTED, "float32", (9000,), S[7:2707]), line[11:2711])
     assert (line[:11] == 7.0).all()
     assert (line[2711:] == 7.0).all()
 
@@ -165,7 +165,7 @@ def test_keys_whose_halves_have_any_sign():
 def test_more_axes_than_a_launch_has_are_left_alone():
     shape = (2,) * 7
     x = torch.full(shape, 7.0).permute(*reversed(range(7)))
-    assert not triton_kernel.launch(job_of(SHIFTED, "float32", shape), x, by_hand=True)
+    assert not triton_kernel.launch(job_of(SHIFTED, "float32", shape), x)
     assert (x == 7.0).all()
 
 

@@ -2,8 +2,9 @@
 
 The arithmetic is that of `philox`, `deviates` and `lattice`, on the narrowest integers that hold it: words and lattice
 integers in 32 bits, products of two words in 64. It is written so that a compiler and Triton's interpreter, which is
-NumPy, agree: words are unsigned, no shift is as wide as its type, a constant is taken from by `tl.sub` (of `-`, the
-interpreter makes another constant), and floats are multiplied but never added, so that there is nothing to contract.
+NumPy, agree: words are unsigned, no shift is as wide as its type, what is taken from a constant is negated and added to
+it (of constant - x the interpreter makes another constant), and floats are multiplied but never added, so that there is
+nothing to contract. It uses only what every Triton from 3.0 on has.
 """
 
 # mypy: disable-error-code="no-untyped-def,untyped-decorator"
@@ -67,6 +68,12 @@ def _octave_and_segment(x):
 
 
 @triton.jit
+def _up_to(top: tl.constexpr, place):
+    """top less the exponent that `place` begins with: as far as digits are shifted, which is never below 0."""
+    return (-(place >> _SEGMENT).to(tl.int32) + top).to(tl.uint32)
+
+
+@triton.jit
 def _parabola(entry, c0, t):
     """c0 - (((c1 - ((c2 * t) >> 32)) * t) >> 32)."""
     c1 = (entry >> _C0).to(tl.uint32) & _C1_MASK
@@ -80,25 +87,24 @@ def _normal(w, table):
     q = w | 1
     place = _octave_and_segment(q)
     entry = tl.load(table + (place.to(tl.int32) + _NORMAL)).to(tl.uint64, bitcast=True)
-    t = (q << 7) << tl.sub(_BIAS + 31, place >> _SEGMENT)  # in two steps, for together they can be more than 31
+    t = (q << 7) << _up_to(_BIAS + 31, place)  # in two steps, for together they can be more than 31
     return _parabola(entry, entry.to(tl.uint32) & _C0_MASK, t), (w & 1) != 0
 
 
 @triton.jit
-def _truncated(w, table, tail, folds: tl.constexpr):
-    """|z|, and whether z is negative; `tail` are the numbers of `triton_calls` for it."""
-    base, p_low, range_high, range_low, lower, large = tail
+def _truncated(w, table, base, p_low, range_high, range_low, lower, large, folds: tl.constexpr):
+    """|z|, and whether z is negative."""
     u = w | 1
     steps = u.to(tl.uint64) * range_high.to(tl.uint32) + tl.umulhi(u, range_low.to(tl.uint32))
     p = p_low.to(tl.int64) + steps.to(tl.int64)
     negative = lower != 0
     if folds:
         folded = p > _HALF
-        p = tl.where(folded, tl.sub(_WHOLE, p), p)
+        p = tl.where(folded, -p + _WHOLE, p)
         negative = negative ^ folded
     p = tl.minimum(tl.maximum(p, 1), _HALF).to(tl.uint64)  # moves roundings at the very end and the exact middle only
     place = _octave_and_segment(p)
-    t = ((p << tl.sub(_BIAS + _TOP, place >> _SEGMENT).to(tl.uint64)) >> _BELOW).to(tl.uint32)
+    t = ((p << _up_to(_BIAS + _TOP, place).to(tl.uint64)) >> _BELOW).to(tl.uint32)
     place = place.to(tl.int32) + base
     entry = tl.load(table + place).to(tl.uint64, bitcast=True)
     c0 = entry.to(tl.uint32) & _C0_MASK
@@ -106,7 +112,21 @@ def _truncated(w, table, tail, folds: tl.constexpr):
 
 
 @triton.jit
-def _lattice(w, table, scale, offset, tail, kind: tl.constexpr, shift: tl.constexpr, folds: tl.constexpr):
+def _lattice(
+    w,
+    table,
+    scale,
+    offset,
+    base,
+    p_low,
+    range_high,
+    range_low,
+    lower,
+    large,
+    kind: tl.constexpr,
+    shift: tl.constexpr,
+    folds: tl.constexpr,
+):
     """k = offset + ((deviate * scale) >> shift) of each word."""
     if kind == "uniform":
         k = w & 0xFFFFFFFE  # (u * scale) >> 31 with u = w >> 1, for a scale of 2**32 and below
@@ -116,7 +136,7 @@ def _lattice(w, table, scale, offset, tail, kind: tl.constexpr, shift: tl.conste
         if kind == "normal":
             z, negative = _normal(w, table)
         else:
-            z, negative = _truncated(w, table, tail, folds)
+            z, negative = _truncated(w, table, base, p_low, range_high, range_low, lower, large, folds)
         step = tl.where(negative, -scale.to(tl.int32), scale.to(tl.int32))
         k = ((z.to(tl.int32).to(tl.int64) * step) >> shift).to(tl.uint32)
     return (k + offset.to(tl.uint32)).to(tl.int32)
@@ -134,14 +154,30 @@ def _real(bits, form: tl.constexpr):
 
 @triton.jit
 def _values(
-    w, law, kind: tl.constexpr, form: tl.constexpr, shift: tl.constexpr, folds: tl.constexpr, by_hand: tl.constexpr
+    w,
+    table,
+    scale,
+    offset,
+    unit,
+    lowest,
+    highest,
+    base,
+    p_low,
+    range_high,
+    range_low,
+    lower,
+    large,
+    kind: tl.constexpr,
+    form: tl.constexpr,
+    shift: tl.constexpr,
+    folds: tl.constexpr,
+    by_hand: tl.constexpr,
 ):
     """What is stored for words."""
     if kind == "words":
         value = w
     else:
-        table, scale, offset, unit, lowest, highest, tail = law
-        k = _lattice(w, table, scale, offset, tail, kind, shift, folds)
+        k = _lattice(w, table, scale, offset, base, p_low, range_high, range_low, lower, large, kind, shift, folds)
         if form == "float64":
             value = k.to(tl.float64) * _real(unit, form)
         else:
@@ -196,11 +232,29 @@ def fill_run(
     blocks: tl.constexpr,
 ):
     """`count` neighbouring words, from word `skip` of a block on, to neighbouring places; blocks blocks a program."""
-    law = (table, scale, offset, unit, lowest, highest, (base, p_low, range_high, range_low, lower, large))
     start = tl.program_id(0).to(tl.int64) * blocks
     w0, w1, w2, w3 = _words((start + block + tl.arange(0, blocks))[None, :], purpose, key_low, key_high)
     words = tl.reshape(_in_order(w0, w1, w2, w3, 1, 4 * blocks), (4 * blocks,))
-    values = _values(words, law, kind, form, shift, folds, by_hand)
+    values = _values(
+        words,
+        table,
+        scale,
+        offset,
+        unit,
+        lowest,
+        highest,
+        base,
+        p_low,
+        range_high,
+        range_low,
+        lower,
+        large,
+        kind,
+        form,
+        shift,
+        folds,
+        by_hand,
+    )
     first = start * 4 - skip
     places = first + tl.arange(0, 4 * blocks)
     if (first >= 0) & (first + 4 * blocks <= count):  # all but the first and last programs: vectors, without masks
@@ -266,7 +320,6 @@ def fill_rows(
     draws height rows of a tile: of width blocks where elements follow each other in the stream (runs), else of width
     elements, each of which takes a block.
     """
-    law = (table, scale, offset, unit, lowest, highest, (base, p_low, range_high, range_low, lower, large))
     rest = tl.program_id(0)
     column = (rest % tiles).to(tl.int64) * width + tl.arange(0, width)[None, :]
     rest = rest // tiles
@@ -292,7 +345,26 @@ def fill_rows(
         words = _in_order(w0, w1, w2, w3, height, 4 * width)
         before = (tl.program_id(0) % tiles).to(tl.int64) * (4 * width) - (word & 3)
         word = before + tl.arange(0, 4 * width)[None, :]
-        values = _values(words, law, kind, form, shift, folds, by_hand)
+        values = _values(
+            words,
+            table,
+            scale,
+            offset,
+            unit,
+            lowest,
+            highest,
+            base,
+            p_low,
+            range_high,
+            range_low,
+            lower,
+            large,
+            kind,
+            form,
+            shift,
+            folds,
+            by_hand,
+        )
         there = (word >= 0) & (word < count * parts) & (row < rows)
         if parts == 2:
             place += (word >> 1) * jump + (word & 1)
@@ -307,8 +379,77 @@ def fill_rows(
         there = (column < count) & (row < rows)
         place += column * jump
         if parts == 2:  # words of an element begin at an even one
-            tl.store(x + place, _values(even, law, kind, form, shift, folds, by_hand), mask=there)
-            tl.store(x + place + 1, _values(odd, law, kind, form, shift, folds, by_hand), mask=there)
+            tl.store(
+                x + place,
+                _values(
+                    even,
+                    table,
+                    scale,
+                    offset,
+                    unit,
+                    lowest,
+                    highest,
+                    base,
+                    p_low,
+                    range_high,
+                    range_low,
+                    lower,
+                    large,
+                    kind,
+                    form,
+                    shift,
+                    folds,
+                    by_hand,
+                ),
+                mask=there,
+            )
+            tl.store(
+                x + place + 1,
+                _values(
+                    odd,
+                    table,
+                    scale,
+                    offset,
+                    unit,
+                    lowest,
+                    highest,
+                    base,
+                    p_low,
+                    range_high,
+                    range_low,
+                    lower,
+                    large,
+                    kind,
+                    form,
+                    shift,
+                    folds,
+                    by_hand,
+                ),
+                mask=there,
+            )
         else:
             words = tl.where((word & 1) != 0, odd, even)
-            tl.store(x + place, _values(words, law, kind, form, shift, folds, by_hand), mask=there)
+            tl.store(
+                x + place,
+                _values(
+                    words,
+                    table,
+                    scale,
+                    offset,
+                    unit,
+                    lowest,
+                    highest,
+                    base,
+                    p_low,
+                    range_high,
+                    range_low,
+                    lower,
+                    large,
+                    kind,
+                    form,
+                    shift,
+                    folds,
+                    by_hand,
+                ),
+                mask=there,
+            )

@@ -54,25 +54,27 @@ def missing(device: torch.device) -> str | None:
     return None
 
 
-def launch(job: Job, x: Any, by_hand: bool = False) -> bool:
-    """Fill x on the current stream of the current device; `by_hand` where Triton's interpreter stands for it."""
+def launch(job: Job, x: Any) -> bool:
+    """Fill x on the current stream of the current device, or in Triton's interpreter where that stands for it."""
     call = _call(job, x.stride())
     if call is None:
         return False
     key = job.key
     assert key is not None
+    import triton
+
     from arrayinit.engines.cuda import triton_code
 
     plain = x.detach()
     real = torch.view_as_real(plain) if plain.is_complex() else plain
-    table = _table(x.device) if call.looks_up else None
+    table = _table(x.device) if call.looks_up else real  # not None, which Triton before 3.4 hands to no function
     kernel = triton_code.fill_run if call.is_run else triton_code.fill_rows
     kernel[(call.programs,)](
         real,
         table=table,
         key_low=key.low,
         key_high=key.high,
-        by_hand=by_hand,
+        by_hand=not isinstance(kernel, triton.JITFunction),  # TRITON_INTERPRET=1 is set
         num_warps=WARPS,
         enable_fp_fusion=False,  # there is nothing to fuse, and Triton 3.9 warns where nobody says so
         **call.numbers,
