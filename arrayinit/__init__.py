@@ -92,9 +92,9 @@ from arrayinit.seeds import fold, manual_seed, seeded
 from arrayinit.specs import Description, Spec, describe, spec
 
 if _typing.TYPE_CHECKING:
-    from arrayinit.params import init_params_
-    from arrayinit.plans import Plan, PlanError
-    from arrayinit.rules import Rule, Rules
+    from arrayinit.models.mappings import init_params_
+    from arrayinit.models.plans import Plan, PlanError
+    from arrayinit.models.rules import Rule, Rules
 
 __version__ = "0.1.0"
 
@@ -203,7 +203,7 @@ __all__ = [
 ]
 
 # What whole models need is imported when it is asked for: most programs that draw arrays never do.
-_LATER = {"Plan": "plans", "PlanError": "plans", "Rule": "rules", "Rules": "rules", "init_params_": "params"}
+_LATER = {"Plan": "plans", "PlanError": "plans", "Rule": "rules", "Rules": "rules", "init_params_": "mappings"}
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -211,7 +211,7 @@ def __getattr__(name: str) -> _typing.Any:
         raise AttributeError(f"module 'arrayinit' has no attribute {name!r}")
     import importlib
 
-    value = globals()[name] = getattr(importlib.import_module(f"arrayinit.{_LATER[name]}"), name)
+    value = globals()[name] = getattr(importlib.import_module(f"arrayinit.models.{_LATER[name]}"), name)
     return value
 
 

@@ -26,8 +26,8 @@ import numpy as np
 
 from arrayinit.fans import Axes, check_shape
 from arrayinit.laws import is_random
+from arrayinit.models.jax import init_tree
 from arrayinit.specs import Spec, law_of, spec
-from arrayinit.trees import init_tree
 
 __all__ = [
     "Initializer",

@@ -36,7 +36,7 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from arrayinit.fans import check_shape
 from arrayinit.key import Key
-from arrayinit.models import init_model_
+from arrayinit.models.keras import init_model_
 from arrayinit.philox import MASK
 from arrayinit.specs import Spec, spec
 

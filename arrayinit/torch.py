@@ -46,7 +46,7 @@ from arrayinit import initializers, seeds
 from arrayinit.draw import Keywords
 from arrayinit.fans import calculate_fans
 from arrayinit.gains import calculate_gain
-from arrayinit.modules import init_module_
+from arrayinit.models.torch import init_module_
 
 __all__ = [
     "calculate_gain",

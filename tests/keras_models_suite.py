@@ -7,7 +7,7 @@ from keras import layers
 
 import arrayinit as ai
 from arrayinit.keras import init_model_
-from arrayinit.plans import PlanError
+from arrayinit.models.plans import PlanError
 
 BACKEND = keras.backend.backend()
 

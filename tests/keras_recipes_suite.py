@@ -7,7 +7,7 @@ from recipe_checks import check_plan
 
 from arrayinit import recipes
 from arrayinit.keras import init_model_
-from arrayinit.models import parameters_of_model
+from arrayinit.models.keras import parameters_of_model
 
 # Keras's own __array__ and convert_to_numpy are written for NumPy 1.
 pytestmark = pytest.mark.filterwarnings(
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 def arrays(model):
     """Path -> array."""
-    from arrayinit.models import weights_of
+    from arrayinit.models.keras import weights_of
 
     found = {path: variable for path, _, variable in weights_of(model)}
     return {p.path: keras.ops.convert_to_numpy(found[p.path].value) for p in parameters_of_model(model)}

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from arrayinit.laws import Constant, Normal, Orthogonal, Packed, Truncated, Uniform
-from arrayinit.plans import Plan
+from arrayinit.models.plans import Plan
 from arrayinit.specs import law_of
 
 ENOUGH = 2000  # samples of a law, for a standard error of its standard deviation of 1.6%
@@ -93,7 +93,7 @@ def _check_samples(path, law, x):
 
 def tensors(module):
     """Path -> array, of parameters and buffers, tied ones once."""
-    from arrayinit.modules import parameters_of
+    from arrayinit.models.torch import parameters_of
 
     paths = [parameter.path for parameter in parameters_of(module)]
     every = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
@@ -102,7 +102,7 @@ def tensors(module):
 
 def check_module(make, rules, times):
     """Modules that torch draws, and modules that rules draw, against the plan of the rules."""
-    from arrayinit.modules import init_module_
+    from arrayinit.models.torch import init_module_
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own

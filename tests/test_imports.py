@@ -59,7 +59,8 @@ LAYERS = [
     ["initializers.distributions", "initializers.sequences"],
     ["initializers", "raw"],
     ["specs", "fingerprints", "progress"],
-    ["rules"],
+    ["models"],
+    ["models.rules"],
     [
         "recipes.parts",
         "recipes.torch",
@@ -72,8 +73,8 @@ LAYERS = [
         "recipes.mup",
         "recipes",
     ],
-    ["plans"],
-    ["params", "modules", "trees", "models"],
+    ["models.plans"],
+    ["models.mappings", "models.torch", "models.jax", "models.keras"],
     [
         "reports.moments",
         "reports.members",
@@ -112,10 +113,9 @@ def test_import_brings_no_framework():
 
 
 def test_what_whole_models_need_comes_when_it_is_asked_for():
-    code = "import sys, arrayinit as ai; before = 'arrayinit.rules' in sys.modules; ai.Rules; from arrayinit import *"
-    assert run(f"{code}; print(before, 'arrayinit.rules' in sys.modules, Rules is ai.Rules, 'Plan' in dir(ai))") == (
-        "False True True True"
-    )
+    loaded = "'arrayinit.models.rules' in sys.modules"
+    code = f"import sys, arrayinit as ai; before = {loaded}; ai.Rules; from arrayinit import *"
+    assert run(f"{code}; print(before, {loaded}, Rules is ai.Rules, 'Plan' in dir(ai))") == "False True True True"
     assert run("import arrayinit as ai; print(hasattr(ai, 'Rulez'))") == "False"
 
 
@@ -192,9 +192,9 @@ def test_only_backends_and_adapters_import_frameworks():
         "torch",
         "jax",
         "keras",
-        "models",
-        "modules",
-        "trees",
+        "models.torch",
+        "models.jax",
+        "models.keras",
     }
     for name, path in modules().items():
         if name in may:

@@ -13,7 +13,7 @@ pytest.importorskip("flax")
 import jax.numpy as jnp  # noqa: E402
 from flax import linen, nnx  # noqa: E402
 
-from arrayinit.trees import init_tree, parameters_of_tree  # noqa: E402
+from arrayinit.models.jax import init_tree, parameters_of_tree  # noqa: E402
 
 
 def arrays(tree):

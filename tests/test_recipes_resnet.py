@@ -11,7 +11,7 @@ from arrayinit import recipes
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-from arrayinit.modules import init_module_  # noqa: E402
+from arrayinit.models.torch import init_module_  # noqa: E402
 
 
 class Block(nn.Module):

@@ -12,7 +12,7 @@ from arrayinit import recipes
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from arrayinit.modules import init_module_  # noqa: E402
+from arrayinit.models.torch import init_module_  # noqa: E402
 
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
 

@@ -196,7 +196,7 @@ def test_a_model_of_keras():
         pytest.skip("keras is not installed")
     code = """
         import keras, arrayinit as ai, numpy as np
-        from arrayinit.models import init_model_
+        from arrayinit.models.keras import init_model_
         from keras import layers
         model = [layers.Input((8, 8, 6)), layers.DepthwiseConv2D(3), layers.Flatten(), layers.Dense(5)]
         model = keras.Sequential(model)

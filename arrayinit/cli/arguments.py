@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from arrayinit.rules import Rules
+from arrayinit.models.rules import Rules
 
 __all__ = ["Shape", "rules_of", "value_of", "values_of"]
 

@@ -9,7 +9,7 @@ import click
 
 from arrayinit.cli.arguments import rules_of
 from arrayinit.formats import is_floating
-from arrayinit.plans import Parameter, plan
+from arrayinit.models.plans import Parameter, plan
 from arrayinit.storage.safetensors import DTYPES, Tensor, save_safetensors
 from arrayinit.storage.shapes import shapes_of
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arrayinit.plans import Planned
+from arrayinit.models.plans import Planned
+from arrayinit.models.rules import Rules
 from arrayinit.plot.densities import Density, density
 from arrayinit.plot.scales import DepthScale, depth_scales
 from arrayinit.reports.build import plan_what_can_be
 from arrayinit.reports.members import members
 from arrayinit.reports.moments import Moments, measure, values_of
-from arrayinit.rules import Rules
 from arrayinit.specs import law_of
 
 if TYPE_CHECKING:

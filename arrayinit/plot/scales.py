@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from arrayinit.key import Key
-from arrayinit.rules import Rules
+from arrayinit.models.rules import Rules
 from arrayinit.seeds import fold
 
 __all__ = ["DepthScale", "Layers", "arguments", "cotangent_key", "depth_scales", "is_chosen", "is_rules", "scale"]

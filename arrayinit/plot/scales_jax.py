@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from arrayinit.initializers import normal
+from arrayinit.models.jax import init_tree, parameters_of_tree
 from arrayinit.plot.scales import DepthScale, Layers, arguments, cotangent_key, is_chosen, is_rules, scale
-from arrayinit.trees import init_tree, parameters_of_tree
 
 __all__ = ["LinenModel", "NnxModel", "TappedModel"]
 

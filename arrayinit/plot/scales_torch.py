@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from arrayinit.initializers import normal
-from arrayinit.modules import init_module_
+from arrayinit.models.torch import init_module_
 from arrayinit.plot.scales import DepthScale, Layers, arguments, cotangent_key, is_chosen, is_rules, scale
 
 __all__ = ["TorchModel"]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from arrayinit.models.rules import Rules
 from arrayinit.recipes.flax import flax_defaults
 from arrayinit.recipes.keras import keras_defaults
 from arrayinit.recipes.mup import mup
@@ -20,7 +21,6 @@ from arrayinit.recipes.scaled import deepnorm, deepnorm_constants, t_fixup
 from arrayinit.recipes.torch import torch_defaults, torch_transformer
 from arrayinit.recipes.transformers import bert, gpt2, llama
 from arrayinit.recipes.vit import vit, vit_jax
-from arrayinit.rules import Rules
 
 __all__ = [
     "RECIPES",

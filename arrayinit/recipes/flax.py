@@ -2,8 +2,8 @@
 
 import re
 
+from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import rule
-from arrayinit.rules import Rules
 from arrayinit.specs import spec
 
 __all__ = ["flax_defaults"]

@@ -1,7 +1,7 @@
 """Keras's own defaults."""
 
+from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import rule
-from arrayinit.rules import Rules
 from arrayinit.specs import spec
 
 __all__ = ["keras_defaults"]

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import NORM_WEIGHT, rule
-from arrayinit.rules import Rules
 from arrayinit.schemes.arguments import flag, integer, nonnegative, one_of
 from arrayinit.specs import spec
 

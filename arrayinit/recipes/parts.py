@@ -2,7 +2,7 @@
 
 import re
 
-from arrayinit.rules import Pattern, Rule
+from arrayinit.models.rules import Pattern, Rule
 from arrayinit.specs import Spec
 
 __all__ = ["NORM_WEIGHT", "rule"]

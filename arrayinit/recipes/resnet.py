@@ -2,9 +2,9 @@
 
 import math
 
+from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import rule
 from arrayinit.recipes.torch import torch_defaults
-from arrayinit.rules import Rules
 from arrayinit.schemes.arguments import flag, integer, one_of
 from arrayinit.specs import spec
 

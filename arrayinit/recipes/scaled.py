@@ -3,8 +3,8 @@
 import math
 import re
 
+from arrayinit.models.rules import Rule, Rules
 from arrayinit.recipes.parts import NORM_WEIGHT, rule
-from arrayinit.rules import Rule, Rules
 from arrayinit.schemes.arguments import integer
 from arrayinit.specs import Spec, spec
 

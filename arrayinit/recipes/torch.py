@@ -2,8 +2,8 @@
 
 import math
 
+from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import rule
-from arrayinit.rules import Rules
 from arrayinit.specs import spec
 
 __all__ = ["torch_defaults", "torch_transformer"]

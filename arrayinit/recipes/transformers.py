@@ -3,8 +3,8 @@
 import math
 import re
 
+from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import NORM_WEIGHT, rule
-from arrayinit.rules import Rules
 from arrayinit.schemes.arguments import flag, integer, nonnegative
 from arrayinit.specs import spec
 

@@ -1,7 +1,7 @@
 """Vision transformers as transformers and as Google's JAX code start them."""
 
+from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import NORM_WEIGHT, rule
-from arrayinit.rules import Rules
 from arrayinit.schemes.arguments import finite, nonnegative
 from arrayinit.specs import spec
 

@@ -9,13 +9,13 @@ from typing import Any
 from arrayinit.fans import Geometry, geometry
 from arrayinit.formats import is_floating
 from arrayinit.laws import Law
-from arrayinit.plans import Parameter, Plan, PlanError, Planned, plan
+from arrayinit.models.plans import Parameter, Plan, PlanError, Planned, plan
+from arrayinit.models.rules import Rule, Rules, told
 from arrayinit.progress import progress_bar
 from arrayinit.reports.findings import expected_mean, judge
 from arrayinit.reports.members import members
 from arrayinit.reports.moments import measure
 from arrayinit.reports.results import Finding, Report, Row
-from arrayinit.rules import Rule, Rules, told
 from arrayinit.specs import Description, describe, law_of
 
 __all__ = ["build", "plan_what_can_be"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from arrayinit.formats import is_floating
 from arrayinit.laws import Constant, Law, Packed, is_random
-from arrayinit.plans import Parameter
+from arrayinit.models.plans import Parameter
 from arrayinit.reports.moments import Moments
 from arrayinit.specs import Description
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from arrayinit.backends import find_backend
-from arrayinit.plans import Parameter
+from arrayinit.models.plans import Parameter
 
 __all__ = ["members"]
 
@@ -34,7 +34,7 @@ def _of_keras(model: Any) -> list[tuple[Parameter, Any]] | None:
     layers = getattr(sys.modules["keras"], "layers", None)
     if layers is None or not isinstance(model, layers.Layer):
         return None
-    from arrayinit.models import parameters_of_model, weights_of
+    from arrayinit.models.keras import parameters_of_model, weights_of
 
     arrays = {path: variable.value for path, _, variable in weights_of(model)}
     return [(parameter, arrays[parameter.path]) for parameter in parameters_of_model(model)]
@@ -44,7 +44,7 @@ def _of_torch(model: Any) -> list[tuple[Parameter, Any]] | None:
     nn = getattr(sys.modules["torch"], "nn", None)
     if nn is None or not isinstance(model, nn.Module):
         return None
-    from arrayinit.modules import parameters_of
+    from arrayinit.models.torch import parameters_of
 
     named = (model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
     arrays = {path: x for each in named for path, x in each}
@@ -61,7 +61,7 @@ def _of_jax(model: Any) -> list[tuple[Parameter, Any]] | None:
     leaves = [leaf for leaf in jax.tree.leaves(model) if hasattr(leaf, "shape") and hasattr(leaf, "dtype")]
     if not leaves:
         return None
-    from arrayinit.trees import parameters_of_tree
+    from arrayinit.models.jax import parameters_of_tree
 
     return list(zip(parameters_of_tree(model), leaves, strict=True))
 

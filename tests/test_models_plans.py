@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 import arrayinit as ai
-from arrayinit.plans import Parameter, PlanError, plan
+from arrayinit.models.plans import Parameter, PlanError, plan
 
 NORMAL = ai.spec("normal", std=0.02)
 MODEL = [

@@ -6,9 +6,9 @@ from typing import Any, Literal, overload
 
 import keras
 
-from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan, tied_paths
+from arrayinit.models.plans import Parameter, Plan, PlanError, SeedNames, plan, tied_paths
+from arrayinit.models.rules import BUFFER
 from arrayinit.progress import progress_bar
-from arrayinit.rules import BUFFER
 
 __all__ = ["init_model_", "parameters_of_model", "weights_of"]
 
@@ -60,7 +60,7 @@ def init_model_(
         rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
         seed: as in every initializer; the key of each weight is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
-        dry_run: return the :class:`arrayinit.plans.Plan`, and draw nothing.
+        dry_run: return the :class:`arrayinit.models.plans.Plan`, and draw nothing.
         progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
 
     Raises:

@@ -10,7 +10,7 @@ from conftest import same  # noqa: E402
 from torch import nn  # noqa: E402
 
 import arrayinit as ai  # noqa: E402
-from arrayinit.modules import parameters_of  # noqa: E402
+from arrayinit.models.torch import parameters_of  # noqa: E402
 from arrayinit.torch import init_module_  # noqa: E402
 
 NORMAL = ai.spec("normal", std=0.02)

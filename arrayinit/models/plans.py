@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, overload
 from arrayinit.formats import is_floating
 from arrayinit.key import Key
 from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform
-from arrayinit.rules import BUFFER, Rule, Rules, told
+from arrayinit.models.rules import BUFFER, Rule, Rules, told
 from arrayinit.seeds import Name, resolve
 from arrayinit.specs import Spec, law_of, spec
 

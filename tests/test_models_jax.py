@@ -14,7 +14,7 @@ from conftest import namespace, same  # noqa: E402
 
 import arrayinit as ai  # noqa: E402
 from arrayinit.jax import init_tree  # noqa: E402
-from arrayinit.trees import parameters_of_tree  # noqa: E402
+from arrayinit.models.jax import parameters_of_tree  # noqa: E402
 
 XAVIER = ai.spec("xavier_uniform")
 RULES = [

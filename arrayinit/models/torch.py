@@ -11,9 +11,9 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
 from arrayinit.backends import Backend, backend_named, backend_of
-from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan, tied_paths
+from arrayinit.models.plans import Parameter, Plan, PlanError, SeedNames, plan, tied_paths
+from arrayinit.models.rules import BUFFER
 from arrayinit.progress import progress_bar
-from arrayinit.rules import BUFFER
 from arrayinit.seeds import resolve, resolve_for
 
 __all__ = ["init_module_", "parameters_of"]

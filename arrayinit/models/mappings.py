@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Literal, overload
 
 from arrayinit.backends import backend_of, find_backend
-from arrayinit.plans import Parameter, Plan, PlanError, SeedNames, plan, tied_paths
+from arrayinit.models.plans import Parameter, Plan, PlanError, SeedNames, plan, tied_paths
 from arrayinit.progress import progress_bar
 from arrayinit.seeds import resolve, resolve_for
 

@@ -9,7 +9,7 @@ from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 
 from arrayinit.backends import backend_named
 from arrayinit.formats import is_floating
-from arrayinit.plans import Parameter, SeedNames, plan
+from arrayinit.models.plans import Parameter, SeedNames, plan
 from arrayinit.progress import progress_bar
 from arrayinit.seeds import resolve_for
 
@@ -55,7 +55,7 @@ def init_tree(
         seed_names: path -> name to be folded instead, as a mapping or a function.
         shardings: one sharding for all, a pytree of them like `tree` (or a prefix of it), or a function of path and
             shape; without it arrays keep that of their leaf.
-        dry_run: return the :class:`arrayinit.plans.Plan`, and draw nothing.
+        dry_run: return the :class:`arrayinit.models.plans.Plan`, and draw nothing.
         progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
 
     Raises:
