@@ -84,7 +84,7 @@ LAYERS = [
         "reports.build",
         "reports",
     ],
-    ["plot.densities", "plot.scales", "plot.scales_torch", "plot.scales_jax", "plot.figures", "plot"],
+    ["plot.densities", "plot.measures", "plot.scales_torch", "plot.scales_jax", "plot.scales", "plot.figures", "plot"],
     ["storage.parts", "storage.journal", "storage.fill", "storage.safetensors", "storage.shapes", "storage"],
     ["", "torch", "jax", "keras"],
     ["cases"],

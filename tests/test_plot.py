@@ -15,7 +15,7 @@ from arrayinit import plot
 from arrayinit.fans import geometry
 from arrayinit.key import Key
 from arrayinit.plot.densities import density
-from arrayinit.plot.scales import cotangent_key
+from arrayinit.plot.measures import cotangent_key
 from arrayinit.specs import law_of
 
 pytest.importorskip("matplotlib")

@@ -5,6 +5,7 @@ Needs matplotlib. A figure is a `matplotlib.figure.Figure` made without pyplot: 
 """
 
 from arrayinit.plot.figures import depth, weights
-from arrayinit.plot.scales import DepthScale, depth_scales
+from arrayinit.plot.measures import DepthScale
+from arrayinit.plot.scales import depth_scales
 
 __all__ = ["DepthScale", "depth", "depth_scales", "weights"]

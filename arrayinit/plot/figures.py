@@ -11,7 +11,8 @@ import numpy as np
 from arrayinit.models.plans import Planned
 from arrayinit.models.rules import Rules
 from arrayinit.plot.densities import Density, density
-from arrayinit.plot.scales import DepthScale, depth_scales
+from arrayinit.plot.measures import DepthScale
+from arrayinit.plot.scales import depth_scales
 from arrayinit.reports.build import plan_what_can_be
 from arrayinit.reports.members import members
 from arrayinit.reports.moments import Moments, measure, values_of

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from arrayinit.initializers import normal
 from arrayinit.models.jax import init_tree, parameters_of_tree
-from arrayinit.plot.scales import DepthScale, Layers, arguments, cotangent_key, is_chosen, is_rules, scale
+from arrayinit.plot.measures import DepthScale, Layers, arguments, cotangent_key, is_chosen, is_rules, scale
 
 __all__ = ["LinenModel", "NnxModel", "TappedModel"]
 

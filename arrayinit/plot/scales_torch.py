@@ -10,7 +10,7 @@ from torch import nn
 
 from arrayinit.initializers import normal
 from arrayinit.models.torch import init_module_
-from arrayinit.plot.scales import DepthScale, Layers, arguments, cotangent_key, is_chosen, is_rules, scale
+from arrayinit.plot.measures import DepthScale, Layers, arguments, cotangent_key, is_chosen, is_rules, scale
 
 __all__ = ["TorchModel"]
 

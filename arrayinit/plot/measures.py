@@ -1,0 +1,60 @@
+"""What measurements of all kinds of models share."""
+
+import fnmatch
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from arrayinit.key import Key
+from arrayinit.models.rules import Rules
+from arrayinit.seeds import fold
+
+__all__ = ["DepthScale", "Layers", "arguments", "cotangent_key", "is_chosen", "is_rules", "scale"]
+
+Layers: TypeAlias = str | Callable[[str, Any], bool]
+
+
+@dataclass(frozen=True)
+class DepthScale:
+    """What one recipe makes of a model.
+
+    layers: the paths of the layers in the order in which they ran; "path#2" is a second call of the same.
+    forward: the standard deviation of the output of each. backward: that of the gradient of the loss with respect to
+    it; nan where there is none. inf stands for outputs or gradients that are not finite.
+    """
+
+    recipe: str
+    layers: tuple[str, ...]
+    forward: tuple[float, ...]
+    backward: tuple[float, ...]
+
+
+def is_rules(recipe: Any) -> bool:
+    """Whether a recipe is rules, and no function."""
+    return isinstance(recipe, Rules) or not callable(recipe)
+
+
+def is_chosen(layers: Layers, path: str, module: Any) -> bool:
+    """Whether a layer is among those that were asked for."""
+    return fnmatch.fnmatchcase(path, layers) if isinstance(layers, str) else bool(layers(path, module))
+
+
+def arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional arguments and keywords."""
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
+
+
+def cotangent_key(seed: int) -> Key:
+    """The key of what the default loss multiplies the output by."""
+    return fold(seed, "arrayinit.plot.cotangent")
+
+
+def scale(x: Any) -> float:
+    """The standard deviation of all elements of an array in host memory; inf where one is not finite."""
+    wide = np.asarray(x).astype(np.complex128 if np.iscomplexobj(x) else np.float64)
+    return float(wide.std()) if wide.size and np.isfinite(wide).all() else math.inf if wide.size else math.nan
