@@ -31,8 +31,13 @@ typedef long long i64;
 
 #ifdef __CUDACC__
 #define DEVICE __device__ __forceinline__
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 700
+#define CONSTANT // devices before Volta have no such parameters
+#else
+#define CONSTANT __grid_constant__
+#endif
 #define KERNEL(name, threads)                                                                                          \
-    extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Parameters p)
+    extern "C" __global__ void __launch_bounds__(threads) name(const CONSTANT Parameters p)
 #else
 #define DEVICE inline
 #endif
