@@ -116,6 +116,29 @@ SCRIPTS = {
         assert (ai.bits((9, 3), seed=1, xp="cupy").get() == ai.bits((9, 3), seed=1)).all()
         assert KERNELS[-1][0] == "dense_words_uint32"
         """,
+    "a device is a number that there is": """
+        import numpy as np
+        for device in (1, np.int64(1), cupy.cuda.Device(1)):
+            assert int(ai.normal((3,), seed=1, xp="cupy", device=device).device) == 1
+        for wrong in (2, -1, "cuda:0", "1", 1.0):
+            try:
+                ai.normal((3,), seed=1, xp="cupy", device=wrong)
+            except ValueError as error:
+                assert str(error) == (
+                    "`device` must be the number of a CUDA device, of which there are 2, or a cupy.cuda.Device; "
+                    f"got {wrong!r}"
+                )
+            else:
+                raise AssertionError(wrong)
+        """,
+    "bfloat16, where CuPy has it": """
+        import ml_dtypes
+        from standin_cupy import KERNELS
+        x = cupy.zeros((30, 7), dtype=ml_dtypes.bfloat16)
+        ai.normal_(x, seed=1)
+        assert [kernel[0] for kernel in KERNELS] == ["dense_normal_bfloat16"]
+        assert ai.fingerprint(x) == ai.fingerprint(ai.normal((30, 7), seed=1, dtype="bfloat16"))
+        """,
     "laws by tables of their own, which a device is given once": """
         from standin_cupy import KERNELS, LAUNCHES
         law = ai.spec("distribution", distribution="triang", parameters=(0.3, -1.0, 4.0))
@@ -149,6 +172,12 @@ SCRIPTS = {
         odd = wrap(memory[1:].view(np.float32))
         ai.uniform_(odd, seed=1)
         assert (odd.get() == ai.uniform((100,), seed=1)).all()
+        from standin_cupy import LAUNCHES
+        for waits in (1, 0):  # until the table is there, for draws on other streams find it too
+            LAUNCHES.clear()
+            ai.normal_(odd, seed=1)
+            assert (odd.get() == ai.normal((100,), seed=1)).all()
+            assert LAUNCHES.count("synchronize") == waits
         assert KERNELS == []
         """,
     "a kernel that can't be used is replaced by the reference, with one warning": """
@@ -196,6 +225,7 @@ SCRIPTS = {
                 raise error
             return broken
         x = cupy.zeros((50, 7))
+        working = RawKernel.__call__
         RawKernel.__call__ = raises(OutOfMemoryError("out of memory allocating 400 bytes"))
         try:
             ai.normal_(x, seed=3)
@@ -213,6 +243,21 @@ SCRIPTS = {
             else:
                 raise AssertionError
         assert not x.get().any()
+        RawKernel.__call__ = working
+        law = ai.spec("distribution", distribution="triang", parameters=(0.3, -1.0, 4.0))
+        with cupy.cuda.Stream() as stream:
+            stream.captures = True
+            try:
+                law.fill_(x, seed=3)
+            except RuntimeError as error:
+                assert "before the capture of a CUDA graph; got it on device 0" in str(error)
+            else:
+                raise AssertionError
+            stream.captures = False
+            law.fill_(x, seed=3)
+            stream.captures = True
+            law.fill_(x, seed=4)
+        assert (x.get() == law((50, 7), seed=4, dtype="float64")).all()
         """,
 }
 

@@ -1,15 +1,28 @@
 """CuPy arrays on the device that holds them."""
 
+import functools
+import operator
 from contextlib import AbstractContextManager
 from typing import Any
 
 import array_api_compat.cupy as xp
 import cupy
+import numpy as np
 import numpy.typing as npt
 
-from arrayinit.backends.base import LAUNCH, Backend, may_overlap
+from arrayinit.backends.base import LAUNCH, Backend, Lanes, may_overlap
 
 __all__ = ["make"]
+
+
+class CupyLanes(Lanes):
+    """Lanes whose table is there for all streams."""
+
+    @functools.cached_property
+    def _columns(self) -> tuple[Any, ...]:
+        columns: tuple[Any, ...] = super()._columns
+        cupy.cuda.get_current_stream().synchronize()  # once a device: a copy to it is only ordered in its own stream
+        return columns
 
 
 class CupyBackend(Backend):
@@ -41,6 +54,9 @@ class CupyBackend(Backend):
                 f"`x` must not have elements that share memory; got shape {x.shape} with strides {x.strides}"
             )
 
+    def make_lanes(self, device: Any) -> Lanes:
+        return CupyLanes(self, device)
+
     def chunk(self, device: Any) -> int:
         return LAUNCH
 
@@ -48,9 +64,24 @@ class CupyBackend(Backend):
         context: AbstractContextManager[Any] = cupy.cuda.Device(device)
         return context
 
+    def check_device(self, device: Any) -> Any:
+        if device is None:
+            return None
+        count = cupy.cuda.runtime.getDeviceCount()
+        try:
+            number = int(device) if isinstance(device, cupy.cuda.Device) else operator.index(device)
+        except TypeError:
+            number = -1
+        if not 0 <= number < count:
+            raise ValueError(
+                f"`device` must be the number of a CUDA device, of which there are {count}, or a cupy.cuda.Device; "
+                f"got {device!r}"
+            )
+        return number
+
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         host: npt.NDArray[Any] = x.get()
-        return host
+        return host.view(np.uint16) if x.dtype.name == "bfloat16" else host  # which CuPy has from 14 on
 
 
 def make() -> Backend:

@@ -25,7 +25,8 @@ WIDE_THREADS = (1024, 512)  # of one that does: the first of which a multiple fi
 def fill(job: Job, x: Any) -> bool:
     """Fill an array of the current device. False, with nothing written, on ROCm and for layouts without a kernel.
 
-    Errors of CuPy where the kernel can't be compiled, loaded or launched.
+    Errors of CuPy where the kernel can't be compiled, loaded or launched. RuntimeError where a CUDA graph captures the
+    first draw of a law by a table on a device.
     """
     if cupy.cuda.runtime.is_hip:
         return False
@@ -72,11 +73,19 @@ def _kernel(way: str, kind: str, form: str) -> Any:
     return _module(kind, form).get_function(f"{way}_{kind}_{form}")
 
 
-@functools.lru_cache(maxsize=64)
+@functools.cache
 def _tables(device: int, quantiles: Quantiles) -> tuple[Any, Any]:
-    """Columns and units of a law by a table on a device, which is current."""
+    """Columns and units of a law by a table on a device, which is current. They stay: graphs and streams still read
+    them when a draw has returned.
+    """
+    stream = cupy.cuda.get_current_stream()
+    if stream.is_capturing():
+        raise RuntimeError(
+            f"the first draw of a law by a table on a device must come before the capture of a CUDA graph; got it on "
+            f"device {device} within one"
+        )
     found = cupy.asarray(np.concatenate(quantiles.columns)), cupy.asarray(quantiles.units)
-    cupy.cuda.get_current_stream().synchronize()  # once a table, for other streams will read it too
+    stream.synchronize()  # once a table, for other streams will read it too
     return found
 
 
