@@ -1,8 +1,12 @@
 """Backends as parameters: a missing one is skipped with a reason, or fails where CI asks for all of them."""
 
+import os
+
 import pytest
 
 from arrayinit.check import BACKENDS, Place, installed, places
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else JAX leaves a device no memory for the others
 
 # CuPy can't be imported without a GPU driver; tests/test_cupy.py runs its code paths on a stand-in.
 NEEDS_DEVICE = {"cupy"}
@@ -41,7 +45,7 @@ PLACES = found_places()
 def param_places():
     """Parameters for every place, and one that skips for each backend that is missing."""
     for place in PLACES:
-        marks = [pytest.mark.gpu] if place.device.startswith("cuda") else []
+        marks = [pytest.mark.gpu] if place.device.startswith(("cuda", "gpu")) else []  # JAX says gpu
         yield pytest.param(place, id=f"{place.label}-{place.device}".replace(" ", ""), marks=marks)
     for name in BACKENDS:
         if not any(place.backend == name for place in PLACES):

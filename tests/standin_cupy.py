@@ -96,15 +96,14 @@ def get_elapsed_time(start, stop):
 
 
 class Generator:
-    """Of float32 and float64, all that CuPy's own has of them."""
+    """Of float32 and float64, all that CuPy's own has of them; without a size `random` draws one number, for all."""
 
     def __init__(self, seed):
         self.host = np.random.default_rng(seed)
 
     def random(self, size=None, dtype=np.float64, out=None):
         assert dtype in (np.float32, np.float64)
-        drawn = self.host.random(out.shape if size is None else size, dtype)
-        return _stored(drawn, out)
+        return _stored(np.asarray(self.host.random(() if size is None else size, dtype)), out)
 
     def standard_normal(self, size=None, dtype=np.float64, out=None):
         assert dtype in (np.float32, np.float64)
@@ -246,11 +245,10 @@ for _name in BINARY.split():
 def wrap(x, device=None):
     if isinstance(x, (np.ndarray, np.generic)):
         return ndarray(np.asarray(x), None if device is None else int(device))
-    return (
-        type(x)(wrap(y, device) for y in x)
-        if isinstance(x, (tuple, list)) and any(isinstance(y, np.ndarray) for y in x)
-        else x
-    )
+    if isinstance(x, (tuple, list)) and any(isinstance(y, np.ndarray) for y in x):
+        parts = [wrap(y, device) for y in x]
+        return tuple(parts) if isinstance(x, tuple) else parts  # NumPy's are named at times, CuPy's are not
+    return x
 
 
 def unwrap(x, host_allowed=False):

@@ -44,6 +44,22 @@ def test_the_table_of_cupy(tmp_path):
     assert '"Stand-in, CuPy' in file.read_text()
 
 
+def test_what_cupy_draws_is_as_much_as_ours():
+    code = """
+from standin_cupy import install
+cupy = install()
+from arrayinit.bench import cuda
+for name in cuda._IN_CUPY:
+    calls = cuda.cupy_calls(name, (64, 48))
+    drawn = calls[cuda._IN_CUPY[name]]()
+    x = calls["arrayinit"]()
+    x = x if drawn is None else drawn
+    assert x.shape == (64, 48) and str(x.dtype) == "float32" and len(set(x.get().ravel().tolist())) > 3000, name
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 def test_without_a_device(capsys, monkeypatch):
     reasons = {"torch": "no CUDA device (torch 2)", "cupy": "not installed", "jax": "no CUDA device (JAX 1 on cpu)"}
     monkeypatch.setattr(cuda, "devices", lambda: ({}, reasons))
