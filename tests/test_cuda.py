@@ -638,6 +638,7 @@ def test_torch_captures_a_graph(torch):
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:.*Profiler clears events")
 def test_a_draw_is_one_launch(torch):
     pytest.importorskip("triton")
     from torch.profiler import ProfilerActivity, profile
