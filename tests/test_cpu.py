@@ -478,3 +478,31 @@ def test_parts_hold_each_element_once(grain, counts, is_transposed):
                 assert element not in found
                 found[element] = part.at + row * part.row_jump + j * part.jump
     assert found == {r * count + j: r * jumps[0] + j * jumps[1] for r in range(rows) for j in range(count)}
+
+
+ONE_TABLE = """
+import threading, time
+from arrayinit.backends import base
+
+read = base.coefficients
+base.coefficients = lambda: (time.sleep(0.1), read())[1]
+addresses = []
+
+def ask():
+    from arrayinit.engines.cpu.parameters import _table_address
+
+    addresses.append(_table_address(32, 0))
+
+threads = [threading.Thread(target=ask) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(addresses), len(set(addresses)))
+"""
+
+
+def test_threads_that_draw_first_are_told_the_one_table():
+    """Another one would be freed while its address is in use."""
+    done = subprocess.run([sys.executable, "-c", ONE_TABLE], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["4", "1"]

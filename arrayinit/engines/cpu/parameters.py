@@ -82,11 +82,14 @@ REST = struct.Struct(f"={len(PARAMETERS) - 2}q")
 SIZES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2, "uint32": 4}
 
 
-@functools.cache
-def _table() -> npt.NDArray[np.uint64]:
+def _rows() -> npt.NDArray[np.uint64]:
     """Rows c0, c1 + 2**32 c2 by (octave, segment), the octaves in reverse: by the exponent of p."""
     c0, c1, c2 = coefficients().astype(np.uint64).reshape(3, OCTAVES, -1)[:, ::-1].reshape(3, -1)
     return np.ascontiguousarray(np.stack([c0, c1 | (c2 << np.uint64(32))], axis=1))
+
+
+# Made while the module is imported, by one thread: loops are told its address, so that there must never be another.
+ENTRIES = _rows()
 
 
 def _table_address(bits: int, octave: int) -> int:
@@ -96,7 +99,7 @@ def _table_address(bits: int, octave: int) -> int:
     """
     largest = 1023 + bits - 1  # the biased exponent of p in the first octave, whose rows are the last of the table
     row = (OCTAVES - 1 - octave - largest) << SEGMENT_BITS
-    return _table().ctypes.data + (row << ROW_BYTES)
+    return int(ENTRIES.ctypes.data) + (row << ROW_BYTES)
 
 
 def can_draw(plan: Plan | None) -> bool:
