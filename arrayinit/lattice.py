@@ -128,7 +128,7 @@ def _uniform(law: Uniform, form: Format, dtype: str) -> Plan:
     span = _units(law.high, exponent) - first
     _check_steps(span, exponent, top, form, what)
     low, high = form.at_least(law.low), form.below(law.high)
-    if low > high or span == 0:
+    if low > high:  # bounds that are closer than lattice steps hold one value at most, and it is drawn
         raise ValueError(f"the interval [a, b) must hold a value of {form.name}; got [{law.low!r}, {law.high!r})")
     return Plan("uniform", Lattice(first, span, LATTICE_BITS, exponent), None, dtype, low, high)
 

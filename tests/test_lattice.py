@@ -159,6 +159,16 @@ def bounds(draw, name):
 
 @pytest.mark.parametrize("name", DTYPES)
 class TestUniform:
+    def test_bounds_closer_than_the_lattice_hold_one_value(self, name):
+        close = Uniform(2.0, 2.0000000000000004)
+        if name == "float64":  # which has values between them that the lattice has not
+            with pytest.raises(ValueError, match="the spread must be at least"):
+                plan(close, name)
+            return
+        assert set(values(close, name).tolist()) == {2.0}
+        with pytest.raises(ValueError, match="must hold a value"):
+            plan(Uniform(2.0000000000000004, 2.000000000000001), name)
+
     @given(data=st.data())
     @settings(deadline=None, max_examples=200)
     def test_no_draw_leaves_the_bounds(self, name, data):
