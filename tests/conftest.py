@@ -42,10 +42,23 @@ def found_places() -> list[Place]:
 PLACES = found_places()
 
 
+def is_on_device(place: Place) -> bool:
+    """Whether a place is a CUDA device; JAX says gpu."""
+    return place.device.startswith(("cuda", "gpu"))
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that go to every place need a device where one of the places is one."""
+    if any(is_on_device(place) for place in PLACES):
+        for item in items:
+            if item.get_closest_marker("places"):
+                item.add_marker(pytest.mark.gpu)
+
+
 def param_places():
     """Parameters for every place, and one that skips for each backend that is missing."""
     for place in PLACES:
-        marks = [pytest.mark.gpu] if place.device.startswith(("cuda", "gpu")) else []  # JAX says gpu
+        marks = [pytest.mark.gpu] if is_on_device(place) else []
         yield pytest.param(place, id=f"{place.label}-{place.device}".replace(" ", ""), marks=marks)
     for name in BACKENDS:
         if not any(place.backend == name for place in PLACES):

@@ -3,7 +3,6 @@
 import sys
 
 import array_api_strict
-import dask.array
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +11,9 @@ import torch
 from conftest import same
 
 import arrayinit as ai
+
+dask = pytest.importorskip("dask")
+pytest.importorskip("dask.array")
 
 FILLED = ai.normal((6, 5, 4, 3), seed=0)
 

@@ -1,6 +1,5 @@
 """Every wrong argument is refused before the first element is written, by an error that names it and its value."""
 
-import dask.array
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +7,9 @@ import pytest
 import torch
 
 import arrayinit as ai
+
+dask = pytest.importorskip("dask")
+pytest.importorskip("dask.array")
 
 NAN, INF = float("nan"), float("inf")
 

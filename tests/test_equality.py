@@ -51,6 +51,7 @@ def test_every_initializer_has_a_golden_vector():
     assert all(set(by_dtype) == set(DTYPES) for by_dtype in golden().values())
 
 
+@pytest.mark.places
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "case", [c for c in EXACT if c.name in ("uniform", "normal", "trunc_normal", "sparse", "eye")], ids=lambda c: c.name
@@ -75,6 +76,7 @@ SAMPLED = [
 ]
 
 
+@pytest.mark.places
 @pytest.mark.parametrize("draw", SAMPLED, ids=lambda s: s.name)
 @pytest.mark.parametrize(
     "index",
@@ -93,6 +95,7 @@ def test_a_shard_is_a_slice(draw, index):
             assert same(draw.fill_(local, seed=3, shape=shape, index=index), part), place
 
 
+@pytest.mark.places
 @pytest.mark.parametrize("draw", SAMPLED[:3], ids=lambda s: s.name)
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])
 def test_layout_is_only_layout(draw, dtype):

@@ -1,6 +1,5 @@
 """Packed tensors and all that is made of them: each block is a draw of its own, whatever the library and the part."""
 
-import dask.array
 import jax
 import numpy as np
 import pytest
@@ -9,6 +8,9 @@ from conftest import PLACES, same, to_host
 
 import arrayinit as ai
 from arrayinit.regions import Box
+
+dask = pytest.importorskip("dask")
+pytest.importorskip("dask.array")
 
 S = ai.spec
 CUTS = [
@@ -33,6 +35,7 @@ DRAWS = [
 ]
 
 
+@pytest.mark.places
 @pytest.mark.parametrize("index", CUTS, ids=str)
 @pytest.mark.parametrize("draw", DRAWS, ids=range(len(DRAWS)))
 def test_a_part_is_a_slice(draw, index):

@@ -47,6 +47,7 @@ def places(dtype):
     return [p for p in PLACES if dtype in p.dtypes or (dtype not in FLOATS and (p.backend, dtype) != ("jax", "int64"))]
 
 
+@pytest.mark.places
 @pytest.mark.parametrize("cut", CUTS, ids=str)
 @pytest.mark.parametrize("layout", [None, "oi", "io"])
 def test_eye_is_a_slice_of_eye(cut, layout):
@@ -74,6 +75,7 @@ DIRACS = [
 ]
 
 
+@pytest.mark.places
 @pytest.mark.parametrize(("shape", "layout", "groups"), DIRACS)
 @pytest.mark.parametrize(
     "cut",
@@ -99,7 +101,7 @@ def test_dirac_is_a_slice_of_dirac(shape, layout, groups, cut):
 
 def to_float(x):
     if isinstance(x, torch.Tensor):
-        return (x.to(torch.complex128) if x.is_complex() else x.double()).numpy()
+        return (x.to(torch.complex128) if x.is_complex() else x.double()).cpu().numpy()
     host = to_host(x) if not isinstance(x, np.ndarray) else x
     return host.astype(np.complex128 if host.dtype.kind == "c" else np.float64)
 

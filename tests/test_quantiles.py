@@ -4,7 +4,6 @@ import json
 import math
 import pickle
 
-import dask.array
 import jax
 import numpy as np
 import pytest
@@ -15,6 +14,9 @@ from conftest import PLACES, same, to_host
 import arrayinit as ai
 from arrayinit import distributions
 from arrayinit.quantiles import quantiles
+
+dask = pytest.importorskip("dask")
+pytest.importorskip("dask.array")
 
 N = (300, 401)
 # (distribution, largest error allowed, of the largest quantile of the octave)
@@ -66,6 +68,7 @@ def test_draws_are_quantiles_of_their_words(law, error):
     assert x.max() <= high
 
 
+@pytest.mark.places
 def test_every_place_draws_the_same_bits():
     for law in (st.gamma(2.0, scale=0.5), st.cauchy(), st.beta(0.5, 0.5)):
         for dtype in ("float64", "float32", "bfloat16", "complex64"):
@@ -83,6 +86,7 @@ def test_every_place_draws_the_same_bits():
                 assert same(draw(jax.random.key(5)), wanted)
 
 
+@pytest.mark.places
 @pytest.mark.parametrize("index", [np.s_[3:20], np.s_[::-2, 1::3], np.s_[7], np.s_[2:2]], ids=str)
 def test_a_part_is_a_slice(index):
     whole = ai.distribution((29, 23), "gumbel_l", seed=3, layout="io")

@@ -3,7 +3,6 @@
 import pickle
 import threading
 
-import dask.array
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +14,9 @@ import arrayinit as ai
 import arrayinit.draw as draw_module
 from arrayinit.lattice import plan
 from arrayinit.laws import Normal, Truncated
+
+dask = pytest.importorskip("dask")
+pytest.importorskip("dask.array")
 
 
 def test_torch_draws_leave_precision_settings_alone():

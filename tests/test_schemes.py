@@ -52,6 +52,7 @@ def test_prior_bias_predicts_the_prior():
     assert (torch.sigmoid(ai.prior_bias((3,), xp="torch")) - 0.01).abs().max() < 1e-8
 
 
+@pytest.mark.places
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64", "int32"])
 def test_identity_is_eye_and_dirac_of_any_rank(dtype):
     for place in PLACES:

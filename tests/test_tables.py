@@ -47,6 +47,7 @@ DRAWS = [
 CUTS = [np.s_[...], np.s_[2:7], np.s_[::-2, 1::3], np.s_[2], np.s_[..., 4], np.s_[2:2], np.s_[-4:-1, -3], np.s_[3, 2]]
 
 
+@pytest.mark.places
 @pytest.mark.parametrize(("draw", "shape"), DRAWS, ids=lambda x: getattr(x, "name", ""))
 def test_parts_and_dtypes_on_every_library(draw, shape):
     for dtype in ("float64", "float32", "float16", "bfloat16", "complex64"):
