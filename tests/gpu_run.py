@@ -2,9 +2,9 @@
 
     ARRAYINIT_GPU_OUT=results python tests/gpu_run.py
 
-runs from a copy of the repository with the Python that has the libraries (torch with Triton, CuPy, JAX; pytest and
-hypothesis; pytest-xdist where it is there), installed or not. Each step has a limit of its own, so that a step that
-hangs leaves time for the others:
+runs from a copy of the repository with the Python that has the libraries (torch, CuPy, JAX; pytest and hypothesis;
+pytest-xdist where it is there), whether arrayinit is installed or not. Each step has a limit of its own, so that a step
+that hangs leaves time for the others:
 
     versions.json   devices, drivers, versions
     check.txt       python -m arrayinit check
@@ -27,9 +27,20 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMITS = {"versions": 60, "check": 90, "tests": 200, "bench": 120}  # seconds: 470 in all
+LIMITS = {"versions": 30, "check": 110, "tests": 180, "bench": 140}  # seconds: 460 in all
 GRACE = 15  # seconds between asking a step to end and ending it
-PACKAGES = ("torch", "triton", "cupy", "cupy-cuda12x", "cupy-cuda13x", "jax", "jaxlib", "numpy", "scipy", "ml_dtypes")
+PACKAGES = (
+    "torch",
+    "cuda-bindings",
+    "cupy",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "jax",
+    "jaxlib",
+    "numpy",
+    "scipy",
+    "ml_dtypes",
+)
 PACKAGES += ("llvmlite", "array-api-compat", "array-api-strict", "click", "pytest", "pytest-xdist", "hypothesis")
 
 
@@ -67,7 +78,7 @@ def commands(out: Path, options: argparse.Namespace) -> dict[str, list[str]]:
     python = [sys.executable, "-u", "-m"]
     tests = [*python, "pytest", "-m", "gpu", "-q", "-rfEs", "--durations=15", "-p", "no:cacheprovider"]
     if importlib.util.find_spec("xdist") and options.workers > 1:
-        tests += ["-n", str(options.workers)]
+        tests += ["-n", str(options.workers), "-p", "no:benchmark"]  # which warns of xdist where it is installed
     if options.select:
         tests += ["-k", options.select]
     bench = [*python, "arrayinit", "bench", "--device", "cuda", "--json", str(out / "bench.json"), "--force"]
@@ -80,6 +91,8 @@ def run(command: list[str], log: Path, limit: float) -> int:
     """A command's exit status; what it prints goes to the log, too. At its limit it is interrupted, as by Ctrl-C."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": path}
+    if "-n" in command:  # processes side by side, each with threads for all cores, would be in each other's way
+        environment["OMP_NUM_THREADS"] = "2"
     environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else JAX leaves the others no memory
     print("$", *command, flush=True)
     with log.open("w") as stream:

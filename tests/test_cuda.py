@@ -341,34 +341,33 @@ def test_any_law_anywhere(law, selection, dtype, seed):
     assert not memory.any()
 
 
-# torch tensors: Triton's kernels are tested by test_triton; here, that they are asked for, and what else happens.
+# torch tensors, on a stand-in for the bindings to the driver.
 
 
 @pytest.fixture
-def launched(monkeypatch):
-    """The engine for CUDA memory on tensors of this machine, whose memory the kernel's source fills."""
+def asked(monkeypatch):
+    """Tensors of this machine as those of device 0 of a stand-in; what it is asked."""
+    pytest.importorskip("cuda.bindings")
     torch = pytest.importorskip("torch")
-    from arrayinit.backends import backend_named
-    from arrayinit.engines.cuda import triton_kernel
+    from standin_bindings import install
 
-    jobs = []
+    from arrayinit.backends import backend_named
+    from arrayinit.engines.cuda import torch_launcher
+
+    asked = install(monkeypatch)
+    asked.device = 0
 
     def fill(job, x):
-        if job.plan is not None and job.plan.quantiles is not None:
-            return False
-        jobs.append((type(job.law).__name__, str(x.dtype), tuple(x.shape)))
-        target = backend_named("torch")
-        host = target.host(x)
-        for call in launches(job, host.strides):
-            cuda_host.launch(cuda_host.library(), call.name, call.block(host.ctypes.data, job.key))
-        return True
+        return torch_launcher.fill_on(asked.device, 7, job, x)
 
-    monkeypatch.setattr(triton_kernel, "fill", fill)
+    monkeypatch.setattr("arrayinit.engines.cuda._launcher", lambda library: fill)
     monkeypatch.setattr(type(backend_named("torch")), "engine_for", lambda self, x, device: "cuda")
     monkeypatch.setattr("arrayinit.engines.cuda._warned", set())
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)  # builds without CUDA have none
-    jobs.append(torch)
-    return jobs
+    monkeypatch.setattr("arrayinit.engines.cuda._is_capturing", lambda backend, out: 7 in asked.capturing)
+    monkeypatch.setattr(torch_launcher, "_kernels", {})
+    monkeypatch.setattr(torch_launcher, "_on_devices", {})
+    asked.torch = torch
+    return asked
 
 
 def test_which_torch_tensors_are_for_kernels():
@@ -386,84 +385,161 @@ def test_which_torch_tensors_are_for_kernels():
 
 
 @needs_compiler
-def test_torch_draws_are_given_to_kernels(launched):
-    torch = launched.pop()
+def test_torch_draws_are_given_to_kernels(asked):
+    torch = asked.torch
+    names = lambda: [kernel[0] for kernel in asked.kernels]  # noqa: E731
     x = torch.empty(30, 40)
     assert ai.normal_(x, seed=1) is x
     assert same(x, ai.normal((30, 40), seed=1))
     assert same(ai.uniform(x.to(torch.float16), seed=1), ai.uniform((30, 40), seed=1, dtype="float16"))
     layer = torch.nn.Linear(5, 6)
+    version = layer.weight._version
     ai.trunc_normal_(layer.weight, seed=2)
     assert same(layer.weight.detach(), ai.trunc_normal((6, 5), seed=2))
     assert layer.weight.requires_grad
-    assert launched == [
-        ("Normal", "torch.float32", (30, 40)),
-        ("Uniform", "torch.float16", (30, 40)),
-        ("Truncated", "torch.float32", (6, 5)),
-    ]
-    launched.clear()
+    assert layer.weight._version > version
+    assert names() == ["dense_normal_float32", "dense_uniform_float16", "dense_truncated_float32"]
+    asked.kernels.clear()
     assert same(ai.sparse(x, 0.4, seed=3), ai.sparse((30, 40), 0.4, seed=3))
     assert np.abs(to_host(ai.orthogonal(x, seed=3)) - ai.orthogonal((30, 40), seed=3)).max() <= 2e-6
-    assert launched == [
-        ("Normal", "torch.float32", (1200,)),
-        ("Words", "torch.uint32", (1200,)),
-        ("Normal", "torch.float32", (1200,)),
-    ]
-    launched.clear()
+    assert names() == ["dense_normal_float32", "dense_words_uint32", "dense_normal_float32"]
+    asked.kernels.clear()
     assert same(ai.eye_(x), ai.eye((30, 40)))
     assert same(ai.constant_(x, 3.0), ai.constant((30, 40), 3.0))
-    law = ai.spec("distribution", distribution="triang", parameters=(0.3, -1.0, 4.0))
-    assert same(law(x, seed=1), law((30, 40), seed=1))
+    assert asked.kernels == []
     packed = ai.spec("packed", initializer=ai.spec("xavier_uniform"), blocks=3)
-    assert launched == []
     assert same(packed.fill_(x, seed=4), packed((30, 40), seed=4))
-    assert launched == [("Uniform", "torch.float32", (10, 40))] * 3
+    assert names() == ["dense_uniform_float32"] * 3
+    assert asked.contexts == []
 
 
-def test_tensors_without_memory_are_left_to_the_reference(launched):
-    torch = launched.pop()
+@needs_compiler
+@by_law
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_torch_draws_and_views(asked, law, dtype):
+    torch = asked.torch
+    for view in (lambda x: x, lambda x: x[::2, 1:], lambda x: x.T, lambda x: x[:, 7], lambda x: x[2:, 4:36]):
+        x = torch.full((30, 77), 7, dtype=getattr(torch, dtype))
+        part = view(x)
+        law.fill_(part, seed=2)
+        assert same(part, law(tuple(part.shape), seed=2, dtype=dtype))
+        part.fill_(7)
+        assert bool((x == 7).all())
+    assert len(asked.kernels) == 5
+    assert len(asked.compiled) == 1  # and none anew
+
+
+@needs_compiler
+def test_grids_streams_and_devices(asked):
+    x = asked.torch.empty(512, 512)
+    ai.normal_(x, seed=5)
+    ai.uniform_(x, seed=5)
+    asked.device = 1
+    ai.normal_(x, seed=5)
+    assert same(x, ai.normal((512, 512), seed=5))
+    # 65536 blocks of Philox; two processors that hold 2048 threads each, on device 1 1536 and registers for two blocks.
+    assert asked.kernels == [
+        ("dense_normal_float32", 4, 1024, 16384, 0, 7),
+        ("dense_uniform_float32", 16, 256, 0, 0, 7),
+        ("dense_normal_float32", 4, 512, 16384, 1, 7),
+    ]
+    assert asked.waits == []
+
+
+@needs_compiler
+def test_tables_are_put_on_a_device_once(asked):
+    law = ai.spec("distribution", distribution="triang", parameters=(0.3, -1.0, 4.0))
+    x = asked.torch.empty(30, 40)
+    for seed in (1, 2):
+        assert same(law.fill_(x, seed=seed), law((30, 40), seed=seed))
+        assert asked.waits == [7]
+
+
+@needs_compiler
+def test_what_has_no_kernel_is_left_to_the_reference(asked):
+    torch = asked.torch
+    shape = (2, 1, 3) * 4 + (2, 2)
+    x = torch.zeros(tuple(2 * n for n in shape))[(slice(None, None, 2),) * 14]  # ten axes that are apart
+    assert same(ai.uniform_(x, seed=1), ai.uniform(shape, seed=1))
+    odd = torch.zeros(401, dtype=torch.uint8)[1:].untyped_storage()
+    memory = torch.tensor([], dtype=torch.uint8).set_(odd, 1, (400,)).numpy().view("float32")
+    assert same(ai.uniform_(torch.from_numpy(memory), seed=1), ai.uniform((100,), seed=1))
+    assert asked.kernels == []
+
+
+def test_tensors_of_the_host_are_not_for_the_launcher():
+    torch = pytest.importorskip("torch")
+    from arrayinit.engines.cuda import torch_launcher
+
+    assert not torch_launcher.fill(None, torch.zeros(3))
+
+
+def test_tensors_without_memory_are_left_to_the_reference(asked):
+    torch = asked.torch
     drawn = torch.func.vmap(lambda x: ai.normal_(x, seed=1))(torch.zeros(2, 3))
     assert same(drawn[1], ai.normal((3,), seed=1))
-    assert launched == []
+    assert asked.kernels == []
 
 
-def test_a_kernel_that_fails_is_replaced_with_one_warning(launched, monkeypatch):
-    torch = launched.pop()
-    from arrayinit.engines.cuda import triton_kernel
+@needs_compiler
+@pytest.mark.parametrize(
+    "broken", ["nvrtcCompileProgram", "cuModuleLoadData", "cuLaunchKernel", "cuDevicePrimaryCtxRetain", "cuInit"]
+)
+def test_a_kernel_that_fails_is_replaced_with_one_warning(asked, broken):
+    from standin_bindings import BAD, real_nvrtc
 
-    def broken(job, x):
-        raise RuntimeError("no compiler")
-
-    monkeypatch.setattr(triton_kernel, "fill", broken)
-    x = torch.empty(30, 40)
-    with pytest.warns(RuntimeWarning, match=r"draws of torch on device cpu will be slow.*RuntimeError: no compiler"):
+    status = real_nvrtc.nvrtcResult.NVRTC_ERROR_COMPILATION if broken.startswith("nvrtc") else BAD
+    asked.fails[broken] = status
+    x = asked.torch.empty(30, 40)
+    why = f"{status.name}: line 1" if broken.startswith("nvrtc") else status.name
+    text = rf"draws of torch on device cpu will be slow.*\(RuntimeError: {why}\)"
+    with pytest.warns(RuntimeWarning, match=text):
         ai.normal_(x, seed=1)
     assert same(x, ai.normal((30, 40), seed=1))
     ai.normal_(x.zero_(), seed=1)  # and nothing more is said: warnings are errors here
     assert same(x, ai.normal((30, 40), seed=1))
+    assert asked.kernels == asked.contexts == []
 
 
-def test_lack_of_memory_and_captures_are_errors(launched, monkeypatch):
-    torch = launched.pop()
-    from arrayinit.engines.cuda import triton_kernel
+def test_missing_bindings_are_named(asked, monkeypatch):
+    import sys
 
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    with pytest.warns(RuntimeWarning, match=r"cuda-bindings is missing.*pip install arrayinit\[cuda12\] or"):
+        ai.normal_(asked.torch.empty(3), seed=1)
+
+
+def test_lack_of_memory_and_captures_are_errors(asked, monkeypatch):
+    torch = asked.torch
     x = torch.zeros(30, 40)
-
-    def full(job, x):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 48 KiB")
-
-    monkeypatch.setattr(triton_kernel, "fill", full)
-    with pytest.raises(torch.OutOfMemoryError, match="48 KiB"):
-        ai.normal_(x, seed=1)
-
-    def first(job, x):
-        raise RuntimeError("the first draw must come before the capture")
-
-    monkeypatch.setattr(triton_kernel, "fill", first)
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    asked.capturing.add(7)
     with pytest.raises(RuntimeError, match="before the capture"):
         ai.normal_(x, seed=1)
     assert not x.any()
+    assert asked.contexts == []
+    asked.capturing.clear()
+    ai.normal_(x, seed=1)
+    asked.capturing.add(7)
+    ai.normal_(x, seed=2)  # a kernel that is there is captured
+    assert len(asked.kernels) == 2
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 48 KiB")
+
+    monkeypatch.setattr("arrayinit.engines.cuda.torch_launcher.fill_on", full)
+    with pytest.raises(torch.OutOfMemoryError, match="48 KiB"):
+        ai.normal_(x, seed=1)
+
+
+def test_the_bindings_have_what_is_used():
+    """What the stand-in takes is what the real bindings take, by name and number of arguments."""
+    bindings = pytest.importorskip("cuda.bindings")
+    from standin_bindings import Asked, _driver, _nvrtc
+
+    for functions, real in ((_driver(Asked()), bindings.driver), (_nvrtc(Asked()), bindings.nvrtc)):
+        for function in functions:
+            told = getattr(real, function.__name__).__doc__.split("(", 1)[1].split(")", 1)[0]
+            assert len([name for name in told.split(",") if name]) == function.__code__.co_argcount, function.__name__
 
 
 def test_the_source_needs_no_header():
@@ -557,7 +633,7 @@ def test_cupy_draws_the_same(cupy, by_kernels_only, law, dtype):
 @by_law
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_torch_draws_the_same(torch, law, dtype):
-    pytest.importorskip("triton")
+    pytest.importorskip("cuda.bindings")
     where = {"xp": "torch", "device": "cuda", "dtype": dtype}
     for shape in SHAPES:
         assert same(law(shape, seed=3, **where), law(shape, seed=3, dtype=dtype)), shape
@@ -623,7 +699,7 @@ def test_cupy_captures_a_graph(cupy, by_kernels_only):
 
 @pytest.mark.gpu
 def test_torch_captures_a_graph(torch):
-    pytest.importorskip("triton")
+    pytest.importorskip("cuda.bindings")
     wanted = ai.trunc_normal((300, 301), seed=4)
     x = torch.empty((300, 301), device="cuda")
     ai.trunc_normal_(x, seed=4)  # loads the kernel
@@ -640,7 +716,7 @@ def test_torch_captures_a_graph(torch):
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore:.*Profiler clears events")
 def test_a_draw_is_one_launch(torch):
-    pytest.importorskip("triton")
+    pytest.importorskip("cuda.bindings")
     from torch.profiler import ProfilerActivity, profile
 
     x = torch.empty((512, 512), device="cuda")
@@ -660,3 +736,88 @@ def test_orthogonal_on_a_device(cupy):
         assert np.abs(q - ai.orthogonal(shape, seed=1, dtype="float64")).max() <= 2e-6
         small = q if shape[0] <= shape[1] else q.T
         assert np.abs(small @ small.T - np.eye(min(shape))).max() <= 1e-5 * math.sqrt(max(shape) / 64)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "complex64", "float16"])
+def test_torch_memory_with_strides(torch, dtype):
+    def zeros(*shape):
+        return torch.zeros(shape, dtype=getattr(torch, dtype), device="cuda")
+
+    targets = [zeros(1000, 777).T, zeros(333, 1000)[:, 3:800:2], zeros(64, 32, 9, 9).permute(0, 1, 3, 2)]
+    targets += [zeros(64, 32, 9, 9).to(memory_format=torch.channels_last), zeros(70001)[1:]]
+    for x in targets:
+        assert same(ai.normal_(x, seed=3), ai.normal(tuple(x.shape), seed=3, dtype=dtype)), (x.shape, x.stride())
+
+
+@pytest.mark.gpu
+def test_torch_far_indices(torch):
+    where = {"xp": "torch", "device": "cuda"}
+    for shape, index in (
+        ((2**38 + 5,), np.s_[2**34 - 4000 : 2**34 + 4000]),
+        ((2**40, 9), np.s_[2**39 : 2**39 + 900 : 2, ::-1]),
+        ((2**61,), np.s_[-4003:]),
+    ):
+        drawn = ai.normal(shape, seed=3, index=index, **where)
+        assert same(drawn, ai.normal(shape, seed=3, index=index)), (shape, index)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("library", ["torch", "cupy"])
+def test_more_than_4_gib(request, library):
+    module = request.getfixturevalue(library)
+    free, _ = module.cuda.mem_get_info() if library == "torch" else module.cuda.runtime.memGetInfo()
+    if free < 8 << 30:
+        pytest.skip("needs 8 GiB of free memory")
+    n = (1 << 31) + 4099  # of float16: 4 GiB
+    for law in ("uniform", "normal"):
+        x = getattr(ai, law)((n,), seed=1, xp=library, dtype="float16", device="cuda" if library == "torch" else None)
+        for part in (np.s_[:1000], np.s_[(1 << 31) - 1000 : (1 << 31) + 1000], np.s_[-1000:]):
+            assert same(x[part], getattr(ai, law)((n,), seed=1, dtype="float16", index=part)), (law, part)
+        del x
+
+
+@pytest.mark.gpu
+def test_torch_draws_on_the_current_stream(torch):
+    x = torch.empty(1 << 20, device="cuda")
+    ai.normal_(x, seed=1)
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(1 << 26)
+        x.fill_(7)  # after the wait; a draw on another stream would be overwritten
+        ai.normal_(x, seed=1)
+        after = x.clone()
+    stream.synchronize()
+    assert same(after, ai.normal((1 << 20,), seed=1))
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
+def test_torch_draws_wait_for_nothing(torch):
+    x = torch.empty(1 << 20, device="cuda")
+    ai.normal_(x, seed=1)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        torch.cuda._sleep(1 << 30)
+        done = torch.cuda.Event()
+        ai.normal_(x, seed=2)
+        done.record()
+        assert not done.query()  # the device still sleeps
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert same(x, ai.normal((1 << 20,), seed=2))
+
+
+@pytest.mark.gpu
+def test_a_first_draw_within_a_capture_is_an_error(torch):
+    from arrayinit.engines.cuda import torch_launcher
+
+    torch_launcher._kernels.clear()
+    x = torch.zeros(300, device="cuda")
+    graph = torch.cuda.CUDAGraph()
+    with pytest.raises(RuntimeError, match="before the capture"), torch.cuda.graph(graph):
+        ai.normal_(x, seed=4)
+    torch.cuda.synchronize()
+    assert not x.any()
+    assert same(ai.normal_(x, seed=4), ai.normal((300,), seed=4))

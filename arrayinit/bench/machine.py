@@ -12,7 +12,18 @@ import arrayinit
 
 __all__ = ["cpu_name", "machine"]
 
-LIBRARIES = ("numpy", "scipy", "array-api-compat", "torch", "triton", "jax", "jaxlib", "flax", "llvmlite", "ml_dtypes")
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "array-api-compat",
+    "torch",
+    "cuda-bindings",
+    "jax",
+    "jaxlib",
+    "flax",
+    "llvmlite",
+    "ml_dtypes",
+)
 
 
 def machine() -> dict[str, Any]:

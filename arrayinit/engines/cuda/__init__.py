@@ -1,14 +1,15 @@
-"""CUDA memory: one kernel launch an array, CUDA C++ for CuPy, Triton for torch.
+"""CUDA memory: one kernel launch an array, the same CUDA C++ for CuPy and torch.
 
-What has no kernel is left to the reference, on the same device: memory of many axes that don't continue one another
-(eight in CuPy, seven in torch), in torch also laws by tables of their own, and all of ROCm. So is everything where the
-kernel can't be compiled or launched, with one warning. Errors are raised for lack of memory, and while a CUDA graph is
-captured: there, what the reference does has no place.
+What has no kernel is left to the reference, on the same device: memory of more than seven axes that don't continue one
+another, and all of ROCm. So is everything where the kernel can't be compiled or launched, with one warning. Errors are
+raised for lack of memory, and while a CUDA graph is captured: there, what the reference does has no place.
 """
 
+import functools
 import importlib
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from arrayinit.backends import Backend, Lanes
@@ -22,7 +23,7 @@ from arrayinit.regions import box
 
 __all__ = ["draw"]
 
-_LAUNCHERS = {"cupy": "arrayinit.engines.cuda.launcher", "torch": "arrayinit.engines.cuda.triton_kernel"}
+_LAUNCHERS = {"cupy": "arrayinit.engines.cuda.launcher", "torch": "arrayinit.engines.cuda.torch_launcher"}
 _warned: set[tuple[str, str]] = set()  # (library, device) whose kernels failed
 
 
@@ -44,22 +45,20 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
 
 def _launched(job: Job, backend: Backend, out: Any) -> bool:
     """Whether a kernel fills the array; where one should but can't, a warning says so once for a device."""
-    device = backend.device(out)
-    where = (backend.name, str(device))
-    if where in _warned or not _has_memory(backend, out):
+    if _warned and _where(backend, out) in _warned:
         return False
-    launcher = importlib.import_module(_LAUNCHERS[backend.name])
-    with backend.drawing(device):
-        try:
-            return bool(launcher.fill(job, backend.view(out)))
-        except Exception as error:
-            # The reference takes more memory, and a capture that it takes part in would hold hundreds of launches.
-            if _is_lack_of_memory(error) or _is_capturing(backend.name):
-                raise
-            _warned.add(where)
-            why = f"{type(error).__name__}: {error}"
+    if not _has_memory(backend, out):
+        return False
+    try:
+        return _launcher(backend.name)(job, out)
+    except Exception as error:
+        # The reference takes more memory, and a capture that it takes part in would hold hundreds of launches.
+        if _is_lack_of_memory(error) or _is_capturing(backend, out):
+            raise
+        where, why = _where(backend, out), f"{type(error).__name__}: {error}"
+    _warned.add(where)
     warnings.warn(
-        f"draws of {backend.name} on device {device} will be slow, for its kernel could not be used ({why})",
+        f"draws of {backend.name} on device {where[1]} will be slow, for its kernel could not be used ({why})",
         RuntimeWarning,
         stacklevel=2,
     )
@@ -74,15 +73,29 @@ def _has_memory(backend: Backend, out: Any) -> bool:
         return False
 
 
-def _is_capturing(library: str) -> bool:
-    """Whether a CUDA graph captures what the current stream is given."""
-    if library == "torch":
+@functools.cache
+def _launcher(library: str) -> Callable[[Job, Any], bool]:
+    fill: Callable[[Job, Any], bool] = importlib.import_module(_LAUNCHERS[library]).fill
+    return fill
+
+
+def _where(backend: Backend, out: Any) -> tuple[str, str]:
+    return backend.name, str(backend.device(out))
+
+
+def _is_capturing(backend: Backend, out: Any) -> bool:
+    """Whether a CUDA graph captures what the current stream of the array's device is given."""
+    if backend.name == "torch":
         import torch
 
-        return bool(torch.cuda.is_current_stream_capturing())
+        if not out.is_cuda:
+            return False
+        with torch.cuda.device(out.device):
+            return bool(torch.cuda.is_current_stream_capturing())
     import cupy
 
-    return bool(cupy.cuda.get_current_stream().is_capturing())
+    with backend.drawing(backend.device(out)):
+        return bool(cupy.cuda.get_current_stream().is_capturing())
 
 
 def _is_lack_of_memory(error: Exception) -> bool:

@@ -5,7 +5,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,12 +20,15 @@ from arrayinit.philox import MASK, ROUNDS, VALUES, WEYL
 from arrayinit.quantiles import Quantiles
 from arrayinit.tails import TAIL_BITS, Tail
 
-__all__ = ["PARAMETERS", "Launch", "launches"]
+__all__ = ["PARAMETERS", "Grid", "Launch", "are_aligned", "grid", "launches", "remembered"]
 
 AXES = 8  # of a strided target, those that continue one another counted once
 LIMIT = 1 << 31  # items of a launch; a larger draw takes several
 SIZES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "uint32": 4}
 OCTAVES = 32  # that the words of a normal law reach
+REMEMBERED = 64  # launches of a draw that are kept for its next one
+THREADS = 256  # of a block that copies no table
+WIDE_THREADS = (1024, 512)  # of one that does: the first of which a multiple fills a processor
 
 # The fields of `Parameters` in kernel.cu.
 PARAMETERS = np.dtype(
@@ -67,21 +70,68 @@ class Launch:
         """Of the kernel."""
         return f"{self.way}_{self.kind}_{self.form}"
 
-    def block(
-        self, address: int, key: Key, columns: int = 0, units: int = 0
-    ) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
-        """The whole block, as an array of one structure, which is what CuPy passes by value.
+    @property
+    def is_wide(self) -> bool:
+        """Whether each block of threads copies a table, so that there should be few of them."""
+        return self.shared > 0
+
+    def data(self, address: int, key: Key, columns: int = 0, units: int = 0) -> bytearray:
+        """The whole block of parameters.
 
         Of a law by a table, `columns` and `units` are where its columns, one after another, and its units are.
         """
         head = _HEAD.pack(address + self.offset, *_round_keys(key.low, key.high), columns, units)
-        return np.frombuffer(bytearray(head + self.rest), PARAMETERS)
+        return bytearray(head + self.rest)
+
+    def block(
+        self, address: int, key: Key, columns: int = 0, units: int = 0
+    ) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
+        """The same as an array of one structure, which is what CuPy passes by value."""
+        return np.frombuffer(self.data(address, key, columns, units), PARAMETERS)
 
 
-def _round_keys(low: int, high: int) -> Iterator[int]:
-    for turn in range(ROUNDS):
-        yield (low + turn * WEYL[0]) & MASK
-        yield (high + turn * WEYL[1]) & MASK
+_ROUND_STEPS = tuple((turn * WEYL[0], turn * WEYL[1]) for turn in range(ROUNDS))
+
+
+def _round_keys(low: int, high: int) -> list[int]:
+    return [key & MASK for step, other in _ROUND_STEPS for key in (low + step, high + other)]
+
+
+class Grid(NamedTuple):
+    """Threads of a block, and as many blocks as a device runs at once."""
+
+    threads: int
+    most: int
+
+    def blocks(self, items: int) -> int:
+        """Blocks of a launch: as many as there is work for, and no more than run at once."""
+        return min(-(-items // self.threads), self.most)
+
+
+def grid(processors: int, room: int, register_room: int, registers: int, is_wide: bool) -> Grid:
+    """The grid of a kernel on a device with so many processors, each with room for so many threads and registers."""
+    threads = THREADS
+    if is_wide:
+        threads = next((n for n in WIDE_THREADS if room % n == 0), WIDE_THREADS[-1])
+    at_once = min(room // threads, register_room // (-(-registers // 8) * 8 * threads))
+    return Grid(threads, processors * max(at_once, 1))
+
+
+def are_aligned(calls: list[Launch], address: int, strides: tuple[int, ...]) -> bool:
+    """Whether each number is at a multiple of its size, as devices demand."""
+    return not any(place % SIZES[call.form] for call in calls for place in (address, *strides))
+
+
+def remembered(job: Job, strides: tuple[int, ...]) -> list[Launch] | None:
+    """:func:`launches`, kept for the next draw of the same kind."""
+    key = ("cuda", strides)
+    if key not in job.memo:
+        calls = launches(job, strides)
+        if calls is None or len(calls) > REMEMBERED:
+            return calls
+        job.memo[key] = calls
+    found: list[Launch] | None = job.memo[key]
+    return found
 
 
 def launches(job: Job, strides: tuple[int, ...]) -> list[Launch] | None:

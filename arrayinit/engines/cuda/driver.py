@@ -1,0 +1,144 @@
+"""Kernels compiled by NVRTC and launched by the CUDA driver, through NVIDIA's own bindings (cuda-bindings).
+
+torch comes with the bindings from 2.10 on; the extras `cuda12` and `cuda13` bring them to an older one. A kernel is
+compiled for a device at the first draw of its law and format in a process, in about a quarter of a second.
+"""
+
+import ctypes
+import functools
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from arrayinit.engines.cuda.parameters import Grid, grid
+from arrayinit.engines.cuda.source import options, source
+
+__all__ = ["Kernel", "compiled", "enter", "is_capturing", "kernel", "launch", "leave", "synchronize"]
+
+_compiling = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel as a device has it."""
+
+    function: Any
+    grid: Grid
+
+
+def kernel(device: int, way: str, kind: str, form: str, is_wide: bool) -> Kernel:
+    """The kernel of a law and a format for a device whose context is current. RuntimeError where there can be none."""
+    with _compiling:  # so that threads that draw first at once compile once
+        return _kernel(device, way, kind, form, is_wide)
+
+
+@functools.cache
+def _kernel(device: int, way: str, kind: str, form: str, is_wide: bool) -> Kernel:
+    cuda = _bindings()
+    function = _checked(cuda.cuModuleGetFunction(_module(device, kind, form), f"{way}_{kind}_{form}".encode()))
+    about = cuda.CUdevice_attribute
+    registers = _checked(cuda.cuFuncGetAttribute(cuda.CUfunction_attribute.CU_FUNC_ATTRIBUTE_NUM_REGS, function))
+    processors, threads, room = (
+        _checked(cuda.cuDeviceGetAttribute(attribute, _device(device)))
+        for attribute in (
+            about.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+            about.CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR,
+            about.CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR,
+        )
+    )
+    return Kernel(function, grid(processors, threads, room, registers, is_wide))
+
+
+@functools.cache
+def _module(device: int, kind: str, form: str) -> Any:
+    cuda = _bindings()
+    major, minor = (
+        _checked(cuda.cuDeviceGetAttribute(attribute, _device(device)))
+        for attribute in (
+            cuda.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+            cuda.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+        )
+    )
+    return _checked(cuda.cuModuleLoadData(compiled(f"sm_{major}{minor}", options(kind, form))))
+
+
+def compiled(architecture: str, choice: tuple[str, ...]) -> bytes:
+    """The machine code of the kernels that the options choose, for devices like "sm_90"."""
+    from cuda.bindings import nvrtc
+
+    program = _checked(nvrtc.nvrtcCreateProgram(source().encode(), b"arrayinit.cu", 0, [], []))
+    try:
+        given = [option.encode() for option in (*choice, f"-arch={architecture}")]
+        (status,) = nvrtc.nvrtcCompileProgram(program, len(given), given)
+        if status:
+            log = bytearray(_checked(nvrtc.nvrtcGetProgramLogSize(program)))
+            nvrtc.nvrtcGetProgramLog(program, log)
+            raise RuntimeError(f"{status.name}: {log.decode(errors='replace').strip(chr(0)).strip()}")
+        code = bytearray(_checked(nvrtc.nvrtcGetCUBINSize(program)))
+        _checked(nvrtc.nvrtcGetCUBIN(program, code))
+        return bytes(code)
+    finally:
+        nvrtc.nvrtcDestroyProgram(program)
+
+
+def enter(device: int) -> None:
+    """Make the device's primary context, which libraries draw in, the current one of this thread, until `leave`."""
+    _checked(_bindings().cuCtxPushCurrent(_context(device)))
+
+
+def leave() -> None:
+    """Give the thread the context back that it had."""
+    _bindings().cuCtxPopCurrent()
+
+
+def launch(kernel: Kernel, blocks: int, shared: int, stream: int, parameters: bytearray) -> None:
+    """Launch in the current context; it returns at once, with the parameters copied."""
+    block = (ctypes.c_char * len(parameters)).from_buffer(parameters)
+    pointer = ctypes.c_void_p(ctypes.addressof(block))
+    (status,) = _bindings().cuLaunchKernel(
+        kernel.function, blocks, 1, 1, kernel.grid.threads, 1, 1, shared, stream, ctypes.addressof(pointer), 0
+    )
+    if status:
+        _checked((status,))
+
+
+def is_capturing(stream: int) -> bool:
+    """Whether a CUDA graph captures what a stream of the current context is given."""
+    cuda = _bindings()
+    idle = cuda.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE
+    return bool(_checked(cuda.cuStreamIsCapturing(stream)) != idle)
+
+
+def synchronize(stream: int) -> None:
+    """Wait until the device has done what a stream was given."""
+    _checked(_bindings().cuStreamSynchronize(stream))
+
+
+@functools.cache
+def _bindings() -> Any:
+    try:
+        from cuda.bindings import driver
+    except ImportError as error:
+        raise RuntimeError(
+            f"cuda-bindings is missing ({error}): pip install arrayinit[cuda12] or [cuda13], as torch's CUDA is"
+        ) from None
+    _checked(driver.cuInit(0))
+    return driver
+
+
+@functools.cache
+def _device(device: int) -> Any:
+    return _checked(_bindings().cuDeviceGet(device))
+
+
+@functools.cache
+def _context(device: int) -> Any:
+    return _checked(_bindings().cuDevicePrimaryCtxRetain(_device(device)))
+
+
+def _checked(result: tuple[Any, ...]) -> Any:
+    """What a function of the bindings returned behind its status."""
+    status, *values = result
+    if status:
+        raise RuntimeError(status.name)
+    return values[0] if values else None

@@ -1,0 +1,89 @@
+"""torch tensors on a CUDA device, filled by the kernel on the device's current stream.
+
+Nothing waits for the device, so that a CUDA graph can capture a draw. The first draw of its kind in a process, which
+compiles and loads code, comes before the capture.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from arrayinit.engines.cuda import driver
+from arrayinit.engines.cuda.parameters import Launch, are_aligned, remembered
+from arrayinit.job import Job
+from arrayinit.quantiles import Quantiles
+
+__all__ = ["fill"]
+
+
+def fill(job: Job, x: Any) -> bool:
+    """Fill a tensor on a CUDA device. False, with nothing written, for what only the reference draws.
+
+    That is what is on other devices or on ROCm, tensors whose conjugation or negation is still to be done, and layouts
+    without a kernel.
+
+    RuntimeError where the kernel can't be compiled, loaded or launched, or where a CUDA graph captures the first draw
+    of its kind.
+    """
+    if not x.is_cuda or torch.version.hip is not None or x.is_conj() or x.is_neg():
+        return False
+    device = x.device.index
+    return fill_on(device, torch.cuda.current_stream(device).cuda_stream, job, x)
+
+
+def fill_on(device: int, stream: int, job: Job, x: Any) -> bool:
+    """Fill a tensor in the memory of a device, on a stream of it."""
+    size = x.element_size()
+    strides = tuple(size * stride for stride in x.stride())
+    calls, address, key = remembered(job, strides), x.data_ptr(), job.key
+    if calls is None or not are_aligned(calls, address, strides):
+        return False
+    assert key is not None
+    driver.enter(device)
+    try:
+        kernels = [_kernel(device, stream, call) for call in calls]  # all of them before anything is written
+        for kernel, call in zip(kernels, calls, strict=True):
+            tables = () if call.quantiles is None else _tables(device, stream, call.quantiles, x.device)
+            data = call.data(address, key, *[table.data_ptr() for table in tables])
+            driver.launch(kernel, kernel.grid.blocks(call.items), call.shared, stream, data)
+    finally:
+        driver.leave()
+    torch.autograd.graph.increment_version(x)  # so that a backward pass that saved x notices
+    return True
+
+
+_kernels: dict[tuple[int, str, bool], driver.Kernel] = {}
+_on_devices: dict[tuple[int, Quantiles], tuple[torch.Tensor, torch.Tensor]] = {}
+
+
+def _kernel(device: int, stream: int, call: Launch) -> driver.Kernel:
+    key = (device, call.name, call.is_wide)
+    kernel = _kernels.get(key)
+    if kernel is None:
+        _check_no_capture(device, stream)
+        kernel = _kernels[key] = driver.kernel(device, call.way, call.kind, call.form, call.is_wide)
+    return kernel
+
+
+def _tables(device: int, stream: int, quantiles: Quantiles, place: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Columns and units of a law by a table on a device. They stay: graphs and streams still read them when a draw has
+    returned.
+    """
+    found = _on_devices.get((device, quantiles))
+    if found is None:
+        _check_no_capture(device, stream)
+        with torch.no_grad():
+            columns = torch.from_numpy(np.concatenate(quantiles.columns)).to(place)
+            found = columns, torch.from_numpy(quantiles.units).to(place)
+        driver.synchronize(stream)  # once a table, for other streams will read it too
+        _on_devices[device, quantiles] = found
+    return found
+
+
+def _check_no_capture(device: int, stream: int) -> None:
+    if driver.is_capturing(stream):
+        raise RuntimeError(
+            "the first draw of a law and a dtype on a device must come before the capture of a CUDA graph; got it on "
+            f"device {device} within one (draw it once outside)"
+        )
