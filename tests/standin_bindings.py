@@ -77,7 +77,7 @@ def _driver(asked):
         return (SUCCESS, ("device", ordinal)) if ordinal in (0, 1) else (BAD, None)
 
     def cuDevicePrimaryCtxRetain(device):
-        return SUCCESS, ("context", device[1])
+        return SUCCESS, device[1] + 1
 
     def cuDeviceGetAttribute(attribute, device):
         numbers = {
@@ -88,6 +88,9 @@ def _driver(asked):
             ABOUT.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: 0,
         }
         return SUCCESS, numbers[attribute]
+
+    def cuCtxGetCurrent():
+        return SUCCESS, asked.contexts[-1] if asked.contexts else 0
 
     def cuCtxPushCurrent(context):
         asked.contexts.append(context)
@@ -106,7 +109,7 @@ def _driver(asked):
         return SUCCESS, (*module, name.decode())
 
     def cuFuncGetAttribute(attribute, function):
-        return SUCCESS, 54 if asked.contexts[-1][1] else 32
+        return SUCCESS, 54 if asked.contexts[-1] == 2 else 32
 
     def cuStreamIsCapturing(stream):
         is_capturing = stream in asked.capturing
@@ -129,7 +132,7 @@ def _driver(asked):
         assert library.size_of_parameters() == PARAMETERS.itemsize
         assert 0 < threads <= (1024 if shared else 256), "the launch bounds of kernel.cu"
         assert shared == (3 * 4 * 64 * 64 if "quantile" in name else int(parameters["rows"]) * 64 * 8) <= 48 * 1024
-        asked.kernels.append((name, x, threads, shared, context[1], stream))
+        asked.kernels.append((name, x, threads, shared, context - 1, stream))
         cuda_host.launch(library, name, np.array([parameters]), (x, threads))
         return (SUCCESS,)
 

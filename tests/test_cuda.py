@@ -444,6 +444,13 @@ def test_grids_streams_and_devices(asked):
         ("dense_normal_float32", 4, 512, 16384, 1, 7),
     ]
     assert asked.waits == []
+    asked.contexts.append(2)  # which is current already and stays
+    ai.uniform_(x, seed=5)
+    assert asked.contexts == [2]
+    asked.device = 0
+    ai.uniform_(x, seed=5)
+    assert asked.contexts == [2]
+    assert [kernel[4] for kernel in asked.kernels[3:]] == [1, 0]
 
 
 @needs_compiler
@@ -810,6 +817,7 @@ def test_torch_draws_wait_for_nothing(torch):
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:The CUDA Graph is empty")
 def test_a_first_draw_within_a_capture_is_an_error(torch):
     from arrayinit.engines.cuda import torch_launcher
 

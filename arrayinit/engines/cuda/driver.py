@@ -81,9 +81,16 @@ def compiled(architecture: str, choice: tuple[str, ...]) -> bytes:
         nvrtc.nvrtcDestroyProgram(program)
 
 
-def enter(device: int) -> None:
-    """Make the device's primary context, which libraries draw in, the current one of this thread, until `leave`."""
-    _checked(_bindings().cuCtxPushCurrent(_context(device)))
+def enter(device: int) -> bool:
+    """Make the device's primary context, which libraries draw in, the current one of this thread.
+
+    False where it is that already; else `leave` gives the thread the one back that it had.
+    """
+    cuda, wanted = _bindings(), _context(device)
+    if int(_checked(cuda.cuCtxGetCurrent())) == int(wanted):
+        return False
+    _checked(cuda.cuCtxPushCurrent(wanted))
+    return True
 
 
 def leave() -> None:

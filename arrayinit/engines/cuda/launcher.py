@@ -10,7 +10,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from arrayinit.engines.cuda.parameters import Grid, are_aligned, grid, remembered
+from arrayinit.engines.cuda.parameters import Grid, grid, remembered
 from arrayinit.engines.cuda.source import options, source
 from arrayinit.job import Job
 from arrayinit.quantiles import Quantiles
@@ -26,8 +26,9 @@ def fill(job: Job, x: Any) -> bool:
     """
     if cupy.cuda.runtime.is_hip:
         return False
-    calls, address = remembered(job, x.strides), x.data.ptr
-    if calls is None or not are_aligned(calls, address, x.strides):
+    address = x.data.ptr
+    calls = remembered(job, x.strides, address)
+    if calls is None:
         return False
     key = job.key
     assert key is not None

@@ -20,7 +20,7 @@ from arrayinit.philox import MASK, ROUNDS, VALUES, WEYL
 from arrayinit.quantiles import Quantiles
 from arrayinit.tails import TAIL_BITS, Tail
 
-__all__ = ["PARAMETERS", "Grid", "Launch", "are_aligned", "grid", "launches", "remembered"]
+__all__ = ["PARAMETERS", "Grid", "Launch", "grid", "launches", "remembered"]
 
 AXES = 8  # of a strided target, those that continue one another counted once
 LIMIT = 1 << 31  # items of a launch; a larger draw takes several
@@ -117,21 +117,20 @@ def grid(processors: int, room: int, register_room: int, registers: int, is_wide
     return Grid(threads, processors * max(at_once, 1))
 
 
-def are_aligned(calls: list[Launch], address: int, strides: tuple[int, ...]) -> bool:
-    """Whether each number is at a multiple of its size, as devices demand."""
-    return not any(place % SIZES[call.form] for call in calls for place in (address, *strides))
+def remembered(job: Job, strides: tuple[int, ...], address: int) -> list[Launch] | None:
+    """The launches that fill the array there, kept for the next draw of the same kind; None where there are none.
 
-
-def remembered(job: Job, strides: tuple[int, ...]) -> list[Launch] | None:
-    """:func:`launches`, kept for the next draw of the same kind."""
+    That is for too many axes, and where a number is not at a multiple of its size, as devices demand.
+    """
     key = ("cuda", strides)
-    if key not in job.memo:
+    calls: list[Launch] | None = job.memo.get(key)
+    if calls is None and key not in job.memo:
         calls = launches(job, strides)
-        if calls is None or len(calls) > REMEMBERED:
-            return calls
-        job.memo[key] = calls
-    found: list[Launch] | None = job.memo[key]
-    return found
+        if calls is not None and any(stride % SIZES[call.form] for call in calls for stride in strides):
+            calls = None
+        if calls is None or len(calls) <= REMEMBERED:
+            job.memo[key] = calls
+    return None if calls is None or address % SIZES[calls[0].form] else calls
 
 
 def launches(job: Job, strides: tuple[int, ...]) -> list[Launch] | None:

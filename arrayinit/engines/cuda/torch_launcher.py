@@ -4,13 +4,14 @@ Nothing waits for the device, so that a CUDA graph can capture a draw. The first
 compiles and loads code, comes before the capture.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
 from arrayinit.engines.cuda import driver
-from arrayinit.engines.cuda.parameters import Launch, are_aligned, remembered
+from arrayinit.engines.cuda.parameters import Launch, remembered
 from arrayinit.job import Job
 from arrayinit.quantiles import Quantiles
 
@@ -29,18 +30,17 @@ def fill(job: Job, x: Any) -> bool:
     if not x.is_cuda or torch.version.hip is not None or x.is_conj() or x.is_neg():
         return False
     device = x.device.index
-    return fill_on(device, torch.cuda.current_stream(device).cuda_stream, job, x)
+    return fill_on(device, _stream(device), job, x)
 
 
 def fill_on(device: int, stream: int, job: Job, x: Any) -> bool:
     """Fill a tensor in the memory of a device, on a stream of it."""
-    size = x.element_size()
-    strides = tuple(size * stride for stride in x.stride())
-    calls, address, key = remembered(job, strides), x.data_ptr(), job.key
-    if calls is None or not are_aligned(calls, address, strides):
+    size, address, key = x.element_size(), x.data_ptr(), job.key
+    calls = remembered(job, tuple([size * stride for stride in x.stride()]), address)
+    if calls is None:
         return False
     assert key is not None
-    driver.enter(device)
+    entered = driver.enter(device)
     try:
         kernels = [_kernel(device, stream, call) for call in calls]  # all of them before anything is written
         for kernel, call in zip(kernels, calls, strict=True):
@@ -48,10 +48,19 @@ def fill_on(device: int, stream: int, job: Job, x: Any) -> bool:
             data = call.data(address, key, *[table.data_ptr() for table in tables])
             driver.launch(kernel, kernel.grid.blocks(call.items), call.shared, stream, data)
     finally:
-        driver.leave()
+        if entered:
+            driver.leave()
     torch.autograd.graph.increment_version(x)  # so that a backward pass that saved x notices
     return True
 
+
+def _current_stream(device: int) -> int:
+    stream: int = torch.cuda.current_stream(device).cuda_stream
+    return stream
+
+
+# The same without an object around it, which takes longer to make than a launch does.
+_stream: Callable[[int], int] = getattr(torch._C, "_cuda_getCurrentRawStream", _current_stream)
 
 _kernels: dict[tuple[int, str, bool], driver.Kernel] = {}
 _on_devices: dict[tuple[int, Quantiles], tuple[torch.Tensor, torch.Tensor]] = {}
