@@ -25,3 +25,9 @@ def tests(session: nox.Session) -> None:
     """All tests on all backends; `nox -s tests -- -m "not slow"` for the quick ones."""
     session.install("-e", ".[dev]")
     session.run("python", "-m", "pytest", "--all-backends", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def gpu(session: nox.Session) -> None:
+    """All that needs a CUDA device, with this Python's libraries, in less than eight minutes: see tests/gpu_run.py."""
+    session.run("python", "tests/gpu_run.py", *session.posargs)

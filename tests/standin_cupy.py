@@ -14,6 +14,8 @@ import types
 import cuda_host
 import numpy as np
 
+from arrayinit.engines.cuda.parameters import PARAMETERS
+
 CURRENT = [0]  # the device whose context was entered last
 STREAMS = []  # the streams entered and not left
 LAUNCHES = []  # names of the functions called, in order
@@ -156,6 +158,7 @@ class RawKernel:
         assert parameters.shape == (1,)
         library = self._load()
         assert parameters.itemsize == library.size_of_parameters()
+        parameters = parameters.view(PARAMETERS)
         is_wide = shared_mem > 0
         assert block[0] <= (1024 if is_wide else 256), "the launch bounds of kernel.cu"
         needed = 3 * 4 * 64 * 64 if "quantile" in self.name else int(parameters["rows"][0]) * 64 * 8

@@ -12,7 +12,8 @@
 //
 // What it costs. For an element of float32 in a dense array nvcc 13 makes 20 instructions of a uniform law on sm_90, 37
 // of a normal and 61 of a truncated one. An H100 issues 128 a clock on each of 132 processors: at 1.755 GHz that is
-// 1460, 810 and 490 thousand million elements a second, where memory of 3 TB/s takes 750. (Counted, not measured.)
+// 1460, 810 and 490 thousand million elements a second, where memory of 3 TB/s takes 750. Measured on an H100, 1 GiB:
+// 760, 575 and 343 (CuPy), where a fill reaches 810; on an H200, whose fill reaches 1160, 930, 575 and 340.
 //
 // Where the table is. A look-up goes to a row that is different for each thread. Constant memory would serve a warp
 // one row after another, and the cache behind __ldg one line of 128 bytes after another, about 25 for the 32 threads

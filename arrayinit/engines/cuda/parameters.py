@@ -47,6 +47,7 @@ PARAMETERS = np.dtype(
     ],
     align=True,
 )
+_WHOLE = np.dtype([("parameters", f"V{PARAMETERS.itemsize}")])
 _HEAD = struct.Struct(f"=Q{2 * ROUNDS}I2Q")
 
 Axis: TypeAlias = tuple[int, int, int]  # how many, words from one to the next, bytes from one to the next
@@ -86,8 +87,11 @@ class Launch:
     def block(
         self, address: int, key: Key, columns: int = 0, units: int = 0
     ) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
-        """The same as an array of one structure, which is what CuPy passes by value."""
-        return np.frombuffer(self.data(address, key, columns, units), PARAMETERS)
+        """The same as an array of one structure, which is what CuPy passes by value.
+
+        It has a single field, for NumPy describes each of them anew for each launch, which took longer than all else.
+        """
+        return np.frombuffer(self.data(address, key, columns, units), _WHOLE)
 
 
 _ROUND_STEPS = tuple((turn * WEYL[0], turn * WEYL[1]) for turn in range(ROUNDS))
