@@ -24,7 +24,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests on all backends; `nox -s tests -- -m "not slow"` for the quick ones."""
     session.install("-e", ".[dev]")
-    session.run("python", "-m", "pytest", "--all-backends", *session.posargs)
+    session.run("python", "-m", "pytest", "--all-backends", "-n", "auto", *session.posargs)
 
 
 @nox.session(venv_backend="none")
