@@ -27,7 +27,7 @@ FRAMEWORKS = (
 # From the bottom up: a module may import those of earlier lines at its top, and those of its own line that come before.
 LAYERS = [
     ["normal_cdf", "philox", "formats", "gains", "elementary", "quantiles"],
-    ["tails", "chunks", "mapped"],
+    ["tails", "chunks", "mapped", "escapes"],
     ["deviates", "fans"],
     ["regions", "laws", "distributions", "tables"],
     ["lattice", "patterns", "householder"],
@@ -85,7 +85,16 @@ LAYERS = [
         "reports",
     ],
     ["plot.densities", "plot.measures", "plot.scales_torch", "plot.scales_jax", "plot.scales", "plot.figures", "plot"],
-    ["storage.parts", "storage.journal", "storage.fill", "storage.safetensors", "storage.shapes", "storage"],
+    [
+        "storage.parts",
+        "storage.files",
+        "storage.documents",
+        "storage.journal",
+        "storage.fill",
+        "storage.safetensors",
+        "storage.shapes",
+        "storage",
+    ],
     ["", "torch", "jax", "keras"],
     ["cases"],
     ["check", "data", "data.make_table", "data.make_golden"],
