@@ -100,7 +100,8 @@ LAYERS = [
     ["check", "data", "data.make_table", "data.make_golden"],
     ["bench", "bench.peers", "bench.parts", "bench.measure", "bench.fresh", "bench.machine"],
     ["bench.rows", "bench.cuda", "bench.results", "bench.report", "bench.command"],
-    ["cli.arguments", "cli.check", "cli.describe", "cli.recipes", "cli.init", "cli.fingerprint", "cli.bench"],
+    ["cli.output", "cli.arguments"],
+    ["cli.check", "cli.describe", "cli.recipes", "cli.init", "cli.fingerprint", "cli.bench"],
     ["cli"],
     ["__main__"],
 ]
