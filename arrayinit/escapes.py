@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["printable", "shown"]
+__all__ = ["cut", "printable", "shown"]
 
 LONGEST = 300  # characters of a value in a message
 
@@ -20,4 +20,9 @@ def shown(value: Any) -> str:
         return f"a {type(value).__name__} that is nested too deeply"
     except ValueError:  # an integer of more digits than Python turns into text
         return f"a {type(value).__name__} of too many digits"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return cut(text)
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """The text, or its beginning where it is long."""
+    return text if len(text) <= longest else f"{text[:longest]}..."

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from arrayinit.disks import room
+
 __all__ = ["check_space", "release", "write_back"]
 
 
@@ -37,15 +39,16 @@ def check_space(x: Any) -> None:
     found = _shared(x)
     if found is None or found.name is None:
         return
-    try:
-        file, disk = os.stat(found.name), os.statvfs(os.path.dirname(found.name))
-    except (AttributeError, OSError):  # Windows; renamed since
+    here = room(os.path.dirname(found.name))
+    if here is None or not os.path.exists(found.name):  # renamed since
         return
+    file = os.stat(found.name)
     holes = min(file.st_size - 512 * file.st_blocks, x.nbytes)
-    free = disk.f_bavail * disk.f_frsize
-    if holes > free and disk.f_blocks:  # some file systems of networks know of none
+    if holes > here.free:
         raise OSError(
-            errno.ENOSPC, f"`x` must have room on its disk, {holes:,} bytes, of which {free:,} are free", found.name
+            errno.ENOSPC,
+            f"`x` must have room on its disk, {holes:,} bytes, of which {here.free:,} are free",
+            found.name,
         )
 
 

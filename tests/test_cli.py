@@ -272,6 +272,11 @@ def test_init_does_not_overwrite(capsys, files):
             "--seed-names must be a JSON object of names; got binary",
         ),
         (
+            ["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json", "-o", "m", "--seed-names", "nested.json"],
+            1,
+            "--seed-names must be a JSON object of names, or of lists of them; got [[3]] for 'w' in nested.json",
+        ),
+        (
             ["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json", "-o", "m", "--dtype", "bf16"],
             2,
             "'bf16' is not one of 'float64', 'float32', 'float16', 'bfloat16', 'complex64'",
@@ -285,6 +290,7 @@ def test_init_refuses(capsys, files, arguments, status, said):
     (files / "dtype.json").write_text('{"w": {"shape": [3], "dtype": "float99"}}')
     (files / "index.json").write_text('{"weight_map": {"w": 3}}')
     (files / "binary").write_bytes(b"\xff\xff\x00")
+    (files / "nested.json").write_text('{"w": [[3]]}')
     (files / "utf16").write_text(RULES, "utf-16")
     before = sorted(files.iterdir())
     found, out, err = run(capsys, "init", *arguments)
@@ -463,13 +469,13 @@ def test_numbers_of_many_digits_are_refused(capsys, arguments, said):
     assert len(err) < 1000
 
 
-def test_no_memory_is_an_error_in_words(capsys, files):
-    (files / "like.json").write_text('{"w": [4000000, 4000000]}')
-    (files / "all.toml").write_text('[[rules]]\npattern = "*"\ninitializer = {name = "sparse", sparsity = 0.5}')
-    given = ("init", "--rules", "all.toml", "--seed", "5", "--like", "like.json", "-o", "m")
-    status, out, err = run(capsys, *given)
-    assert (status, out) == (1, "")
-    assert "there is not enough memory" in err
+def test_no_memory_is_an_error_in_words(capsys, files, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError("Unable to allocate 14.6 TiB")
+
+    monkeypatch.setattr(sys.modules["arrayinit.cli.init"], "save_safetensors", full)
+    status, out, err = run(capsys, *INIT, "--like", "shapes.json", "-o", "m")
+    assert (status, out, err) == (1, "", "Error: there is not enough memory: Unable to allocate 14.6 TiB\n")
 
 
 def test_fingerprint_of_a_file_that_ends_early(capsys, files):

@@ -321,7 +321,7 @@ def test_a_journal_is_not_what_it_is_a_journal_of(tmp_path):
 
 def test_a_memory_map_that_the_disk_has_no_room_for_is_refused(tmp_path):
     disk = os.statvfs(tmp_path)
-    size = disk.f_bavail * disk.f_frsize + (1 << 30)
+    size = 2 * disk.f_bavail * disk.f_frsize
     x = np.memmap(tmp_path / "w", "float32", "w+", shape=(size // 4,))  # of holes
     with pytest.raises(OSError, match=r"`x` must have room on its disk, .* are free: '.*/w'"):
         fill_(x, NORMAL, seed=3, journal=tmp_path / "journal")
@@ -698,7 +698,8 @@ def test_every_byte_is_one_where_a_file_may_be_cut_off(tmp_path):
     file, unfinished = tmp_path / "m", tmp_path / "m.unfinished"
     save_safetensors(file, tensors, seed=5, part=16)
     data = file.read_bytes()
-    for cut in range(len(data) + 1):
+    start = 8 + int.from_bytes(data[:8], "little")
+    for cut in (*range(0, start, 9), *range(start, len(data) + 1)):
         file.unlink()
         unfinished.write_bytes(data[:cut])
         save_safetensors(file, tensors, seed=5, part=16)
@@ -1001,7 +1002,7 @@ def test_a_file_that_is_replaced_while_it_is_written_takes_no_name(tmp_path, mon
         os.replace(tmp_path / "other", tmp_path / "m.unfinished")
 
     meanwhile(monkeypatch, replaced)
-    with pytest.raises(FileNotFoundError, match=r"`path` must be left alone .*m\.unfinished was replaced"):
+    with pytest.raises(FileNotFoundError, match=r"`path` must be left alone .*m\.unfinished was removed or replaced"):
         save_safetensors(tmp_path / "m", FEW, seed=5)
     assert os.listdir(tmp_path) == ["m.unfinished"]
     assert (tmp_path / "m.unfinished").read_bytes() == b"other"
@@ -1026,6 +1027,24 @@ def test_a_refused_call_takes_nothing_from_a_generator(tmp_path):
     with pytest.raises(FileExistsError):
         save_safetensors(tmp_path / "m", FEW, seed=generator)
     assert generator.integers(1 << 60) == np.random.default_rng(0).integers(1 << 60)
+
+
+def test_systems_without_locks_and_the_like(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    for name in ("statvfs", "O_DIRECTORY"):
+        monkeypatch.delattr(os, name)
+    (tmp_path / "m.unfinished").write_bytes(b"")
+    save_safetensors(tmp_path / "m", FEW, seed=5)
+    x = np.memmap(tmp_path / "w", "float32", "w+", shape=(20, 50))
+    fill_(x, NORMAL, seed=3, journal=tmp_path / "journal", part=400)
+    assert same(x, NORMAL((20, 50), seed=3))
+    assert sorted(os.listdir(tmp_path)) == ["m", "w"]
+
+
+def test_a_file_larger_than_the_disk_is_refused(tmp_path):
+    with pytest.raises(OSError, match=r"`tensors` must fit the disk, of .* bytes; got 4,611,686,018,427,387,904"):
+        save_safetensors(tmp_path / "m", {"w": Tensor(NORMAL, (1 << 60,))}, seed=5)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_header_that_no_reader_takes_is_not_written(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from arrayinit.escapes import printable, shown
+from arrayinit.escapes import cut, printable, shown
 from arrayinit.models.rules import Rules
 from arrayinit.storage.documents import parse_json, parse_toml, read_text
 from arrayinit.storage.safetensors import MAX_BYTES
@@ -86,5 +86,5 @@ def rules_of(file: str | None, recipe: str | None, pairs: tuple[str, ...], hint:
     except RecursionError:
         reason = "it is nested too deeply"
     except (TypeError, ValueError, OSError) as error:
-        reason = str(error)
+        reason = cut(str(error))
     raise click.BadParameter(f"{printable(file)}: {reason}", param_hint="'--rules'")

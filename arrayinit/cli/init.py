@@ -98,8 +98,8 @@ def _names(file: str) -> dict[str, Any]:
     for path, name in found.items():
         if not all(isinstance(word, str | int) for word in (name if isinstance(name, list) else [name])):
             raise ValueError(
-                f"--seed-names must be a JSON object of names, or of lists of them; got {shown(name)} for {shown(path)} "
-                f"in {label}"
+                "--seed-names must be a JSON object of names, or of lists of them; "
+                f"got {shown(name)} for {shown(path)} in {label}"
             )
     return {path: tuple(name) if isinstance(name, list) else name for path, name in found.items()}
 

@@ -145,10 +145,12 @@ def sync(file: io.FileIO) -> None:
 
 
 def publish(file: io.FileIO, path: Path, goal: Path) -> None:
-    """Give a file that is written the name that it is for, once its bytes and before long its name are on the disk."""
+    """Give a written file the name that it is for: its bytes are on the disk before that, the name after it."""
     sync(file)
     if not is_at(file, path):
-        raise FileNotFoundError(f"`path` must be left alone while it is written; {printable(str(path))} was replaced")
+        raise FileNotFoundError(
+            f"`path` must be left alone while it is written; {printable(str(path))} was removed or replaced"
+        )
     if os.name == "nt":  # where what is open can't be renamed
         file.close()
     os.replace(path, goal)

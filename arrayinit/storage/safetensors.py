@@ -9,6 +9,7 @@ this draw and its bytes are those that are drawn for it again. Reading and drawi
 no record that could be wrong itself.
 """
 
+import errno
 import io
 import json
 import math
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from arrayinit.backends import backend_named
+from arrayinit.disks import room
 from arrayinit.escapes import printable, shown
 from arrayinit.fans import check_shape
 from arrayinit.key import Key
@@ -110,6 +112,9 @@ def save_safetensors(
     total = sum(math.prod(tensor.shape) * itemsize(tensor.dtype) for tensor in planned.values())
     if len(header) + total > MAX_BYTES:
         raise ValueError(f"`tensors` must fit a file, of {MAX_BYTES:,} bytes at most; got {total:,}")
+    here = room(goal.parent)
+    if here is not None and total > here.total:  # else what the disk has no room for is found when it is full
+        raise OSError(errno.ENOSPC, f"`tensors` must fit the disk, of {here.total:,} bytes; got {total:,}", str(goal))
     with progress_bar(goal.name, total, progress) as advance, held(unfinished, "`path`") as file:
         check_replaceable(goal, "`path`", force)
         size = _size(file, unfinished, header, force)
