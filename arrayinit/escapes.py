@@ -17,9 +17,9 @@ def shown(value: Any) -> str:
     try:
         text = repr(value)
     except RecursionError:
-        return f"a {type(value).__name__} that is nested too deeply"
+        return f"a value of type {type(value).__name__} that is nested too deeply"
     except ValueError:  # an integer of more digits than Python turns into text
-        return f"a {type(value).__name__} of too many digits"
+        return f"a value of type {type(value).__name__} of too many digits"
     return cut(text)
 
 
