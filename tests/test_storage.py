@@ -1160,7 +1160,7 @@ def test_long_values_are_cut_off_in_messages(tmp_path):
     (tmp_path / "m.json").write_text(json.dumps({"w": [1] * 100_000}))
     with pytest.raises(ValueError, match="must have a shape") as refused:
         shapes_of(tmp_path / "m.json")
-    assert len(str(refused.value)) < 600
+    assert len(str(refused.value)) < 3000
 
 
 def test_headers_that_lie_about_their_length(tmp_path):
