@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from arrayinit.escapes import printable
+
 __all__ = ["progress_bar"]
 
 PATIENCE = 1.0  # seconds before a bar appears that nobody asked for
@@ -36,7 +38,7 @@ def progress_bar(
         yield lambda count: None
         return
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a name may have brackets
         BarColumn(),
         DownloadColumn(binary_units=True)
         if counted == "bytes"
@@ -44,7 +46,7 @@ def progress_bar(
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
-    task = bar.add_task(description, total=total)
+    task = bar.add_task(printable(description), total=total)
     since = time.monotonic()
     started = bool(show)
     if started:

@@ -1,6 +1,7 @@
 """Backends as parameters: a missing one is skipped with a reason, or fails where CI asks for all of them."""
 
 import os
+import signal
 
 import pytest
 
@@ -25,6 +26,20 @@ def _backends_present(request):
     if request.config.getoption("--all-backends"):
         missing = [name for name in BACKENDS if name not in NEEDS_DEVICE and not installed(name)]
         assert not missing, f"--all-backends: not installed: {missing}"
+
+
+@pytest.fixture
+def in_time():
+    """Fails what waits, instead of waiting with it."""
+
+    def late(*_):
+        raise AssertionError("it waited")
+
+    handler = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, 20)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, handler)
 
 
 def found_places() -> list[Place]:

@@ -328,6 +328,8 @@ def test_wrong_options(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(bench_command, "measure", None)  # nothing is measured
     old = tmp_path / "old.json"
     old.write_text("old")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(old)
     for options, said in (
         (["--rows", "nothing*"], "`--rows` must match the name of a row, see --list; got 'nothing*'"),
         (["--rows", "numpy/*", "--rows", "TORCH/*"], "got 'TORCH/*'"),
@@ -336,6 +338,8 @@ def test_wrong_options(capsys, tmp_path, monkeypatch):
         (["--repeats", "-3"], "got -3"),
         (["--json", str(old)], "`--json` must name a new file unless --force is given"),
         (["--json", str(tmp_path), "--force"], "`--json` must name a file in a directory"),
+        (["--json", str(tmp_path / "fifo"), "--force"], "`--json` must be a regular file or a new one; got the FIFO"),
+        (["--json", str(tmp_path / "link"), "--force"], "`--json` must not be a symbolic link"),
         (["--json", str(tmp_path / "no" / "such.json")], "`--json` must name a file in a directory"),
     ):
         status, out, err = run(*options, capsys=capsys)

@@ -1,5 +1,6 @@
 """`python -m arrayinit`: the table, its exit status, and what it says of wrong input."""
 
+import io
 import json
 import os
 import signal
@@ -261,6 +262,7 @@ def test_init_does_not_overwrite(capsys, files):
         (["--rules", "rules.toml", "--seed", "0", "--like", "bad.json", "-o", "m"], 1, "must have a shape, a list"),
         (["--rules", "rules.toml", "--seed", "0", "--like", "dtype.json", "-o", "m"], 1, "`dtype` of 'w' must be one"),
         (["--rules", "binary", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "binary: 'utf-8' codec can't"),
+        (["--rules", "utf16", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "utf16: it must be UTF-8"),
         (["--rules", "rules.toml", "--seed", "0", "--like", "binary", "-o", "m"], 1, "must be a safetensors file"),
         (["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json", "-o", "lost/m"], 1, "No such file"),
         (["--rules", "rules.toml", "--seed", "0", "--like", "index.json", "-o", "m"], 1, "names of files under"),
@@ -268,6 +270,11 @@ def test_init_does_not_overwrite(capsys, files):
             ["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json", "-o", "m", "--seed-names", "binary"],
             1,
             "--seed-names must be a JSON object of names; got binary",
+        ),
+        (
+            ["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json", "-o", "m", "--seed-names", "nested.json"],
+            1,
+            "--seed-names must be a JSON object of names, or of lists of them; got [[3]] for 'w' in nested.json",
         ),
         (
             ["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json", "-o", "m", "--dtype", "bf16"],
@@ -282,7 +289,9 @@ def test_init_refuses(capsys, files, arguments, status, said):
     (files / "bad.json").write_text('{"w": 3}')
     (files / "dtype.json").write_text('{"w": {"shape": [3], "dtype": "float99"}}')
     (files / "index.json").write_text('{"weight_map": {"w": 3}}')
-    (files / "binary").write_bytes(b"\xff\xfe\x00")
+    (files / "binary").write_bytes(b"\xff\xff\x00")
+    (files / "nested.json").write_text('{"w": [[3]]}')
+    (files / "utf16").write_text(RULES, "utf-16")
     before = sorted(files.iterdir())
     found, out, err = run(capsys, "init", *arguments)
     assert (found, out) == (status, "")
@@ -296,6 +305,236 @@ def test_warnings_are_lines(capsys, files):
     assert status == 0
     assert len(out.splitlines()) == 3
     assert err == "Warning: rules that match no parameter (or only after earlier rules): idle*\n"
+
+
+@pytest.mark.parametrize("word", ["F8_E4M3", "F8_E8M0", "F4", "WHATEVER"])
+def test_dtypes_that_nobody_draws_need_no_knowledge_where_another_is_given(capsys, files, word):
+    whole = {"dtype": "I32", "shape": [2], "data_offsets": [16, 24]}
+    text = json.dumps({"w": {"dtype": word, "shape": [4, 4], "data_offsets": [0, 16]}, "n": whole}).encode()
+    (files / "like").write_bytes(len(text).to_bytes(8, "little") + text + bytes(24))
+    (files / "like.json").write_text(json.dumps({"w": {"shape": [4, 4], "dtype": word}}))
+    (files / "both.toml").write_text('[[rules]]\npattern = "n"\ninitializer = "ones"\n' + RULES)
+    for like in ("like", "like.json"):
+        status, out, err = run(capsys, *INIT, "--like", like, "-o", "m")
+        assert (status, out) == (1, "")
+        assert "`dtype` of 'w' must be one of float64, float32, " in err
+        assert f"or --dtype given; got '{word}'" in err
+    given = ("init", "--rules", "both.toml", "--seed", "5", "--like", "like", "--dtype", "bfloat16")
+    assert run(capsys, *given, "-o", "m")[0] == 0
+    held = namespace("safetensors.torch").load_file("m")
+    assert same(held["w"], ai.normal((4, 4), std=0.02, seed=5, name="w", xp="torch", dtype="bfloat16"))
+    assert held["n"].tolist() == [1, 1]
+    assert "int32" in str(held["n"].dtype)
+
+
+def test_a_file_is_drawn_in_its_own_place(capsys, files):
+    run(capsys, *INIT, "--like", "shapes.json", "-o", "m")
+    first = (files / "m").read_bytes()
+    assert run(capsys, *INIT, "--like", "m", "-o", "m")[0] == 1
+    assert (files / "m").read_bytes() == first
+    status, _, _ = run(capsys, *INIT[:-1], "6", "--like", "m", "-o", "m", "--force")
+    assert status == 0
+    run(capsys, *INIT[:-1], "6", "--like", "shapes.json", "-o", "n")
+    assert (files / "m").read_bytes() == (files / "n").read_bytes() != first
+    assert not (files / "m.unfinished").exists()
+
+
+EVIL = "w\x1b[2J\x9b1m\u202e\nnot a line"
+SHOWN = r"w\x1b[2J\x9b1m\u202e\nnot a line"
+
+
+def quiet(*texts):
+    """Whether a terminal would show texts and obey none."""
+    return all(line.isprintable() for text in texts for line in text.split("\n"))
+
+
+def test_names_command_no_terminal(capsys, files):
+    (files / "like.json").write_text(json.dumps({EVIL: {"shape": [3], "dtype": "int8"}}))
+    (files / "keep.toml").write_text('[[rules]]\npattern = "*"\nkeep = true')
+    (files / "names.json").write_text(json.dumps({f"{EVIL}!": EVIL}))
+    (files / "one.toml").write_text(RULES.replace("*.bias", json.dumps(EVIL)[1:-1]))
+    (files / "dtype.json").write_text(json.dumps({EVIL: {"shape": [3], "dtype": EVIL}}))
+    (files / "twice.json").write_text(f"{{{json.dumps(EVIL)}: [3], {json.dumps(EVIL)}: [4]}}")
+    init = ("init", "--seed", "5", "--dry-run", "--like")
+    for given, said in (
+        ((*init, "like.json", "--rules", "rules.toml"), f"  {SHOWN}  (3, int8"),
+        ((*init, "like.json", "--rules", "keep.toml"), f"rules keep {SHOWN}"),
+        ((*init, "dtype.json", "--rules", "rules.toml"), f"got '{SHOWN}'"),
+        ((*init, "twice.json", "--rules", "rules.toml"), f"the name '{SHOWN}' twice"),
+        ((*init, "shapes.json", "--rules", EVIL), "does not exist"),
+        ((*init, "shapes.json", "--recipe", EVIL), SHOWN),
+        (("describe", EVIL, "3"), SHOWN),
+        (("describe", "normal", EVIL), SHOWN),
+        (("describe", "normal", "3", f"--{EVIL}=3"), "must be given parameters"),
+        (("recipes", EVIL), SHOWN),
+        ((EVIL,), "No such command"),
+    ):
+        status, out, err = run(capsys, *given)
+        assert (status > 0, out) == (True, "")
+        assert quiet(err), given
+        assert said in err, given
+    (files / "like.json").write_text(json.dumps({EVIL: [3]}))
+    status, out, err = run(capsys, *init, "like.json", "--rules", "one.toml", "--seed-names", "names.json")
+    assert (status, out.split("  ")[0]) == (0, SHOWN)
+    assert f"rules that match no parameter (or only after earlier rules): {SHOWN}" not in err
+    assert f"`seed_names` has paths that are not there: {SHOWN}!" in err
+    assert quiet(out, err)
+    status, out, err = run(capsys, *INIT, "--like", "like.json", "-o", EVIL)
+    assert (status, out.partition(":")[0]) == (0, SHOWN)
+    status, out, err = run(capsys, "fingerprint", EVIL)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0].endswith(f"  {SHOWN}")
+    (files / EVIL).write_bytes(b"")
+    status, out, err = run(capsys, "fingerprint", EVIL)
+    assert status == 1
+    assert quiet(err)
+    assert SHOWN in err
+
+
+def test_names_that_the_stream_cannot_hold(files, monkeypatch, capsys):
+    (files / "like.json").write_text(json.dumps({"wé中": [3]}))
+    narrow = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", narrow)
+    assert command.main([*INIT, "--like", "like.json", "--dry-run"]) == 0
+    narrow.flush()
+    assert narrow.buffer.getvalue().split(b"  ")[0] == rb"w\xe9\u4e2d"
+    monkeypatch.undo()
+
+
+def test_surrogates_are_refused_or_escaped(capsys, files):
+    (files / "sur.json").write_text('{"w\\ud800": [3]}')
+    status, out, err = run(capsys, *INIT, "--like", "sur.json", "-o", "m")
+    assert (status, out) == (1, "")
+    assert r"UTF-8 can hold; got 'w\ud800'" in err
+    name = os.fsdecode(b"m\xff")  # a file name that is no UTF-8
+    status, out, err = run(capsys, *INIT, "--like", "shapes.json", "-o", name)
+    assert (status, err) == (0, "")
+    assert out.startswith(r"m\udcff: 3 tensors")
+    assert (files / name).exists()
+
+
+@pytest.mark.usefixtures("in_time")
+@pytest.mark.parametrize("kind", ["FIFO", "device", "nested", "digits"])
+@pytest.mark.parametrize("option", ["--like", "--rules", "--seed-names", "FILE"])
+def test_what_would_not_end_is_refused(capsys, files, kind, option):
+    path = files / ("bad.json" if option in ("--like", "--seed-names") else "bad")
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = "/dev/zero"
+    elif kind == "nested":
+        path.write_text(("x = " if option == "--rules" else "") + "[" * 100_000 + "]" * 100_000)
+    else:
+        path.write_text(("x = " if option == "--rules" else "") + "1" * 100_000)
+    if option == "FILE":
+        status, out, err = run(capsys, "fingerprint", path)
+    else:
+        given = {"--like": "shapes.json", "--rules": "rules.toml", option: path}
+        words = [str(word) for pair in given.items() for word in pair]
+        status, out, err = run(capsys, "init", *words, "--seed", "5", "-o", "m")
+    assert (status, out) == (2 if option == "--rules" or (kind == "device" and "does not exist" in err) else 1, "")
+    assert "Traceback" not in err
+    assert len(err) < 3000
+    assert str(path) in err
+    assert not list(files.glob("m*"))
+
+
+def test_rules_from_a_pipe(capsys, files):
+    reading, writing = os.pipe()
+    os.write(writing, RULES.encode())
+    os.close(writing)
+    given = ("init", "--rules", f"/dev/fd/{reading}", "--seed", "5", "--like", "shapes.json", "--dry-run")
+    status, out, _ = run(capsys, *given)
+    os.close(reading)
+    assert status == 0
+    assert len(out.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["describe", "normal", f"1{'0' * 400}x3"], "must be sizes below 2**63"),
+        (["describe", "normal", f"{1 << 63}"], "must be sizes below 2**63"),
+        (["describe", "normal", f"1{'0' * 5000}x3"], "must be sizes with an x between them"),
+        (["describe", "normal", "3", "--std", "1" * 5000], "must have numbers of fewer digits"),
+        (["recipes", "gpt2", "--set", f"layers={'1' * 5000}"], "must have numbers of fewer digits"),
+        (["recipes", "gpt2", "--set", "x" * 5000], "must be NAME=VALUE"),
+    ],
+    ids=range(6),
+)
+def test_numbers_of_many_digits_are_refused(capsys, arguments, said):
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert len(err) < 3000
+
+
+def test_no_memory_is_an_error_in_words(capsys, files, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError("Unable to allocate 14.6 TiB")
+
+    monkeypatch.setattr(sys.modules["arrayinit.cli.init"], "save_safetensors", full)
+    status, out, err = run(capsys, *INIT, "--like", "shapes.json", "-o", "m")
+    assert (status, out, err) == (1, "", "Error: there is not enough memory: Unable to allocate 14.6 TiB\n")
+
+
+def test_fingerprint_of_a_file_that_ends_early(capsys, files):
+    run(capsys, *INIT, "--like", "shapes.json", "-o", "m")
+    os.truncate("m", (files / "m").stat().st_size - 1)
+    status, _, err = run(capsys, "fingerprint", "m")
+    assert status == 1
+    assert "m must hold all of 'head.weight'; it ends at byte" in err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such pipes")
+def test_a_reader_that_has_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "arrayinit", "recipes"], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_is_an_error_in_words(unbuffered):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "arrayinit", "recipes"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "arrayinit: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "status", "share"), [(signal.SIGINT, 130, 0.0), (signal.SIGTERM, -signal.SIGTERM, 0.6)]
+)
+def test_init_goes_on_after_a_signal(files, capsys, number, status, share):
+    (files / "like.json").write_text(json.dumps({f"w{k}": [50, 1000] for k in range(400)}))
+    (files / "all.toml").write_text('[[rules]]\npattern = "*"\ninitializer = "normal"')
+    given = ("init", "--rules", "all.toml", "--seed", "5", "--like", "like.json", "-o")
+    run(capsys, *given, "whole")
+    whole, unfinished = (files / "whole").read_bytes(), files / "m.unfinished"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "arrayinit", *given, "m"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and not (unfinished.exists() and unfinished.stat().st_size > share * len(whole)):
+        time.sleep(0.0002)
+    process.send_signal(number)
+    said = process.communicate()[1]
+    if process.returncode:  # else it was faster
+        assert process.returncode == status
+        assert said.strip() == ("arrayinit: interrupted" if number == signal.SIGINT else "")
+        assert not (files / "m").exists()
+        assert run(capsys, *given, "m")[0] == 0
+    assert (files / "m").read_bytes() == whole
+    assert not unfinished.exists()
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from arrayinit.bench.machine import machine
 from arrayinit.bench.report import head, lines, listing, machine_lines, summary, write_json
 from arrayinit.bench.results import Result, measure
 from arrayinit.bench.rows import Row, select
+from arrayinit.storage.files import check_replaceable
 
 __all__ = ["bench"]
 
@@ -47,7 +48,7 @@ def bench(
         if repeats is not None and repeats < 1:
             raise ValueError(f"`--repeats` must be at least 1; got {repeats}")
         path = None if json_file is None else _writable(Path(json_file), force)
-    except ValueError as error:
+    except (ValueError, FileExistsError) as error:
         sys.stderr.write(f"arrayinit: {error}\n")
         return 2
     if only_list:
@@ -88,11 +89,12 @@ def bench(
 
 
 def _writable(path: Path, force: bool) -> Path:
-    """The path, where a file can be written to it; ValueError otherwise."""
+    """The path, where a file can be written to it; ValueError or FileExistsError otherwise."""
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise ValueError(f"`--json` must name a file in a directory that can be written to; got {str(path)!r}")
     if path.exists() and not force:
         raise ValueError(f"`--json` must name a new file unless --force is given; got {str(path)!r}, which exists")
+    check_replaceable(path, "`--json`", force)
     return path
 
 

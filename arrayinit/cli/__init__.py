@@ -1,5 +1,6 @@
 """The command line: `arrayinit`, or `python -m arrayinit`."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from arrayinit.cli.check import check
 from arrayinit.cli.describe import describe
 from arrayinit.cli.fingerprint import fingerprint
 from arrayinit.cli.init import init
+from arrayinit.cli.output import say, show
 from arrayinit.cli.recipes import recipes
 
 __all__ = ["main"]
@@ -32,10 +34,27 @@ for command in (check, describe, recipes, init, fingerprint, bench):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status: 1 where something failed, 2 where an argument is wrong."""
     try:
-        return int(cli.main(arguments, prog_name="arrayinit", standalone_mode=False) or 0)
+        status = int(cli.main(arguments, prog_name="arrayinit", standalone_mode=False) or 0)
+        sys.stdout.flush()
+        return status
     except click.ClickException as error:
-        error.show()
+        show(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        sys.stderr.write("arrayinit: interrupted\n")
+        say("arrayinit: interrupted", err=True)
         return 130
+    except OSError as error:  # stdout that can't be written to: commands tell of their files themselves
+        _give_up_stdout()
+        if not isinstance(error, BrokenPipeError):  # whose reader has what it wanted
+            say(f"arrayinit: {error}", err=True)
+        return 1
+
+
+def _give_up_stdout() -> None:
+    """Let what is left in its buffer go nowhere, or Python would try again at its end, and complain."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    except (OSError, ValueError):  # one that is no file
+        pass

@@ -1,13 +1,17 @@
 """What several commands read from the command line: shapes, `name=value` pairs, and rules."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from arrayinit.escapes import cut, printable, shown
 from arrayinit.models.rules import Rules
+from arrayinit.storage.documents import parse_json, parse_toml, read_text
+from arrayinit.storage.safetensors import MAX_BYTES
 
 __all__ = ["Shape", "rules_of", "value_of", "values_of"]
+
+LARGEST_RULES = 1 << 20  # bytes of a file of rules; those of the largest recipe have some thousand
 
 
 class Shape(click.ParamType):  # type: ignore[type-arg] # generic in new versions only
@@ -26,7 +30,11 @@ class Shape(click.ParamType):  # type: ignore[type-arg] # generic in new version
         except ValueError:
             sizes = (-1,)
         if any(size < 0 for size in sizes):
-            self.fail(f"must be sizes with an x between them, such as 512x256x3x3; got {value!r}", parameter, context)
+            self.fail(
+                f"must be sizes with an x between them, such as 512x256x3x3; got {shown(value)}", parameter, context
+            )
+        if any(size > MAX_BYTES for size in sizes):
+            self.fail(f"must be sizes below 2**63; got {shown(value)}", parameter, context)
         return sizes
 
 
@@ -41,7 +49,8 @@ def value_of(text: str) -> Any:
         try:
             return kind(text)
         except ValueError:
-            pass
+            if text.lstrip("+-").isdigit():  # more digits than Python reads, of which float would make infinity
+                raise click.BadParameter(f"must have numbers of fewer digits; got {shown(text)}") from None
     return text
 
 
@@ -51,7 +60,7 @@ def values_of(pairs: tuple[str, ...], option: str) -> dict[str, Any]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise click.BadParameter(f"must be NAME=VALUE; got {pair!r}", param_hint=f"'{option}'")
+            raise click.BadParameter(f"must be NAME=VALUE; got {shown(pair)}", param_hint=f"'{option}'")
         found[name.replace("-", "_")] = value_of(text)
     return found
 
@@ -72,7 +81,10 @@ def rules_of(file: str | None, recipe: str | None, pairs: tuple[str, ...], hint:
         raise click.UsageError("--set goes with --recipe")
     assert file is not None
     try:
-        text = Path(file).read_text("utf-8")
-        return Rules.from_json(text) if file.endswith(".json") else Rules.from_toml(text)
+        text = read_text(file, "it", LARGEST_RULES)
+        return Rules.from_dict(parse_json(text) if file.endswith(".json") else parse_toml(text))
+    except RecursionError:
+        reason = "it is nested too deeply"
     except (TypeError, ValueError, OSError) as error:
-        raise click.BadParameter(f"{file}: {error}", param_hint="'--rules'") from None
+        reason = cut(str(error))
+    raise click.BadParameter(f"{printable(file)}: {reason}", param_hint="'--rules'")

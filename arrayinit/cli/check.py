@@ -5,6 +5,7 @@ import click
 from arrayinit import STREAM_VERSION
 from arrayinit import check as checks
 from arrayinit.cases import DTYPES
+from arrayinit.cli.output import say
 
 __all__ = ["check"]
 
@@ -27,19 +28,17 @@ def check(backends: tuple[str, ...], dtypes: tuple[str, ...], each: bool) -> int
     rows = 0
     titles = ("backend", "device", "dtype", "fingerprint", "identical", "orthogonal", "Mel/s")
     head = "{:17} {:7} {:10} {:32} {:9} {:>10} {:>7}".format(*titles)
-    click.echo(f"{head}\n{'-' * len(head)}")
+    say(f"{head}\n{'-' * len(head)}")
     for name in backends or checks.BACKENDS:
         if not checks.installed(name):
-            click.echo(f"{name:17} not installed")
+            say(f"{name:17} not installed")
             failures += bool(backends)
             continue
         try:
             found = list(checks.places(name))
         except Exception as error:
             # A library that is installed but can't start (no driver, no device) is told like one that is missing.
-            click.echo(
-                f"{name:17} not usable: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            )
+            say(f"{name:17} not usable: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
             failures += bool(backends)
             continue
         for place in found:
@@ -49,19 +48,19 @@ def check(backends: tuple[str, ...], dtypes: tuple[str, ...], each: bool) -> int
                 row = checks.check(place, dtype)
                 rows += 1
                 failures += not row.is_identical
-                click.echo(
+                say(
                     f"{place.label:17} {place.device:7} {dtype:10} {row.fingerprint:32} "
                     f"{'yes' if row.is_identical else 'NO':9} {row.orthogonal:10.1e} {row.rate:7.1f}"
                 )
                 for case in row.differing:
-                    click.echo(f"    differs: {case}")
+                    say(f"    differs: {case}")
                 if each:
                     for case, mark in row.fingerprints.items():
-                        click.echo(f"    {case:20} {mark}")
+                        say(f"    {case:20} {mark}")
     if not rows and not failures:
-        click.echo("nothing to check: no such dtype there")
+        say("nothing to check: no such dtype there")
     elif failures:
-        click.echo(f"{failures} of these differ or are missing")
+        say(f"{failures} of these differ or are missing")
     else:
-        click.echo(f"all {rows} identical, stream version {STREAM_VERSION}")
+        say(f"all {rows} identical, stream version {STREAM_VERSION}")
     return 1 if failures or not rows else 0

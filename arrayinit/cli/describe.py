@@ -9,6 +9,7 @@ import click
 
 import arrayinit
 from arrayinit.cli.arguments import Shape, value_of
+from arrayinit.cli.output import say
 
 __all__ = ["describe"]
 
@@ -39,10 +40,10 @@ def describe(initializer: str, shape: tuple[int, ...], parameters: tuple[str, ..
     numbers = dataclasses.asdict(found)
     if as_json:
         finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in numbers.items()}
-        click.echo(json.dumps(finite))
+        say(json.dumps(finite))
         return
     for name, value in numbers.items():
-        click.echo(f"{name:<13} {_shown(value)}")
+        say(f"{name:<13} {_shown(value)}")
 
 
 def _pairs(words: tuple[str, ...]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """`arrayinit fingerprint`: digests of the tensors of a file."""
 
 import hashlib
+import os
 from collections.abc import Iterator
-from zipfile import BadZipFile
 
 import click
 import numpy as np
@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 import arrayinit
 from arrayinit.backends import backend_named
+from arrayinit.cli.output import say
+from arrayinit.escapes import printable, shown
+from arrayinit.storage.files import open_regular
 
 __all__ = ["fingerprint"]
 
@@ -25,18 +28,26 @@ def fingerprint(file: str, layout: str | None) -> int:
     their order in the file.
     """
     marks = {}
-    try:
-        for name, x in _tensors(file):
-            marks[name] = arrayinit.fingerprint(x, layout=layout if x.ndim == len(layout or "") else None)
-            size = "x".join(map(str, x.shape)) or "scalar"
-            click.echo(f"{marks[name]}  {x.dtype.name:<10} {size:<16} {name}")
-    except (TypeError, ValueError, ImportError, OSError, EOFError, BadZipFile) as error:
-        raise click.ClickException(str(error) if file in str(error) else f"{file}: {error}") from None
+    for name, mark, dtype, size in _marks(file, layout):
+        marks[name] = mark
+        say(f"{mark}  {dtype:<10} {size:<16} {printable(name)}")
     whole = hashlib.blake2b(digest_size=16)
     for name in sorted(marks):
         whole.update(f"{name} {marks[name]}\n".encode())
-    click.echo(f"{whole.hexdigest()}  {len(marks)} tensors")
+    say(f"{whole.hexdigest()}  {len(marks)} tensors")
     return 0
+
+
+def _marks(file: str, layout: str | None) -> Iterator[tuple[str, str, str, str]]:
+    """(name, digest, dtype, shape) of each tensor."""
+    try:
+        with open_regular(file, "`FILE`"):  # which NumPy opens by its name
+            for name, x in _tensors(file):
+                mark = arrayinit.fingerprint(x, layout=layout if x.ndim == len(layout or "") else None)
+                yield name, mark, x.dtype.name, "x".join(map(str, x.shape)) or "scalar"
+    except Exception as error:  # NumPy's readers raise whatever zipfile, zlib and the tokenizer raise of broken files
+        text, label = str(error), printable(file)
+        raise click.ClickException(text if label in text else f"{label}: {text}") from None
 
 
 def _tensors(file: str) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
@@ -49,9 +60,14 @@ def _tensors(file: str) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
     else:
         from arrayinit.storage.shapes import NAMES, header_of
 
+        size = os.stat(file).st_size
         for name, entry in header_of(file).items():
             if entry["dtype"] not in NAMES:
-                raise ValueError(f"`dtype` of {name!r} must be one of {', '.join(NAMES)}; got {entry['dtype']}")
+                raise ValueError(
+                    f"`dtype` of {shown(name)} must be one of {', '.join(NAMES)}; got {shown(entry['dtype'])}"
+                )
+            if entry["data_offsets"][1] > size:
+                raise ValueError(f"{printable(file)} must hold all of {shown(name)}; it ends at byte {size:,}")
             dtype = backend_named("numpy").dtype(NAMES[entry["dtype"]])
             shape = tuple(entry["shape"])
             if 0 in shape:

@@ -1,6 +1,5 @@
 """`arrayinit init`: a safetensors file of drawn weights, larger than memory if need be."""
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,11 @@ from typing import Any
 import click
 
 from arrayinit.cli.arguments import rules_of
+from arrayinit.cli.output import say
+from arrayinit.escapes import printable, shown
 from arrayinit.formats import is_floating
 from arrayinit.models.plans import Parameter, plan
+from arrayinit.storage.documents import parse_json, read_text
 from arrayinit.storage.safetensors import DTYPES, Tensor, save_safetensors
 from arrayinit.storage.shapes import shapes_of
 
@@ -27,7 +29,7 @@ __all__ = ["init"]
 @click.option("--seed-names", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
               help="JSON: name -> name to be folded instead.")  # fmt: skip
 @click.option("--dtype", type=click.Choice([name for name in DTYPES if is_floating(name)]),
-              help="Of all floating tensors; that of --like by default, else float32.")  # fmt: skip
+              help="Of all tensors but those of integers; that of --like by default, else float32.")  # fmt: skip
 @click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="The new safetensors file.")
 @click.option("--force", is_flag=True, help="Replace the file.")
 @click.option("--dry-run", is_flag=True, help="Print what each tensor would be drawn by, and write nothing.")
@@ -61,39 +63,53 @@ def init(
     try:
         shapes = shapes_of(like)
         names = None if seed_names is None else _names(seed_names)
-        parameters = [Parameter(path, shape, _dtype(kind, dtype)) for path, (shape, kind) in shapes.items()]
+        parameters = [Parameter(path, shape, _dtype(path, kind, dtype)) for path, (shape, kind) in shapes.items()]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             made = plan(parameters, chosen, seed=seed, seed_names=names)
         for warning in caught:
-            click.echo(f"Warning: {warning.message}", err=True)
+            say(f"Warning: {warning.message}", err=True)
         kept = [entry.path for entry in made if entry.initializer is None]
         if kept:
-            raise ValueError(f"a new file has nothing to keep; rules keep {', '.join(kept)}")
-        if dry_run:
-            click.echo(str(made))
-            return 0
+            raise ValueError(f"a new file has nothing to keep; rules keep {printable(', '.join(kept))}")
         tensors = {
             e.path: Tensor(e.initializer, e.shape, e.parameter.dtype, e.seed_name) for e in made if e.initializer
         }
-        save_safetensors(str(output), tensors, seed=seed, force=force, progress=progress)
+        if output is not None:
+            save_safetensors(output, tensors, seed=seed, force=force, progress=progress)
+            size = Path(output).stat().st_size
+    except MemoryError as error:
+        raise click.ClickException(f"there is not enough memory: {error}") from None
     except (TypeError, ValueError, ImportError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"{output}: {len(tensors)} tensors, {Path(str(output)).stat().st_size:,} bytes")
+    say(str(made) if output is None else f"{printable(output)}: {len(tensors)} tensors, {size:,} bytes")
     return 0
 
 
 def _names(file: str) -> dict[str, Any]:
     """Paths -> names to be folded."""
+    label = printable(file)
     try:
-        found = json.loads(Path(file).read_text("utf-8"))
+        found = parse_json(read_text(file, "it"))
     except ValueError as error:
-        raise ValueError(f"--seed-names must be a JSON object of names; got {file} ({error})") from None
-    if not isinstance(found, dict) or not all(isinstance(name, str | int | list) for name in found.values()):
-        raise ValueError(f"--seed-names must be a JSON object of names; got {file}")
+        raise ValueError(f"--seed-names must be a JSON object of names; got {label} ({error})") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"--seed-names must be a JSON object of names; got {label}")
+    for path, name in found.items():
+        if not all(isinstance(word, str | int) for word in (name if isinstance(name, list) else [name])):
+            raise ValueError(
+                "--seed-names must be a JSON object of names, or of lists of them; "
+                f"got {shown(name)} for {shown(path)} in {label}"
+            )
     return {path: tuple(name) if isinstance(name, list) else name for path, name in found.items()}
 
 
-def _dtype(own: str | None, given: str | None) -> str:
-    """The dtype of a tensor: its own where it is no floating one, else what was asked for."""
-    return (given if given and (own is None or is_floating(own)) else own) or "float32"
+def _dtype(name: str, own: str | None, given: str | None) -> str:
+    """The dtype of a tensor: its own where that is one of integers, else what was asked for."""
+    if own is None or own not in DTYPES:
+        if own is None or given:
+            return given or "float32"
+        raise ValueError(
+            f"`dtype` of {shown(name)} must be one of {', '.join(DTYPES)}, or --dtype given; got {shown(own)}"
+        )
+    return given if given and is_floating(own) else own

@@ -5,6 +5,7 @@ import inspect
 import click
 
 from arrayinit.cli.arguments import rules_of
+from arrayinit.cli.output import say
 
 __all__ = ["recipes"]
 
@@ -31,13 +32,13 @@ def recipes(name: str | None, pairs: tuple[str, ...], form: str) -> None:
             raise click.UsageError("--set goes with the name of a recipe")
         width = max(map(len, RECIPES))
         for key, function in RECIPES.items():
-            click.echo(f"{key:<{width}}  {(inspect.getdoc(function) or '').splitlines()[0]}")
+            say(f"{key:<{width}}  {(inspect.getdoc(function) or '').splitlines()[0]}")
             parameters = ", ".join(str(parameter) for parameter in _parameters(function))
             if parameters:
-                click.echo(f"{'':<{width}}  {parameters}")
+                say(f"{'':<{width}}  {parameters}")
         return
     rules = rules_of(None, name, pairs, "'NAME'")
-    click.echo(str(rules) if form == "text" else rules.to_toml() if form == "toml" else rules.to_json())
+    say(str(rules) if form == "text" else rules.to_toml() if form == "toml" else rules.to_json())
 
 
 def _parameters(function: object) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, overload
 
+from arrayinit.escapes import printable
 from arrayinit.formats import is_floating
 from arrayinit.key import Key
 from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform
@@ -29,8 +30,9 @@ class PlanError(ValueError):
 
     def __init__(self, problems: Mapping[str, str]) -> None:
         self.problems = dict(problems)
-        width = max(map(len, self.problems), default=0)
-        lines = "\n".join(f"  {path:<{width}}  {reason}" for path, reason in self.problems.items())
+        rows = [(printable(path), reason) for path, reason in self.problems.items()]
+        width = max((len(path) for path, _ in rows), default=0)
+        lines = "\n".join(f"  {path:<{width}}  {reason}" for path, reason in rows)
         super().__init__(f"nothing was drawn: {len(self.problems)} of the parameters can't be\n{lines}")
 
 
@@ -102,7 +104,7 @@ class Plan(Sequence[Planned]):
         return iter(self.entries)
 
     def __str__(self) -> str:
-        rows = [(e.path, "x".join(map(str, e.shape)) or "scalar", _said(e)) for e in self.entries]
+        rows = [(printable(e.path), "x".join(map(str, e.shape)) or "scalar", _said(e)) for e in self.entries]
         widths = [max((len(row[k]) for row in rows), default=0) for k in range(2)]
         return "\n".join(f"{path:<{widths[0]}}  {shape:>{widths[1]}}  {said}" for path, shape, said in rows)
 
@@ -161,7 +163,9 @@ def plan(parameters: Iterable[Parameter], rules: Any, *, seed: Any = None, seed_
         if law is not None and not isinstance(law, Constant):  # constants take nothing from a key
             words = name if isinstance(name, tuple) else (name,)
             if words in owner:
-                problems[parameter.path] = f"{_shown(parameter)}: has the seed name of {owner[words]}, {name!r}"
+                problems[parameter.path] = (
+                    f"{_shown(parameter)}: has the seed name of {printable(owner[words])}, {name!r}"
+                )
             owner[words] = parameter.path
         entries.append(Planned(parameter, rule, initializer, name, key))
     if problems:
@@ -190,7 +194,7 @@ def _resolved(rule: Rule, parameter: Parameter, shapes: Mapping[str, Parameter])
         parent = parameter.path.rpartition(".")[0]
         path = f"{parent}.{rule.like}" if parent else rule.like
         if path not in shapes:
-            raise ValueError(f"`like` must name a neighbour; got {rule.like!r}, and there is no {path}")
+            raise ValueError(f"`like` must name a neighbour; got {rule.like!r}, and there is no {printable(path)}")
         neighbour = shapes[path]
         law, _ = law_of(_with_axes(rule.initializer, neighbour), neighbour.shape)
         found = _plain(law, rule.initializer)
@@ -241,11 +245,13 @@ def _warn(rules: Rules, entries: Sequence[Planned], seed_names: SeedNames | None
     used = {id(entry.rule) for entry in entries}
     idle = [rule.text for rule in rules if id(rule) not in used and not rule.optional]
     if idle:
-        warnings.warn(f"rules that match no parameter (or only after earlier rules): {', '.join(idle)}", stacklevel=4)
+        warnings.warn(
+            f"rules that match no parameter (or only after earlier rules): {printable(', '.join(idle))}", stacklevel=4
+        )
     if isinstance(seed_names, Mapping):
         lost = sorted(set(seed_names) - {entry.path for entry in entries})
         if lost:
-            warnings.warn(f"`seed_names` has paths that are not there: {', '.join(lost)}", stacklevel=4)
+            warnings.warn(f"`seed_names` has paths that are not there: {printable(', '.join(lost))}", stacklevel=4)
 
 
 def _shown(parameter: Parameter) -> str:
@@ -258,4 +264,4 @@ def _said(entry: Planned) -> str:
     zero = entry.parameter.zero_row if entry.initializer else None
     words += "" if zero is None else f", row {zero} is 0"
     words += "" if entry.seed_name == entry.path else f", seed name {entry.seed_name!r}"
-    return words + (f", also {', '.join(entry.parameter.tied)}" if entry.parameter.tied else "")
+    return words + (f", also {printable(', '.join(entry.parameter.tied))}" if entry.parameter.tied else "")

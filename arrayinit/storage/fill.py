@@ -5,13 +5,14 @@ import os
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from arrayinit.backends import Backend, find_backend
-from arrayinit.mapped import release
+from arrayinit.mapped import check_space, release, write_back
 from arrayinit.progress import progress_bar
 from arrayinit.seeds import Name, resolve
 from arrayinit.specs import Spec, law_of, spec
-from arrayinit.storage.journal import Journal
+from arrayinit.storage.journal import opened
 from arrayinit.storage.parts import PART, Part, check_part, parts
 
 __all__ = ["fill_"]
@@ -35,20 +36,27 @@ def fill_(
     The values are those of `initializer(x.shape, seed=seed, name=name)`. No more than about twice `part` bytes of
     memory are used, except for laws whose elements depend on each other (orthogonal, sparse), which are drawn in one.
 
+    With a journal an interrupted draw goes on. A part counts as done only if the journal says that it was written and
+    reading it gives, bit for bit, what is drawn for it again; all else is written. So the result is that of one run
+    after a killed process, a loss of power, a full disk, or an array that was made anew. A memory map is on the disk
+    when this returns; how soon other arrays are is up to what keeps them.
+
     Args:
         x: a numpy.memmap (or any array that can be filled in place), a zarr or h5py array, or another object with
             `shape`, a `dtype` of NumPy's and assignment by slices. Chunks and shards of zarr and h5py are never cut.
         initializer: a :class:`arrayinit.Spec`, or the name of an initializer with its defaults.
         seed, name: as in every initializer.
-        journal: a file that says what is finished. Where it exists the draw goes on from there, once the part that was
-            written last is found to be what it should be (else all is drawn again); at the end it is removed.
+        journal: a file that says which draw is under way and what of it was written, for one process at a time (on
+            Windows, and on file systems without flock, nothing keeps two apart). Where it exists the draw goes on; at
+            the end it is removed.
         progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
         part: bytes to draw at a time.
 
     Raises:
         TypeError: x is no array or can't be written to, as those of Dask and JAX; a journal without a seed, since the
             next run would take another. ValueError: x is read-only, a journal of another draw, and all that the
-            initializer raises. OSError: a journal that can't be written. All before anything is drawn.
+            initializer raises. OSError: a journal that can't be written, is no regular file (or is a link), or is
+            another process's; a disk with less room than a memory map needs. All before anything is drawn.
     """
     chosen = initializer if isinstance(initializer, Spec) else spec(initializer)
     backend = find_backend(x)
@@ -60,11 +68,9 @@ def fill_(
     law, _ = law_of(chosen, shape, dtype)  # raises what the initializer would
     size = np.dtype(x.dtype).itemsize if backend is None or backend.name == "numpy" else int(x.dtype.itemsize)
     cut = parts(law, shape, size, part, _chunks(x), _order(x))
+    check_space(x)
     key = resolve(seed, name)
-    kept = Journal(
-        journal,
-        {"initializer": chosen.as_dict(), "key": int(key), "shape": list(shape), "dtype": dtype, "parts": len(cut)},
-    )
+    made = {"initializer": chosen.as_dict(), "key": int(key), "shape": list(shape), "dtype": dtype, "parts": len(cut)}
 
     def draw(where: Part) -> None:
         if backend is None:
@@ -74,22 +80,27 @@ def fill_(
 
     def holds(where: Part) -> bool:
         if backend is None:
-            return np.array_equal(np.asarray(x[where]), chosen(shape, index=where, seed=key, dtype=dtype))
+            try:
+                there = np.asarray(x[where])
+            except Exception:  # a chunk that was written in part: each store has errors of its own
+                return False
+            return _same_bits(there, np.asarray(chosen(shape, index=where, seed=key, dtype=dtype)))
         here = x[(*where, ...)]
         drawn = chosen(here, shape=shape, index=where, seed=key)
-        return np.array_equal(backend.to_numpy(here), backend.to_numpy(drawn))
+        return _same_bits(backend.to_numpy(here), backend.to_numpy(drawn))
 
-    if 0 < kept.done <= len(cut) and not holds(cut[kept.done - 1]):
-        kept.done = 0
-    kept.advance(kept.done)  # before anything is written, so that a journal that can't be is told
-    with progress_bar(str(chosen.name if name is None else name), math.prod(shape) * size, progress) as advance:
-        for done, where in enumerate(cut):
-            if done >= kept.done:
+    title = str(chosen.name if name is None else name)
+    with progress_bar(title, math.prod(shape) * size, progress) as advance, opened(journal, made) as kept:
+        written = kept.done
+        for number, where in enumerate(cut):
+            if number < written and holds(where):
+                release(x)
+            else:
                 draw(where)
-                _write_back(x)
-                kept.advance(done + 1)
+                write_back(x)
+                kept.advance(max(kept.done, number + 1))
             advance(math.prod(s.stop - s.start for s in where) * size)
-    kept.finish()
+        write_back(x)  # what was found there may be in memory alone, too
     return x
 
 
@@ -127,8 +138,12 @@ def _order(x: Any) -> list[int] | None:
     return None if strides is None else sorted(range(len(strides)), key=lambda axis: -abs(strides[axis]))
 
 
-def _write_back(x: Any) -> None:
-    """Let the pages of a memory map go to its file, so that they don't pile up in memory."""
-    if isinstance(x, np.memmap):
-        x.flush()
-        release(x)
+def _same_bits(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+    """Whether two arrays hold the same, zeros of either sign and NaN told apart; in any memory layout."""
+    if a.shape != b.shape:
+        return False
+    b = b.astype(a.dtype, copy=False)  # the other byte order
+    if a.dtype.kind == "c":
+        return _same_bits(a.real, b.real) and _same_bits(a.imag, b.imag)
+    words = f"u{a.dtype.itemsize}"
+    return bool((a.view(words) == b.view(words)).all())

@@ -2,15 +2,42 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import product
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from arrayinit.laws import Law, is_joint
 
-__all__ = ["PART", "Part", "check_part", "parts"]
+__all__ = ["PART", "Part", "Parts", "check_part", "parts"]
 
 PART = 1 << 26  # bytes of a part: enough for all processors, and little beside the memory of any machine
 
-Part = tuple[slice, ...]
+Part: TypeAlias = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Blocks of one size that cover a shape, in the order of `axes`, the slowest first; each is made at its turn."""
+
+    shape: tuple[int, ...]
+    block: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return math.prod(self._counts())
+
+    def __iter__(self) -> Iterator[Part]:
+        counts = self._counts()
+        for number in range(math.prod(counts)):
+            where = [slice(0)] * len(self.shape)
+            for axis, count in zip(reversed(self.axes), reversed(counts), strict=True):
+                number, cell = divmod(number, count)
+                start = cell * self.block[axis]
+                where[axis] = slice(start, min(start + self.block[axis], self.shape[axis]))
+            yield tuple(where)
+
+    def _counts(self) -> list[int]:
+        """How many blocks there are along each of `axes`."""
+        return [-(-self.shape[axis] // self.block[axis]) for axis in self.axes]
 
 
 def check_part(part: int) -> None:
@@ -26,7 +53,7 @@ def parts(
     limit: int = PART,
     chunks: Sequence[int] | None = None,
     order: Sequence[int] | None = None,
-) -> list[Part]:
+) -> Parts:
     """Blocks of at most `limit` bytes (or one chunk, where that is larger) that cover a tensor; none of an empty one.
 
     A law whose elements depend on each other gives one block, for each part of it would cost the whole.
@@ -34,21 +61,12 @@ def parts(
     Args:
         chunks: the grid of the file, whose cells are never cut. order: the axes from the slowest to the fastest.
     """
-    if 0 in shape:
-        return []
-    if is_joint(law):
-        return [tuple(slice(0, n) for n in shape)]
+    axes = tuple(range(len(shape)) if order is None else order)
+    if is_joint(law) or 0 in shape:
+        return Parts(shape, tuple(max(n, 1) for n in shape), axes)
     block = [min(c, n) for c, n in zip(chunks or [1] * len(shape), shape, strict=True)]
-    axes = range(len(shape)) if order is None else order
     for axis in reversed(axes):
         block[axis] = min(shape[axis], block[axis] * max(1, limit // (math.prod(block) * itemsize)))
         if block[axis] < shape[axis]:
             break
-    return list(_grid(shape, block, axes))
-
-
-def _grid(shape: tuple[int, ...], block: Sequence[int], axes: Sequence[int]) -> Iterator[Part]:
-    """The cells of a grid, in the order of these axes."""
-    for corner in product(*(range(0, shape[axis], block[axis]) for axis in axes)):
-        starts = dict(zip(axes, corner, strict=True))
-        yield tuple(slice(starts[k], min(starts[k] + block[k], n)) for k, n in enumerate(shape))
+    return Parts(shape, tuple(block), axes)

@@ -1,26 +1,35 @@
 """A safetensors file of drawn tensors, written as a stream: larger than memory, and resumed where it was cut off.
 
 The format is 8 bytes that hold the length of the header, the header, and the tensors one after another without gaps
-(huggingface.co/docs/safetensors). Since it is written from front to back, the length of an unfinished file says what
-of it is finished.
+(huggingface.co/docs/safetensors).
+
+What an unfinished file holds is never taken on trust: its length may be on the disk before its bytes are, which then
+read as zeros, and other programs may have changed it. A part counts as done only if the header before it is that of
+this draw and its bytes are those that are drawn for it again. Reading and drawing take less time than writing, and need
+no record that could be wrong itself.
 """
 
+import errno
+import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from arrayinit.backends import backend_named
+from arrayinit.disks import room
+from arrayinit.escapes import printable, shown
 from arrayinit.fans import check_shape
 from arrayinit.key import Key
 from arrayinit.progress import progress_bar
 from arrayinit.seeds import Name, resolve
 from arrayinit.specs import Spec, law_of
+from arrayinit.storage.documents import LARGEST
+from arrayinit.storage.files import absolute, check_replaceable, held, holds, publish, sync, write
 from arrayinit.storage.parts import PART, check_part, parts
 
 __all__ = ["DTYPES", "Tensor", "itemsize", "save_safetensors"]
@@ -33,6 +42,8 @@ DTYPES = {
 }  # fmt: skip
 
 UNFINISHED = ".unfinished"  # what is added to the name until the file is whole
+MAX_AXES = 64  # what NumPy has
+MAX_BYTES = (1 << 63) - 1  # what a file may hold
 
 
 class Tensor(NamedTuple):
@@ -59,14 +70,19 @@ def save_safetensors(
         save_safetensors("model.safetensors", {"fc.weight": Tensor(ai.spec("xavier_uniform"), (128, 64))}, seed=0)
 
     The tensor of a name equals `initializer(shape, dtype=dtype, seed=seed, name=name)`. All is written to a file
-    beside it, `path` + ".unfinished", that takes its name when it is whole. Called again after an interruption,
-    with the same arguments, it goes on where that ends. The header's metadata says what was drawn, under "arrayinit":
-    the stream's version, the key, and the initializer of each tensor.
+    beside it, `path` + ".unfinished", that takes its name when it is whole and on the disk. Called again after an
+    interruption (a killed process, a loss of power, a full disk), with the same arguments, it goes on: what is there is
+    read, compared with what is drawn again, and written only where it differs. The header's metadata says what was
+    drawn, under "arrayinit": the stream's version, the key, and the initializer of each tensor.
+
+    One process writes a file at a time; another is refused. On Windows, and on file systems without flock, nothing
+    keeps two apart.
 
     Args:
         tensors: name -> :class:`Tensor`, in any order; the file has them by the size of their elements, largest first.
         seed: as in every initializer, but None.
-        metadata: more strings for the header; {"format": "pt"} by default, which readers for torch ask for.
+        metadata: more strings for the header, but under "arrayinit"; {"format": "pt"} by default, which readers for
+            torch ask for.
         force: replace the file, and an unfinished one of another draw.
         progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
         part: bytes to draw at a time; about twice that much memory is used, more where a tensor is orthogonal or
@@ -74,104 +90,92 @@ def save_safetensors(
 
     Raises:
         FileExistsError: the file is there, or an unfinished one of another draw, and force is False; another process
-            is writing it. IsADirectoryError: it is a directory.
-        TypeError, ValueError: a dtype that the format lacks, metadata that are no strings, and all that initializers
-            raise; before anything is written.
+            is writing it; one of them is a link, a FIFO, a device or a socket, whether force is given or not.
+        IsADirectoryError: it is a directory. OSError: the disk is full, the folder can't be written to, and the like;
+            what was written stays, and the next call goes on with it.
+        TypeError, ValueError: a dtype that the format lacks, names or metadata that no reader would take, a header or
+            a file too large for the format, and all that initializers raise; before anything is written.
     """
-    goal = Path(path)
+    goal = absolute(path, "`path`")
     unfinished = goal.with_name(goal.name + UNFINISHED)
     if seed is None:
         raise TypeError("`seed` must be given; got None")
     check_part(part)
     if not isinstance(tensors, Mapping):
         raise TypeError(f"`tensors` must be a mapping of names to arrayinit.storage.Tensor; got {tensors!r}")
-    key = resolve(seed)
     planned = {name: _checked(name, tensor) for name, tensor in tensors.items()}
-    keys = {name: resolve(key, name if tensor.name is None else tensor.name) for name, tensor in planned.items()}
-    header = _header(planned, int(key), {"format": "pt"} if metadata is None else _strings(metadata))
-    _check_new(goal, force)
-    with _locked(unfinished):
-        _check_new(goal, force)
-        done = _finished(unfinished, header, force)
-        total = sum(math.prod(tensor.shape) * itemsize(tensor.dtype) for tensor in planned.values())
-        with open(unfinished, "r+b" if done else "wb") as file, progress_bar(goal.name, total, progress) as advance:
-            if not done:
-                file.write(header)
-            _write(file, planned, keys, len(header), max(done, len(header)), part, advance)
-        os.replace(unfinished, goal)
+    extra = {"format": "pt"} if metadata is None else _strings(metadata)
+    check_replaceable(goal, "`path`", force)
+    key = resolve(seed)  # late, since it may advance a generator
+    keys = {name: resolve(key, _seed_name(name, tensor)) for name, tensor in planned.items()}
+    header = _header(planned, int(key), extra)
+    total = sum(math.prod(tensor.shape) * itemsize(tensor.dtype) for tensor in planned.values())
+    if len(header) + total > MAX_BYTES:
+        raise ValueError(f"`tensors` must fit a file, of {MAX_BYTES:,} bytes at most; got {total:,}")
+    here = room(goal.parent)
+    if here is not None and total > here.total:  # else what the disk has no room for is found when it is full
+        raise OSError(errno.ENOSPC, f"`tensors` must fit the disk, of {here.total:,} bytes; got {total:,}", str(goal))
+    with progress_bar(goal.name, total, progress) as advance, held(unfinished, "`path`") as file:
+        check_replaceable(goal, "`path`", force)
+        size = _size(file, unfinished, header, force)
+        if not size:
+            write(file, 0, header)
+            sync(file)  # before there is more of it, so that a loss of power leaves a header of this draw or nothing
+        _write(file, planned, keys, len(header), size, part, advance)
+        check_replaceable(goal, "`path`", force)  # which another program may have made meanwhile
+        publish(file, unfinished, goal)
 
 
 def _write(
-    file: BinaryIO,
+    file: io.FileIO,
     tensors: Mapping[str, Tensor],
     keys: Mapping[str, Key],
     at: int,
-    done: int,
+    size: int,
     part: int,
     advance: Callable[[int], None],
 ) -> None:
-    """Draw tensors into a file from the position `at` on, but for the parts that end before `done`."""
+    """Draw tensors into a file from the position `at` on; what the first `size` bytes of it hold is compared first."""
     buffer = np.empty(0, np.uint8)
     pending = 0
     for name, tensor in _ordered(tensors):
-        size = itemsize(tensor.dtype)
+        width = itemsize(tensor.dtype)
         law, _ = law_of(tensor.initializer, tensor.shape, tensor.dtype)
-        for where in parts(law, tensor.shape, size, part):
+        for where in parts(law, tensor.shape, width, part):
             counts = tuple(s.stop - s.start for s in where)
-            length = math.prod(counts) * size
-            at += length
-            if at > done:
-                file.seek(at - length)
-                if buffer.size < length:
-                    buffer = np.empty(length, np.uint8)
-                values = buffer[:length].view(backend_named("numpy").dtype(tensor.dtype)).reshape(counts)
-                tensor.initializer.fill_(values, shape=tensor.shape, index=where, seed=keys[name])
-                file.write(buffer[:length].data)
+            length = math.prod(counts) * width
+            if buffer.size < length:
+                buffer = np.empty(length, np.uint8)
+            data = buffer[:length]
+            values = data.view(backend_named("numpy").dtype(tensor.dtype)).reshape(counts)
+            tensor.initializer.fill_(values, shape=tensor.shape, index=where, seed=keys[name])
+            if at + length > size or not holds(file, at, data):
+                write(file, at, data)
                 pending += length
-                if pending >= part:  # not for each of many small tensors: a disk takes longer than their draws
-                    _sync(file)
-                    pending = 0
+            if pending >= part:  # not for each of many small tensors: a disk takes longer than their draws
+                sync(file)
+                pending = 0
+            at += length
             advance(length)
     file.truncate(at)
-    _sync(file)
 
 
-def _sync(file: BinaryIO) -> None:
-    """Let what was written be on the disk, so that the length of the file says what is finished."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _check_new(goal: Path, force: bool) -> None:
-    if goal.is_dir():
-        raise IsADirectoryError(f"`path` must be a file; got the directory {goal}")
-    if goal.exists() and not force:
-        raise FileExistsError(f"`path` must be a new file, or `force` given; got {goal}")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Keep other processes from writing to a file, which is made where it is not there; on systems with flock."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise FileExistsError(f"`path` must not be written by another process; one writes {path}") from None
-            except OSError:
-                pass  # a file system without locks
-            if path.exists() and os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                yield
-                return
-        finally:
-            os.close(descriptor)
-        # It was finished and took its name between the two calls.
+def _size(file: io.FileIO, path: Path, header: bytes, force: bool) -> int:
+    """The size of an unfinished file that begins with this header; 0, and the file empty, where it holds nothing."""
+    size = os.fstat(file.fileno()).st_size
+    kept = np.frombuffer(header, np.uint8)
+    if size >= len(header) and holds(file, 0, kept):
+        return size
+    file.seek(0)
+    start = file.read(min(size, len(header))) if size <= len(header) else b""
+    is_torn = size <= len(header) and header.startswith(start.rstrip(b"\0"))  # whose rest was never on the disk
+    if not (force or is_torn):
+        raise FileExistsError(
+            f"`path` must have no unfinished file of another draw beside it, or `force` given; "
+            f"got {printable(str(path))}"
+        )
+    file.truncate(0)
+    return 0
 
 
 def _strings(metadata: Any) -> Mapping[str, str]:
@@ -179,25 +183,45 @@ def _strings(metadata: Any) -> Mapping[str, str]:
     if not isinstance(metadata, Mapping) or not all(
         isinstance(word, str) for pair in metadata.items() for word in pair
     ):
-        raise TypeError(f"`metadata` must be a mapping of strings to strings; got {metadata!r}")
+        raise TypeError(f"`metadata` must be a mapping of strings to strings; got {shown(metadata)}")
+    _check_text("`metadata`", (word for pair in metadata.items() for word in pair))
+    if "arrayinit" in metadata:
+        raise ValueError(f"`metadata` must leave 'arrayinit' to what was drawn; got {shown(metadata['arrayinit'])}")
     return metadata
+
+
+def _check_text(argument: str, words: Iterable[str]) -> None:
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:  # a surrogate, which JSON would hold and no reader take
+            raise ValueError(f"{argument} must be texts that UTF-8 can hold; got {shown(word)}") from None
 
 
 def _checked(name: str, tensor: Tensor) -> Tensor:
     """A tensor whose shape and dtype are plain, and which its initializer can draw."""
     if not isinstance(name, str) or name == "__metadata__":
-        raise ValueError(f"`tensors` must have names that are strings other than '__metadata__'; got {name!r}")
+        raise ValueError(f"`tensors` must have names that are strings other than '__metadata__'; got {shown(name)}")
+    _check_text("names in `tensors`", [name])
     if not isinstance(tensor, Tensor) or not isinstance(tensor.initializer, Spec):
         raise TypeError(
-            f"`tensors` must hold Tensors, whose initializer is an arrayinit.Spec; got {tensor!r} as {name!r}"
+            f"`tensors` must hold Tensors, whose initializer is an arrayinit.Spec; got {shown(tensor)} as {shown(name)}"
         )
     kind = backend_named("numpy").dtype_name(tensor.dtype)
     if kind not in DTYPES:
-        raise TypeError(f"`dtype` of {name!r} must be one of {', '.join(DTYPES)}; got {tensor.dtype!r}")
-    shape = check_shape(tensor.shape, f"shape of {name}")
+        raise TypeError(f"`dtype` of {shown(name)} must be one of {', '.join(DTYPES)}; got {tensor.dtype!r}")
+    shape = check_shape(tensor.shape, f"shape of {printable(name)}")
+    if len(shape) > MAX_AXES:
+        raise ValueError(f"`shape of {printable(name)}` must have at most {MAX_AXES} axes; got {len(shape)}")
     law_of(tensor.initializer, shape, kind)
     itemsize(kind)
+    resolve(0, _seed_name(name, tensor))
     return tensor._replace(shape=shape, dtype=kind)
+
+
+def _seed_name(name: str, tensor: Tensor) -> Name:
+    """What is folded into the key of a tensor."""
+    return name if tensor.name is None else tensor.name
 
 
 def itemsize(dtype: str) -> int:
@@ -225,21 +249,6 @@ def _header(tensors: Mapping[str, Tensor], key: int, metadata: Mapping[str, str]
         at = end
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > LARGEST:
+        raise ValueError(f"`tensors` must have names that fit a header of {LARGEST:,} bytes; got {len(text):,}")
     return len(text).to_bytes(8, "little") + text
-
-
-def _finished(unfinished: Path, header: bytes, force: bool) -> int:
-    """How many bytes of an unfinished file of this draw are there; 0 where there is none."""
-    try:
-        with open(unfinished, "rb") as file:
-            same = file.read(len(header)) == header
-            size = file.seek(0, os.SEEK_END)
-    except FileNotFoundError:
-        return 0
-    if same:
-        return size
-    if size < len(header) or force:  # not even the header, or one that may go
-        return 0
-    raise FileExistsError(
-        f"`path` must have no unfinished file of another draw beside it, or `force` given; got {unfinished}"
-    )

@@ -3,66 +3,106 @@
 import json
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from arrayinit.fans import check_shape
-from arrayinit.storage.safetensors import DTYPES, itemsize
+from arrayinit.escapes import printable, shown
+from arrayinit.storage.documents import LARGEST, decode, parse_json, read_text
+from arrayinit.storage.files import open_regular
+from arrayinit.storage.safetensors import DTYPES, MAX_AXES, MAX_BYTES, itemsize
 
-__all__ = ["header_of", "shapes_of"]
+__all__ = ["NAMES", "header_of", "shapes_of"]
 
 NAMES = {theirs: ours for ours, theirs in DTYPES.items()}
 
+Shapes = dict[str, tuple[tuple[int, ...], str | None]]
 
-def shapes_of(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[int, ...], str | None]]:
-    """Name -> (shape, dtype, or None where the file has none), in the file's order.
+
+def shapes_of(path: str | os.PathLike[str]) -> Shapes:
+    """Name -> (shape, dtype), in the file's order.
+
+    The dtype is one of ours, the file's own word where we have none for it (F8_E4M3), or None where the file has none.
 
     Args:
         path: a safetensors file; an index of several (`*.safetensors.index.json`, whose files lie beside it); or JSON,
             {"name": [out, in]} or {"name": {"shape": [out, in], "dtype": "bfloat16"}}.
 
     Raises:
-        ValueError: it is none of these, or a shape or dtype is none.
+        ValueError: it is none of these or no regular file, or a shape is none.
     """
     file = Path(path)
+    label = printable(str(file))
     if file.suffix != ".json":
-        header = header_of(file)
-        return {name: (tuple(entry["shape"]), _named(name, entry["dtype"])) for name, entry in header.items()}
+        return _of_header(file)
     try:
-        data = json.loads(file.read_text("utf-8"))
+        data = parse_json(read_text(file, f"`{label}`"))
     except ValueError as error:
-        raise ValueError(f"`{file}` must be JSON; {error}") from None
+        raise ValueError(f"`{label}` must be JSON; {error}") from None
     if not isinstance(data, dict):
-        raise ValueError(f"`{file}` must be a JSON object of names and shapes; got {type(data).__name__}")
+        raise ValueError(f"`{label}` must be a JSON object of names and shapes; got {type(data).__name__}")
     if isinstance(data.get("weight_map"), dict):
-        found: dict[str, tuple[tuple[int, ...], str | None]] = {}
-        for part in dict.fromkeys(data["weight_map"].values()):
-            if not isinstance(part, str):
-                raise ValueError(f"`{file}` must have names of files under 'weight_map'; got {part!r}")
-            found |= shapes_of(file.parent / part)
-        return found
+        return _of_index(file, data["weight_map"])
     return {name: _entry(name, entry) for name, entry in data.items()}
 
 
 def header_of(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     """Name -> {"dtype", "shape", "data_offsets"} of a safetensors file, offsets counted from its first byte."""
-    with open(path, "rb") as file:
+    label = printable(str(path))
+    with open_regular(path, f"`{label}`") as file:
         length = int.from_bytes(file.read(8), "little")
-        size = os.fstat(file.fileno()).st_size
-        text = file.read(length) if length <= size else b""
+        # A length is believed only where the format and the file allow it.
+        text = file.read(length) if length <= min(LARGEST, os.fstat(file.fileno()).st_size) else b""
     try:
-        header = json.loads(text)
-    except ValueError:
-        header = None
-    if not isinstance(header, dict):
-        raise ValueError(f"`{path}` must be a safetensors file; its header can't be read")
+        if len(text) != length or not length:
+            raise ValueError("its header is cut off or longer than the format allows")
+        header = parse_json(decode(text))
+        if not isinstance(header, dict):
+            raise ValueError("its header is no JSON object")
+    except ValueError as error:
+        reason = "its header is no JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else error
+        raise ValueError(f"`{label}` must be a safetensors file; its header can't be read: {reason}") from None
     header.pop("__metadata__", None)
     for name, entry in header.items():
         if not _is_entry(entry):
-            raise ValueError(f"`{path}` must be a safetensors file; its header has {entry!r} for {name!r}")
+            raise ValueError(f"`{label}` must be a safetensors file; its header has {shown(entry)} for {shown(name)}")
         entry["data_offsets"] = [at + 8 + length for at in entry["data_offsets"]]
     return header
+
+
+def _of_header(file: Path) -> Shapes:
+    return {
+        name: (tuple(entry["shape"]), NAMES.get(entry["dtype"], entry["dtype"]))
+        for name, entry in header_of(file).items()
+    }
+
+
+def _of_index(file: Path, names: dict[str, Any]) -> Shapes:
+    """The shapes of all files of an index. Each name must be in its own file, and in no other."""
+    label = printable(str(file))
+    found: Shapes = {}
+    holder: dict[str, str] = {}
+    for part in names.values():
+        if not isinstance(part, str):
+            raise ValueError(f"`{label}` must have names of files under 'weight_map'; got {shown(part)}")
+    for part in dict.fromkeys(names.values()):
+        if Path(part).name != part or part in ("", "..") or "\0" in part or part.endswith(".json"):
+            raise ValueError(
+                f"`{label}` must have names of safetensors files beside it under 'weight_map'; got {shown(part)}"
+            )
+        shapes = _of_header(file.parent / part)
+        for name in shapes:
+            if name in holder or names.get(name, part) != part:
+                other = holder.get(name, names.get(name))
+                raise ValueError(
+                    f"`{label}` must have each tensor in one file; {shown(name)} is in {shown(part)}, and in or meant "
+                    f"for {shown(other)}"
+                )
+            holder[name] = part
+        found |= shapes
+    lost = [name for name in names if name not in found]
+    if lost:
+        raise ValueError(f"`{label}` must have files that hold what it says; {shown(lost[0])} is in none")
+    return found
 
 
 def _is_entry(entry: Any) -> bool:
@@ -70,30 +110,33 @@ def _is_entry(entry: Any) -> bool:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         return False
     shape, offsets = entry["shape"], entry["data_offsets"]
-    if not all(
-        isinstance(numbers, list) and all(type(n) is int and n >= 0 for n in numbers) for numbers in (shape, offsets)
-    ):
-        return False
-    if not isinstance(entry["dtype"], str) or len(offsets) != 2:
+    if not (_are_sizes(shape) and _are_sizes(offsets)) or not isinstance(entry["dtype"], str) or len(offsets) != 2:
         return False
     name = NAMES.get(entry["dtype"])
-    return name is None or offsets[1] - offsets[0] == math.prod(shape) * itemsize(name)
+    length = offsets[1] - offsets[0]
+    return length >= 0 and (name is None or length == math.prod(shape) * itemsize(name))
 
 
-def _named(name: str, dtype: str) -> str:
-    if dtype not in NAMES:
-        raise ValueError(f"`dtype` of {name!r} must be one of {', '.join(NAMES)}; got {dtype}")
-    return NAMES[dtype]
+def _are_sizes(numbers: Any) -> bool:
+    """Whether that is a list of integers that a shape of NumPy and a file may have."""
+    return (
+        isinstance(numbers, list)
+        and len(numbers) <= MAX_AXES
+        and all(type(n) is int and 0 <= n <= MAX_BYTES for n in numbers)
+    )
 
 
 def _entry(name: str, entry: Any) -> tuple[tuple[int, ...], str | None]:
     dtype = None
-    if isinstance(entry, Mapping):
+    if isinstance(entry, dict):
         if not set(entry) <= {"shape", "dtype"} or "shape" not in entry:
-            raise ValueError(f"{name!r} must have a shape, a dtype and nothing else; got {dict(entry)!r}")
+            raise ValueError(f"{shown(name)} must have a shape, a dtype and nothing else; got {shown(entry)}")
         entry, dtype = entry["shape"], entry.get("dtype")
-        if dtype is not None and dtype not in DTYPES:
-            raise ValueError(f"`dtype` of {name!r} must be one of {', '.join(DTYPES)}; got {dtype!r}")
-    if not isinstance(entry, list):
-        raise ValueError(f"{name!r} must have a shape, a list of sizes; got {entry!r}")
-    return check_shape(entry, f"shape of {name}"), dtype
+        if not isinstance(dtype, str | None):
+            raise ValueError(f"`dtype` of {shown(name)} must be a string; got {shown(dtype)}")
+    if not _are_sizes(entry):
+        raise ValueError(
+            f"{shown(name)} must have a shape, a list of sizes, {MAX_AXES} at most and none beyond 2**63; "
+            f"got {shown(entry)}"
+        )
+    return tuple(entry), dtype

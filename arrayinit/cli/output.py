@@ -1,0 +1,24 @@
+"""What commands print: no name from a file reaches a terminal that it could command."""
+
+import io
+import sys
+
+import click
+
+from arrayinit.escapes import printable
+
+__all__ = ["say", "show"]
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print lines, with escapes for what is not printable and for what the stream's encoding lacks."""
+    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
+    lines = "\n".join(map(printable, text.split("\n")))
+    click.echo(lines.encode(encoding, "backslashreplace").decode(encoding), err=err)
+
+
+def show(error: click.ClickException) -> None:
+    """Print an error as click does, by way of :func:`say`."""
+    text = io.StringIO()
+    error.show(text)
+    say(text.getvalue().removesuffix("\n"), err=True)
