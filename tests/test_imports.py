@@ -43,6 +43,7 @@ LAYERS = [
         "engines.cpu.assembly",
         "engines.cpu.kernels",
         "engines.cpu.notices",
+        "engines.cpu.cache",
         "engines.cpu.machine_code",
         "engines.cpu.pool",
         "engines.cpu.rows",
