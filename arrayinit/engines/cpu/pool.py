@@ -125,16 +125,15 @@ class _Helper:
         """Draw, on a thread of the pool, unless the caller has cancelled it."""
         if not self.begun.setdefault(BY_HELPER, True):
             return
-        function = self._function
-        assert function is not None
         try:
-            _work(function, self._left)
+            assert self._function is not None
+            _work(self._function, self._left)
         except BaseException as error:
             self._error = error
             self._left.clear()
         finally:
             # The caller goes on after this, so drop all that refers to its array first.
-            function = self._function = None
+            self._function = None
             _release(self.ended)
 
     def close(self) -> None:
