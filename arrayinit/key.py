@@ -1,5 +1,6 @@
 """The key of a stream, and names folded into it."""
 
+import functools
 import operator
 from typing import Any
 
@@ -51,10 +52,8 @@ class Key:
         """The key of something within this key's domain; see :func:`arrayinit.fold`."""
         counter: tuple[Lane, Lane, Lane, Lane]
         if isinstance(name, str):
-            import hashlib  # here, for it takes as long to import as a sixth of the package
-
             try:
-                digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
+                digest = _blake2b()(name.encode(), digest_size=16).digest()
             except UnicodeEncodeError:
                 raise ValueError(f"`name` must be a text that UTF-8 can hold; got {name!r}") from None
             c0, c1, c2, c3 = (int.from_bytes(digest[k : k + 4], "little") for k in range(0, 16, 4))
@@ -97,6 +96,16 @@ class Key:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Key, (int(self),))
+
+
+@functools.cache
+def _blake2b() -> Any:
+    """hashlib's, imported at first use: it takes as long as a sixth of the package. Kept, since Python imports nothing
+    while it shuts down.
+    """
+    import hashlib
+
+    return hashlib.blake2b
 
 
 def _integer(value: Any, name: str) -> int:

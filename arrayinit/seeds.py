@@ -3,7 +3,7 @@
 import contextvars
 import functools
 import os
-import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -20,44 +20,59 @@ EAGER = 16  # keys a sequence folds one at a time before it folds several at onc
 AHEAD = 256  # keys folded at once
 
 
+class _Run:
+    """Consecutive keys of a sequence, and the run after them."""
+
+    __slots__ = ("_following", "_root", "_stop", "left")
+
+    def __init__(self, root: Key, start: int) -> None:
+        several = start >= EAGER and not root.is_traced
+        self._root, self._stop = root, start + (AHEAD if several else EAGER)
+        self._following: dict[str, _Run] = {}
+        self.left: deque[int | Key] = deque(root.fold_range(start, self._stop) if several else range(start, self._stop))
+
+    def following(self) -> "_Run":
+        """The run after this one, the same for every thread."""
+        return self._following.get("run") or self._following.setdefault("run", _Run(self._root, self._stop))
+
+
 class _Sequence:
-    """Keys fold(root, 0), fold(root, 1), ... of one root, handed out under a lock."""
+    """Keys fold(root, 0), fold(root, 1), ... of one root, each handed out once.
+
+    Each step is atomic, and there is no lock: a signal handler or a finalizer may draw in the middle of `take`, on the
+    very thread that would hold it.
+    """
 
     def __init__(self, root: Key, manual: bool) -> None:
-        self._lock = threading.Lock()
-        self.restart(root, manual)
-
-    def restart(self, root: Key, manual: bool) -> None:
-        with self._lock:
-            self.root, self.manual, self.count, self._ahead = root, manual, 0, list[Key]()
+        self.root, self.manual = root, manual
+        self._run = _Run(root, 0)
 
     def take(self) -> Key:
-        with self._lock:
-            count = self.count
-            self.count += 1
-            if self._ahead:
-                return self._ahead.pop()
-            if count >= EAGER and not self.root.is_traced:
-                self._ahead = self.root.fold_range(count, count + AHEAD)[::-1]
-                return self._ahead.pop()
-            root = self.root
-        return root.fold(count)
-
-    def after_fork(self) -> None:
-        # A child would otherwise draw what its parent draws; one that was seeded by hand keeps its seed.
-        self._lock = threading.Lock()
-        if not self.manual:
-            self.root, self.count, self._ahead = _entropy(), 0, []
+        while True:
+            run = self._run
+            try:
+                key = run.left.popleft()
+            except IndexError:
+                self._run = run.following()  # a slow thread may set it back, to a run that is used up
+            else:
+                return key if isinstance(key, Key) else self.root.fold(key)
 
 
 def _entropy() -> Key:
     return Key(int.from_bytes(os.urandom(8), "little"))
 
 
+def _after_fork() -> None:
+    # A child would otherwise draw what its parent draws; one that was seeded by hand keeps its seed.
+    global _process
+    if not _process.manual:
+        _process = _Sequence(_entropy(), manual=False)
+
+
 _process = _Sequence(_entropy(), manual=False)
 _scoped: contextvars.ContextVar[_Sequence | None] = contextvars.ContextVar("arrayinit.seeded", default=None)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_process.after_fork)
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def manual_seed(seed: Any) -> None:
@@ -69,10 +84,11 @@ def manual_seed(seed: Any) -> None:
     Raises:
         TypeError, ValueError: as for `seed` of any initializer; None is refused.
     """
+    global _process
     key = resolve(_given(seed))
     if key.is_traced:
         raise TypeError(f"`seed` of manual_seed must not be traced by JAX, since it outlives the trace; got {seed!r}")
-    _process.restart(key, manual=True)
+    _process = _Sequence(key, manual=True)
 
 
 @contextmanager

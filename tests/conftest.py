@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -106,4 +107,24 @@ def same(a, b) -> bool:
     return a.shape == b.shape and bool((a == b).all())
 
 
-__all__ = ["PLACES", "namespace", "param_places", "same", "to_host"]
+def within(seconds, function):
+    """What a function returns or raises on a thread of its own; a failure, not a hang, where it takes longer."""
+    results = []
+
+    def work():
+        try:
+            results.append((function(), None))
+        except BaseException as error:
+            results.append((None, error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert results, f"no end after {seconds} s"
+    (value, error) = results[0]
+    if error is not None:
+        raise error
+    return value
+
+
+__all__ = ["PLACES", "namespace", "param_places", "same", "to_host", "within"]

@@ -1,21 +1,25 @@
 """The engine for host memory: the bits of the reference at every boundary, from any thread, after a fork."""
 
 import functools
+import gc
 import os
 import platform
+import re
 import subprocess
 import sys
 import threading
+import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import same, to_host
+from conftest import same, to_host, within
 from test_philox import other
 
 import arrayinit as ai
 from arrayinit.cases import CASES, DTYPES, golden
 from arrayinit.engines import cpu, reference
-from arrayinit.engines.cpu import machine_code, pool, switch
+from arrayinit.engines.cpu import machine_code, notices, parameters, switch, vectors
 from arrayinit.engines.cpu.rows import rows_of
 from arrayinit.regions import Region
 
@@ -264,35 +268,12 @@ def test_several_python_threads_at_once(engine):
     assert equal == [True] * 80
 
 
-def test_the_pool_calls_each_once_and_raises():
-    called = []
-    pool.each(called.append, 1000)
-    assert sorted(called) == list(range(1000))
-
-    def fails(i):
-        if i == 3:
-            raise KeyError("three")
-
-    with pytest.raises(KeyError, match="three"):
-        pool.each(fails, 100)
-
-    nested = []
-    pool.each(lambda i: pool.each(nested.append, 50), 20)  # from within the pool: no thread waits for another
-    assert sorted(nested) == sorted(list(range(50)) * 20)
-
-
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", " "])
-def test_number_of_threads_must_be_positive(value, monkeypatch):
-    monkeypatch.setenv("ARRAYINIT_NUM_THREADS", value)
-    with pytest.raises(ValueError, match=r"`ARRAYINIT_NUM_THREADS` must be a positive integer; got '"):
-        pool.threads()
-
-
 @pytest.fixture
 def new_switch(monkeypatch):
     """The switch of a process that has drawn nothing."""
     for name, value in (("_loaded", None), ("_missing", False), ("_drawn", 0), ("_worth", switch.WORTH_LOADING)):
         monkeypatch.setattr(switch, name, value)
+    monkeypatch.setattr(notices, "_said", set())
     monkeypatch.delenv(switch.VARIABLE, raising=False)
     return switch
 
@@ -338,10 +319,15 @@ def test_switch(new_switch, monkeypatch):
     monkeypatch.setattr(switch, "_drawn", 0)
     assert switch.compiled(1) is len
     assert loads == [False, True, True]
-    monkeypatch.setattr(switch, "_loaded", None)
+
+
+def test_a_wrong_choice_is_ignored_with_one_warning(new_switch, monkeypatch):
     monkeypatch.setenv(switch.VARIABLE, "yes")
-    with pytest.raises(ValueError, match="`ARRAYINIT_COMPILE` must be 0 or 1; got 'yes'"):
-        switch.compiled(1)
+    monkeypatch.setattr(machine_code, "load", lambda may_compile: len)
+    with pytest.warns(RuntimeWarning, match="`ARRAYINIT_COMPILE` must be 0 or 1; got 'yes'"):
+        assert switch.compiled(1) is None
+    assert switch.compiled(1) is None
+    assert switch.compiled(switch.WORTH_COMPILING) is len
 
 
 def test_a_process_without_llvmlite_asks_once(new_switch, monkeypatch):
@@ -349,7 +335,7 @@ def test_a_process_without_llvmlite_asks_once(new_switch, monkeypatch):
 
     def load(may_compile):
         loads.append(may_compile)
-        raise ImportError("no llvmlite")
+        raise ModuleNotFoundError("no llvmlite", name="llvmlite")
 
     monkeypatch.setattr(machine_code, "load", load)
     assert switch.compiled(switch.WORTH_COMPILING) is None
@@ -357,14 +343,144 @@ def test_a_process_without_llvmlite_asks_once(new_switch, monkeypatch):
     assert loads == [True]
 
 
-def test_loops_that_fail_are_named_once_and_done_without(new_switch, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("no such processor"),
+        OSError("libllvmlite.so is not there"),
+        ImportError("libllvmlite.so is older"),
+        ModuleNotFoundError("a part of llvmlite is missing", name="llvmlite.binding.ffi"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("part", ["load", "is_stored"])
+def test_loops_that_fail_are_named_once_and_done_without(new_switch, monkeypatch, error, part):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(machine_code, part, fail)
+    enough = {"load": switch.WORTH_COMPILING, "is_stored": switch.WORTH_LOADING}[part]
+    with pytest.warns(
+        RuntimeWarning, match=f"could not compile its fast loops .{re.escape(repr(error))}.; using NumPy"
+    ):
+        assert switch.compiled(enough) is None
+    assert switch.compiled(switch.WORTH_COMPILING) is None
+
+
+def test_an_interrupted_load_is_tried_again(new_switch, monkeypatch):
+    def interrupt(may_compile):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machine_code, "load", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        switch.compiled(switch.WORTH_COMPILING)
+    monkeypatch.setattr(machine_code, "load", lambda may_compile: len)
+    assert switch.compiled(1) is len
+    assert gc.isenabled()
+
+
+def test_a_draw_in_the_middle_of_loading(new_switch, monkeypatch):
+    """By a signal handler: on the thread that loads, so that it must not wait for it."""
+    within_load = []
+
     def load(may_compile):
-        raise RuntimeError("no such processor")
+        within_load.append(switch.compiled(switch.WORTH_COMPILING))
+        return len
 
     monkeypatch.setattr(machine_code, "load", load)
-    with pytest.warns(RuntimeWarning, match="loops could not be compiled: RuntimeError.'no such processor'"):
-        assert switch.compiled(switch.WORTH_COMPILING) is None
+    assert within(60, lambda: switch.compiled(switch.WORTH_COMPILING)) is len
+    assert within_load == [None]
+
+
+def test_nothing_is_loaded_while_the_interpreter_shuts_down(new_switch, monkeypatch):
+    monkeypatch.setattr(machine_code, "load", lambda may_compile: len)
+    monkeypatch.setattr(sys, "is_finalizing", lambda: True)
     assert switch.compiled(switch.WORTH_COMPILING) is None
+
+
+def test_a_user_without_a_home(new_switch, monkeypatch):
+    pwd = pytest.importorskip("pwd")
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "ARRAYINIT_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(machine_code, "load", lambda may_compile: None)
+    assert switch.compiled(switch.WORTH_LOADING) is None
+
+
+@pytest.mark.parametrize("kind", ["uniform", "normal"])
+def test_a_draw_in_the_middle_of_a_draw(monkeypatch, kind):
+    """By a signal handler: on the same thread, whose memory it must not use."""
+    monkeypatch.setattr(cpu, "compiled", lambda elements: None)
+    monkeypatch.setenv("ARRAYINIT_NUM_THREADS", "1")
+    law = ai.spec(kind)
+    wanted = by_reference(law, (300,), seed=1), by_reference(law, (200,), seed=2)
+    step, inner = getattr(vectors, f"_{kind}"), []
+
+    def broken_into(*arguments):
+        if not inner:
+            inner.append(None)
+            inner[0] = law((200,), seed=2)
+        return step(*arguments)
+
+    monkeypatch.setattr(vectors, f"_{kind}", broken_into)
+    assert same(law((300,), seed=1), wanted[0])
+    assert same(inner[0], wanted[1])
+
+
+def test_a_call_keeps_what_it_works_in(monkeypatch):
+    """That of a daemon thread may run on while Python clears modules and threads."""
+    monkeypatch.setattr(cpu, "_scratches", cpu._Scratches())
+    scratch = weakref.ref(cpu._scratches.own)
+    kept = []
+
+    def loops(*arguments):
+        del cpu._scratches.own
+        gc.collect()
+        kept.append(scratch() is not None and scratch().table is parameters.ENTRIES)
+
+    monkeypatch.setattr(cpu, "compiled", lambda elements: loops)
+    ai.normal((3, 4), seed=0)
+    assert kept == [True]
+
+
+class Binding:
+    """What llvmlite says of a processor."""
+
+    def __init__(self, triple="x86_64-unknown-linux-gnu", name="nehalem", features="+64bit,-avx"):
+        self.get_default_triple = lambda: triple
+        self.get_host_cpu_name = lambda: name
+        features += "".join(f",+{feature}" for feature in machine_code.V2.split())
+        self.get_host_cpu_features = lambda: SimpleNamespace(flatten=lambda: features)
+
+
+@pytest.mark.parametrize("name", ["generic", "x86-64", "x86-64-v2"])
+def test_levels_of_processors(monkeypatch, name):
+    monkeypatch.setenv(machine_code.VARIABLE, name)
+    assert machine_code._processor(Binding()) == (name, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "triple", "rule"),
+    [
+        ("nonsense", "x86_64-unknown-linux-gnu", "one of generic, x86-64, .* or nehalem"),
+        ("pentium", "x86_64-unknown-linux-gnu", "one of "),  # which has no 64 bits
+        ("help", "x86_64-unknown-linux-gnu", "one of "),
+        ("x86-64-v3", "x86_64-unknown-linux-gnu", "a level .* nehalem lacks avx, avx2, "),
+        ("x86-64", "aarch64-unknown-linux-gnu", "one of generic, or nehalem"),
+    ],
+)
+def test_a_wrong_processor_is_ignored_with_one_warning(monkeypatch, new_switch, name, triple, rule):
+    binding = Binding(triple)
+    monkeypatch.delenv(machine_code.VARIABLE, raising=False)
+    own = machine_code._processor(binding)
+    monkeypatch.setenv(machine_code.VARIABLE, name)
+    with pytest.warns(RuntimeWarning, match=f"`ARRAYINIT_CPU_NAME` must be {rule}.*; got '{name}'"):
+        assert machine_code._processor(binding) == own
+    assert machine_code._processor(binding) == own
 
 
 def run(code, **variables):
@@ -417,9 +533,11 @@ def test_another_processor_has_another_file(tmp_path):
         pytest.skip("the processor of this test is of another kind")
     wanted = ai.fingerprint(by_reference(ai.normal, (2100, 2100), seed=1))
     variables = {"ARRAYINIT_CACHE_DIR": str(tmp_path), "ARRAYINIT_COMPILE": "1"}
-    for k, name in enumerate(("nehalem", "x86-64"), 1):
+    for k, name in enumerate(("x86-64-v2", "x86-64", "nonsense"), 1):
         assert run(DRAW, **variables, ARRAYINIT_CPU_NAME=name) == [wanted, "True", "True"]
         assert len(list(tmp_path.iterdir())) == k
+    assert run(DRAW, **variables) == [wanted, "True", "True"]  # the file of this processor, for no other was known
+    assert len(list(tmp_path.iterdir())) == k
 
 
 @pytest.mark.slow

@@ -42,6 +42,8 @@ LAYERS = [
         "engines.cpu.parameters",
         "engines.cpu.assembly",
         "engines.cpu.kernels",
+        "engines.cpu.notices",
+        "engines.cpu.cache",
         "engines.cpu.machine_code",
         "engines.cpu.pool",
         "engines.cpu.rows",

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -11,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import same
+from conftest import same, within
 
 import arrayinit as ai
-from arrayinit import Key
+from arrayinit import Key, seeds
 from arrayinit.seeds import resolve
 
 SHAPE = (11,)
@@ -356,6 +357,63 @@ def test_without_a_seed_draws_differ():
     assert (ai.bits((4,)) != ai.bits((4,))).any()
 
 
+def take_at_every_instruction(draws):
+    """Keys of draws into which another draw breaks at each of their instructions, as a signal handler's would."""
+    keys, inner = [], []
+
+    def local(frame, event, argument):
+        if event == "opcode":
+            inner.append(key())
+        return local
+
+    def trace(frame, event, argument):
+        if frame.f_code.co_filename != seeds.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        return local
+
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 then looks for instructions in other frames, too
+    before = sys.gettrace()
+    with ai.seeded(9):
+        sys.settrace(trace)
+        try:
+            keys += [key() for _ in range(draws)]
+        finally:
+            sys.settrace(before)
+    return keys, inner
+
+
+def test_draws_in_the_middle_of_draws_take_keys_of_their_own():
+    keys, inner = within(60, lambda: take_at_every_instruction(20))
+    assert len(inner) > 100
+    assert sorted(keys + inner) == sorted(int(ai.fold(9, n)) for n in range(len(keys + inner)))
+
+
+SIGNALS = """
+import signal
+from arrayinit.seeds import resolve
+
+def draw(*_):
+    keys.append(int(resolve(None)))
+    signal.setitimer(signal.ITIMER_REAL, 1e-4)
+
+keys = []
+signal.signal(signal.SIGALRM, draw)
+draw()
+for _ in range(20_000):
+    keys.append(int(resolve(None)))
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(len(keys) - len(set(keys)))
+print(int(len(keys) > 20_001))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signals of POSIX")
+def test_signal_handlers_may_draw():
+    assert run_script(SIGNALS) == [0, 1]
+
+
 def run_script(script):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
@@ -425,7 +483,7 @@ def test_forked_children_of_a_scope_draw_its_keys():
     assert run_script(FORK + "with ai.seeded(6): main()") == wanted * 4
 
 
-# A child forked while another thread holds the lock of the sequence must not wait for it.
+# A child forked while another thread takes a key must not be kept from taking its own.
 LOCKED = """
 import os, threading, warnings
 import arrayinit as ai

@@ -122,7 +122,8 @@ def _address(x: npt.NDArray[Any]) -> int:
 
 def _bits(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """x, or where it is of bfloat16 its bit patterns in uint16, in the same memory."""
-    return x.view(np.uint16) if x.dtype.name == "bfloat16" else x
+    # The kind first: NumPy imports a module for each look at a name, which fails while Python shuts down.
+    return x.view(np.uint16) if x.dtype.kind == "V" and x.dtype.name == "bfloat16" else x
 
 
 def make() -> Backend:

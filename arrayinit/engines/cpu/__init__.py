@@ -7,6 +7,18 @@ compiles the loops for this process and those to come, in some tenths of a secon
 too, use the loops.
 `ARRAYINIT_COMPILE=1` loads or compiles them at the first draw, `ARRAYINIT_COMPILE=0` never. The bits are the same on
 either side.
+
+Four variables change the speed of draws: ARRAYINIT_COMPILE, ARRAYINIT_NUM_THREADS (see `pool`), ARRAYINIT_CACHE_DIR
+(`cache`) and ARRAYINIT_CPU_NAME (`machine_code`). A wrong value is ignored with one RuntimeWarning. Where the loops
+can't be compiled there is one, too, and NumPy draws; where they can't be stored, each process compiles its own.
+
+The folder of compiled loops is trusted, because the code in it is run. A file is used only if it and its folder belong
+to this user or to root and nobody else can write to them.
+
+A draw may be interrupted at any point: none of its threads writes to the array after it has ended, and later draws are
+right. Signal handlers and finalizers may draw while another draw is in progress. Draws work while the interpreter shuts
+down, too, as long as what they need has been imported before. One case is not supported: a signal handler that forks in
+the middle of a draw and returns in the child, which has none of the threads that draw for it.
 """
 
 import ctypes
@@ -21,7 +33,7 @@ import numpy as np
 from arrayinit.backends import Backend, Lanes, backend_of
 from arrayinit.engines import matrices, reference
 from arrayinit.engines.cpu import pool, vectors
-from arrayinit.engines.cpu.parameters import KEY, REST, SCRATCH, STRIP_CHUNK, STRIP_ROWS, can_draw, common
+from arrayinit.engines.cpu.parameters import ENTRIES, KEY, REST, SCRATCH, STRIP_CHUNK, STRIP_ROWS, can_draw, common
 from arrayinit.engines.cpu.rows import Rows, rows_of
 from arrayinit.engines.cpu.sparse import clear
 from arrayinit.engines.cpu.switch import compiled
@@ -108,7 +120,11 @@ def _compiled(
     if len(calls) == 1:
         _call(loops, job, calls[0], address)
     elif calls:
-        pool.each(lambda i: _call(loops, job, calls[i], address), len(calls))
+
+        def call(i: int, memory: Any = out) -> None:  # a thread that writes keeps it alive
+            _call(loops, job, calls[i], address)
+
+        pool.each(call, len(calls))
     else:
         _scattered(loops, job, backend, out)
 
@@ -149,7 +165,8 @@ def _call_of(job: Job, rows: Rows) -> _Call:
 def _call(loops: Callable[..., None], job: Job, call: _Call, address: int) -> None:
     key = job.key
     assert key is not None
-    loops(address + call.offset, _scratches.address, KEY.pack(key.low, key.high) + call.rest, *call.ends)
+    scratch = _scratches.own
+    loops(address + call.offset, scratch.address, KEY.pack(key.low, key.high) + call.rest, *call.ends)
 
 
 def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any) -> None:
@@ -195,24 +212,39 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
     def call(i: int) -> None:
         position, piece = pieces[i]
         with backend.drawing(device):
+            buffers = None
             if in_place and plan is not None and piece.is_run:
-                real = vectors.values(plan, key, piece.offset * plan.parts, piece.size * plan.parts)
+                buffers = vectors.borrow()
+                real = vectors.values(buffers, plan, key, piece.offset * plan.parts, piece.size * plan.parts)
                 drawn = real if plan.parts == 1 else real.view(plan.dtype)
             else:
                 drawn = reference.elements(lanes, job, piece)
             if rounded:
                 drawn = vectors.bfloat16(drawn)
             backend.write(canonical, position, lanes.xp.reshape(drawn, piece.counts))
+            if buffers is not None:
+                vectors.give_back(buffers)
 
     pool.each(call, len(pieces))
 
 
-class _Scratch(threading.local):
-    """Memory for the loops, a thread's own."""
+class _Scratch:
+    """Memory that the loops work in, and the table that they read.
+
+    A call refers to both from its frame: that of a daemon thread may run on while Python clears modules and threads.
+    """
 
     def __init__(self) -> None:
         self.memory = ctypes.create_string_buffer(SCRATCH + 64)
         self.address = (ctypes.addressof(self.memory) + 63) & ~63
+        self.table = ENTRIES
 
 
-_scratches = _Scratch()
+class _Scratches(threading.local):
+    """One for each thread."""
+
+    def __init__(self) -> None:
+        self.own = _Scratch()
+
+
+_scratches = _Scratches()

@@ -1,8 +1,10 @@
-"""The loops as machine code: compiled by llvmlite once a machine, in some tenths of a second, and kept on disk.
+"""The loops as machine code: compiled by llvmlite once a machine, in some tenths of a second, and stored by `cache`.
 
-A file is named by what its code depends on: the sources of the loops, the processor, llvmlite. It lies in
-ARRAYINIT_CACHE_DIR where that is set, else beside this file, else in the user's cache. ARRAYINIT_CPU_NAME compiles for
-another processor than this one, named as LLVM names it ("x86-64-v3"), so that machines can share a directory.
+A file is named after what its code depends on: the sources of the loops, the processor, llvmlite. ARRAYINIT_CPU_NAME
+compiles for an older processor than this one, so that different machines can share a file. It is one of "x86-64",
+"x86-64-v2", "x86-64-v3", "x86-64-v4" and "generic", or the name of this processor in LLVM. Any other name, and a level
+that this processor does not reach, is ignored with a warning: LLVM would abort the process, or the processor would stop
+it at an instruction that it lacks.
 """
 
 import contextlib
@@ -12,10 +14,11 @@ import hashlib
 import importlib.resources
 import os
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
+
+from arrayinit.engines.cpu import cache
+from arrayinit.engines.cpu.notices import warn_once
 
 __all__ = ["is_stored", "load"]
 
@@ -26,51 +29,69 @@ SOURCES = (
     *("engines/cpu/parameters.py", "philox.py", "tails.py"),
 )
 SYMBOL = "arrayinit_fill"
+VARIABLE = "ARRAYINIT_CPU_NAME"
+
+# The levels of x86-64 and what each adds, in LLVM's words.
+V2 = "cx16 popcnt sahf sse3 sse4.1 sse4.2 ssse3"
+V3 = f"{V2} avx avx2 bmi bmi2 f16c fma lzcnt movbe xsave"
+V4 = f"{V3} avx512f avx512bw avx512cd avx512dq avx512vl"
+LEVELS = {"generic": "", "x86-64": "", "x86-64-v2": V2, "x86-64-v3": V3, "x86-64-v4": V4}
+
 PROTOTYPE = ctypes.CFUNCTYPE(None, *(ctypes.c_uint64,) * 2, ctypes.c_char_p, *(ctypes.c_double,) * 3)
 
 _loaded: list[Any] = []  # what must live as long as the process
 
 
 def is_stored() -> bool:
-    """Whether a directory holds these loops, for this processor or another."""
-    return any(any(directory.glob(_name("*"))) for directory in _directories())
+    """Whether these loops are kept, for this processor or another."""
+    return cache.holds(_name(""))
 
 
 def load(may_compile: bool) -> Loops | None:
     """The C function (address, scratch, parameters, unit, low, high); None if it would have to be compiled first.
 
     Raises:
-        ImportError: llvmlite is not there, or the machine keeps the high half of a number before the low one.
+        ModuleNotFoundError: llvmlite is not there.
+        Exception: it does not work here, for any other reason.
     """
-    if sys.byteorder != "little":
-        raise ImportError("the loops read pairs of 32-bit words as 64-bit ones, the first below")
     import llvmlite
     import llvmlite.binding as llvm
+
+    if sys.byteorder != "little":
+        raise NotImplementedError("the loops read pairs of 32-bit words as 64-bit ones, the first below")
 
     with contextlib.suppress(RuntimeError):  # newer versions do it by themselves, and say so
         llvm.initialize()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     processor = _processor(llvm)
-    name = _name(_digest(repr((llvmlite.__version__, llvm.get_default_triple(), processor)).encode()))
-    code = _read(name)
+    name = _name(_digest(repr((llvmlite.__version__, llvm.get_default_triple(), processor)).encode()) + ".o")
+    code = cache.read(name)
     if code is None:
         if not may_compile:
             return None
         code = _compile(llvm, processor)
-        _write(name, code)
+        cache.write(name, code)
     return _link(llvm, processor, code)
 
 
 def _processor(llvm: Any) -> tuple[str, str]:
     """The name of the processor to compile for, and the features by which this one differs from its name."""
-    given = os.environ.get("ARRAYINIT_CPU_NAME")
-    if given:
-        return given, ""
-    features = ""
+    name, features = llvm.get_host_cpu_name(), ""
     with contextlib.suppress(RuntimeError):  # not known of every processor
         features = llvm.get_host_cpu_features().flatten()
-    return llvm.get_host_cpu_name(), features
+    given = os.environ.get(VARIABLE)
+    if not given or given == name:
+        return name, features
+    levels = LEVELS if llvm.get_default_triple().startswith("x86_64") else {"generic": ""}
+    if given not in levels:
+        rule = f"one of {', '.join(levels)}, or {name}, the name of this processor"
+    elif lacks := [feature for feature in levels[given].split() if f"+{feature}" not in features.split(",")]:
+        rule = f"a level that this processor reaches, and {name} lacks {', '.join(lacks)}"
+    else:
+        return given, ""
+    warn_once(f"`{VARIABLE}` must be {rule}; got {given!r}, so it is ignored")
+    return name, features
 
 
 def _machine(llvm: Any, processor: tuple[str, str]) -> Any:
@@ -109,11 +130,14 @@ def _link(llvm: Any, processor: tuple[str, str], code: bytes) -> Loops:
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     _loaded.append(engine)
-    return PROTOTYPE(engine.get_function_address(SYMBOL))
+    address = engine.get_function_address(SYMBOL)
+    if not address:
+        raise RuntimeError(f"{SYMBOL} is not among the compiled loops")
+    return PROTOTYPE(address)
 
 
-def _name(suffix: str) -> str:
-    return f"loops-{_sources()}-{suffix}.o"
+def _name(ending: str) -> str:
+    return f"loops-{_sources()}-{ending}"
 
 
 @functools.cache
@@ -124,43 +148,3 @@ def _sources() -> str:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
-
-
-def _directories() -> list[Path]:
-    given = os.environ.get("ARRAYINIT_CACHE_DIR")
-    if given:
-        return [Path(given)]
-    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path("~", ".cache").expanduser()
-    return [Path(__file__).parent / "__pycache__", Path(home) / "arrayinit"]
-
-
-def _read(name: str) -> bytes | None:
-    """The code in a file that is whole."""
-    for directory in _directories():
-        try:
-            data = (directory / name).read_bytes()
-        except OSError:
-            continue
-        digest, code = data[:32], data[32:]
-        if hashlib.sha256(code).digest() == digest:
-            return code
-    return None
-
-
-def _write(name: str, code: bytes) -> None:
-    """Keep the code in the first directory that takes it; a reader sees all of it or nothing."""
-    for directory in _directories():
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=directory)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(hashlib.sha256(code).digest() + code)
-                os.chmod(temporary, 0o644)  # an installation may be shared
-                os.replace(temporary, directory / name)
-            except OSError:
-                Path(temporary).unlink(missing_ok=True)
-                raise
-        except OSError:
-            continue
-        return

@@ -1,89 +1,204 @@
-"""Threads for draws: one pool a process, as many as the process may use, with the caller among them."""
+"""Threads for draws: one pool per process, with as many threads as the process may use, the caller among them.
 
+`each` ends only when no helper is still drawing for it, whether it returns or raises. A signal handler can raise an
+exception in the calling thread wherever the interpreter looks for signals: at the start of a Python function, at the
+end of a turn of a loop, after a call, and during the wait for a lock. So the caller takes no lock that it would have to
+release, each thing it tells the helpers is a single call into C, and so is its wait for them, in which Python does not
+look for signals.
+
+Helpers wait for work until the process ends, and keep no array alive while they wait. They are daemons started through
+`_thread`: starting a `threading.Thread` takes locks that an exception could leave held.
+"""
+
+import contextlib
+import ctypes
 import functools
-import itertools
 import os
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from _thread import start_new_thread
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import compress, repeat
+from queue import SimpleQueue
+
+from arrayinit.engines.cpu.notices import warn_once
 
 __all__ = ["each", "threads"]
 
 VARIABLE = "ARRAYINIT_NUM_THREADS"
-
-_pool: ThreadPoolExecutor | None = None
-_lock = threading.Lock()
+MOST = 4096
+BY_HELPER = "by helper"
 
 
 def threads() -> int:
-    """The number of threads of a draw: ARRAYINIT_NUM_THREADS, else the processors that this process may run on.
-
-    Raises:
-        ValueError: the variable is set to something else than a positive integer.
-    """
+    """The number of threads of a draw: ARRAYINIT_NUM_THREADS, else the processors that this process may run on."""
     return _threads(os.environ.get(VARIABLE, ""))
 
 
 @functools.lru_cache(maxsize=16)
 def _threads(given: str) -> int:
-    if not given:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not given.isdecimal() or not int(given):
-        raise ValueError(f"`{VARIABLE}` must be a positive integer; got {given!r}")
-    return int(given)
+    if given.isdecimal() and len(given) <= len(str(MOST)) and 1 <= int(given) <= MOST:
+        return int(given)
+    processors = _processors()
+    if given:
+        warn_once(f"`{VARIABLE}` must be an integer from 1 to {MOST}; got {given!r}, so draws use {processors} threads")
+    return processors
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        try:
+            return len(os.sched_getaffinity(0))
+        except OSError:  # a sandbox that forbids the question
+            pass
+    return os.cpu_count() or 1
 
 
 def each(function: Callable[[int], None], count: int) -> None:
     """Call function(0), ..., function(count - 1), each once, on several threads; an exception ends it and is raised.
 
-    The caller draws too and waits only for threads that have begun, so that draws from several threads at once, or from
-    within the pool, never wait for each other.
+    No call is running any more when this returns or raises. The caller draws too and waits only for helpers that have
+    begun, so draws from several threads at once, or from within the pool, never wait for each other. The caller draws
+    alone where no thread can be started, and while the interpreter shuts down.
     """
-    helpers = min(threads(), count) - 1
-    if helpers < 1:
+    wanted = min(threads(), count) - 1
+    pool = _pool
+    size = pool.grow(wanted) if wanted > 0 else 0
+    if not size:
         for i in range(count):
             function(i)
         return
-    numbers = itertools.count()  # next() of a count is atomic
-    failed = threading.Event()
-
-    def work() -> None:
-        while not failed.is_set():
-            i = next(numbers)
-            if i >= count:
-                return
-            try:
-                function(i)
-            except BaseException:
-                failed.set()
-                raise
-
-    pool = _shared(helpers)
-    begun = [pool.submit(work) for _ in range(helpers)]
+    left = deque(range(count))
+    helpers = [_Helper(function, left) for _ in range(size)]
+    ends = _ends(helpers)
     try:
-        work()
+        try:
+            try:
+                for helper in helpers:
+                    pool.waiting.put(helper)
+                _work(function, left)
+            except BaseException:
+                left.clear()  # so that the helpers end soon
+                raise
+        finally:
+            _exhaust(ends)
     finally:
-        # Nothing may write to the array after this returns, whatever happened.
-        waiting = [future for future in begun if not future.cancel()]
-        errors = [error for future in waiting if (error := future.exception()) is not None]
-    if errors:
-        raise errors[0]
+        _exhaust(ends)  # if a tracer, which may raise at any instruction, kept the first call from being made
+    for helper in helpers:
+        helper.close()
 
 
-def _shared(size: int) -> ThreadPoolExecutor:
-    """The pool of this process, made at first use and again where it is too small."""
-    global _pool
-    with _lock:
-        if _pool is None or _pool._max_workers < size:
-            _pool = ThreadPoolExecutor(size, thread_name_prefix="arrayinit")
-        return _pool
+def _ends(helpers: "list[_Helper]") -> Iterator[int]:
+    """An iterator that cancels each helper that has not begun, and waits for the end of each that has.
+
+    It is made of iterators in C: exhausting it is one call, without a point at which Python looks for signals.
+    """
+    is_begun = map(dict.setdefault, [helper.begun for helper in helpers], repeat(BY_HELPER), repeat(False))
+    return map(_acquire, compress([helper.ended for helper in helpers], is_begun), repeat(True))
+
+
+_exhaust = deque[int](maxlen=0).extend
+
+
+def _work(function: Callable[[int], None], left: deque[int]) -> None:
+    while True:
+        try:
+            i = left.popleft()
+        except IndexError:
+            return
+        function(i)
+
+
+class _Helper:
+    """One helper's share of a draw: begun by a thread of the pool or cancelled by the caller, whichever is first."""
+
+    __slots__ = ("_error", "_function", "_left", "begun", "ended")
+
+    def __init__(self, function: Callable[[int], None], left: deque[int]) -> None:
+        self._function: Callable[[int], None] | None = function
+        self._left = left
+        self._error: BaseException | None = None
+        self.begun: dict[str, bool] = {}  # `setdefault` is atomic, with or without a GIL
+        self.ended = _held_lock()
+
+    def run(self) -> None:
+        """Draw, on a thread of the pool, unless the caller has cancelled it."""
+        if not self.begun.setdefault(BY_HELPER, True):
+            return
+        try:
+            assert self._function is not None
+            _work(self._function, self._left)
+        except BaseException as error:
+            self._error = error
+            self._left.clear()
+        finally:
+            # The caller goes on after this, so drop all that refers to its array first.
+            self._function = None
+            _release(self.ended)
+
+    def close(self) -> None:
+        """Raise what the helper raised, after its end."""
+        self._function = None
+        _spare.append(self.ended)
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # the error and this frame would keep each other alive, and the array with them
+
+
+# Python's own locks, by address. Unlike that of a `threading.Lock`, this wait is not broken off by signals. Locks are
+# used again and never freed, because a thread that releases one may still look at it when the other already goes on.
+_allocate = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThread_allocate_lock", ctypes.pythonapi))
+_acquire = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)(("PyThread_acquire_lock", ctypes.pythonapi))
+_release = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(("PyThread_release_lock", ctypes.pythonapi))
+_spare: list[int] = []
+
+
+def _held_lock() -> int:
+    try:
+        return _spare.pop()
+    except IndexError:
+        lock: int | None = _allocate()
+        if lock is None:
+            raise MemoryError from None
+        _acquire(lock, True)
+        return lock
+
+
+class _Pool:
+    """The helpers' threads, and the queue that they take their work from."""
+
+    def __init__(self) -> None:
+        self.waiting: SimpleQueue[_Helper] = SimpleQueue()
+        self._threads: list[int] = []
+
+    def grow(self, size: int) -> int:
+        """Start threads up to this number, or as many as can be had; returns how many can help now."""
+        if sys.is_finalizing():  # other threads do not run any more
+            return 0
+        missing = size - len(self._threads)
+        if missing > 0:
+            # One call into C for all of them, so that a thread that was started is always counted.
+            started = map(start_new_thread, repeat(_serve, missing), repeat((self.waiting,)))
+            with contextlib.suppress(RuntimeError, MemoryError):  # a limit is reached, or Python shuts down
+                self._threads.extend(started)
+        return min(size, len(self._threads))
+
+
+def _serve(waiting: "SimpleQueue[_Helper]") -> None:
+    while True:
+        waiting.get().run()
 
 
 def _after_fork() -> None:
-    # A child inherits the pool without its threads.
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
+    # A child inherits the pool without its threads, and locks that they may have been releasing.
+    global _pool
+    _pool = _Pool()
+    _spare.clear()
 
 
+_pool = _Pool()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

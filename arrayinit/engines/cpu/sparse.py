@@ -39,22 +39,25 @@ def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, An
     if (box.starts[rows], box.steps[rows], box.counts[rows]) != (0, 1, height):
         here = box.starts[rows] + box.steps[rows] * np.arange(matrix.shape[0])
     width = min(max(NARROWEST, SLAB // height), matrix.shape[1])
-    slabs = -(-matrix.shape[1] // width)
-    workers = min(pool.threads(), slabs)
+    memories: list[_Memory] = []  # of threads that are between two slabs
 
-    def work(worker: int) -> None:
-        memory = _Memory(height * width)
-        for start in range(worker * width, matrix.shape[1], workers * width):
-            part = matrix[:, start : start + width]
-            words = memory.words[: height * part.shape[1]].reshape(height, part.shape[1])
-            wanted = _columns(box, (rows, columns), height, start, part.shape[1])
-            fill(Job(Words(ORDER), None, job.key, job.geometry, wanted, "uint32"), words if rows == 0 else words.T)
-            lost = memory.lost(words, law.zeros)
-            if lost is None:
-                lost = ~keep(lanes, words, law.zeros)
-            memory.set_zero(part, lost[here])
+    def work(slab: int) -> None:
+        start = slab * width
+        part = matrix[:, start : start + width]
+        try:
+            memory = memories.pop()
+        except IndexError:
+            memory = _Memory(height * width)
+        words = memory.words[: height * part.shape[1]].reshape(height, part.shape[1])
+        wanted = _columns(box, (rows, columns), height, start, part.shape[1])
+        fill(Job(Words(ORDER), None, job.key, job.geometry, wanted, "uint32"), words if rows == 0 else words.T)
+        lost = memory.lost(words, law.zeros)
+        if lost is None:
+            lost = ~keep(lanes, words, law.zeros)
+        memory.set_zero(part, lost[here])
+        memories.append(memory)
 
-    pool.each(work, workers)
+    pool.each(work, -(-matrix.shape[1] // width))
 
 
 def _columns(box: Box, axes: tuple[int, int], height: int, start: int, count: int) -> Box:
@@ -67,7 +70,7 @@ def _columns(box: Box, axes: tuple[int, int], height: int, start: int, count: in
 
 
 class _Memory:
-    """What a thread works in, slab after slab: new memory is slow where several threads ask for it."""
+    """Memory for one slab, used again for others: new memory is slow where several threads ask for it."""
 
     def __init__(self, size: int) -> None:
         self.words = np.empty(size, np.uint32)

@@ -2,10 +2,11 @@
 
 import gc
 import os
-import threading
-import warnings
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from arrayinit.engines.cpu.notices import warn_once
 
 __all__ = ["compiled"]
 
@@ -14,26 +15,23 @@ WORTH_LOADING = 1 << 22  # elements that NumPy draws in the time that stored loo
 WORTH_COMPILING = 1 << 24  # elements of a process whose like will want stored loops
 CALL = 1 << 15  # elements that NumPy draws in the time that the smallest draw takes without the loops
 
-_lock = threading.Lock()
 _drawn = 0
 _worth = WORTH_LOADING
 _loaded: Callable[..., None] | None = None
 _missing = False
+_loading = False  # a flag, not a lock: a signal handler may draw while the thread that it interrupts loads them
 
 
 def compiled(elements: int) -> Callable[..., None] | None:
-    """The loops, if they are loaded or worth it now that so many more elements are to be drawn; else None.
-
-    Raises:
-        ValueError: ARRAYINIT_COMPILE is neither 0 nor 1.
-    """
+    """The loops, if they are loaded or worth it now that so many more elements are to be drawn; else None."""
     global _drawn
     elements = max(elements, CALL)
     if _loaded is not None or _missing:
         return _loaded
     given = os.environ.get(VARIABLE, "")
     if given not in ("", "0", "1"):
-        raise ValueError(f"`{VARIABLE}` must be 0 or 1; got {given!r}")
+        warn_once(f"`{VARIABLE}` must be 0 or 1; got {given!r}, so it is ignored")
+        given = ""
     _drawn += elements
     if given == "0" or (not given and _drawn < _worth):
         return None
@@ -41,25 +39,24 @@ def compiled(elements: int) -> Callable[..., None] | None:
 
 
 def _load(may_compile: bool) -> Callable[..., None] | None:
-    global _loaded, _missing, _worth
-    with _lock:
-        if _loaded is None and not _missing:
+    """The loops; None if they can't be had, and while another draw loads them."""
+    global _loaded, _loading, _missing, _worth
+    if sys.is_finalizing() or _loaded is not None or _missing or _loading:
+        return _loaded
+    try:
+        _loading = True
+        with _without_collections():
             from arrayinit.engines.cpu import machine_code
 
             if may_compile or machine_code.is_stored():
-                try:
-                    with _without_collections():
-                        _loaded = machine_code.load(may_compile)
-                except ImportError:
-                    _missing = True
-                except Exception as error:
-                    _missing = True
-                    warnings.warn(
-                        f"draws will be slow, for the loops could not be compiled: {error!r}",
-                        RuntimeWarning,
-                        stacklevel=2,
-                    )
-            _worth = WORTH_COMPILING
+                _loaded = machine_code.load(may_compile)
+        _worth = WORTH_COMPILING
+    except Exception as error:
+        _missing = True
+        if not (isinstance(error, ModuleNotFoundError) and error.name == "llvmlite"):  # which need not be there
+            warn_once(f"arrayinit could not compile its fast loops ({error!r}); using NumPy, which draws the same bits")
+    finally:
+        _loading = False
     return _loaded
 
 
@@ -67,8 +64,8 @@ def _load(may_compile: bool) -> Callable[..., None] | None:
 def _without_collections() -> Iterator[None]:
     """No garbage collection: beside a large library one takes longer than the import of a small one that causes it."""
     was_enabled = gc.isenabled()
-    gc.disable()
     try:
+        gc.disable()
         yield
     finally:
         if was_enabled:
@@ -76,8 +73,8 @@ def _without_collections() -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()
+    global _loading
+    _loading = False
 
 
 if hasattr(os, "register_at_fork"):
