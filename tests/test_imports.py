@@ -74,6 +74,7 @@ LAYERS = [
         "recipes",
     ],
     ["models.plans"],
+    ["models.memory"],
     ["models.mappings", "models.torch", "models.jax", "models.keras"],
     [
         "reports.moments",
