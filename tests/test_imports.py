@@ -74,7 +74,7 @@ LAYERS = [
         "recipes",
     ],
     ["models.plans"],
-    ["models.memory"],
+    ["models.memory", "models.derived", "models.torch_members"],
     ["models.mappings", "models.torch", "models.jax", "models.keras"],
     [
         "reports.moments",
@@ -193,6 +193,8 @@ def test_only_backends_and_adapters_import_frameworks():
         "torch",
         "jax",
         "keras",
+        "models.derived",
+        "models.torch_members",
         "models.torch",
         "models.jax",
         "models.keras",
