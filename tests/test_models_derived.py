@@ -263,6 +263,8 @@ def test_a_cached_weight_is_forgotten():
         init_module_(layer, {"*": NORMAL}, seed=3)
         assert layer.weight is not before
         assert near(layer.weight, drawn((4, 6), "weight"))
+        init_module_(layer, {"*original0": "ones", "*original1": NORMAL, "*": "zeros"}, seed=3)
+        assert near(layer.weight.norm(dim=1), torch.ones(4))
 
 
 def test_pruned_weights_are_drawn_beneath_their_mask():

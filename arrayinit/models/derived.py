@@ -174,11 +174,14 @@ class _Parametrized(Derived):
     def assign(self, weight: torch.Tensor, key: Key) -> None:
         originals = self._solve(self.list, weight, key)
         self._write(originals)
-        self._make_vectors(originals, key)
+        if self._has_norm:
+            self._run(self.list, originals, key)
+        self._forget()
 
     def renew(self, key: Key) -> None:
         if self._has_norm:
-            self._make_vectors(self._whole(), key)
+            self._run(self.list, self._whole(), key)
+        self._forget()
 
     def _make(self, originals: Sequence[torch.Tensor]) -> torch.Tensor:
         return self._run(self.list, originals)
@@ -196,10 +199,9 @@ class _Parametrized(Derived):
     def _has_norm(self) -> bool:
         return any(isinstance(each, _SpectralNorm) for each in self.list)
 
-    def _make_vectors(self, originals: Sequence[torch.Tensor], key: Key) -> None:
-        if self._has_norm:
-            self._run(self.list, originals, key)
-        cache = getattr(parametrize, "_cache", {})  # of `cached()`, which would give the weight that was
+    def _forget(self) -> None:
+        """Drop the weight that `cached()` would go on to give."""
+        cache = getattr(parametrize, "_cache", {})
         cache.pop((id(self.layer), self.name), None)
 
     def _others(self) -> Iterator[torch.Tensor]:
