@@ -91,6 +91,16 @@ class Model(nn.Module):
         self.norm = nn.LayerNorm(24)
 
 
+class Normed(Model):
+    """With weights that their layers make of others."""
+
+    def __init__(self):
+        super().__init__()
+        self.directed = nn.utils.parametrizations.weight_norm(nn.Linear(24, 10))
+        self.bounded = nn.utils.parametrizations.spectral_norm(nn.Linear(10, 7))
+        self.older = nn.utils.spectral_norm(nn.Linear(7, 5))
+
+
 def reset(model):
     for name, parameter in model.named_parameters():
         if name.startswith("norm") or name.endswith("bias"):
@@ -110,7 +120,7 @@ RULES = [
 
 def by_rules(model):
     init.init_module_(model, RULES, seed=7, device="cpu")
-    return {name: ai.fingerprint(parameter) for name, parameter in model.named_parameters()}
+    return {name: ai.fingerprint(x) for name, x in (*model.named_parameters(), *model.named_buffers())}
 
 
 def rules(rank, size):
@@ -118,9 +128,9 @@ def rules(rank, size):
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
-    found = [by_rules(Model())]
+    found = [by_rules(Normed())]
     with torch.device("meta"):
-        sharded, both = Model(), Model()
+        sharded, both = Normed(), Normed()
     fully_shard(sharded, mesh=init_device_mesh("cpu", (size,), mesh_dim_names=("dp",)))
     with pytest.raises(ValueError, match="`seed` must be given for a distributed tensor"):
         init.init_module_(sharded, RULES, seed=None)

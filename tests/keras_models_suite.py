@@ -202,11 +202,16 @@ def test_state_stays_as_it_is():
     assert same(moving, np.ones(8, "float32"))
 
 
-def test_frozen_layers_are_drawn():
+def test_frozen_layers_ask_for_a_word():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3, trainable=False)])
     with pytest.raises(PlanError, match=r"dense\.kernel .*no rule matches"):
         init_model_(model, {"*.bias": "zeros"}, seed=0)
-    init_model_(model, DENSE, seed=0)
+    before = host(model.weights[0])
+    with pytest.raises(PlanError, match=r"dense\.kernel .*frozen \(trainable=False\)"):
+        init_model_(model, DENSE, seed=0)
+    init_model_(model, DENSE, seed=0, frozen="keep")
+    assert same(model.weights[0], before)
+    init_model_(model, DENSE, seed=0, frozen="draw")
     assert same(model.weights[0], ai.xavier_normal((4, 3), seed=0, name="dense.kernel", layout="io"))
     assert not model.trainable_weights
 

@@ -76,6 +76,7 @@ LAYERS = [
         "recipes",
     ],
     ["models.plans"],
+    ["models.memory", "models.derived", "models.torch_members"],
     ["models.mappings", "models.torch", "models.jax", "models.keras"],
     [
         "reports.moments",
@@ -203,6 +204,8 @@ def test_only_backends_and_adapters_import_frameworks():
         "torch",
         "jax",
         "keras",
+        "models.derived",
+        "models.torch_members",
         "models.torch",
         "models.jax",
         "models.keras",

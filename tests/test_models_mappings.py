@@ -64,6 +64,70 @@ def test_tied_arrays_stay_tied(library):
     assert not same(params["other"], params["head"])
 
 
+def test_arrays_of_the_same_memory_are_tied():
+    torch = namespace("torch")
+    x = np.zeros((4, 3), np.float32)
+    params = {"embed": x, "head": x[:], "other": np.zeros((4, 3))}
+    made = ai.init_params_(params, {"*": NORMAL}, seed=1, dry_run=True)
+    assert [(entry.path, entry.parameter.tied) for entry in made] == [("embed", ("head",)), ("other", ())]
+    ai.init_params_(params, {"*": NORMAL}, seed=1)
+    assert same(params["head"], NORMAL((4, 3), seed=1, name="embed"))
+    t = torch.zeros(4, 3)
+    assert len(ai.init_params_({"a": t, "b": t.detach()}, {"*": NORMAL}, seed=1, dry_run=True)) == 1
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_arrays_that_share_a_part_of_their_memory(library):
+    namespace(library)
+    x = ai.ones((4, 4), xp=library)
+    for view in (x.T, x[1:], x.reshape(16)[3:6]):
+        with pytest.raises(ai.PlanError) as caught:
+            ai.init_params_({"a": x, "b": view, "c": ai.ones(4)}, {"*": NORMAL}, seed=1)
+        assert set(caught.value.problems) == {"a", "b"}
+        assert "shares a part of its memory with a" in caught.value.problems["b"]
+    assert (x == 1).all()
+    ai.init_params_({"a": x, "b": x.T}, {"*": None}, seed=1)
+    flat = ai.ones((16,), xp=library)
+    params = {"a": flat[:8].reshape(2, 4), "b": flat[8::2], "c": flat[9::2]}
+    ai.init_params_(params, {"*": NORMAL}, seed=1)
+    for name, array in params.items():
+        assert same(array, NORMAL(tuple(array.shape), seed=1, name=name))
+
+
+def test_memory_that_libraries_share():
+    torch = namespace("torch")
+    x = np.ones((4, 4), np.float32)
+    with pytest.raises(ai.PlanError, match=r"b .*shares a part of its memory with a"):
+        ai.init_params_({"a": x, "b": torch.from_numpy(x)}, {"*": NORMAL}, seed=1)
+
+
+def test_parameters_that_are_frozen_or_loaded():
+    torch = namespace("torch")
+    params = {
+        "plain": torch.ones(3),  # which requires no gradient, as all tensors
+        "table": torch.nn.Parameter(torch.ones(3), requires_grad=False),
+        "loaded": torch.nn.Parameter(torch.ones(3)),
+    }
+    params["loaded"]._is_hf_initialized = True
+    with pytest.raises(ai.PlanError) as caught:
+        ai.init_params_(params, {"*": NORMAL}, seed=1)
+    assert set(caught.value.problems) == {"table", "loaded"}
+    assert "loaded by transformers" in caught.value.problems["loaded"]
+    ai.init_params_(params, {"*": NORMAL}, seed=1, frozen="keep")
+    assert (params["table"] == 1).all()
+    assert same(params["plain"], NORMAL((3,), seed=1, name="plain"))
+    ai.init_params_(params, {"*": NORMAL}, seed=1, frozen="draw")
+    assert same(params["loaded"], NORMAL((3,), seed=1, name="loaded"))
+
+
+def test_nothing_is_drawn_into_no_memory_without_a_word():
+    torch = namespace("torch")
+    params = {"w": torch.empty(3, device="meta"), "v": np.ones(3)}
+    with pytest.raises(ai.PlanError, match=r"w .*has a shape, and no memory to be filled"):
+        ai.init_params_(params, {"*": NORMAL}, seed=1)
+    ai.init_params_(params, {"w": None, "*": NORMAL}, seed=1)
+
+
 def test_arrays_that_share_a_path():
     params = {"a.b": np.ones(3), "a": {"b": np.ones(3)}, "c": np.ones(3), 1: np.ones(2), "1": np.ones(2)}
     with pytest.raises(ai.PlanError) as caught:

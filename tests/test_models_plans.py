@@ -1,11 +1,12 @@
 """Plans: each parameter's initializer and key, and one error for everything that is wrong."""
 
+import re
 import warnings
 
 import pytest
 
 import arrayinit as ai
-from arrayinit.models.plans import Parameter, PlanError, plan
+from arrayinit.models.plans import Parameter, PlanError, plan, ruled
 
 NORMAL = ai.spec("normal", std=0.02)
 MODEL = [
@@ -145,6 +146,83 @@ def test_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         plan(MODEL, [ai.Rule("*.scale", ai.spec("ones"), optional=True), *ai.Rules(RULES)], seed=0)
+
+
+FROZEN = [MODEL[0], Parameter("table", (4, 4), "float32", frozen="requires_grad=False")]
+
+
+def test_frozen_parameters():
+    with pytest.raises(PlanError) as caught:
+        plan(FROZEN, {"*": NORMAL}, seed=0)
+    assert caught.value.problems == {
+        "table": "(4x4, float32): frozen (requires_grad=False), and the rule * would draw it: say frozen='draw' or "
+        "frozen='keep', or put a rule of None before it, which keeps this one"
+    }
+    made = plan(FROZEN, {"*": NORMAL}, seed=0, frozen="draw")
+    assert [entry.initializer for entry in made] == [NORMAL, NORMAL]
+    assert str(made).splitlines()[1] == "table          4x4  normal, std=0.02, frozen (requires_grad=False)"
+    made = plan(FROZEN, {"t*": "ones", "*": NORMAL}, seed=0, frozen="keep")  # and no rule counts as idle
+    assert [entry.initializer for entry in made] == [NORMAL, None]
+    assert str(made).splitlines()[1] == "table          4x4  kept as it is, frozen (requires_grad=False)"
+    made = plan(FROZEN, {"table": None, "*": NORMAL}, seed=0)
+    assert [entry.initializer for entry in made] == [NORMAL, None]
+    made = plan(FROZEN, {"embed*": NORMAL}, seed=0, frozen="keep")
+    assert [entry.initializer for entry in made] == [NORMAL, None]
+
+
+def test_frozen_parameters_without_values_are_not_kept():
+    parameter = Parameter("table", (4, 4), "float32", frozen="requires_grad=False", has_values=False)
+    with pytest.raises(PlanError, match="without values to keep; a rule of None leaves it as it is"):
+        plan([parameter], {"*": NORMAL}, seed=0, frozen="keep")
+    assert plan([parameter], {"*": None}, seed=0, frozen="keep")[0].initializer is None
+
+
+def test_what_can_not_be_drawn_can_be_kept():
+    parameter = Parameter("w", (4, 4), "float32", problem="is not here")
+    with pytest.raises(PlanError, match=r"w  \(4x4, float32\): is not here"):
+        plan([parameter], {"*": NORMAL}, seed=0)
+    assert plan([parameter], {"*": None}, seed=0)[0].initializer is None
+
+
+PARTS = tuple(Parameter(f"fc.weight_{end}", (6, 8 if end == "v" else 1), "float32", marks=(f"_{end}",)) for end in "vg")
+NORMED = Parameter("fc.weight", (6, 8), "float32", through="WeightNorm", parts=PARTS)
+
+
+@pytest.mark.parametrize(
+    ("rules", "paths"),
+    [
+        ({"*": NORMAL}, ["fc.weight"]),
+        ({"*weight*": NORMAL}, ["fc.weight"]),
+        ({"*": NORMAL, "*_g": "ones"}, ["fc.weight"]),
+        ({"*g": "ones", "*": NORMAL}, ["fc.weight"]),
+        ({lambda path, shape: 1 in shape: "ones", "*": NORMAL}, ["fc.weight"]),
+        ({"*_g": "ones", "*_v": NORMAL}, ["fc.weight_v", "fc.weight_g"]),
+        ({"*_v": NORMAL, "*weight_g": "ones", "*": "zeros"}, ["fc.weight_v", "fc.weight_g"]),
+        ({re.compile(r"weight(_g|_v)$"): NORMAL, "*": "zeros"}, ["fc.weight_v", "fc.weight_g"]),
+        ({}, ["fc.weight"]),
+    ],
+)
+def test_parts_are_drawn_where_rules_name_them(rules, paths):
+    assert [parameter.path for parameter, _ in ruled([NORMED], ai.Rules(rules))] == paths
+
+
+def test_rules_that_do_not_name_a_part_are_not_for_it():
+    with pytest.raises(PlanError) as caught:
+        plan([NORMED], {"*_v": NORMAL, "*": "zeros"}, seed=0)
+    assert caught.value.problems == {
+        "fc.weight_g": "(6x1, float32): no rule names it; its pattern must have '_g' in it"
+    }
+
+
+def test_learning_rates_of_parts():
+    made = plan([NORMED], [ai.Rule("*", NORMAL, lr_scale=0.5)], seed=0)
+    assert made.lr_scales == {"fc.weight": 0.5, "fc.weight_v": 0.5, "fc.weight_g": 0.5}
+
+
+def test_neighbours_whose_parts_are_drawn():
+    rules = [("*_v", NORMAL), ("*_g", "ones"), ai.Rule("*.bias", ai.spec("kaiming_normal"), like="weight")]
+    made = plan([NORMED, MODEL[2]], rules, seed=0)
+    assert made[2].initializer == ai.spec("normal", mean=0.0, std=ai.describe("kaiming_normal", (6, 8)).std)
 
 
 def test_a_plan_can_be_read():

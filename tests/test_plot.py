@@ -165,6 +165,21 @@ def test_rules_and_the_models_own_initialization(kind):
     assert plot.depth_scales(model, {"ruled": rules}, x)[0] == ruled  # whatever came before it
 
 
+def test_layers_whose_weights_are_made_of_others_within_wrappers():
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    norm = nn.utils.parametrizations.weight_norm
+
+    def make(change):
+        return nn.DataParallel(nn.Sequential(change(nn.Linear(6, 5)), nn.Tanh(), change(nn.Linear(5, 4))))
+
+    rules = {"*.bias": "zeros", "0.weight": "xavier_normal", "*": "xavier_uniform"}
+    x = torch.from_numpy(ai.normal((8, 6), seed=0))
+    plain, normed = (plot.depth_scales(make(change), {"": rules}, x)[0] for change in (lambda layer: layer, norm))
+    assert plain.layers == normed.layers == ("0", "2")
+    assert normed.forward == pytest.approx(plain.forward, rel=1e-5)
+
+
 def mlp(width=512, depth=30, activation="ReLU"):
     nn = pytest.importorskip("torch.nn")
     layers = []

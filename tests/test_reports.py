@@ -644,7 +644,103 @@ def test_no_arrays_and_no_rules():
         ai.report({"w": normal(2, 2)}, [3])
 
 
+def normed(old=False):
+    nn = pytest.importorskip("torch.nn")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        norm = nn.utils.weight_norm if old else nn.utils.parametrizations.weight_norm
+        return nn.Sequential(norm(nn.Linear(30, 20)), nn.utils.parametrizations.spectral_norm(nn.Linear(20, 10)))
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_weights_that_are_made_of_others_are_shown_themselves(old):
+    from arrayinit.torch import init_module_
+
+    model = init_module_(normed(old), RULES, seed=3)
+    report = ai.report(model, RULES)
+    assert [row.path for row in report] == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    weight = model[0].weight.detach().double()
+    assert report["0.weight"].std == pytest.approx(float(weight.std(correction=0)), rel=1e-6)
+    assert report["0.weight"].bytes == 4 * 600
+    assert report.findings == ()  # though spectral_norm divides by 2 or so
+    weight = model.eval()[1].weight.detach().double()
+    assert report["1.weight"].std == pytest.approx(float(weight.std(correction=0)), rel=1e-6)
+    assert ai.report(model).findings == ()
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_magnitudes_that_were_drawn_as_weights(old):
+    torch = pytest.importorskip("torch")
+    model = normed(old)
+    magnitude = model[0].weight_g if old else model[0].parametrizations.weight.original0
+    with torch.no_grad():
+        ai.normal_(magnitude, seed=3)
+        if old:
+            model[0](torch.ones(1, 30))
+    assert kinds(ai.report(model, {**RULES, "*": "kaiming_normal"}), "0.weight") == ["deviates"]
+
+
+def test_weights_that_a_parametrization_makes_something_else_of():
+    nn = pytest.importorskip("torch.nn")
+    from arrayinit.torch import init_module_
+
+    model = nn.utils.parametrizations.orthogonal(nn.Linear(20, 10))
+    rules = {"bias": "zeros", "weight": ai.spec("normal", std=0.02)}
+    init_module_(model, rules, seed=3)
+    assert kinds(ai.report(model, rules)) == ["deviates"]
+    rules["weight"] = ai.spec("orthogonal")
+    assert ai.report(init_module_(model, rules, seed=3), rules).findings == ()
+
+
+def test_originals_that_have_rules_are_shown_below_their_weight():
+    from arrayinit.torch import init_module_
+
+    rules = {"0.*original0": "ones", "0.*original1": ai.spec("normal", std=100.0), **RULES}
+    model = init_module_(normed(), rules, seed=3)
+    report = ai.report(model, rules)
+    originals = [f"0.parametrizations.weight.original{k}" for k in range(2)]
+    assert [row.path for row in report][:3] == ["0.weight", *originals]
+    assert report["0.weight"].rule is None
+    assert report[originals[1]].rule == "0.*original1"
+    assert report.findings == ()
+
+
+def test_pruned_weights_are_compared_beneath_their_mask():
+    nn = pytest.importorskip("torch.nn")
+    from arrayinit.torch import init_module_
+
+    layer = nn.utils.prune.random_unstructured(nn.Linear(300, 200), "weight", 0.9)
+    init_module_(layer, {"bias": "zeros", "weight": "xavier_normal"}, seed=3)
+    assert ai.report(layer, {"bias": "zeros", "weight": "xavier_normal"}).findings == ()
+
+
+def test_weights_that_share_memory_or_are_not_here():
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    model = nn.Linear(4, 4)
+    model.copy = nn.Parameter(model.weight.T)
+    model.part = nn.Parameter(torch.zeros(0))
+    model.part.ds_shape = torch.Size((4, 4))
+    report = ai.report(model, {"*": "zeros"}, values=False)
+    assert kinds(report) == ["undrawable"] * 3
+    assert "shares a part of its memory with copy" in report["weight"].findings[0].text
+    assert "ZeRO-3" in report["part"].findings[0].text
+
+
+def test_frozen_parameters_are_compared_with_their_rules():
+    nn = pytest.importorskip("torch.nn")
+    model = nn.Linear(4, 4).requires_grad_(False)
+    assert kinds(ai.report(model, {"bias": None, "*": "ones"})) == ["deviates"]
+
+
+def test_buffers_without_values_are_a_finding():
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Linear(3, 4, device="meta")
+    model.register_buffer("scale", torch.empty(4, device="meta"))
+    assert kinds(ai.report(model, {"*": "ones"}, values=False)) == ["unmatched"]
+
+
 def test_lazy_parameters():
     nn = pytest.importorskip("torch.nn")
-    with pytest.raises(ValueError, match=r"call it once.*0\.weight, 0\.bias"):
+    with pytest.raises(ValueError, match=r"called once.*0\.weight, 0\.bias"):
         ai.report(nn.Sequential(nn.LazyLinear(4)))

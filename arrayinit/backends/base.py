@@ -4,9 +4,9 @@ import functools
 import io
 import math
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from arrayinit.lattice import Plan
 from arrayinit.philox import Lane
 from arrayinit.regions import Region
 
-__all__ = ["CACHE", "LAUNCH", "Backend", "Lanes", "coefficients", "may_overlap"]
+__all__ = ["CACHE", "LAUNCH", "Backend", "Extent", "Lanes", "coefficients", "may_overlap"]
 
 
 CACHE = 1 << 16  # elements whose lanes stay in the cache of a core
@@ -131,6 +131,25 @@ def _from(corner: tuple[int, int], rows: int, columns: int) -> Any:
     return (..., slice(i, i + rows), slice(j, j + columns))
 
 
+class Extent(NamedTuple):
+    """Where the elements of an array lie, in bytes."""
+
+    space: Hashable  # what `start` is an address in: host memory, a device, a storage without values
+    start: int  # of the first element
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    size: int  # of an element
+    reading: Hashable  # how the bytes are read: arrays of one extent, and read alike, are the same array
+
+    @classmethod
+    def of(
+        cls, space: Hashable, start: int, shape: Sequence[int], strides: Sequence[int], size: int, reading: Hashable
+    ) -> "Extent":
+        """An extent in which strides that lead nowhere are 0."""
+        steps = tuple(step if n > 1 else 0 for n, step in zip(shape, strides, strict=True))
+        return cls(space, start, tuple(shape), steps, size, reading)
+
+
 class Backend:
     """One array library. Arrays of this base class are created with `empty` and written with `x[...] = values`."""
 
@@ -197,6 +216,22 @@ class Backend:
     def is_abstract(self, x: Any) -> bool:
         """Whether x has a shape and a dtype but no elements."""
         return False
+
+    def extents(self, x: Any) -> tuple[Extent, ...]:
+        """The memory that a write to x changes; empty where there is none, or where arrays are never written to."""
+        return ()
+
+    def frozen(self, x: Any) -> str:
+        """Why the values of x may be there to stay, in a few words; "" where nothing says so."""
+        return ""
+
+    def shapeless(self, x: Any) -> str:
+        """Why x has no shape; "" where it has."""
+        return ""
+
+    def missing(self, x: Any) -> str:
+        """Why x is not the array that it stands for, but a part of it or none of it; "" where it is."""
+        return ""
 
     def is_tracing(self, x: Any) -> bool:
         """Whether a compiler records what is done to x, so that a key drawn now would be baked into its program."""

@@ -10,7 +10,7 @@ import cupy
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.backends.base import LAUNCH, Backend, Lanes, may_overlap
+from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes, may_overlap
 
 __all__ = ["make"]
 
@@ -53,6 +53,11 @@ class CupyBackend(Backend):
             raise ValueError(
                 f"`x` must not have elements that share memory; got shape {x.shape} with strides {x.strides}"
             )
+
+    def extents(self, x: Any) -> tuple[Extent, ...]:
+        if not x.size:
+            return ()
+        return (Extent.of(f"cuda:{self.device(x)}", x.data.ptr, x.shape, x.strides, x.itemsize, str(x.dtype)),)
 
     def make_lanes(self, device: Any) -> Lanes:
         return CupyLanes(self, device)

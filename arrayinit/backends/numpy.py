@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.backends.base import Backend, Lanes, may_overlap
+from arrayinit.backends.base import Backend, Extent, Lanes, may_overlap
 
 __all__ = ["make"]
 
@@ -83,6 +83,12 @@ class NumpyBackend(Backend):
             raise ValueError(
                 f"`x` must not have elements that share memory; got shape {x.shape} with strides {x.strides}"
             )
+
+    def extents(self, x: Any) -> tuple[Extent, ...]:
+        if not x.size:
+            return ()
+        start = int(x.__array_interface__["data"][0])
+        return (Extent.of("cpu", start, x.shape, x.strides, x.itemsize, x.dtype.str),)
 
     def check_device(self, device: Any) -> Any:
         if device not in (None, "cpu"):

@@ -8,8 +8,10 @@ from typing import Any
 import array_api_compat.torch as xp
 import numpy.typing as npt
 import torch
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from arrayinit.backends.base import LAUNCH, Backend, Lanes, may_overlap
+from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes, may_overlap
 
 __all__ = ["make"]
 
@@ -87,8 +89,37 @@ class TorchBackend(Backend):
             )
 
     def is_abstract(self, x: Any) -> bool:
-        fake = None if type(x) in _COMMON else sys.modules.get("torch._subclasses.fake_tensor")
-        return bool(x.is_meta) or (fake is not None and isinstance(x, fake.FakeTensor))
+        return _is_abstract(x)
+
+    def extents(self, x: Any) -> tuple[Extent, ...]:
+        return _extents(x)
+
+    def frozen(self, x: Any) -> str:
+        if getattr(x, "_is_hf_initialized", False):
+            return "loaded by transformers"
+        return "requires_grad=False" if isinstance(x, torch.nn.Parameter) and not x.requires_grad else ""
+
+    def shapeless(self, x: Any) -> str:
+        if is_lazy(x):
+            return "lazy, without a shape until the first batch"
+        return "a nested tensor, whose rows differ in length" if x.is_nested else ""
+
+    def missing(self, x: Any) -> str:
+        whole = getattr(x, "ds_shape", None)  # of DeepSpeed's ZeRO-3
+        if whole is not None and tuple(whole) != tuple(x.shape):
+            return (
+                f"is partitioned by ZeRO-3, and only {tuple(x.shape)} of {tuple(whole)} is here: draw within "
+                "deepspeed.zero.GatheredParameters, or before the model is partitioned"
+            )
+        if getattr(x, "_fsdp_flattened", False) and x.ndim == 1:
+            return (
+                "is flattened and sharded by FullyShardedDataParallel: draw within its summon_full_params, before the "
+                "model is wrapped, or with fully_shard instead"
+            )
+        is_plain = type(x) in _COMMON and x.layout == torch.strided and not x.is_meta and not x.is_nested
+        if is_plain and x.numel() and not x.untyped_storage().size():
+            return "has a shape, and no memory: its storage was freed"
+        return ""
 
     def view(self, x: Any) -> Any:
         return _plain(x.detach())  # shares memory and the version counter
@@ -139,6 +170,42 @@ class TorchBackend(Backend):
             host = host.contiguous().view(torch.uint16)
         result: npt.NDArray[Any] = host.numpy()
         return result
+
+
+def _is_abstract(x: torch.Tensor) -> bool:
+    fake = None if type(x) in _COMMON else sys.modules.get("torch._subclasses.fake_tensor")
+    return bool(x.is_meta) or (fake is not None and isinstance(x, fake.FakeTensor))
+
+
+def _extents(x: Any) -> tuple[Extent, ...]:
+    if is_traceable_wrapper_subclass(x):  # DTensors and others that hold tensors
+        names, rest = x.__tensor_flatten__()
+        held = [getattr(x, name) for name in names]
+        inner = [extent for part in held if isinstance(part, torch.Tensor) for extent in _extents(part)]
+        reading = (type(x), tuple(x.shape), x.dtype, repr(rest))
+        return tuple(extent._replace(reading=(reading, extent.reading)) for extent in inner)
+    if x.layout != torch.strided or x.is_nested or not x.numel():
+        return ()
+    place = _place(x)
+    if place is None:
+        return ()
+    size = x.element_size()
+    strides = tuple(step * size for step in x.stride())
+    return (Extent.of(*place, x.shape, strides, size, (x.dtype, x.is_conj(), x.is_neg())),)
+
+
+def _place(x: torch.Tensor) -> tuple[Any, int] | None:
+    """What addresses are counted in, and the address of the first element; None where x has no memory to name."""
+    try:
+        storage = x.untyped_storage()
+        offset = int(x.storage_offset()) * x.element_size()
+        if _is_abstract(x) or not storage.data_ptr():  # no addresses: within the storage, which is an object
+            return ("storage", storage._cdata), offset
+        if x.device.type in ("cpu", "cuda"):  # several storages may be of the same memory
+            return str(x.device), x.data_ptr()
+        return (str(x.device), storage.data_ptr()), offset
+    except (RuntimeError, NotImplementedError):  # as of those that torch.func hands to functions
+        return None
 
 
 def _plain(x: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from typing import Any, Literal, overload
 
 import keras
 
-from arrayinit.models.plans import Parameter, Plan, PlanError, SeedNames, plan, tied_paths
+from arrayinit.models.plans import Frozen, Parameter, Plan, PlanError, SeedNames, plan, tied_paths
 from arrayinit.models.rules import BUFFER
 from arrayinit.progress import progress_bar
 
@@ -16,14 +16,14 @@ __all__ = ["init_model_", "parameters_of_model", "weights_of"]
 @overload
 def init_model_(
     model: Any, rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
-    dry_run: Literal[False] = False, progress: bool | None = None,
+    frozen: Frozen = None, dry_run: Literal[False] = False, progress: bool | None = None,
 ) -> Any: ...  # fmt: skip
 
 
 @overload
 def init_model_(
     model: Any, rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
-    dry_run: Literal[True], progress: bool | None = None,
+    frozen: Frozen = None, dry_run: Literal[True], progress: bool | None = None,
 ) -> Plan: ...  # fmt: skip
 
 
@@ -33,6 +33,7 @@ def init_model_(
     *,
     seed: Any,
     seed_names: SeedNames | None = None,
+    frozen: Frozen = None,
     dry_run: bool = False,
     progress: bool | None = None,
 ) -> Any:
@@ -60,18 +61,21 @@ def init_model_(
         rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
         seed: as in every initializer; the key of each weight is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
+        frozen: what to do with the weights of layers whose `trainable` is False, as a loaded backbone's: "draw" them
+            as their rules say, or "keep" them whatever the rules say. None asks for one of the two, by an error, where
+            a rule would draw one.
         dry_run: return the :class:`arrayinit.models.plans.Plan`, and draw nothing.
         progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
 
     Raises:
-        PlanError: weights that no rule matches, that share a path, or that can't be drawn as their rule says; layers
-            that are not built. It lists all, and the model is left as it was.
+        PlanError: weights that no rule matches, that share a path, that can't be drawn as their rule says, or that
+            are frozen; layers that are not built. It lists all, and the model is left as it was.
         TypeError: `model` is no model of Keras.
 
     Warns:
         UserWarning: rules that match nothing.
     """
-    made = plan(parameters_of_model(model), rules, seed=seed, seed_names=seed_names)
+    made = plan(parameters_of_model(model), rules, seed=seed, seed_names=seed_names, frozen=frozen)
     if dry_run:
         return made
     variables = {path: variable for path, _, variable in weights_of(model)}
@@ -113,7 +117,8 @@ def parameters_of_model(model: Any) -> list[Parameter]:
         optional = any(variable is own for own in owner._non_trainable_variables)
         axes = _axes(owner, variable.name, shape)
         kinds = _kinds(owner) + ((BUFFER,) if optional else ())
-        result.append(Parameter(path, shape, variable.dtype, kinds, axes, tuple(others), optional))
+        frozen = "" if optional or variable.trainable else "trainable=False"
+        result.append(Parameter(path, shape, variable.dtype, kinds, axes, tuple(others), optional, frozen=frozen))
     return result
 
 

@@ -2,28 +2,31 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import replace
 from typing import Any, Literal, overload
 
-from arrayinit.backends import backend_of, find_backend
-from arrayinit.models.plans import Parameter, Plan, PlanError, SeedNames, plan, tied_paths
+from arrayinit.backends import find_backend
+from arrayinit.backends.base import Backend
+from arrayinit.models.memory import shared_in_part
+from arrayinit.models.plans import Frozen, Parameter, Plan, PlanError, SeedNames, overlapping, plan, tied_paths
 from arrayinit.progress import progress_bar
 from arrayinit.seeds import resolve, resolve_for
 
-__all__ = ["init_params_"]
+__all__ = ["init_params_", "parameters_of_mapping"]
 
 
 @overload
 def init_params_(
     params: MutableMapping[str, Any], rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
-    dry_run: Literal[False] = False, progress: bool | None = None,
+    frozen: Frozen = None, dry_run: Literal[False] = False, progress: bool | None = None,
 ) -> MutableMapping[str, Any]: ...  # fmt: skip
 
 
 @overload
 def init_params_(
     params: MutableMapping[str, Any], rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
-    dry_run: Literal[True], progress: bool | None = None,
+    frozen: Frozen = None, dry_run: Literal[True], progress: bool | None = None,
 ) -> Plan: ...  # fmt: skip
 
 
@@ -33,6 +36,7 @@ def init_params_(
     *,
     seed: Any,
     seed_names: SeedNames | None = None,
+    frozen: Frozen = None,
     dry_run: bool = False,
     progress: bool | None = None,
 ) -> MutableMapping[str, Any] | Plan:
@@ -43,17 +47,24 @@ def init_params_(
     Arrays that can be are filled in place; Dask's and JAX's are replaced in the mapping. The path of an array is its
     keys and places in lists, joined by dots. Axis 0 is out and axis 1 in, unless an initializer has a layout.
 
+    One array under several paths, or several arrays of exactly the same memory, are tied: drawn once, by the first
+    path. Others that share memory, as a matrix and its transpose, are refused; slices that are disjoint are not.
+
     Args:
         params: names -> arrays of any library, or further such mappings, or lists of either.
         rules: a :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
         seed: as in every initializer; each array's key is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
+        frozen: what to do with torch Parameters that do not require a gradient, and with tensors that transformers
+            has loaded: "draw" them as their rules say, or "keep" them whatever the rules say. None asks for one of
+            the two, by an error, where a rule would draw one.
         dry_run: return the plan and draw nothing.
         progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
 
     Raises:
-        PlanError: arrays that no rule matches, that share a path, that can't be drawn as their rule says, or can't be
-            written to: all of them, and nothing is drawn. TypeError: something in the mapping is no array.
+        PlanError: arrays that no rule matches, that share a path or a part of their memory, that can't be drawn as
+            their rule says, that are frozen, or can't be written to: all of them, and nothing is drawn.
+        TypeError: something in the mapping is no array.
         ValueError: seed is None and an array is a DTensor, or traced by JAX.
 
     Warns:
@@ -66,34 +77,16 @@ def init_params_(
     shared = Counter(path for path, _ in every)
     if len(found) < len(every):
         raise PlanError({path: f"{n} of the arrays have this path" for path, n in shared.items() if n > 1})
-    parameters = []
-    tied = tied_paths((path, id(x)) for path, (_, _, x) in found.items())
-    problems = {}
-    backends = []
-    for path in tied:
-        x = found[path][2]
-        backend = find_backend(x)
-        if backend is None:
-            raise TypeError(f"`params` must hold arrays, and mappings and lists of them; got {x!r} at {path!r}")
-        backends.append((x, backend))
-        parameters.append(
-            Parameter(path, tuple(map(int, x.shape)), backend.dtype_name(x.dtype), tied=tuple(tied[path]))
-        )
-        try:
-            backend.check_readable(x)
-            if backend.name not in REPLACED:
-                backend.check_writable(x)
-            elif not all(isinstance(found[p][0], MutableMapping | list) for p in (path, *tied[path])):
-                raise TypeError(f"an array of {backend.name} must be in a mapping that can be changed, to be replaced")
-        except (TypeError, ValueError) as error:
-            problems[path] = str(error)
+    arrays = {path: (_backend_at(path, x), x) for path, (_, _, x) in found.items()}
     # Asked for a key where None would be another one on each process, or baked into a compiled function.
-    careful = next((x for x, backend in backends if backend.is_distributed or backend.is_tracing(x)), None)
-    root = resolve(seed) if careful is None else resolve_for(backend_of(careful), careful, seed, None)
-    made = plan(parameters, rules, seed=root, seed_names=seed_names)
-    problems = {entry.path: problems[entry.path] for entry in made if entry.initializer and entry.path in problems}
-    if problems:
-        raise PlanError(problems)
+    careful = next(((own, x) for own, x in arrays.values() if own.is_distributed or own.is_tracing(x)), None)
+    root = resolve(seed) if careful is None else resolve_for(*careful, seed, None)
+    parameters = [
+        each if each.problem
+        else replace(each, problem=_problem(*arrays[each.path], (found[path][0] for path in (each.path, *each.tied))))
+        for each in parameters_of_mapping(arrays)
+    ]  # fmt: skip
+    made = plan(parameters, rules, seed=root, seed_names=seed_names, frozen=frozen)
     if dry_run:
         return made
     total = sum(entry.parameter.size for entry in made if entry.initializer)
@@ -102,8 +95,7 @@ def init_params_(
             if entry.initializer is None:
                 continue
             owner, name, x = found[entry.path]
-            backend = find_backend(x)
-            if backend is not None and backend.name in REPLACED:
+            if arrays[entry.path][0].name in REPLACED:
                 new = owner[name] = entry.initializer(x, seed=entry.key)
                 for path in entry.parameter.tied:
                     owner, name, _ = found[path]
@@ -115,6 +107,54 @@ def init_params_(
 
 
 REPLACED = ("jax", "dask")  # libraries whose arrays are never written to
+
+
+def parameters_of_mapping(arrays: Mapping[str, tuple[Backend, Any]]) -> list[Parameter]:
+    """Arrays as rules see them; those that are tied once, under their first path.
+
+    Raises:
+        PlanError: arrays that have no shape.
+    """
+    unknown = {path: reason for path, (backend, x) in arrays.items() if (reason := backend.shapeless(x))}
+    if unknown:
+        raise PlanError(unknown)
+    extents = {path: backend.extents(x) for path, (backend, x) in arrays.items()}
+    tied = tied_paths((path, extents[path] or id(x)) for path, (_, x) in arrays.items())
+    shared = shared_in_part((path, extents[path]) for path in tied)
+    result = []
+    for path, others in tied.items():
+        backend, x = arrays[path]
+        frozen = (backend.frozen(x) for backend, x in (arrays[each] for each in (path, *others)))
+        result.append(
+            Parameter(
+                path, tuple(map(int, x.shape)), backend.dtype_name(x.dtype), tied=tuple(others),
+                frozen=next(filter(None, frozen), ""),
+                problem=overlapping(shared[path]) if path in shared else backend.missing(x),
+            )
+        )  # fmt: skip
+    return result
+
+
+def _problem(backend: Backend, x: Any, owners: Iterable[Any]) -> str:
+    """Why an array can't be filled, or replaced in the mappings that hold it; "" where it can."""
+    try:
+        backend.check_readable(x)
+        if backend.name not in REPLACED:
+            if backend.is_abstract(x):
+                raise ValueError("has a shape, and no memory to be filled: allocate it first")
+            backend.check_writable(x)
+        elif not all(isinstance(owner, MutableMapping | list) for owner in owners):
+            raise TypeError(f"an array of {backend.name} must be in a mapping that can be changed, to be replaced")
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def _backend_at(path: str, x: Any) -> Backend:
+    backend = find_backend(x)
+    if backend is None:
+        raise TypeError(f"`params` must hold arrays, and mappings and lists of them; got {x!r} at {path!r}")
+    return backend
 
 
 def _arrays(params: Any, prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any, Any]]]:

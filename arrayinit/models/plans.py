@@ -5,7 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, overload
 
 from arrayinit.escapes import printable
 from arrayinit.formats import is_floating
@@ -15,14 +15,23 @@ from arrayinit.models.rules import BUFFER, Rule, Rules, told
 from arrayinit.seeds import Name, resolve
 from arrayinit.specs import Spec, law_of, spec
 
-__all__ = ["Parameter", "Plan", "PlanError", "Planned", "SeedNames", "plan", "tied_paths"]
+__all__ = [
+    "Frozen", "Parameter", "Plan", "PlanError", "Planned", "SeedNames", "matched", "overlapping", "plan", "ruled",
+    "tied_paths",
+]  # fmt: skip
 
 SeedNames: TypeAlias = Mapping[str, Name] | Callable[[str], Name | None]
+Frozen: TypeAlias = Literal["draw", "keep"] | None
 
 AXES = ("layout", "in_axis", "out_axis", "batch_axis")  # one of them in a spec replaces all that a framework says
 
 
 NO_RULE = "no rule matches"
+FROZEN = (
+    "frozen ({}), and the rule {} would draw it: say frozen='draw' or frozen='keep', or put a rule of None before it, "
+    "which keeps this one"
+)
+NOTHING_TO_KEEP = "frozen ({}), and without values to keep; a rule of None leaves it as it is"
 
 
 class PlanError(ValueError):
@@ -44,6 +53,12 @@ class Parameter:
     layout, groups, transposed and so on, as keywords of an initializer; what a spec says itself comes first. tied:
     other paths of the same array. optional: whether it may stay as it is where no rule matches (a buffer with values
     of its own). zero_row: the row that is 0 whatever is drawn: that of an embedding's padding.
+
+    frozen: why its values may be there to stay; "" where nothing says so. has_values: whether it has any yet. problem:
+    why it can't be drawn, whatever the rule.
+
+    through: what makes it of other tensors, as weight_norm does. parts: those tensors, which are drawn instead where
+    rules name them. marks: of a part, texts of which a pattern must have one to mean it.
     """
 
     path: str
@@ -54,6 +69,12 @@ class Parameter:
     tied: tuple[str, ...] = ()
     optional: bool = False
     zero_row: int | None = None
+    frozen: str = ""
+    has_values: bool = True
+    problem: str = ""
+    through: str = ""
+    parts: "tuple[Parameter, ...]" = ()
+    marks: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -110,11 +131,26 @@ class Plan(Sequence[Planned]):
 
     @property
     def lr_scales(self) -> dict[str, float]:
-        """Path -> what the recipe multiplies the learning rate by, for each parameter that a rule matches."""
-        return {e.path: e.rule.lr_scale for e in self.entries if e.rule is not None}
+        """Path -> what the recipe multiplies the learning rate by, for each parameter that a rule matches.
+
+        A weight that is made of other tensors is there under its own path and theirs, which an optimizer has.
+        """
+        return {
+            path: entry.rule.lr_scale
+            for entry in self.entries
+            if entry.rule is not None
+            for path in (entry.path, *(part.path for part in entry.parameter.parts))
+        }
 
 
-def plan(parameters: Iterable[Parameter], rules: Any, *, seed: Any = None, seed_names: SeedNames | None = None) -> Plan:
+def plan(
+    parameters: Iterable[Parameter],
+    rules: Any,
+    *,
+    seed: Any = None,
+    seed_names: SeedNames | None = None,
+    frozen: Frozen = None,
+) -> Plan:
     """Match rules with parameters, and check that each can be drawn.
 
     The key of a parameter is fold(seed, name), where the name is its path or what `seed_names` has for it, so that its
@@ -125,10 +161,13 @@ def plan(parameters: Iterable[Parameter], rules: Any, *, seed: Any = None, seed_
         seed: as in every initializer; None takes one key of the process's sequence for all.
         seed_names: path -> name, as a mapping or a function (None keeps the path): the old name of what was renamed,
             or the name that another framework has for the same weight. A tuple is folded part by part.
+        frozen: "draw" to draw frozen parameters as their rules say, "keep" to leave them as they are, whatever the
+            rules say; None to have an error where a rule would draw one.
 
     Raises:
         PlanError: parameters that no rule matches, that their initializer can't draw (an integer dtype, a shape
-            without fans, a scale that the dtype can't hold), or that would share a path or a key. It lists all of them.
+            without fans, a scale that the dtype can't hold), that are frozen, where nothing says what to do with such,
+            or that would share a path or a key. It lists all of them.
         TypeError, ValueError: rules, a seed or names that are none.
 
     Warns:
@@ -137,25 +176,45 @@ def plan(parameters: Iterable[Parameter], rules: Any, *, seed: Any = None, seed_
     chosen = rules if isinstance(rules, Rules) else Rules(rules)
     if not (seed_names is None or isinstance(seed_names, Mapping) or callable(seed_names)):
         raise TypeError(f"`seed_names` must be a mapping of paths to names or a function; got {seed_names!r}")
-    every = list(parameters)
+    if frozen not in ("draw", "keep", None):
+        raise ValueError(f"`frozen` must be 'draw', 'keep' or None; got {frozen!r}")
+    entries, problems = matched(parameters, chosen, seed=seed, seed_names=seed_names, frozen=frozen)
+    if problems:
+        raise PlanError(problems)
+    _warn(chosen, entries, seed_names)
+    return Plan(tuple(entries))
+
+
+def matched(
+    parameters: Iterable[Parameter], rules: Rules, *, seed: Any, seed_names: SeedNames | None = None,
+    frozen: Frozen = None,
+) -> tuple[list[Planned], dict[str, str]]:  # fmt: skip
+    """What parameters are drawn by, and the reasons why some can't be, by their paths."""
+    whole = list(parameters)
+    every = ruled(whole, rules)
     # A tied neighbour is found by each of its paths.
-    shapes = {path: parameter for parameter in every for path in (*parameter.tied, parameter.path)}
-    count = Counter(parameter.path for parameter in every)
+    shapes = {path: parameter for parameter in whole for path in (*parameter.tied, parameter.path)}
+    count = Counter(parameter.path for parameter, _ in every)
     root = resolve(seed)
     entries, problems, owner = [], dict[str, str](), dict[Any, str]()
-    for parameter in every:
+    for parameter, rule in every:
         if count[parameter.path] > 1:
             problems[parameter.path] = f"{_shown(parameter)}: {count[parameter.path]} of the parameters have this path"
             continue
-        rule = chosen.find(parameter.path, parameter.shape, parameter.kinds)
         initializer = law = None
-        if rule is None and not parameter.optional:
-            what = "a buffer without values, and no rule with a kind matches" if BUFFER in parameter.kinds else NO_RULE
-            problems[parameter.path] = f"{_shown(parameter)}: {what}"
+        if parameter.frozen and frozen == "keep":
+            if not (parameter.has_values or _is_kept(rule)):
+                problems[parameter.path] = f"{_shown(parameter)}: {NOTHING_TO_KEEP.format(parameter.frozen)}"
+        elif rule is None and not parameter.optional:
+            problems[parameter.path] = f"{_shown(parameter)}: {_unmatched(parameter)}"
         elif rule is not None and rule.initializer is not None:
             try:
+                if parameter.problem:
+                    raise ValueError(parameter.problem)
                 initializer = _resolved(rule, parameter, shapes)
                 law = _law(initializer, parameter)
+                if parameter.frozen and frozen is None:
+                    raise ValueError(FROZEN.format(parameter.frozen, rule.text))
             except (TypeError, ValueError) as error:
                 problems[parameter.path] = f"{_shown(parameter)}: {error}"
         name = _name(parameter.path, seed_names)
@@ -168,10 +227,7 @@ def plan(parameters: Iterable[Parameter], rules: Any, *, seed: Any = None, seed_
                 )
             owner[words] = parameter.path
         entries.append(Planned(parameter, rule, initializer, name, key))
-    if problems:
-        raise PlanError(problems)
-    _warn(chosen, entries, seed_names)
-    return Plan(tuple(entries))
+    return entries, problems
 
 
 def tied_paths(arrays: Iterable[tuple[str, Hashable]]) -> dict[str, list[str]]:
@@ -184,6 +240,58 @@ def tied_paths(arrays: Iterable[tuple[str, Hashable]]) -> dict[str, list[str]]:
         if path != start:
             others.append(path)
     return tied
+
+
+def overlapping(others: Sequence[str]) -> str:
+    """The problem of an array that shares a part of its memory with others."""
+    return (
+        f"shares a part of its memory with {', '.join(others)}, so that drawing one changes the other: give each "
+        "memory of its own, or let both be the whole tensor"
+    )
+
+
+def ruled(parameters: Iterable[Parameter], rules: Rules) -> list[tuple[Parameter, Rule | None]]:
+    """What is drawn, with the first rule that matches: each parameter, or its parts where rules name them.
+
+    Rules name parts where one that has one of its marks matches a part, and comes before all that match the whole. Then
+    only such rules are for the parts: one for all the rest would draw magnitudes as if they were weights.
+    """
+    result: list[tuple[Parameter, Rule | None]] = []
+    for parameter in parameters:
+        rule = rules.find(parameter.path, parameter.shape, parameter.kinds)
+        found = [(part, _find_part(rules, part)) for part in parameter.parts]
+        numbers = [_number(rules, own) for _, own in found]
+        if min(numbers, default=len(rules)) < _number(rules, rule):
+            result += found
+        else:
+            result.append((parameter, rule))
+    return result
+
+
+def _find_part(rules: Rules, part: Parameter) -> Rule | None:
+    naming = (rule for rule in rules if any(mark in _written(rule) for mark in part.marks))
+    return next((rule for rule in naming if rule.matches(part.path, part.shape, part.kinds)), None)
+
+
+def _written(rule: Rule) -> str:
+    """The text of a pattern; a predicate has none."""
+    pattern = getattr(rule.pattern, "pattern", rule.pattern)
+    return pattern if isinstance(pattern, str) else ""
+
+
+def _number(rules: Rules, rule: Rule | None) -> int:
+    """The place of a rule, or the number of rules for none."""
+    return next((k for k, each in enumerate(rules) if each is rule), len(rules))
+
+
+def _is_kept(rule: Rule | None) -> bool:
+    return rule is not None and rule.initializer is None
+
+
+def _unmatched(parameter: Parameter) -> str:
+    if parameter.marks:
+        return f"no rule names it; its pattern must have {' or '.join(map(repr, parameter.marks))} in it"
+    return "a buffer without values, and no rule with a kind matches" if BUFFER in parameter.kinds else NO_RULE
 
 
 def _resolved(rule: Rule, parameter: Parameter, shapes: Mapping[str, Parameter]) -> Spec:
@@ -261,6 +369,8 @@ def _shown(parameter: Parameter) -> str:
 
 def _said(entry: Planned) -> str:
     words = told(entry.initializer)
+    words += f", frozen ({entry.parameter.frozen})" if entry.parameter.frozen else ""
+    words += f", through {entry.parameter.through}" if entry.initializer and entry.parameter.through else ""
     zero = entry.parameter.zero_row if entry.initializer else None
     words += "" if zero is None else f", row {zero} is 0"
     words += "" if entry.seed_name == entry.path else f", seed name {entry.seed_name!r}"

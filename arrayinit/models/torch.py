@@ -1,18 +1,14 @@
 """torch modules: their parameters and buffers, drawn by rules in place, from the meta device and sharded ones too."""
 
-from collections.abc import Hashable, Iterator
 from typing import Any, Literal, overload
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrize import ParametrizationList
 
 from arrayinit.backends import Backend, backend_named, backend_of
-from arrayinit.models.plans import Parameter, Plan, PlanError, SeedNames, plan, tied_paths
-from arrayinit.models.rules import BUFFER
+from arrayinit.models.derived import tensor_at
+from arrayinit.models.plans import Frozen, Plan, PlanError, Planned, SeedNames, plan
+from arrayinit.models.torch_members import Member, is_statistic, members_of, parameters_of, shapeless
 from arrayinit.progress import progress_bar
 from arrayinit.seeds import resolve, resolve_for
 
@@ -22,14 +18,14 @@ __all__ = ["init_module_", "parameters_of"]
 @overload
 def init_module_(
     module: nn.Module, rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
-    dry_run: Literal[False] = False, device: Any = None, progress: bool | None = None,
+    frozen: Frozen = None, dry_run: Literal[False] = False, device: Any = None, progress: bool | None = None,
 ) -> nn.Module: ...  # fmt: skip
 
 
 @overload
 def init_module_(
     module: nn.Module, rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
-    dry_run: Literal[True], device: Any = None, progress: bool | None = None,
+    frozen: Frozen = None, dry_run: Literal[True], device: Any = None, progress: bool | None = None,
 ) -> Plan: ...  # fmt: skip
 
 
@@ -39,6 +35,7 @@ def init_module_(
     *,
     seed: Any,
     seed_names: SeedNames | None = None,
+    frozen: Frozen = None,
     dry_run: bool = False,
     device: Any = None,
     progress: bool | None = None,
@@ -55,25 +52,44 @@ def init_module_(
     fans are right; a spec's own `groups`, `transposed` and `layout` come first. The row of an embedding's `padding_idx`
     is 0 in what is drawn, as torch keeps it.
 
+    Paths are those of the model's own `state_dict`: what torch.compile, checkpoint_wrapper, DataParallel, DDP, FSDP1,
+    AveragedModel and DeepSpeed's engine put around a module adds nothing to them ("_orig_mod.", "module.", ...), at
+    any depth. Tensors of exactly the same memory are tied. Others that share memory, as a matrix and its transpose,
+    are refused if one of them is drawn; disjoint slices of one buffer are not.
+
+    A weight that a layer makes of other tensors (torch.nn.utils.parametrize, and weight_norm, spectral_norm and prune
+    in both of their forms) is drawn under the path that it has without that, "fc.weight", as a whole, and assigned by
+    `right_inverse`: with weight_norm, magnitude and direction are those of the plain layer's draw. spectral_norm gets
+    new vectors, by 15 steps of the power method from a start that the weight's key gives. A right_inverse that takes
+    random numbers gets them from torch's generators, which start from that key and are then as they were. A mask stays.
+    A rule is for the tensors behind a weight only if it names them: its pattern must have "original" or
+    "parametrizations" in it ("_g", "_v", "_orig" for the older functions), and come before all that match the weight.
+    Then these tensors are drawn, each under its own path, and the weight is what the layer makes of them.
+
     Buffers stay as they are, unless a rule with a `kind` matches them: that of their layer, or "buffer". On the meta
     device the running statistics of norms become those of a new layer. What else a layer computes into a buffer when it
     is made (rotary frequencies, position numbers) is lost there, and is asked for by an error: make that layer anew
     on a real device, `model.rotary_emb = RotaryEmbedding(config)`, or give the buffer a rule.
 
     Args:
-        module: any torch.nn.Module. Paths are those of `named_parameters` and `named_buffers`: what DDP and
-            torch.compile put before them ("module.", "_orig_mod.") is part of them, so fill a model before it is
-            wrapped, or the one within.
+        module: any torch.nn.Module.
         rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
         seed: as in every initializer; the key of each parameter is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
+        frozen: what to do with parameters that do not require a gradient, and with tensors that transformers has loaded
+            (it sets `_is_hf_initialized` on them; its flags on modules, which new models have too, say nothing):
+            "draw" them as their rules say, or "keep" them whatever the rules say. None asks for one of the two, by an
+            error, where a rule would draw one. A rule of None keeps what it matches in any case.
         dry_run: return the plan, and draw and allocate nothing.
         device: for what is on the meta device; by default torch's default device, or that of a DTensor's mesh.
         progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
 
     Raises:
         PlanError: parameters, and buffers on the meta device, that no rule matches; lazy ones that have no shape yet;
-            what can't be drawn as its rule says, or can't be written to. It lists all, and the module is as it was.
+            what can't be drawn as its rule says, or can't be written to; what is frozen, or shares a part of its memory
+            with another; what is not whole here (FSDP1's flat parameters, ZeRO-3's partitions, FSDP2's unsharded
+            copies); weights that a parametrization has no right_inverse for, or makes NaN of (rows of zeros, with
+            weight_norm). It lists all, and the module is as it was.
         ValueError: seed is None and a parameter is a DTensor, whose ranks would take different keys; a `device` that
             is none, or has no memory.
 
@@ -84,115 +100,99 @@ def init_module_(
         raise TypeError(f"`module` must be a torch.nn.Module; got {module!r}")
     if device is not None and backend_named("torch").check_device(device).type == "meta":
         raise ValueError(f"`device` must be one that holds values; got {device!r}")
-    found = dict(_tensors(module))
-    lazy = {path: "lazy, without a shape until the first batch" for path, (_, _, x) in found.items() if is_lazy(x)}
-    if lazy:
-        raise PlanError(lazy)
-    backends = {path: backend_of(x) for path, (_, _, x) in found.items()}
-    distributed = next((path for path, backend in backends.items() if backend.is_distributed), None)
-    root = (
-        resolve(seed) if distributed is None else resolve_for(backends[distributed], found[distributed][2], seed, None)
-    )
-    made = plan(parameters_of(module), rules, seed=root, seed_names=seed_names)
-    problems = {}
-    for entry in made:
-        if entry.initializer is not None:
-            try:
-                _check(backends[entry.path], found[entry.path][2])
-            except (TypeError, ValueError) as error:
-                problems[entry.path] = str(error)
-    if problems:
-        raise PlanError(problems)
+    unknown = shapeless(module)
+    if unknown:
+        raise PlanError(unknown)
+    parameters = parameters_of(module)
+    members = {each.path: each for member in members_of(module) for each in (member, *member.parts)}
+    distributed = next((x for member in members.values() for x in member.tensors if backend_of(x).is_distributed), None)
+    root = resolve(seed) if distributed is None else resolve_for(backend_of(distributed), distributed, seed, None)
+    made = plan(parameters, rules, seed=root, seed_names=seed_names, frozen=frozen)
     if dry_run:
         return made
-    if any(x.is_meta for _, _, x in found.values()):
-        _materialize(module, made, device)
-        found = dict(_tensors(module))
+    _check_assigned(made, members, device)
+    if any(x.is_meta for member in members.values() for x in member.tensors):
+        _materialize(module, made, members, device)
     total = sum(entry.parameter.size for entry in made if entry.initializer)
     with progress_bar("parameters", total, progress, "elements") as advance:
-        for entry in made:
+        # Weights that are made of others come last, and those within others' parametrizations before them: what a
+        # parametrization holds itself decides on what gives a weight.
+        for entry in sorted(made, key=lambda entry: _turn(members[entry.path])):
             if entry.initializer is not None:
-                x = found[entry.path][2]
-                entry.initializer.fill_(x, seed=entry.key)
-                if entry.parameter.zero_row is not None:
-                    _zero_row(backend_of(x), x, entry.parameter.zero_row)
+                _draw(entry, members[entry.path], device)
                 advance(entry.parameter.size)
+    _renew(made, members)
     return module
 
 
-def parameters_of(module: nn.Module) -> list[Parameter]:
-    """The parameters and buffers of a module as rules see them; those that are tied once, under their first path."""
-    found = dict(_tensors(module))
-    tied = tied_paths((path, _identity(x)) for path, (_, _, x) in found.items())
-    result = []
-    for path, others in tied.items():
-        owner, name, x = found[path]
-        is_buffer = not isinstance(x, nn.Parameter)
-        optional = is_buffer and (not x.is_meta or _is_statistic(owner, name))
-        layer, own = _layer(module, path, owner, name)
-        kinds = tuple(kind.__name__ for kind in type(layer).__mro__[:-1] if kind is not nn.Module)
-        kinds += (BUFFER,) if is_buffer else ()
-        dtype = backend_of(x).dtype_name(x.dtype)
-        axes = _axes(layer, own, x)
-        row = next((r for r in (_padding(*found[p][:2]) for p in (path, *others)) if r is not None), None)
-        result.append(Parameter(path, tuple(map(int, x.shape)), dtype, kinds, axes, tuple(others), optional, row))
-    return result
+def _draw(entry: Planned, member: Member, device: Any) -> None:
+    assert entry.initializer is not None
+    if member.derived is not None:
+        if not any(backend_of(x).is_abstract(x) for x in member.tensors):
+            member.derived.assign(_weight(entry, member, device), entry.key)
+        return
+    x = member.read()
+    entry.initializer.fill_(x, seed=entry.key)
+    if entry.parameter.zero_row is not None:
+        _zero_row(backend_of(x), x, entry.parameter.zero_row)
 
 
-def _tensors(module: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, str, torch.Tensor]]]:
-    """(path, (owner, name, tensor)) of all parameters, then all buffers, under each path that they have."""
-    for named in ("named_parameters", "named_buffers"):
-        for prefix, owner in _modules(module):
-            for name, x in getattr(owner, named)(recurse=False, remove_duplicate=False):
-                yield f"{prefix}.{name}" if prefix else name, (owner, name, x)
+def _weight(entry: Planned, member: Member, device: Any) -> torch.Tensor:
+    """The draw of a weight that is to be assigned."""
+    assert entry.initializer is not None
+    place = _device(member.tensors[0], device)
+    found: torch.Tensor = entry.initializer(
+        entry.shape, seed=entry.key, xp="torch", dtype=entry.parameter.dtype, device=place
+    )
+    if entry.parameter.zero_row is not None:
+        found[entry.parameter.zero_row] = 0
+    return found
 
 
-def _modules(module: nn.Module, prefix: str = "", above: tuple[nn.Module, ...] = ()) -> Iterator[tuple[str, nn.Module]]:
-    """(path, module) of all modules, shared ones under each path; one that holds a module above it ends there."""
-    yield prefix, module
-    above = (*above, module)
-    for name, child in module._modules.items():
-        if child is not None and not any(child is one for one in above):
-            yield from _modules(child, f"{prefix}.{name}" if prefix else name, above)
+def _turn(member: Member) -> tuple[bool, int]:
+    """Sorts what is drawn where it is first, then assigned weights, those with longer paths before others."""
+    return (False, 0) if member.derived is None else (True, -member.path.count("."))
 
 
-def _identity(x: torch.Tensor) -> Hashable:
-    """What tied tensors share: they are one object, or several Parameters that were made of the same memory."""
-    if type(x) not in (torch.Tensor, nn.Parameter) or x.is_meta or x.layout != torch.strided or not x.numel():
-        return id(x)
-    address = x.data_ptr()
-    return (address, x.shape, x.stride(), x.dtype, x.device) if address else id(x)
+def _check_assigned(made: Plan, members: dict[str, Member], device: Any) -> None:
+    """Draw and solve for what is to be assigned, and keep nothing of it: a PlanError where that fails."""
+    entries = {path: entry for entry in made for path in (entry.path, *entry.parameter.tied)}
+    problems = {}
+    for entry in made:
+        member = members[entry.path]
+        if entry.initializer is None or member.derived is None or _is_fake(member):
+            continue
+        above = f"{member.path.removesuffix(member.name)}parametrizations.{member.name}."
+
+        def fill(copied: nn.Module, above: str = above) -> None:
+            for name, x in (*copied.named_parameters(), *copied.named_buffers()):
+                own = entries.get(above + name)
+                if own is not None and own.initializer is not None:
+                    own.initializer.fill_(x, seed=own.key)
+
+        try:
+            member.derived.check(_weight(entry, member, device), entry.key, fill)
+        except Exception as error:  # the code of a parametrization may raise anything
+            problems[entry.path] = f"{entry.initializer.name} can't be assigned: {error}{_instead(member)}"
+    if problems:
+        raise PlanError(problems)
 
 
-def _layer(module: nn.Module, path: str, owner: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The layer that a tensor belongs to, and its name there; that of what is parametrized where it is behind it."""
-    if not isinstance(owner, ParametrizationList):
-        return owner, name
-    *above, _, own, _ = path.split(".")  # layer.parametrizations.weight.original
-    return module.get_submodule(".".join(above)), own
+def _is_fake(member: Member) -> bool:
+    return any(backend_of(x).is_abstract(x) and not x.is_meta for x in member.tensors)
 
 
-def _is_statistic(owner: nn.Module, name: str) -> bool:
-    """Whether a buffer is one that `reset_running_stats` sets."""
-    return isinstance(owner, _NormBase) and name in ("running_mean", "running_var", "num_batches_tracked")
+def _instead(member: Member) -> str:
+    return f"; rules may name {' and '.join(part.path for part in member.parts)} instead"
 
 
-def _axes(owner: nn.Module, name: str, x: torch.Tensor) -> dict[str, Any]:
-    """What a layer says of the axes of its weight."""
-    if name != "weight" or x.ndim < 2:
-        return {}
-    if isinstance(owner, _ConvNd):
-        axes: dict[str, Any] = {"groups": owner.groups} if owner.groups != 1 else {}
-        return axes | {"transposed": True} if isinstance(owner, _ConvTransposeNd) else axes
-    return {"layout": "io"} if type(owner).__name__ == "Conv1D" and x.ndim == 2 else {}
-
-
-def _padding(owner: nn.Module, name: str) -> int | None:
-    """The row of an embedding that is its padding."""
-    if name != "weight" or not isinstance(owner, (nn.Embedding, nn.EmbeddingBag)):
-        return None
-    row: int | None = owner.padding_idx
-    return row
+def _renew(made: Plan, members: dict[str, Member]) -> None:
+    """Make new what goes with a weight whose originals were drawn on their own."""
+    drawn = {entry.path: entry for entry in made if entry.initializer is not None}
+    for member in members.values():
+        first = next((drawn[part.path] for part in member.parts if part.path in drawn), None)
+        if member.derived is not None and first is not None and not _is_fake(member):
+            member.derived.renew(first.key)
 
 
 def _zero_row(backend: Backend, x: torch.Tensor, row: int) -> None:
@@ -210,37 +210,53 @@ def _zero_row(backend: Backend, x: torch.Tensor, row: int) -> None:
                 part[row - start[0]] = 0
 
 
-def _check(backend: Backend, x: torch.Tensor) -> None:
-    backend.check_readable(x)
-    if not backend.is_abstract(x):
-        backend.check_writable(x)
+def _device(x: torch.Tensor, device: Any) -> Any:
+    """Where the values of a tensor are, or will be: its device, that which is asked for, or torch's default."""
+    if not x.is_meta:
+        return x.device
+    if device is not None:
+        return torch.device(device)
+    mesh = getattr(x, "device_mesh", None)
+    place = torch.device(torch.get_default_device() if mesh is None else mesh.device_type)
+    return torch.device("cpu") if place.type == "meta" else place
 
 
-def _materialize(module: nn.Module, made: Plan, device: Any) -> None:
+def _materialize(module: nn.Module, made: Plan, members: dict[str, Member], device: Any) -> None:
     """Allocate what is on the meta device and is not kept, by the call with which `to_empty` does so."""
-    before = dict(_tensors(module))
-    kept = {id(before[entry.path][2]) for entry in made if entry.rule is not None and entry.initializer is None}
+    drawn = {id(x) for entry in made if entry.initializer is not None for x in members[entry.path].tensors}
+    kept = {
+        id(x)
+        for entry in made
+        if entry.rule is not None and entry.initializer is None
+        for x in members[entry.path].tensors
+    }
+    for member in members.values():
+        if member.derived is not None and not any(id(x) in drawn for x in member.tensors):
+            kept |= {id(tensor_at(place)) for place in member.derived.made_anew}
+    before = {path: member.read() for path, member in members.items() if member.derived is None}
 
     def allocate(x: torch.Tensor) -> torch.Tensor:
-        if not x.is_meta or id(x) in kept:
-            return x
-        place = device
-        if place is None:
-            mesh = getattr(x, "device_mesh", None)
-            place = torch.get_default_device() if mesh is None else mesh.device_type
-            if torch.device(place).type == "meta":
-                place = "cpu"
-        return torch.empty_like(x, device=place)
+        return torch.empty_like(x, device=_device(x, device)) if x.is_meta and id(x) not in kept else x
 
-    statistics = {owner for owner, name, x in before.values() if x.is_meta and _is_statistic(owner, name)}
+    statistics = {
+        member.owner
+        for member in members.values()
+        if is_statistic(member.owner, member.name) and before[member.path].is_meta
+    }
     module._apply(allocate)
     for owner in statistics:
         owner.reset_running_stats()
     # Each path was given a tensor of its own.
-    here = dict(_tensors(module))
     for entry in made:
-        for path in entry.parameter.tied if before[entry.path][2].is_meta else ():
-            owner, name, _ = here[path]
-            x = here[entry.path][2]
-            held = owner._parameters if isinstance(x, nn.Parameter) else owner._buffers
-            held[name] = x
+        if members[entry.path].derived is None and before[entry.path].is_meta:
+            for path in entry.parameter.tied:
+                _tie(members[path], members[entry.path], before[path] is before[entry.path])
+
+
+def _tie(member: Member, first: Member, is_one: bool) -> None:
+    """Give a path the tensor of another, or where there were two of one memory, another of the same memory."""
+    x, here = first.read(), member.read()
+    if not is_one:
+        x = nn.Parameter(x.detach(), here.requires_grad) if isinstance(here, nn.Parameter) else x.detach()
+    held: dict[str, Any] = member.owner._buffers if member.is_buffer else member.owner._parameters
+    held[member.name] = x

@@ -14,7 +14,7 @@ from arrayinit.plot.densities import Density, density
 from arrayinit.plot.measures import DepthScale
 from arrayinit.plot.scales import depth_scales
 from arrayinit.reports.build import plan_what_can_be
-from arrayinit.reports.members import members
+from arrayinit.reports.members import Held, members
 from arrayinit.reports.moments import Moments, measure, values_of
 from arrayinit.specs import law_of
 
@@ -175,10 +175,10 @@ def weights(
             raise ValueError(f"`{name}` must be a positive integer; got {value!r}")
     found = members(model)
     chosen = [
-        (parameter, x, moments)
-        for parameter, x in found
-        if _is_shown(layers, parameter.path, parameter.shape)
-        and (moments := measure(x, parameter.dtype)) is not None
+        (held.parameter, x, moments)
+        for held in found
+        if _is_shown(layers, held.parameter.path, held.parameter.shape)
+        and (moments := measure(x := _values(held, rules), held.parameter.dtype)) is not None
         and math.isfinite(moments.std)
     ]
     if not chosen:
@@ -186,7 +186,7 @@ def weights(
     planned: dict[str, Planned] = {}
     if rules is not None:
         given = rules if isinstance(rules, Rules) else Rules(rules)
-        made, _ = plan_what_can_be([parameter for parameter, _ in found], given)
+        made, _ = plan_what_can_be([held.parameter for held in found], given)
         planned = {entry.path: entry for entry in made}
     across = min(columns, len(chosen))
     down = -(-len(chosen) // across)
@@ -210,6 +210,11 @@ def weights(
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
+
+
+def _values(held: Held, rules: Any) -> Any:
+    """What is beside the densities of rules: what a draw gave, where a layer makes something else of it."""
+    return held.read() if rules is None or held.drawn is None else held.drawn()
 
 
 def _is_shown(layers: Any, path: str, shape: tuple[int, ...]) -> bool:

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from arrayinit.initializers import normal
+from arrayinit.models.derived import derived_of
 from arrayinit.models.torch import init_module_
+from arrayinit.models.torch_members import walk
 from arrayinit.plot.measures import DepthScale, Layers, arguments, cotangent_key, is_chosen, is_rules, scale
 
 __all__ = ["TorchModel"]
@@ -26,11 +28,11 @@ class TorchModel:
         self.inputs, self.loss, self.seed = inputs, loss, seed
         self.names = [
             name
-            for name, each in module.named_modules()
+            for name, each in _modules(module).items()
             if (_is_layer(each) if layers is None else is_chosen(layers, name, each))
         ]
         if not self.names:
-            there = ", ".join(name for name, _ in module.named_modules() if name)
+            there = ", ".join(filter(None, _modules(module)))
             raise ValueError(f"`layers` must choose some of the layers of the model, {there or 'none'}; got {layers!r}")
 
     def measure(self, recipe: str, rules: Any) -> DepthScale:
@@ -67,7 +69,7 @@ class TorchModel:
 
             return record
 
-        modules = dict(module.named_modules())
+        modules = _modules(module)
         handles = [modules[name].register_forward_hook(hook(name)) for name in self.names]
         try:
             args, kwargs = arguments(self.inputs)
@@ -88,8 +90,19 @@ class TorchModel:
         return (x * normal(x.detach(), seed=cotangent_key(self.seed))).sum().real
 
 
+def _modules(module: nn.Module) -> dict[str, nn.Module]:
+    """Path -> module, without wrappers and parametrizations; a shared one once, under its first path."""
+    found: dict[str, nn.Module] = {}
+    seen = set[nn.Module]()
+    for path, each in walk(module):
+        if each not in seen and "parametrizations" not in path.split("."):
+            found[path] = each  # after the wrapper of the same path
+        seen.add(each)
+    return found
+
+
 def _is_layer(module: nn.Module) -> bool:
-    return any(x.ndim >= 2 for x in module.parameters(recurse=False))
+    return bool(derived_of(module)) or any(x.ndim >= 2 for x in module.parameters(recurse=False))
 
 
 def _first(output: Any) -> torch.Tensor | None:

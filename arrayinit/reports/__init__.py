@@ -25,7 +25,9 @@ def report(model: Any, rules: Any = None, *, values: bool = True, progress: bool
     sqrt(fan_in E|w|^2), by which a layer multiplies the scale of its input, is above 10 or below 1/128 (an embedding,
     which sums over nothing, where its elements are above 10). Elements *deviate* from their rule where one is outside
     of its range, or their mean or std is off by more than 1% of the std and 6 standard errors.
-    Buffers that no rule matches are shown, and not judged.
+    Buffers that no rule matches are shown, and not judged. A weight that a layer of torch makes of other tensors is
+    shown and judged as it is made, and compared with its rule: with spectral_norm before its norm is divided out, with
+    pruning before its mask. Originals that have rules of their own are shown below it.
 
     Args:
         model: a torch.nn.Module; a pytree of JAX (params of Flax or Haiku, a module of nnx or Equinox), also of

@@ -1,6 +1,5 @@
 """How a report is made: what the rules plan, what the arrays hold, and what is to be said of it."""
 
-import math
 import re
 import warnings
 from collections.abc import Iterable, Mapping
@@ -9,11 +8,11 @@ from typing import Any
 from arrayinit.fans import Geometry, geometry
 from arrayinit.formats import is_floating
 from arrayinit.laws import Law
-from arrayinit.models.plans import Parameter, Plan, PlanError, Planned, plan
+from arrayinit.models.plans import Parameter, Plan, Planned, matched, ruled
 from arrayinit.models.rules import Rule, Rules, told
 from arrayinit.progress import progress_bar
 from arrayinit.reports.findings import expected_mean, judge
-from arrayinit.reports.members import members
+from arrayinit.reports.members import Held, members
 from arrayinit.reports.moments import measure
 from arrayinit.reports.results import Finding, Report, Row
 from arrayinit.specs import Description, describe, law_of
@@ -24,45 +23,45 @@ __all__ = ["build", "plan_what_can_be"]
 def build(model: Any, rules: Any, values: bool, progress: bool | None) -> Report:
     """The report on a model, as :func:`arrayinit.report` describes it."""
     found = members(model)
-    parameters = [parameter for parameter, _ in found]
+    parameters = [held.parameter for held in found]
     chosen = None if rules is None else rules if isinstance(rules, Rules) else Rules(rules)
     planned: dict[str, Planned] = {}
     problems: Mapping[str, str] = {}
+    matching: dict[str, Rule | None] = {}
     if chosen is not None:
         made, problems = plan_what_can_be(parameters, chosen)
         planned = {entry.path: entry for entry in made}
+        matching = {parameter.path: rule for parameter, rule in ruled(parameters, chosen)}
+    # A weight whose parts are drawn is shown above them.
+    shown = [each for held in found for each in (held, *held.parts) if each is held or each.parameter.path in matching]
+    total = sum(_bytes(held.parameter) for held in shown)
     rows = []
-    with progress_bar("parameters", sum(_bytes(p, x) for p, x in found), progress if values else False) as advance:
-        for parameter, x in found:
-            rule = None if chosen is None else chosen.find(parameter.path, parameter.shape, parameter.kinds)
-            rows.append(_row(parameter, x, values, planned.get(parameter.path), rule, problems, chosen is not None))
-            advance(_bytes(parameter, x))
-    return Report(tuple(rows), tuple(_idle(parameters, chosen or Rules())), chosen is not None)
+    with progress_bar("parameters", total, progress if values else False) as advance:
+        for held in shown:
+            path = held.parameter.path
+            rows.append(_row(held, values, planned.get(path), matching.get(path), problems, chosen is not None))
+            advance(_bytes(held.parameter))
+    return Report(tuple(rows), tuple(_idle(matching.values(), chosen or Rules())), chosen is not None)
 
 
 def plan_what_can_be(parameters: Iterable[Parameter], rules: Rules) -> tuple[Plan, Mapping[str, str]]:
     """The plan of all parameters that can be drawn, and the reasons why others can't."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # idle rules are findings here
-        try:
-            return plan(parameters, rules, seed=0), {}
-        except PlanError as error:
-            problems = error.problems
-        aside = Rule(lambda path, shape: path in problems, None, optional=True)
-        return plan(parameters, Rules([aside, *rules]), seed=0), problems
+    entries, problems = matched(parameters, rules, seed=0, frozen="draw")
+    return Plan(tuple(entry for entry in entries if entry.path not in problems)), problems
 
 
-def _idle(parameters: Iterable[Parameter], rules: Rules) -> Iterable[Finding]:
-    used = {id(rules.find(p.path, p.shape, p.kinds)) for p in parameters}
+def _idle(matching: Iterable[Rule | None], rules: Rules) -> Iterable[Finding]:
+    used = set(map(id, matching))
     for rule in rules:
         if id(rule) not in used and not rule.optional:
             yield Finding(rule.text, "idle rule", "matches no parameter, or only after earlier rules")
 
 
 def _row(
-    parameter: Parameter, x: Any, values: bool, entry: Planned | None, rule: Rule | None,
-    problems: Mapping[str, str], has_rules: bool,
-) -> Row:  # fmt: skip
+    held: Held, values: bool, entry: Planned | None, rule: Rule | None, problems: Mapping[str, str], has_rules: bool
+) -> Row:
+    """The row of one parameter."""
+    parameter = held.parameter
     where = _geometry(parameter)
     initializer = None if entry is None else entry.initializer
     expected: Description | None = None
@@ -74,11 +73,13 @@ def _row(
             expected = describe(initializer, parameter.shape, dtype=parameter.dtype)
     fan_in, fan_out = _fans(where) if expected is None else (expected.fan_in, expected.fan_out)
     roles = where.roles or ("oi" + "s" * len(parameter.shape))[: len(parameter.shape)]
-    moments = measure(x, parameter.dtype, roles if len(roles) >= 2 else "") if values else None
+    roles = roles if len(roles) >= 2 else ""
+    moments = measure(held.read(), parameter.dtype, roles) if values else None
+    drawn = moments if held.drawn is None or not values else measure(held.drawn(), parameter.dtype, roles)
     found = list(_problems(parameter, rule, problems, has_rules))
-    found += judge(parameter, fan_in, moments, expected, law)
+    found += judge(parameter, fan_in, moments, drawn, expected, law)
     return Row(
-        parameter.path, parameter.shape, parameter.dtype, parameter.tied, _bytes(parameter, x),
+        parameter.path, parameter.shape, parameter.dtype, parameter.tied, _bytes(parameter),
         None if rule is None else rule.text,
         None if rule is None or parameter.path in problems else _said(rule),
         fan_in, fan_out,
@@ -116,9 +117,6 @@ def _fans(where: Geometry) -> tuple[int | None, int | None]:
     return where.fans if where.roles is not None or len(where.shape) >= 2 else (None, None)
 
 
-def _bytes(parameter: Parameter, x: Any) -> int:
-    size = getattr(x.dtype, "itemsize", None)
-    if size is None:  # a dtype of another library: by its name, as the standard has them
-        digits = re.search(r"\d+$", parameter.dtype)
-        size = int(digits[0]) // 8 if digits else 1
-    return math.prod(parameter.shape) * int(size)
+def _bytes(parameter: Parameter) -> int:
+    digits = re.search(r"\d+$", parameter.dtype)  # of the name that the standard has: float32
+    return parameter.size * (int(digits[0]) // 8 if digits else 1)

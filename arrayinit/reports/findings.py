@@ -25,9 +25,14 @@ BY_PART = ("uniform", "normal", "truncated_normal", "quantile")  # complex eleme
 
 
 def judge(
-    parameter: Parameter, fan_in: int | None, moments: Moments | None, expected: Description | None, law: Law | None
-) -> Iterator[tuple[str, str]]:
-    """(kind, text) of each thing that looks wrong. A buffer that no rule draws may be anything."""
+    parameter: Parameter, fan_in: int | None, moments: Moments | None, drawn: Moments | None,
+    expected: Description | None, law: Law | None,
+) -> Iterator[tuple[str, str]]:  # fmt: skip
+    """(kind, text) of each thing that looks wrong. A buffer that no rule draws may be anything.
+
+    Args:
+        moments: of the array. drawn: of what a rule draws, which the layer may make something else of.
+    """
     if parameter.optional and expected is None:
         return
     if moments is not None and moments.nans + moments.infs:
@@ -37,8 +42,8 @@ def judge(
     is_meant = law is not None and not is_random(law) and not isinstance(law, Constant)
     alike = frozenset[str]() if moments is None or is_meant else moments.alike
     yield from _of_weights(parameter, fan_in, moments, expected, alike)
-    if moments is not None and expected is not None:
-        yield from _deviation(moments, expected, expected_mean(parameter.dtype, expected), _copies(law))
+    if drawn is not None and expected is not None:
+        yield from _deviation(drawn, expected, expected_mean(parameter.dtype, expected), _copies(law))
 
 
 def _of_weights(
@@ -49,8 +54,8 @@ def _of_weights(
     alike: frozenset[str],
 ) -> Iterator[tuple[str, str]]:
     """What goes wrong in a product with a matrix."""
-    if not is_floating(parameter.dtype) or not _is_weight(parameter):
-        return
+    if not is_floating(parameter.dtype) or not _is_weight(parameter) or parameter.marks:
+        return  # a part of a weight has no scale of its own
     if moments is not None and moments.is_zero:
         if expected is None:
             yield "dead", "0 everywhere"

@@ -1,16 +1,26 @@
 """A model of any framework -> its parameters, each with its array."""
 
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from arrayinit.backends import find_backend
+from arrayinit.models.mappings import parameters_of_mapping
 from arrayinit.models.plans import Parameter
 
-__all__ = ["members"]
+__all__ = ["Held", "members"]
 
 
-def members(model: Any) -> list[tuple[Parameter, Any]]:
+class Held(NamedTuple):
+    """A parameter and its array. Weights that a layer makes of others are made when they are read."""
+
+    parameter: Parameter
+    read: Callable[[], Any]
+    drawn: Callable[[], Any] | None = None  # what a draw gave, where the layer makes something else of it
+    parts: "tuple[Held, ...]" = ()  # those of `parameter`
+
+
+def members(model: Any) -> list[Held]:
     """The parameters of a model as rules see them, each with its array; those that are tied once.
 
     Raises:
@@ -30,31 +40,39 @@ def members(model: Any) -> list[tuple[Parameter, Any]]:
     )
 
 
-def _of_keras(model: Any) -> list[tuple[Parameter, Any]] | None:
+def _of_keras(model: Any) -> list[Held] | None:
     layers = getattr(sys.modules["keras"], "layers", None)
     if layers is None or not isinstance(model, layers.Layer):
         return None
     from arrayinit.models.keras import parameters_of_model, weights_of
 
     arrays = {path: variable.value for path, _, variable in weights_of(model)}
-    return [(parameter, arrays[parameter.path]) for parameter in parameters_of_model(model)]
+    return [_held(parameter, arrays[parameter.path]) for parameter in parameters_of_model(model)]
 
 
-def _of_torch(model: Any) -> list[tuple[Parameter, Any]] | None:
+def _of_torch(model: Any) -> list[Held] | None:
     nn = getattr(sys.modules["torch"], "nn", None)
     if nn is None or not isinstance(model, nn.Module):
         return None
-    from arrayinit.models.torch import parameters_of
+    from arrayinit.models.torch_members import members_of, parameters_of, shapeless
 
-    named = (model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
-    arrays = {path: x for each in named for path, x in each}
-    lazy = [path for path, x in arrays.items() if nn.parameter.is_lazy(x)]
-    if lazy:
-        raise ValueError(f"`model` must have shapes: call it once on a batch first; got lazy {', '.join(lazy)}")
-    return [(parameter, arrays[parameter.path]) for parameter in parameters_of(model)]
+    unknown = shapeless(model)
+    if unknown:
+        reasons = "; ".join(dict.fromkeys(unknown.values()))
+        raise ValueError(
+            f"`model` must have shapes, and a lazy one be called once on a batch; got {', '.join(unknown)}: {reasons}"
+        )
+    found = {member.path: member for member in members_of(model)}
+    result = []
+    for parameter in parameters_of(model):
+        member = found[parameter.path]
+        parts = zip(parameter.parts, member.parts, strict=True)
+        drawn = None if member.derived is None else member.derived.drawn
+        result.append(Held(parameter, member.read, drawn, tuple(Held(part, own.read) for part, own in parts)))
+    return result
 
 
-def _of_jax(model: Any) -> list[tuple[Parameter, Any]] | None:
+def _of_jax(model: Any) -> list[Held] | None:
     jax = sys.modules["jax"]
     if not hasattr(jax, "tree") or (isinstance(model, Mapping) and not _has_arrays_of_jax(model)):
         return None
@@ -63,7 +81,7 @@ def _of_jax(model: Any) -> list[tuple[Parameter, Any]] | None:
         return None
     from arrayinit.models.jax import parameters_of_tree
 
-    return list(zip(parameters_of_tree(model), leaves, strict=True))
+    return [_held(parameter, x) for parameter, x in zip(parameters_of_tree(model), leaves, strict=True)]
 
 
 def _has_arrays_of_jax(model: Any) -> bool:
@@ -72,24 +90,18 @@ def _has_arrays_of_jax(model: Any) -> bool:
     return any(backend is None or backend.name == "jax" for backend in backends)
 
 
-def _of_mapping(model: Any) -> list[tuple[Parameter, Any]]:
-    first: dict[int, str] = {}
-    tied: dict[str, list[str]] = {}
-    arrays = dict(_arrays(model))
-    for path, x in arrays.items():
-        if id(x) in first:
-            tied[first[id(x)]].append(path)
-        else:
-            first[id(x)], tied[path] = path, []
-    result = []
-    for path, others in tied.items():
-        x = arrays[path]
+def _of_mapping(model: Any) -> list[Held]:
+    arrays = {}
+    for path, x in _arrays(model):
         backend = find_backend(x)
         if backend is None:
             raise TypeError(f"`model` must hold arrays, and mappings and lists of them; got {x!r} at {path!r}")
-        shape, dtype = tuple(map(int, x.shape)), backend.dtype_name(x.dtype)
-        result.append((Parameter(path, shape, dtype, tied=tuple(others)), x))
-    return result
+        arrays[path] = backend, x
+    return [_held(parameter, arrays[parameter.path][1]) for parameter in parameters_of_mapping(arrays)]
+
+
+def _held(parameter: Parameter, x: Any) -> Held:
+    return Held(parameter, lambda: x)
 
 
 def _arrays(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,267 @@
+"""A torch module -> its parameters and buffers, under the names that they have in the model within all wrappers.
+
+These are the names of the model's own `state_dict`. torch.compile, checkpoint_wrapper, DDP, DataParallel, FSDP1 and
+AveragedModel put a module around another one; none of them adds a name. A weight that a layer makes of other tensors is
+listed as that weight; its originals are parts of it.
+"""
+
+import sys
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from arrayinit.backends import backend_of
+from arrayinit.backends.base import Extent
+from arrayinit.models.derived import Derived, Place, derived_of, tensor_at
+from arrayinit.models.memory import shared_in_part
+from arrayinit.models.plans import Parameter, PlanError, overlapping, tied_paths
+from arrayinit.models.rules import BUFFER
+
+__all__ = ["Member", "is_statistic", "members_of", "parameters_of", "shapeless", "walk"]
+
+# Modules that are put around another one: where the class is defined, its name, and what it calls the one within.
+WRAPPERS = (
+    ("torch._dynamo.eval_frame", "OptimizedModule", "_orig_mod"),
+    ("torch.distributed.algorithms._checkpoint.checkpoint_wrapper", "ActivationWrapper", "_checkpoint_wrapped_module"),
+    ("torch.distributed.fsdp.fully_sharded_data_parallel", "FullyShardedDataParallel", "_fsdp_wrapped_module"),
+    ("torch.nn.parallel.data_parallel", "DataParallel", "module"),
+    ("torch.nn.parallel.distributed", "DistributedDataParallel", "module"),
+    ("torch.optim.swa_utils", "AveragedModel", "module"),
+    ("deepspeed.runtime.engine", "DeepSpeedEngine", "module"),
+)
+
+
+def walk(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """(path, module) of all modules, shared ones under each path; one that holds a module above it ends there."""
+    wrappers = [(kind, within) for where, name, within in WRAPPERS if (kind := _class(where, name)) is not None]
+    return _walk(module, "", (), wrappers)
+
+
+def _walk(
+    module: nn.Module, prefix: str, above: tuple[nn.Module, ...], wrappers: list[tuple[type, str]]
+) -> Iterator[tuple[str, nn.Module]]:
+    yield prefix, module
+    above = (*above, module)
+    within = next((name for kind, name in wrappers if isinstance(module, kind)), None)
+    for name, child in module._modules.items():
+        if child is not None and not any(child is one for one in above):
+            yield from _walk(child, prefix if name == within else _join(prefix, name), above, wrappers)
+
+
+@dataclass(frozen=True)
+class Member:
+    """What rules draw: a parameter or a buffer of `owner`, or a weight that `owner` makes of other tensors."""
+
+    path: str
+    owner: nn.Module
+    name: str
+    is_buffer: bool
+    derived: Derived | None = None
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where the tensors are that a draw writes to."""
+        return ((self.owner, self.name),) if self.derived is None else tuple(self.derived.originals.values())
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """What a draw writes to."""
+        return [x for x in map(tensor_at, self.places) if x is not None]
+
+    @cached_property
+    def likeness(self) -> torch.Tensor:
+        """A tensor of the member's shape and dtype."""
+        found: torch.Tensor = tensor_at(self.places[0]) if self.derived is None else self.derived.likeness()
+        return found
+
+    @cached_property
+    def extents(self) -> tuple[Extent, ...]:
+        """The memory that a draw changes."""
+        return tuple(extent for x in self.tensors for extent in backend_of(x).extents(x))
+
+    @property
+    def identity(self) -> Hashable:
+        """What it shares with what is tied to it: a weight of one layer, a tensor, or all of its memory."""
+        if self.derived is not None:
+            return self.owner, self.name
+        return self.extents or id(self.likeness)
+
+    def read(self) -> torch.Tensor:
+        """Its values; without any where it is on the meta device, or made of DTensors."""
+        found: torch.Tensor = tensor_at(self.places[0]) if self.derived is None else self.derived.value()
+        return found
+
+    @property
+    def parts(self) -> "list[Member]":
+        """The originals of a weight that is made of them; none where they are made of others themselves."""
+        if self.derived is None or len(self.tensors) < len(self.places):
+            return []
+        above = self.path.removesuffix(self.name)
+        return [Member(above + path, *place, self.is_buffer) for path, place in self.derived.originals.items()]
+
+
+def members_of(module: nn.Module) -> list[Member]:
+    """All parameters, then all buffers, under each path that they have; a derived weight comes first in its layer."""
+    modules = list(walk(module))
+    derived = {owner: derived_of(owner) for _, owner in modules}
+    behind = {
+        (id(place[0]), place[1])
+        for found in derived.values()
+        for each in found
+        for place in (*each.originals.values(), *each.made_anew)
+    }
+    result = []
+    for is_buffer in (False, True):
+        for prefix, owner in modules:
+            for each in derived[owner]:
+                if all(name in holder._buffers for holder, name in each.originals.values()) == is_buffer:
+                    result.append(Member(_join(prefix, each.name), owner, each.name, is_buffer, each))
+            own: dict[str, torch.Tensor | None] = owner._buffers if is_buffer else owner._parameters
+            result += [
+                Member(_join(prefix, name), owner, name, is_buffer)
+                for name, x in own.items()
+                if x is not None and (id(owner), name) not in behind
+            ]
+    return result
+
+
+def shapeless(module: nn.Module) -> dict[str, str]:
+    """Path -> why, of what has no shape."""
+    found = {}
+    for prefix, owner in walk(module):
+        for name, x in (*owner._parameters.items(), *owner._buffers.items()):
+            reason = "" if x is None else backend_of(x).shapeless(x)
+            if reason:
+                found[_join(prefix, name)] = reason
+    return found
+
+
+def parameters_of(module: nn.Module) -> list[Parameter]:
+    """The parameters and buffers of a module as rules see them; those that are tied once, under their first path.
+
+    Raises:
+        PlanError: two tensors that have one path, as where a wrapper has a parameter of its own.
+    """
+    members: dict[str, Member] = {}
+    twice = {}
+    for member in members_of(module):
+        if members.setdefault(member.path, member).identity != member.identity:
+            twice[member.path] = "the path of several tensors"
+    if twice:
+        raise PlanError(twice)
+    tied = tied_paths((path, member.identity) for path, member in members.items())
+    shared = shared_in_part((path, members[path].extents) for path in tied)
+    shards = _shards(module)
+    return [
+        _parameter(
+            [members[each] for each in (path, *others)], shards, overlapping(shared[path]) if path in shared else ""
+        )
+        for path, others in tied.items()
+    ]
+
+
+def _parameter(tied: Sequence[Member], shards: dict[int, str], problem: str) -> Parameter:
+    """One weight under all of its paths."""
+    member = tied[0]
+    owner, name, x = member.owner, member.name, member.likeness
+    tensors = [own for each in tied for own in each.tensors]
+    problem = problem or next((said for own in member.tensors if (said := _problem(own, shards))), "")
+    kinds = tuple(kind.__name__ for kind in type(owner).__mro__[:-1] if kind is not nn.Module)
+    found = Parameter(
+        member.path,
+        tuple(map(int, x.shape)),
+        backend_of(x).dtype_name(x.dtype),
+        kinds=kinds + ((BUFFER,) if member.is_buffer else ()),
+        axes=_axes(owner, name, x),
+        tied=tuple(each.path for each in tied[1:]),
+        optional=member.is_buffer and (not x.is_meta or is_statistic(owner, name)),
+        zero_row=next((row for each in tied if (row := _padding(each.owner, each.name)) is not None), None),
+        frozen=next((said for own in tensors if (said := backend_of(own).frozen(own))), ""),
+        has_values=not any(own.is_meta for own in tensors),
+        problem=problem,
+    )
+    if member.derived is None:
+        return found
+    parts = []
+    for part, marks in zip(member.parts, member.derived.marks.values(), strict=False):  # no parts, or all
+        own = _parameter([part], shards, problem)
+        axes = found.axes if own.shape == found.shape else {}
+        parts.append(replace(own, kinds=found.kinds, axes=axes, optional=found.optional, marks=marks))
+    return replace(found, through=member.derived.through, parts=tuple(parts), problem=problem or member.derived.problem)
+
+
+def _problem(x: torch.Tensor, shards: dict[int, str]) -> str:
+    """Why a tensor can't be written to; "" where it can."""
+    backend = backend_of(x)
+    lost = shards.get(id(x))
+    if lost is None:
+        lost = backend.missing(x)
+    if lost:
+        return lost
+    try:
+        backend.check_readable(x)
+        if not backend.is_abstract(x):
+            backend.check_writable(x)
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def _shards(module: nn.Module) -> dict[int, str]:
+    """What FSDP says of tensors, by their id: "" for those that are whole, else why a draw would be lost."""
+    found: dict[int, str] = {}
+    first, second = (_class("torch.distributed.fsdp", name) for name in ("FullyShardedDataParallel", "FSDPModule"))
+    for _, each in walk(module) if first or second else ():
+        if first is not None and isinstance(each, first):
+            flat = getattr(getattr(each, "_handle", None), "flat_param", None)
+            originals, shapes = getattr(flat, "_params", None) or (), getattr(flat, "_shapes", None) or ()
+            found |= {id(x): "" for x, shape in zip(originals, shapes, strict=False) if x.shape == shape}
+        if second is not None and isinstance(each, second):
+            state = each._get_fsdp_state()
+            groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
+            for group in groups:
+                if group is not None and not group.is_sharded:
+                    lost = "is unsharded by fully_shard, and lost when it is sharded again: call its module's reshard()"
+                    found |= {id(own.unsharded_param): lost for own in group.fsdp_params}
+    return found
+
+
+def is_statistic(owner: nn.Module, name: str) -> bool:
+    """Whether a buffer is one that `reset_running_stats` sets."""
+    return isinstance(owner, _NormBase) and name in ("running_mean", "running_var", "num_batches_tracked")
+
+
+def _axes(owner: nn.Module, name: str, x: torch.Tensor) -> dict[str, Any]:
+    """What a layer says of the axes of its weight."""
+    if name != "weight" or x.ndim < 2:
+        return {}
+    if isinstance(owner, _ConvNd):
+        axes: dict[str, Any] = {"groups": owner.groups} if owner.groups != 1 else {}
+        return axes | {"transposed": True} if isinstance(owner, _ConvTransposeNd) else axes
+    # transformers' class, or one that fully_shard or a parametrization made of it.
+    is_reversed = any(kind.__name__ == "Conv1D" for kind in type(owner).__mro__)
+    return {"layout": "io"} if is_reversed and x.ndim == 2 else {}
+
+
+def _padding(owner: nn.Module, name: str) -> int | None:
+    """The row of an embedding that is its padding."""
+    if name != "weight" or not isinstance(owner, (nn.Embedding, nn.EmbeddingBag)):
+        return None
+    row: int | None = owner.padding_idx
+    return row
+
+
+def _class(where: str, name: str) -> Any:
+    """A class of a module that is imported where there are instances of it; None where it isn't."""
+    kind = getattr(sys.modules.get(where), name, None)
+    return kind if isinstance(kind, type) else None
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
