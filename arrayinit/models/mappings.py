@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Literal, overload
 
-from arrayinit.backends import backend_of, find_backend
+from arrayinit.backends import backend_of, find_backend, is_compiling
 from arrayinit.models.plans import Parameter, Plan, PlanError, SeedNames, plan, tied_paths
 from arrayinit.progress import progress_bar
 from arrayinit.seeds import resolve, resolve_for
@@ -59,6 +59,14 @@ def init_params_(
     Warns:
         UserWarning: rules that match nothing.
     """
+    if is_compiling():
+        from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
+
+        said = {"seed_names": seed_names, "dry_run": dry_run, "progress": progress}
+        result: MutableMapping[str, Any] | Plan = torch_compiled.unserved(
+            init_params_, params, rules, seed=seed, **said
+        )
+        return result
     if not isinstance(params, Mapping | list):
         raise TypeError(f"`params` must be a mapping of names to arrays, or a list of such; got {params!r}")
     every = list(_arrays(params))

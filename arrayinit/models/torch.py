@@ -10,7 +10,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
-from arrayinit.backends import Backend, backend_named, backend_of
+from arrayinit.backends import Backend, backend_named, backend_of, is_compiling
 from arrayinit.models.plans import Parameter, Plan, PlanError, SeedNames, plan, tied_paths
 from arrayinit.models.rules import BUFFER
 from arrayinit.progress import progress_bar
@@ -80,6 +80,12 @@ def init_module_(
     Warns:
         UserWarning: rules that match nothing.
     """
+    if is_compiling():
+        from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
+
+        said = {"seed_names": seed_names, "dry_run": dry_run, "device": device, "progress": progress}
+        result: nn.Module | Plan = torch_compiled.unserved(init_module_, module, rules, seed=seed, **said)
+        return result
     if not isinstance(module, nn.Module):
         raise TypeError(f"`module` must be a torch.nn.Module; got {module!r}")
     if device is not None and backend_named("torch").check_device(device).type == "meta":
