@@ -41,11 +41,11 @@ Under torch.vmap a draw follows `randomness`: with "different" member i has the 
 chunk from 0, so they need no seed, or one that is mapped over. A draw is a constant to forward and reverse derivatives.
 
 `seed` may be a key of torch.func._random, a uint64 tensor (seed, offset). With offset 0, as of `key(5)`, it is the seed
-itself, so seed=5 is the same key, and both libraries read the same words of Philox4x32-10 (:func:`arrayinit.bits`), of
-which they make other values: torch's uniform takes the low 24 bits of a word (in float64 53 bits of two), its normal is
-Box-Muller. Another offset, as of `split` and `fold_in`, is folded into the seed; torch counts it in blocks of
-the stream, so the words then differ. `split` and `fold_in` are not :func:`arrayinit.fold`. A key that torch.vmap maps over is each
-member's own.
+itself, so seed=5 is the same key, and both libraries read the same words of Philox4x32-10 (:func:`arrayinit.bits`).
+They make other values of them: torch's uniform takes the low 24 bits of a word (in float64 53 bits of two), its
+normal is Box-Muller. Another offset, as of `split` and `fold_in`, is folded into the seed, where torch skips that many
+blocks of the stream, so the words then differ. `split` and `fold_in` are not :func:`arrayinit.fold`. A key that
+torch.vmap maps over is each member's own.
 
 A subclass that overrides `__torch_function__` is handed uniform_, normal_, constant_ and kaiming_uniform_ themselves,
 as by torch: these functions, not torch's of the same name.
