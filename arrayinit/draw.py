@@ -8,16 +8,29 @@ from types import ModuleType
 from typing import Any, TypeAlias, TypedDict
 
 from arrayinit import engines
-from arrayinit.backends import Backend, backend_named, find_backend
+from arrayinit.backends import Backend, backend_named, find_backend, is_compiling
 from arrayinit.fans import Axes, Geometry, check_shape, geometry
 from arrayinit.formats import COMPLEX, FORMATS, is_floating, real_name
 from arrayinit.job import Job, Target
 from arrayinit.lattice import Plan, plan
-from arrayinit.laws import SAMPLED, Constant, Dirac, Eye, Law, Normal, Orthogonal, Packed, Sparse, Table, is_random
+from arrayinit.laws import (
+    SAMPLED,
+    Constant,
+    Dirac,
+    Eye,
+    Law,
+    Normal,
+    Orthogonal,
+    Packed,
+    Sparse,
+    Table,
+    Words,
+    is_random,
+)
 from arrayinit.regions import Index, box
 from arrayinit.seeds import Name, resolve_for
 
-__all__ = ["Keywords", "Scheme", "check_size", "draw", "fit"]
+__all__ = ["Keywords", "Scheme", "check_size", "decide", "draw", "fit", "shape_of"]
 
 Scheme: TypeAlias = Callable[[Geometry], Law]
 
@@ -29,8 +42,9 @@ ELEMENTS = (
 class Keywords(TypedDict, total=False):
     """The keywords that every initializer shares.
 
-    seed: an integer in [0, 2**64), an `arrayinit.Key`, a JAX key, a `numpy.random.Generator` or `torch.Generator`
-        (which give up 64 bits), or None: the next key of the sequence of `manual_seed` and `seeded`.
+    seed: an integer in [0, 2**64), an `arrayinit.Key`, a key of JAX or of torch.func._random, a
+        `numpy.random.Generator` or `torch.Generator` (which give up 64 bits), or None: the next key of the sequence of
+        `manual_seed` and `seeded`.
     name: folded into the key, so that each parameter of a model has its own stream under one seed: a string, an
         integer, or a tuple of them that are folded one after another.
     shape, index: the global shape, and the part of it that `x` holds: integers and slices as in `x[index]`.
@@ -86,27 +100,46 @@ def draw(
     """Draw what `scheme` asks for into x, or into a new array like x or of shape x."""
     if unknown:
         raise TypeError(f"keywords must be of the initializer or among {', '.join(KEYWORDS)}; got {', '.join(unknown)}")
+    axes = (layout, in_axis, out_axis, batch_axis, groups, transposed)
+    if is_compiling():
+        from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
+
+        return torch_compiled.draw(x, scheme, in_place, seed, (name, shape, index, axes), (xp, dtype, device, chunks))
     backend = find_backend(x)
     if backend is not None:
         if chunks is not None:
             raise TypeError(f"`chunks` goes with a shape; got {chunks!r} and an array of {backend.name}")
         target, dtype_name = _array_target(backend, x, in_place, xp, dtype, device)
-        whole = _global_shape(x, shape, index)
     else:
         if in_place:
             raise TypeError(f"`x` must be an array to be filled in place; got {x!r}")
         target, dtype_name = _shape_target(xp, dtype, device, chunks)
-        whole = _shape_of(x)
-        if shape is not None:
-            raise TypeError(f"`shape` goes with an array that holds a part of it; got {shape!r} and the shape {whole}")
-    job = _decide(scheme, whole, index, (layout, in_axis, out_axis, batch_axis, groups, transposed), dtype_name)
-    if index is not None and backend is not None and job.shape != tuple(x.shape):
-        raise ValueError(
-            f"`index` must select what `x` holds; got {job.shape} from {whole} for x of shape {tuple(x.shape)}"
-        )
+    if target.backend.is_recorded(target.array):
+        from arrayinit import torch_operator  # here, for few processes need it
+
+        return torch_operator.record(x, scheme, target, dtype_name, seed, (name, shape, index, axes))
+    job = decide(x, scheme, target, dtype_name, shape, index, axes)
     if not is_random(job.law) or not job.size or (in_place and target.backend.is_abstract(x)):
         return engines.run(job, target)
     return engines.run(job.keyed(resolve_for(target.backend, x, seed, name)), target)
+
+
+def decide(
+    x: Any, scheme: Scheme, target: Target, dtype: str, shape: Any, index: Index | None, axes: tuple[Any, ...]
+) -> Job:
+    """The job of a draw, still without its key; TypeError or ValueError where it can't be drawn."""
+    if target.array is not None:
+        whole = _global_shape(x, shape, index)
+    else:
+        whole = shape_of(x)
+        if shape is not None:
+            raise TypeError(f"`shape` goes with an array that holds a part of it; got {shape!r} and the shape {whole}")
+    job = _decide(scheme, whole, index, axes, dtype)
+    if index is not None and target.array is not None and job.shape != tuple(x.shape):
+        raise ValueError(
+            f"`index` must select what `x` holds; got {job.shape} from {whole} for x of shape {tuple(x.shape)}"
+        )
+    return job
 
 
 _decided: dict[Any, Job] = {}
@@ -177,7 +210,8 @@ def _shape_target(xp: Any, dtype: Any, device: Any, chunks: Any) -> tuple[Target
     return Target(backend, None, in_place=False, device=backend.check_device(device), chunks=chunks), dtype_name
 
 
-def _shape_of(x: Any) -> tuple[int, ...]:
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape that stands in place of an array."""
     try:
         return check_shape(x, "x")
     except TypeError:
@@ -187,7 +221,8 @@ def _shape_of(x: Any) -> tuple[int, ...]:
 
 
 def _global_shape(x: Any, shape: Any, index: Any) -> tuple[int, ...]:
-    here = tuple(map(int, x.shape))
+    sizes = x.shape
+    here = tuple(map(int, sizes)) if type(sizes) is tuple else tuple(sizes)  # torch's are integers
     if shape is None:
         if index is not None:
             raise TypeError(f"`index` of an array needs `shape`, the global shape it selects from; got {index!r} alone")
@@ -200,6 +235,8 @@ def _global_shape(x: Any, shape: Any, index: Any) -> tuple[int, ...]:
 
 def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
     """A law as a dtype can hold it, and its plan; TypeError or ValueError where it can't."""
+    if isinstance(law, Words):
+        return law, None
     if isinstance(law, Constant):
         return Constant(_fit_value(law.value, dtype, "val")), None
     if isinstance(law, Packed):

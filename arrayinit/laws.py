@@ -161,6 +161,7 @@ class Packed:
 
 Sampled: TypeAlias = Uniform | Normal | Truncated | Quantile
 SAMPLED = (Uniform, Normal, Truncated, Quantile)  # laws whose elements are drawn one by one
+_FIXED = (Constant, Eye, Dirac, Table)  # laws that draw nothing; a union of them would be made anew in each call
 Law: TypeAlias = Sampled | Constant | Eye | Dirac | Orthogonal | Sparse | Table | Words | Packed
 
 
@@ -168,7 +169,7 @@ def is_random(law: Law) -> bool:
     """Whether a draw takes a key."""
     if isinstance(law, Packed):
         return any(is_random(piece.law) for piece in law.pieces)
-    return not isinstance(law, Constant | Eye | Dirac | Table)
+    return not isinstance(law, _FIXED)
 
 
 def is_joint(law: Law) -> bool:

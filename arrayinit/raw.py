@@ -4,16 +4,12 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from arrayinit import engines
-from arrayinit.backends import backend_named
-from arrayinit.draw import check_size
-from arrayinit.fans import check_shape, geometry
-from arrayinit.job import Job, Target
-from arrayinit.laws import Words
-from arrayinit.regions import Index, box
-from arrayinit.seeds import resolve_for
+from arrayinit.draw import draw
+from arrayinit.fans import Geometry, check_shape
+from arrayinit.laws import Law, Words
+from arrayinit.regions import Index
 
-__all__ = ["bits"]
+__all__ = ["bits", "words"]
 
 
 def bits(
@@ -28,7 +24,8 @@ def bits(
     """The uint32 words behind a draw: element i of the shape (row-major) holds word i, uniform on [0, 2**32).
 
     Word i is output i % 4 of Philox4x32-10 with the seed as its 64-bit key and the counter (i // 4, 0), 64 bits each:
-    the device stream of cuRAND with this seed, subsequence 0 and offset 0.
+    the device stream of cuRAND with this seed, subsequence 0 and offset 0, and the words of torch.func._random for
+    key(seed), whose uniform values are (word & 0xffffff) / 2**24 in float32.
 
     Args:
         shape: of the result or, with `index`, the global shape that it selects from.
@@ -39,11 +36,19 @@ def bits(
 
     Source: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC'11.
     """
-    whole = check_shape(shape, "shape")
-    where = geometry(whole)
-    backend = backend_named("numpy" if xp is None else xp)
-    check_size(whole)
-    part = box(whole, index)
-    device = backend.check_device(device)
-    key = None if 0 in part.shape else resolve_for(backend, None, seed, name)
-    return engines.run(Job(Words(), None, key, where, part, "uint32"), Target(backend, None, False, device))
+    return draw(
+        check_shape(shape, "shape"),
+        words,
+        False,
+        seed=seed,
+        name=name,
+        index=index,
+        xp=xp,
+        dtype="uint32",
+        device=device,
+    )
+
+
+def words(geometry: Geometry) -> Law:
+    """The law of :func:`bits`."""
+    return Words()

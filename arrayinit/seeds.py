@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from arrayinit.backends import Backend, seed_words
+from arrayinit.backends import Backend, is_compiling, seed_words
 from arrayinit.key import Key
 
 __all__ = ["Name", "fold", "is_scoped", "manual_seed", "resolve", "resolve_for", "seeded"]
@@ -123,6 +123,10 @@ def fold(key: Any, name: str | int) -> Key:
         TypeError: `name` is neither a string nor an integer, `key` is no seed.
         ValueError: an integer outside [0, 2**64).
     """
+    if is_compiling():
+        from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
+
+        return torch_compiled.fold(key, name)
     return resolve(_given(key)).fold(name)
 
 
@@ -177,8 +181,8 @@ def _key(seed: Any) -> Key:
         words = seed_words(seed)
     if words is None:
         raise TypeError(
-            "`seed` must be an integer, arrayinit.Key, JAX key, numpy.random.Generator, torch.Generator or None; "
-            f"got {seed!r}"
+            "`seed` must be an integer, arrayinit.Key, key of JAX or of torch.func._random, numpy.random.Generator, "
+            f"torch.Generator or None; got {seed!r}"
         )
     # A key of two words is (high, low); a longer one is folded down, pair by pair.
     key = Key.of_words(words[0], words[1])

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, Unpack
 import numpy as np
 
 from arrayinit import initializers, schemes
-from arrayinit.backends import backend_named
+from arrayinit.backends import backend_named, is_compiling
 from arrayinit.draw import Keywords, fit
 from arrayinit.fans import Axes, Geometry, geometry
 from arrayinit.formats import COMPLEX
@@ -117,6 +117,10 @@ def spec(name: str, /, **parameters: Any) -> Spec:
         ValueError: an unknown initializer. TypeError: an unknown or missing parameter, or one that is not plain data.
             What a value may be is checked when the spec is described or drawn.
     """
+    if is_compiling():
+        from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
+
+        return torch_compiled.spec(name, parameters)
     if not isinstance(name, str) or _ALIASES.get(name, name) not in schemes.__all__:
         raise ValueError(f"`name` must be an initializer: {', '.join([*schemes.__all__, *_ALIASES])}; got {name!r}")
     own = _parameters_of(name)

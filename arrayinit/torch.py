@@ -30,6 +30,23 @@ argument of the wrong kind a TypeError, a nonlinearity, slope or mode that doesn
 
 :func:`init_module_` is what torch.nn.init lacks: it draws a whole module by rules.
 
+Inside torch.compile, torch.export, make_fx and torch.jit.trace a draw is one operator, torch.ops.arrayinit.draw, with
+the bits that it has outside. A saved program needs `import arrayinit.torch` before it is loaded. `seed` must be given
+there, since a graph would repeat the one key that was taken while it was made; where torch.compile may break the graph,
+a draw without a seed is done outside of it, each time with a new key. DTensors and whole modules are drawn outside of
+graphs, too.
+
+Under torch.vmap a draw follows `randomness`: with "different" member i has the key fold(key, i), as by
+`name=(name, i)`; with "same" all have one draw; "error" raises. Maps in chunks (`chunk_size`) count the members of each
+chunk from 0, so they need no seed, or one that is mapped over. A draw is a constant to forward and reverse derivatives.
+
+`seed` may be a key of torch.func._random, a uint64 tensor (seed, offset). With offset 0, as of `key(5)`, it is the seed
+itself, so seed=5 is the same key, and both libraries read the same words of Philox4x32-10 (:func:`arrayinit.bits`).
+They make other values of them: torch's uniform takes the low 24 bits of a word (in float64 53 bits of two), its
+normal is Box-Muller. Another offset, as of `split` and `fold_in`, is folded into the seed, where torch skips that many
+blocks of the stream, so the words then differ. `split` and `fold_in` are not :func:`arrayinit.fold`. A key that
+torch.vmap maps over is each member's own.
+
 A subclass that overrides `__torch_function__` is handed uniform_, normal_, constant_ and kaiming_uniform_ themselves,
 as by torch: these functions, not torch's of the same name.
 """
@@ -42,7 +59,12 @@ import torch
 from torch import Generator, Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from arrayinit import initializers, seeds
+from arrayinit import (
+    initializers,
+    seeds,
+    torch_operator,  # noqa: F401 # makes the operator known, of which saved graphs are made
+)
+from arrayinit.backends import is_compiling
 from arrayinit.draw import Keywords
 from arrayinit.fans import calculate_fans
 from arrayinit.gains import calculate_gain
@@ -349,6 +371,10 @@ def _fill(
     **arguments: Any,
 ) -> Tensor:
     """Fill with random values."""
+    if keywords.get("seed") is None and is_compiling():
+        from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
+
+        return torch_compiled.unseeded(_fill, initializer, tensor, generator, keywords, **arguments)
     _check_tensor(tensor)
     if tensor.dtype not in DRAWN or tensor.layout != torch.strided:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DRAWN)

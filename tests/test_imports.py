@@ -61,6 +61,7 @@ LAYERS = [
     ["initializers.distributions", "initializers.sequences"],
     ["initializers", "raw"],
     ["specs", "fingerprints", "progress"],
+    ["calls", "torch_operator", "torch_compiled"],
     ["models"],
     ["models.rules"],
     [
@@ -201,6 +202,8 @@ def test_only_backends_and_adapters_import_frameworks():
         "engines.shards",
         "plot.scales_torch",
         "plot.scales_jax",
+        "torch_compiled",
+        "torch_operator",
         "torch",
         "jax",
         "keras",

@@ -4,6 +4,7 @@ An array can only come from a library that is already imported, so a library is 
 is one of its own; a backend module is imported when the first array of its library arrives.
 """
 
+import functools
 import importlib
 import sys
 from types import ModuleType
@@ -14,7 +15,17 @@ import numpy as np
 
 from arrayinit.backends.base import Backend, Lanes
 
-__all__ = ["Backend", "Lanes", "backend_named", "backend_of", "find_backend", "fold_words", "is_traced", "seed_words"]
+__all__ = [
+    "Backend",
+    "Lanes",
+    "backend_named",
+    "backend_of",
+    "find_backend",
+    "fold_words",
+    "is_compiling",
+    "is_traced",
+    "seed_words",
+]
 
 _KNOWN = ("numpy", "torch", "jax", "cupy", "dask")  # libraries with a module and, but for NumPy, an extra of the name
 
@@ -115,6 +126,22 @@ def _standard(namespace: Any) -> Backend:
     return _made[name]
 
 
+def is_compiling() -> bool:
+    """Whether torch's compiler reads the calling code instead of running it, or would read what that calls."""
+    if sys.modules.get("torch._dynamo") is None:
+        return False
+    torch = sys.modules["torch"]
+    if torch.compiler.is_dynamo_compiling():
+        return True
+    # The hook that compiles each function as it is called. Taking it away is how torch itself asks for it.
+    swap = torch._C._dynamo.eval_frame.set_eval_frame
+    hook = swap(None)
+    if hook is None:
+        return False
+    swap(hook)
+    return True
+
+
 def is_traced(x: object) -> bool:
     """Whether x is a value that a JAX trace will supply."""
     jax = sys.modules.get("jax")
@@ -127,14 +154,19 @@ def fold_words(high: Any, low: Any, counter: tuple[Any, ...]) -> tuple[Any, Any]
     return words
 
 
+@functools.cache
+def _module(library: str) -> Any:
+    return importlib.import_module(f"arrayinit.backends.{library}")
+
+
 def seed_words(seed: Any) -> tuple[Any, ...] | None:
-    """The words of a JAX key, or 64 bits of a torch.Generator, most significant first; None for anything else."""
+    """The words of a key of JAX or torch, or 64 bits of a torch.Generator, most significant first; else None."""
     torch = sys.modules.get("torch")
+    words: tuple[Any, ...] | None = None
     if torch is not None and isinstance(seed, torch.Generator):
-        high, low = torch.randint(0, 1 << 32, (2,), dtype=torch.int64, device=seed.device, generator=seed).tolist()
-        return high, low
-    if array_api_compat.is_jax_array(seed):
-        jax = importlib.import_module("arrayinit.backends.jax")
-        words: tuple[Any, ...] = jax.key_words(seed)
-        return words
-    return None
+        words = _module("torch").generator_words(seed)
+    elif torch is not None and isinstance(seed, torch.Tensor):
+        words = _module("torch").key_words(seed)
+    elif array_api_compat.is_jax_array(seed):
+        words = _module("jax").key_words(seed)
+    return words

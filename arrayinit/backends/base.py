@@ -237,6 +237,10 @@ class Backend:
         """Whether a compiler records what is done to x, so that a key drawn now would be baked into its program."""
         return False
 
+    def is_recorded(self, x: Any) -> bool:
+        """Whether a tracer, a transform or a mode must be told of a draw into x (None: into a new array)."""
+        return False
+
     def view(self, x: Any) -> Any:
         """The array that writes go to."""
         return x

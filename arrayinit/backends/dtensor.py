@@ -45,6 +45,16 @@ class DTensorBackend(TorchBackend):
     def is_abstract(self, x: Any) -> bool:
         return super().is_abstract(local(x))
 
+    def is_recorded(self, x: Any) -> bool:
+        maps = torch._C._functorch.TransformType.Vmap
+        layers = torch._C._functorch.get_interpreter_stack() or ()
+        if self.is_tracing(x) or any(layer.key() == maps for layer in layers):
+            raise ValueError(
+                "`x` must not be a DTensor where torch records a graph or maps over members; got one that "
+                f"is placed {x.placements}"
+            )
+        return False
+
     def empty_like(self, x: Any, dtype: str, device: Any) -> Any:
         part = super().empty_like(local(x), dtype, device)
         return DTensor.from_local(part, x.device_mesh, x.placements, run_check=False, shape=x.shape, stride=x.stride())

@@ -1,5 +1,7 @@
 """torch tensors on any device: parameters, views, channels_last, meta and fake tensors."""
 
+import functools
+import operator
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -8,12 +10,14 @@ from typing import Any
 import array_api_compat.torch as xp
 import numpy.typing as npt
 import torch
+from torch.autograd import forward_ad
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes, may_overlap
+from arrayinit.philox import MASK
 
-__all__ = ["make"]
+__all__ = ["check_key", "generator_words", "key_words", "make"]
 
 
 class TorchLanes(Lanes):
@@ -50,6 +54,23 @@ class TorchLanes(Lanes):
 
 _COMMON = (torch.Tensor, torch.nn.Parameter)  # types that need not be asked what else they are
 
+# What each draw asks, under names of this module: looking them up in torch's would take half of the time.
+_modes = torch._C._len_torch_dispatch_stack
+_transform = torch._C._functorch.peek_interpreter_stack
+_is_jit_tracing = torch._C._is_tracing
+_includes = torch._C._dispatch_tls_is_dispatch_key_included
+_PRE_DISPATCH = torch._C.DispatchKey.PreDispatch
+_WATCHERS = functools.reduce(
+    operator.or_,
+    (
+        torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
+        for key in (
+            *("Python", "PythonTLSSnapshot", "PreDispatch"),
+            *("FuncTorchDynamicLayerFrontMode", "FuncTorchDynamicLayerBackMode"),
+        )
+    ),
+)
+
 
 class TorchBackend(Backend):
     """The backend of torch.Tensor and its parameters."""
@@ -58,9 +79,11 @@ class TorchBackend(Backend):
     indexes = True
 
     def engine_for(self, x: Any, device: Any) -> str:
-        if device is None:
-            device = torch.get_default_device() if x is None else x.device
-        return "cuda" if device.type == "cuda" and self.engine == "cpu" else self.engine
+        if device is None and x is not None:
+            is_cuda = x.is_cuda
+        else:
+            is_cuda = (torch.get_default_device() if device is None else device).type == "cuda"
+        return "cuda" if is_cuda and self.engine == "cpu" else self.engine
 
     def dtype(self, name: str) -> Any:
         dtype = getattr(torch, name, None)
@@ -120,6 +143,16 @@ class TorchBackend(Backend):
         if is_plain and x.numel() and not x.untyped_storage().size():
             return "has a shape, and no memory: its storage was freed"
         return ""
+
+    def is_tracing(self, x: Any) -> bool:
+        proxies = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
+        return proxies or _is_jit_tracing() or _includes(_PRE_DISPATCH)
+
+    def is_recorded(self, x: Any) -> bool:
+        is_quiet = _is_quiet()
+        if is_quiet and (x is None or type(x) in _COMMON):
+            return False
+        return not (is_quiet or _only_fakes()) or (_is_wrapper(x) and not self.is_abstract(x))
 
     def view(self, x: Any) -> Any:
         return _plain(x.detach())  # shares memory and the version counter
@@ -209,8 +242,26 @@ def _place(x: torch.Tensor) -> tuple[Any, int] | None:
 
 
 def _plain(x: torch.Tensor) -> torch.Tensor:
-    """x without the overrides of a subclass (nn.Parameter, or one with __torch_function__)."""
-    return x if type(x) is torch.Tensor else x.as_subclass(torch.Tensor)
+    """x without the overrides of a subclass (nn.Parameter, or one with __torch_function__); fake tensors stay fake."""
+    return x if type(x) is torch.Tensor or _is_wrapper(x) else x.as_subclass(torch.Tensor)
+
+
+def _is_quiet() -> bool:
+    """Whether no mode, tracer or transform is active: what every draw asks, in a fraction of a microsecond."""
+    is_watched = _modes() or _is_jit_tracing() or _includes(_PRE_DISPATCH) or forward_ad._current_level >= 0
+    return not is_watched and _transform() is None
+
+
+def _only_fakes() -> bool:
+    """Whether a FakeTensorMode is all that watches: then fake tensors stay as they are, and real ones are drawn."""
+    fakes = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+    others = _is_jit_tracing() or _includes(_PRE_DISPATCH) or _transform() is not None
+    return fakes and _modes() == 1 and not others
+
+
+def _is_wrapper(x: Any) -> bool:
+    """Whether x is of a subclass that implements torch's operators itself, by __torch_dispatch__."""
+    return x is not None and type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
 
 
 def _real() -> AbstractContextManager[Any]:
@@ -228,10 +279,9 @@ def _real_and_without_gradients() -> Iterator[None]:
 @contextmanager
 def _full_precision(device: Any) -> Iterator[None]:
     """Matrix products of float32 in float32, whatever the process has set, and without autocast."""
-    settings = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
     autocast = torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
     with autocast:
-        if not hasattr(settings[0], "fp32_precision"):  # torch before 2.9
+        if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch before 2.9
             precision = torch.get_float32_matmul_precision()
             torch.set_float32_matmul_precision("highest")
             try:
@@ -239,6 +289,7 @@ def _full_precision(device: Any) -> Iterator[None]:
             finally:
                 torch.set_float32_matmul_precision(precision)
             return
+        settings = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
         before = [setting.fp32_precision for setting in settings]
         try:
             for setting in settings:
@@ -247,6 +298,45 @@ def _full_precision(device: Any) -> Iterator[None]:
         finally:
             for setting, precision in zip(settings, before, strict=True):
                 setting.fp32_precision = precision
+
+
+def generator_words(generator: torch.Generator) -> tuple[int, ...]:
+    """64 bits of a generator, whatever watches."""
+    if _is_quiet():
+        return _random_words(generator)
+    with torch._C._ExcludeDispatchKeyGuard(_WATCHERS):
+        return _random_words(generator)
+
+
+def _random_words(generator: torch.Generator) -> tuple[int, ...]:
+    high, low = torch.randint(
+        0, 1 << 32, (2,), dtype=torch.int64, device=generator.device, generator=generator
+    ).tolist()
+    return high, low
+
+
+def key_words(key: torch.Tensor) -> tuple[int, ...]:
+    """The words of one key of torch.func._random, (seed, offset), where the offset is 0 those of the seed alone."""
+    check_key(key)
+    try:
+        if _is_abstract(key):
+            raise RuntimeError("it is abstract")
+        with _real():
+            seed, offset = key.tolist()
+    except RuntimeError as error:
+        raise TypeError(f"`seed` must be a key that has a value here; got {key!r} ({error})") from None
+    words = (seed >> 32, seed & MASK, offset >> 32, offset & MASK)
+    return words if offset else words[:2]
+
+
+def check_key(key: torch.Tensor) -> None:
+    """TypeError for a tensor that is not one key of torch.func._random."""
+    if key.dtype != torch.uint64 or key.shape != (2,):
+        raise TypeError(
+            "`seed` must be one key of torch.func._random, a uint64 tensor of two numbers, seed and offset; got one "
+            f"of {str(key.dtype).removeprefix('torch.')} with shape {tuple(key.shape)}"
+            f"{': map over keys with torch.vmap' if key.dtype == torch.uint64 and key.ndim > 1 else ''}"
+        )
 
 
 def make() -> Backend:

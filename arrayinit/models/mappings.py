@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any, Literal, overload
 
-from arrayinit.backends import find_backend
+from arrayinit.backends import find_backend, is_compiling
 from arrayinit.backends.base import Backend
 from arrayinit.models.memory import shared_in_part
 from arrayinit.models.plans import Frozen, Parameter, Plan, PlanError, SeedNames, overlapping, plan, tied_paths
@@ -70,6 +70,14 @@ def init_params_(
     Warns:
         UserWarning: rules that match nothing.
     """
+    if is_compiling():
+        from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
+
+        said = {"seed_names": seed_names, "dry_run": dry_run, "progress": progress}
+        result: MutableMapping[str, Any] | Plan = torch_compiled.unserved(
+            init_params_, params, rules, seed=seed, **said
+        )
+        return result
     if not isinstance(params, Mapping | list):
         raise TypeError(f"`params` must be a mapping of names to arrays, or a list of such; got {params!r}")
     every = list(_arrays(params))

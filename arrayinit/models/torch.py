@@ -5,7 +5,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import nn
 
-from arrayinit.backends import Backend, backend_named, backend_of
+from arrayinit.backends import Backend, backend_named, backend_of, is_compiling
 from arrayinit.models.derived import tensor_at
 from arrayinit.models.plans import Frozen, Plan, PlanError, Planned, SeedNames, plan
 from arrayinit.models.torch_members import Member, is_statistic, members_of, parameters_of, shapeless
@@ -96,6 +96,12 @@ def init_module_(
     Warns:
         UserWarning: rules that match nothing.
     """
+    if is_compiling():
+        from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
+
+        said = {"seed_names": seed_names, "dry_run": dry_run, "device": device, "progress": progress}
+        result: nn.Module | Plan = torch_compiled.unserved(init_module_, module, rules, seed=seed, **said)
+        return result
     if not isinstance(module, nn.Module):
         raise TypeError(f"`module` must be a torch.nn.Module; got {module!r}")
     if device is not None and backend_named("torch").check_device(device).type == "meta":

@@ -1,0 +1,150 @@
+"""A call of an initializer as text, and back: what a graph that another library keeps can hold of a draw.
+
+The text is a JSON object: "stream" (the version of the stream), "draw" (the name of the scheme), "with" (its
+parameters) and, of the shared keywords that say which elements of which tensor are drawn, those that were given.
+Neither the array nor the seed is part of it. Graphs are saved, so what the keys mean stays.
+"""
+
+import functools
+import json
+from collections.abc import Mapping
+from functools import partial
+from numbers import Integral, Real
+from types import EllipsisType
+from typing import Any, NamedTuple, TypeAlias
+
+from arrayinit import raw, schemes
+from arrayinit.draw import Scheme
+from arrayinit.specs import Spec
+
+__all__ = ["Call", "Where", "call", "is_fixed", "text"]
+
+Where: TypeAlias = tuple[Any, Any, Any, tuple[Any, ...]]  # name, shape, index, and the keywords of `_AXES`
+
+_AXES = ("layout", "in_axis", "out_axis", "batch_axis", "groups", "transposed")
+_DEFAULTS = {"batch_axis": (), "groups": 1, "transposed": False}  # of the shared keywords, where it is not None
+_SIZES = ("shape", "index")  # keywords whose integers may be tensors, as sizes are in a graph of torch.jit.trace
+_BITS = "bits"  # the name of the one scheme that is no initializer
+
+# Schemes that draw nothing at random, whatever their parameters and the shape are.
+_FIXED = (
+    "constant",
+    "dirac",
+    "eye",
+    "hippo_legs",
+    "identity",
+    "lstm_bias",
+    "mamba_a_log",
+    "ones",
+    "prior_bias",
+    "s4d",
+    "sinusoidal",
+    "zero_hadamard",
+    "zeros",
+)
+
+
+class Call(NamedTuple):
+    """What :func:`text` was given."""
+
+    scheme: Scheme
+    where: Where
+
+
+def text(scheme: Scheme, where: Where) -> str:
+    """A scheme with its parameters, and where it is drawn, as text. TypeError for what text can't hold."""
+    name = _name(scheme)
+    given = scheme.keywords if isinstance(scheme, partial) else {}
+    if name == "distribution":
+        from arrayinit.distributions import as_data  # here, for few processes need it
+
+        kind = as_data(given["distribution"], given.get("parameters", ()))
+        given = dict(zip(("distribution", "parameters"), kind, strict=True)) if isinstance(kind, tuple) else given
+    from arrayinit import STREAM_VERSION  # here, for it is said at the top of the package
+
+    folded, shape, index, axes = where
+    said = {"name": folded, "shape": shape, "index": index, **dict(zip(_AXES, axes, strict=True))}
+    return json.dumps(
+        {"stream": STREAM_VERSION, "draw": name, "with": {key: _data(value, key) for key, value in given.items()}}
+        | {key: _data(value, key) for key, value in said.items() if not _is_default(value, key)}
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def call(said: str) -> Call:
+    """The inverse of :func:`text`. ValueError for what another version of the stream wrote."""
+    from arrayinit import STREAM_VERSION  # as above
+
+    data = json.loads(said)
+    if data["stream"] != STREAM_VERSION:
+        raise ValueError(
+            f"the graph must be recorded by an arrayinit of this stream version, {STREAM_VERSION}; "
+            f"got one of version {data['stream']}"
+        )
+    scheme = raw.words if data["draw"] == _BITS else getattr(schemes, data["draw"])
+    given = {key: _value(value) for key, value in data["with"].items()}
+    keys = ("name", "shape", "index", *_AXES)
+    folded, shape, index, *axes = (_value(data[key]) if key in data else _DEFAULTS.get(key) for key in keys)
+    return Call(partial(scheme, **given) if given else scheme, (folded, shape, index, tuple(axes)))
+
+
+def is_fixed(scheme: Scheme) -> bool:
+    """Whether a scheme takes no key, whatever the shape."""
+    return getattr(_function(scheme), "__name__", "") in _FIXED
+
+
+def _is_default(value: Any, key: str) -> bool:
+    default = _DEFAULTS.get(key)
+    return value is None or (type(value) is type(default) and value == default)
+
+
+def _function(scheme: Scheme) -> Any:
+    return scheme.func if isinstance(scheme, partial) else scheme
+
+
+def _name(scheme: Scheme) -> str:
+    function = _function(scheme)
+    if function is raw.words:
+        return _BITS
+    name: str = getattr(function, "__name__", "")
+    if getattr(schemes, name, None) is not function:
+        raise TypeError(f"a draw that torch records must be of an initializer of arrayinit; got {scheme!r}")
+    return name
+
+
+def _data(value: Any, name: str) -> Any:
+    """A value as JSON has it; numbers as all schemes take them, so that the law is the same to the last digit."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Integral) or _is_symbolic(value, "SymInt") or (name in _SIZES and hasattr(value, "__index__")):
+        return int(value)
+    if isinstance(value, Real) or _is_symbolic(value, "SymFloat"):
+        return float(value)
+    if isinstance(value, list | tuple):
+        return [_data(one, name) for one in value]
+    if isinstance(value, slice):
+        return {"slice": [_data(end, name) for end in (value.start, value.stop, value.step)]}
+    if isinstance(value, EllipsisType):
+        return {"slice": "..."}
+    if isinstance(value, Spec):
+        return {"spec": value.as_dict()}
+    raise TypeError(
+        f"`{name}` must be plain data (a number, a string, a bool, a spec, a sequence of them) where torch records "
+        f"the draw; got {value!r}"
+    )
+
+
+def _is_symbolic(value: Any, kind: str) -> bool:
+    """Whether value is a number that torch has a symbol for; made a number of Python it is a condition of the graph."""
+    return type(value).__name__ == kind
+
+
+def _value(data: Any) -> Any:
+    """The inverse of `_data`; sequences are tuples."""
+    if isinstance(data, list):
+        return tuple(map(_value, data))
+    if not isinstance(data, Mapping):
+        return data
+    if "spec" in data:
+        return Spec.from_dict(data["spec"])
+    return ... if data["slice"] == "..." else slice(*data["slice"])

@@ -1,0 +1,211 @@
+"""What torch's compiler reads in place of :func:`arrayinit.draw.draw`: a call of the operator.
+
+Draws of torch tensors with a key of their own become a part of the graph. All others are done outside of it, where the
+graph breaks: those whose key is the next of a sequence or comes from a generator (in a graph it would be the same in
+each run), arrays of other libraries, DTensors, and laws that text can't hold. With fullgraph=True they are errors.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
+
+from arrayinit import calls, seeds, specs
+from arrayinit import draw as junction
+from arrayinit.backends import backend_named
+from arrayinit.calls import Where
+from arrayinit.draw import Scheme
+from arrayinit.key import SEED_BITS, Key
+from arrayinit.regions import box
+from arrayinit.specs import Spec
+from arrayinit.torch_operator import draw as operator
+from arrayinit.torch_operator import signed
+
+__all__ = ["draw", "fold", "spec", "unseeded", "unserved"]
+
+
+def _outside(reason: str) -> Callable[..., Any]:
+    """Call a function outside of the graph; `reason` is what the compiler says where that is not allowed."""
+
+    def outside(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    has_reason = "reason" in inspect.signature(torch.compiler.disable).parameters
+    disabled: Callable[..., Any] = torch.compiler.disable(outside, **({"reason": reason} if has_reason else {}))
+    return disabled
+
+
+unseeded = _outside(
+    "`seed` of arrayinit must be an integer, an arrayinit.Key or a key of torch.func._random inside a graph: "
+    "the next key of a sequence or a generator would be baked in"
+)
+unserved = _outside(
+    "arrayinit draws inside a graph only into torch tensors that are no DTensors, by initializers of plain data"
+)
+
+
+# Functions that the compiler runs for real, on arguments that it takes for constants of the graph. It leaves their
+# results among the globals of the module that it compiles, under the names that they have here: names that no module
+# uses. They return None where they can't be met: the same call outside of the graph then raises what it should.
+
+
+def arrayinit_text_of_call(scheme: Scheme, where: Where, names: Sequence[str] = (), *values: Any) -> str | None:
+    if names:
+        scheme = partial(scheme, **dict(zip(names, map(_whole, values), strict=True)))
+    try:
+        return calls.text(scheme, where)
+    except TypeError:
+        return None
+
+
+def arrayinit_sizes_of_part(x: Any, index: Any) -> tuple[int, ...] | None:
+    try:
+        return box(junction.shape_of(x), index).shape
+    except (TypeError, ValueError):
+        return None
+
+
+def arrayinit_is_fixed(scheme: Scheme) -> bool:
+    return calls.is_fixed(scheme)
+
+
+def arrayinit_dtype(dtype: Any) -> torch.dtype | None:
+    backend = backend_named("torch")
+    try:
+        found: torch.dtype = backend.dtype(backend.dtype_name(dtype))
+    except TypeError:
+        return None
+    return found
+
+
+def arrayinit_spec_in_parts(name: str, parameters: dict[str, Any]) -> Any:
+    try:
+        return _exact(specs.spec(name, **{key: _whole(value) for key, value in parameters.items()}))
+    except (TypeError, ValueError):
+        return None
+
+
+def arrayinit_fold(key: Any, name: Any) -> Key | None:
+    try:
+        return seeds.fold(key, name)
+    except (TypeError, ValueError):
+        return None
+
+
+_text = torch.compiler.assume_constant_result(arrayinit_text_of_call)
+_sizes = torch.compiler.assume_constant_result(arrayinit_sizes_of_part)
+_is_fixed = torch.compiler.assume_constant_result(arrayinit_is_fixed)
+_dtype = torch.compiler.assume_constant_result(arrayinit_dtype)
+_spec = torch.compiler.assume_constant_result(arrayinit_spec_in_parts)
+_fold = torch.compiler.assume_constant_result(arrayinit_fold)
+del arrayinit_text_of_call, arrayinit_sizes_of_part, arrayinit_is_fixed
+del arrayinit_dtype, arrayinit_spec_in_parts, arrayinit_fold
+
+
+def spec(name: str, parameters: dict[str, Any]) -> Spec:
+    """What `arrayinit.spec` makes of constants."""
+    if not torch.compiler.is_dynamo_compiling():
+        return cast(Spec, unserved(specs.spec, name, **parameters))
+    made = _spec(name, {key: _exact(value) for key, value in parameters.items()})
+    return cast(Spec, unserved(specs.spec, name, **parameters) if made is None else _whole(made))
+
+
+def fold(key: Any, name: Any) -> Key:
+    """What `arrayinit.fold` makes of a key that is a constant."""
+    folded = None
+    if torch.compiler.is_dynamo_compiling() and isinstance(key, (int, Key)):
+        folded = _fold(_exact(key), _exact(name))
+    return cast(Key, unseeded(seeds.fold, key, name) if folded is None else folded)
+
+
+def draw(x: Any, scheme: Scheme, in_place: bool, seed: Any, where: Where, new: tuple[Any, Any, Any, Any]) -> Any:
+    """Draw by the operator, or outside of the graph; `new` are xp, dtype, device and chunks."""
+    if not torch.compiler.is_dynamo_compiling():
+        return unserved(junction.draw, x, scheme, in_place, **_keywords(seed, where, new))
+    _, dtype, device, _ = new
+    said, kind, number, key = None, None, 0, None
+    sizes, part = _placed(x, where)
+    if _is_served(x, in_place, where, new) and sizes is not None:
+        if _READS_PARTIALS and isinstance(scheme, partial):
+            # One by one: the compiler takes an object for a constant where it is an argument, but not inside of one.
+            said = _text(scheme.func, _exact(part), [*scheme.keywords], *map(_exact, scheme.keywords.values()))
+        else:
+            said = _text(scheme, _exact(part))
+        kind = _dtype(dtype) if dtype is not None else x.dtype if isinstance(x, torch.Tensor) else torch.float32
+    if said is None or kind is None:
+        return unserved(junction.draw, x, scheme, in_place, **_keywords(seed, where, new))
+    if isinstance(seed, torch.Tensor):
+        key = seed
+    elif isinstance(seed, Key):
+        number = signed(seed.low + seed.high * (1 << 32))
+    elif isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 1 << SEED_BITS:
+        number = signed(seed)
+    elif seed is not None or not _is_fixed(scheme):
+        return unseeded(junction.draw, x, scheme, in_place, **_keywords(seed, where, new))
+    like = x.detach() if isinstance(x, torch.Tensor) else torch.zeros((), device=device).expand(sizes)
+    drawn = operator(like, said, number, key, dtype=kind, device=device)
+    if not in_place:
+        return drawn
+    with torch.no_grad():
+        x.copy_(drawn)
+    return x
+
+
+def _placed(x: Any, where: Where) -> tuple[Any, Where]:
+    """The sizes of the result (None where there are none), and where in the global tensor it is."""
+    name, _, index, axes = where
+    if isinstance(x, torch.Tensor) or index is None:
+        return x, where
+    return _sizes(_exact(x), _exact(index)), (name, x, index, axes)
+
+
+def _is_served(x: Any, in_place: bool, where: Where, new: tuple[Any, Any, Any, Any]) -> bool:
+    """Whether a graph can hold the draw; what can't be drawn anywhere is not served either, and refused outside."""
+    xp, dtype, device, chunks = new
+    if chunks is not None:
+        return False
+    if isinstance(x, torch.Tensor):
+        is_new = dtype is not None or device is not None
+        return xp is None and not (in_place and is_new) and x.layout == torch.strided and type(x).__name__ != "DTensor"
+    return (xp is torch or xp == "torch") and not in_place and where[1] is None
+
+
+def _keywords(seed: Any, where: Where, new: tuple[Any, Any, Any, Any]) -> dict[str, Any]:
+    name, shape, index, (layout, in_axis, out_axis, batch_axis, groups, transposed) = where
+    xp, dtype, device, chunks = new
+    return {
+        "seed": seed, "name": name, "shape": shape, "index": index, "layout": layout, "in_axis": in_axis,
+        "out_axis": out_axis, "batch_axis": batch_axis, "groups": groups, "transposed": transposed,
+        "xp": xp, "dtype": dtype, "device": device, "chunks": chunks,
+    }  # fmt: skip
+
+
+_READS_PARTIALS = torch.__version__ >= (2, 7)  # whether the compiler knows what a functools.partial holds
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float)):
+        for number in {value: None}:  # a key of a dictionary has a hash, and so must have a value
+            return number
+    if isinstance(value, (tuple, list)):
+        return tuple([_exact(one) for one in value])
+    if isinstance(value, slice):
+        return slice(_exact(value.start), _exact(value.stop), _exact(value.step))
+    if isinstance(value, Spec):  # the compiler can't hand over one that the compiled code made
+        return (_SPEC, value.name, _exact(value.items))
+    return value
+
+
+_SPEC = "a spec in its parts"
+
+
+def _whole(value: Any) -> Any:
+    """The inverse of what `_exact` does to specs."""
+    if isinstance(value, (tuple, list)):
+        parts = tuple(map(_whole, value))
+        return Spec(parts[1], parts[2]) if parts[:1] == (_SPEC,) else parts
+    return value

@@ -1,0 +1,104 @@
+"""Calls of initializers as text."""
+
+import json
+from fractions import Fraction
+from functools import partial
+
+import numpy as np
+import pytest
+
+from arrayinit import calls, raw, schemes, spec
+from arrayinit.draw import fit
+from arrayinit.fans import geometry
+from arrayinit.laws import is_random
+
+AXES = (None, None, None, (), 1, False)
+NOWHERE = (None, None, None, AXES)
+
+# A scheme with arguments that make a law that is not degenerate, and a shape for it.
+EXAMPLES = {
+    "chrono": ({"t_max": 50.0}, (8,)),
+    "constant": ({"val": 3}, (4, 4)),
+    "delta_orthogonal": ({}, (4, 3, 3)),
+    "dirac": ({}, (4, 4, 3)),
+    "distribution": ({"distribution": "gamma", "parameters": (2.0,)}, (4, 4)),
+    "icnr": ({"initializer": spec("normal"), "scale": 2}, (8, 2, 3, 3)),
+    "lstm_bias": ({"gates": "ifog"}, (8,)),
+    "packed": ({"initializer": (spec("normal", std=0.5), spec("zeros")), "blocks": (1, 3)}, (4, 4)),
+    "sparse": ({"sparsity": 0.07}, (4, 4)),
+    "s4d": ({"variant": "real"}, (4,)),
+    "wang_normal": ({"layers": 3}, (4, 4)),
+}
+
+
+def example(name):
+    arguments, shape = EXAMPLES.get(name, ({}, (4, 4)))
+    return partial(getattr(schemes, name), **arguments) if arguments else getattr(schemes, name), shape
+
+
+def law(scheme, shape):
+    return fit(scheme(geometry(shape)), "float32")[0]
+
+
+@pytest.mark.parametrize("name", schemes.__all__)
+def test_a_scheme_comes_back_as_it_was(name):
+    scheme, shape = example(name)
+    said = calls.call(calls.text(scheme, NOWHERE))
+    assert law(said.scheme, shape) == law(scheme, shape)
+    assert said.where == NOWHERE
+
+
+@pytest.mark.parametrize("name", schemes.__all__)
+def test_which_schemes_take_a_key(name):
+    scheme, shape = example(name)
+    assert calls.is_fixed(scheme) is not is_random(law(scheme, shape))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        ("encoder.weight", None, None, AXES),
+        (("encoder", 3), (8, 4), (slice(2, 6), 1, ...), AXES),
+        (7, (8, 4), slice(None, None, -2), ("io", None, None, (), 2, True)),
+        (None, (2, 3, 4), -1, (None, 1, (0, 2), (), 1, False)),
+    ],
+)
+def test_where_comes_back_as_it_was(where):
+    assert calls.call(calls.text(schemes.normal, where)).where == where
+
+
+@pytest.mark.parametrize("number", [np.float32(0.1), Fraction(1, 3), np.int64(2), 1e-300, 5])
+def test_numbers_keep_their_law(number):
+    scheme = partial(schemes.kaiming_normal, a=number)
+    assert law(calls.call(calls.text(scheme, NOWHERE)).scheme, (4, 4)) == law(scheme, (4, 4))
+
+
+def test_infinite_bounds_come_back():
+    scheme = partial(schemes.trunc_normal, a=3.0, b=float("inf"))
+    assert law(calls.call(calls.text(scheme, NOWHERE)).scheme, (4,)) == law(scheme, (4,))
+
+
+def test_a_frozen_distribution_is_its_name_and_parameters():
+    stats = pytest.importorskip("scipy.stats")
+    said = json.loads(calls.text(partial(schemes.distribution, distribution=stats.gamma(2.0)), NOWHERE))
+    assert said["with"] == {"distribution": "gamma", "parameters": [2.0, 0.0, 1.0]}
+
+
+def test_the_raw_words_are_a_call_too():
+    assert calls.call(calls.text(raw.words, NOWHERE)).scheme is raw.words
+    assert not calls.is_fixed(raw.words)
+
+
+def test_what_text_can_not_hold_is_refused_by_its_name():
+    with pytest.raises(TypeError, match="`std` must be plain data"):
+        calls.text(partial(schemes.normal, std=np.ones(2)), NOWHERE)
+    with pytest.raises(TypeError, match="`name` must be plain data"):
+        calls.text(schemes.normal, (b"x", None, None, AXES))
+    with pytest.raises(TypeError, match="must be of an initializer of arrayinit"):
+        calls.text(lambda geometry: None, NOWHERE)
+
+
+def test_a_text_of_another_stream_is_refused():
+    said = json.dumps(json.loads(calls.text(schemes.normal, NOWHERE)) | {"stream": 99})
+    with pytest.raises(ValueError, match="this stream version"):
+        calls.call(said)
