@@ -460,9 +460,14 @@ def test_copies_can_still_be_made():
         assert unchanged(copy.deepcopy(layer), values(layer))
 
 
-def test_without_gradients():
-    for context in (torch.no_grad(), contextlib.nullcontext()):
-        with context:
-            layer = init_module_(old(nn.utils.weight_norm)(nn.Linear(4, 4)), {"*": NORMAL}, seed=3)
-        layer(torch.ones(1, 4)).sum().backward()
-        assert layer.weight_g.grad is not None
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, contextlib.nullcontext])
+@pytest.mark.parametrize(
+    "wrap",
+    [old(nn.utils.weight_norm), nn.utils.spectral_norm, parametrizations.spectral_norm, parametrizations.orthogonal],
+)
+def test_layers_can_be_trained_whatever_the_mode_in_which_they_were_drawn(mode, wrap):
+    layer = wrap(nn.Linear(4, 4))
+    with mode():
+        init_module_(layer, {"bias": "zeros", "*": "orthogonal"}, seed=3)
+    layer(torch.ones(1, 4)).sum().backward()
+    assert all(x.grad is not None for x in layer.parameters())

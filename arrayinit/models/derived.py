@@ -224,7 +224,7 @@ class _Parametrized(Derived):
     def _solve(self, modules: ParametrizationList, weight: torch.Tensor, key: Key) -> list[torch.Tensor]:
         """The originals that make a weight: what each right_inverse gives, in reverse."""
         value: Any = weight
-        with torch.no_grad(), _seeded(key, weight.device):
+        with torch.inference_mode(False), torch.no_grad(), _seeded(key, weight.device):
             for each in reversed(list(modules)):
                 value = each.right_inverse(value)
         found = [value] if modules.is_tensor else list(value)
