@@ -151,7 +151,7 @@ def _mesh() -> Any:
     if _abstract_mesh() is None:
         return None
     try:
-        mesh = jax.sharding.get_mesh()
+        mesh = _get_mesh()
     except ValueError:  # within vmap or grad, though nothing that is computed here is traced
         mesh = _mesh_of_what_is_put()
     return None if mesh is None or mesh.empty else mesh
@@ -162,6 +162,9 @@ def _mesh_of_what_is_put() -> Any:
         return jax.device_put(np.zeros((), np.float32), PartitionSpec()).sharding.mesh
     except ValueError:
         return None
+
+
+_get_mesh: Callable[[], Any] = getattr(jax.sharding, "get_mesh", _mesh_of_what_is_put)  # JAX 0.8 has none
 
 
 def _on_devices(place: Any, rank: int) -> Any:
