@@ -4,6 +4,7 @@
 
     nn.Dense(128, kernel_init=he_normal())
     nn.Dense(128, kernel_init=initializer(arrayinit.spec("kaiming_normal", nonlinearity="tanh")))  # torch's formula
+    hk.Linear(128, w_init=he_normal())  # Haiku calls with shape and dtype: the key is hk.next_rng_key()
 
 Axes mean what they mean in JAX, in_axis=-2 and out_axis=-1, and elements are numbered in the logical order (batch, out,
 in, spatial). So the (in, out) kernel drawn here is the transpose of the (out, in) weight that torch holds for the same
@@ -12,7 +13,7 @@ seed, and an HWIO kernel that of an OIHW one. Shapes of fewer than two axes are 
 What is otherwise unlike jax.nn.initializers, for all of them: values are the same eagerly, under `jit` and `vmap`, on
 any number of devices and on any other library; an integer is a key, too; parameters are numbers, not traced values;
 `dtype=None` in a call means the dtype that the initializer was made with; out_sharding may have axes of type Auto, and
-orthogonal and delta_orthogonal take one.
+orthogonal and delta_orthogonal take one. As in JAX, arrays lie on the whole mesh that jax.set_mesh sets.
 """
 
 import math

@@ -120,6 +120,8 @@ _saved = keras.saving.register_keras_serializable(package="arrayinit")
 class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras has no types
     """Any initializer of arrayinit as Keras takes it; :func:`initializer` makes one from a name.
 
+    Formulas of your own derive from keras.initializers.Initializer, which takes no spec.
+
     Args:
         spec: what to draw. Axes that it leaves open are Keras's: in_axis=-2, out_axis=-1.
         seed: an integer in [0, 2**64), an arrayinit.Key, a keras.random.SeedGenerator, or None for the next key of
