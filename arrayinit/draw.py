@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any, TypeAlias, TypedDict
 
 from arrayinit import engines
-from arrayinit.backends import Backend, backend_named, find_backend, is_compiling
+from arrayinit.backends import Backend, backend_named, find_backend, is_called_by, is_compiling
 from arrayinit.fans import Axes, Geometry, check_shape, geometry
 from arrayinit.formats import COMPLEX, FORMATS, is_floating, real_name
 from arrayinit.job import Job, Target
@@ -119,9 +119,23 @@ def draw(
 
         return torch_operator.record(x, scheme, target, dtype_name, seed, (name, shape, index, axes))
     job = decide(x, scheme, target, dtype_name, shape, index, axes)
+    if backend is None and job.geometry.roles is None and len(job.geometry.shape) > 1 and is_called_by("keras"):
+        _refuse_keras(scheme, job)
     if not is_random(job.law) or not job.size or (in_place and target.backend.is_abstract(x)):
         return engines.run(job, target)
     return engines.run(job.keyed(resolve_for(target.backend, x, seed, name)), target)
+
+
+def _refuse_keras(scheme: Scheme, job: Job) -> None:
+    """Refuse to be a layer's initializer without a layout: Keras's kernels are not (out, in), and it can't say so."""
+    if isinstance(job.law, Constant):
+        return
+    name = scheme.func.__name__ if isinstance(scheme, partial) else getattr(scheme, "__name__", "...")
+    raise TypeError(
+        f"`layout` must be given where Keras calls {name} itself, here for the shape {job.geometry.shape}: give the "
+        f'layer arrayinit.keras.initializer("{name}"), or with parameters arrayinit.keras.initializer('
+        f'arrayinit.spec("{name}", ...))'
+    )
 
 
 def decide(

@@ -38,9 +38,7 @@ class Geometry:
         roles = self.roles
         if roles is None:
             if len(self.shape) < 2:
-                raise ValueError(
-                    f"fans need a shape of at least 2 dimensions (or `in_axis` and `out_axis`); got {self.shape}"
-                )
+                raise _too_few(self.shape)
             roles = "oi" + "s" * (len(self.shape) - 2)
         by_role = {role: math.prod(n for n, r in zip(self.shape, roles, strict=True) if r == role) for role in "ois"}
         return by_role["o"], by_role["i"], by_role["s"]
@@ -165,6 +163,8 @@ def _roles_of_axes(shape: tuple[int, ...], in_axis: Axes | None, out_axis: Axes 
         raise ValueError(f"`in_axis` and `out_axis` go together; got {in_axis!r} and {out_axis!r}")
     for letter, name, axes in (("i", "in_axis", in_axis), ("o", "out_axis", out_axis), ("b", "batch_axis", batch_axis)):
         for axis in _axis_numbers(axes, name):
+            if axis == -2 and len(shape) < 2:  # a default: who names axes of a bias counts them from the front
+                raise _too_few(shape)
             if not -len(shape) <= axis < len(shape):
                 raise ValueError(f"`{name}` must name an axis of the shape {shape}; got {axis!r}")
             if roles[axis] != "s":
@@ -174,3 +174,10 @@ def _roles_of_axes(shape: tuple[int, ...], in_axis: Axes | None, out_axis: Axes 
                 )
             roles[axis] = letter
     return "".join(roles)
+
+
+def _too_few(shape: tuple[int, ...]) -> ValueError:
+    return ValueError(
+        f"fans need a shape of at least 2 dimensions, for an output and an input axis; got {shape}: "
+        "a bias has none, draw it with zeros, constant, uniform or normal"
+    )

@@ -37,8 +37,10 @@ def fingerprint(
     backend = backend_of(x)
     backend.check_readable(x)
     if backend.is_abstract(x):
-        raise TypeError(f"`x` must hold values; got an array that is abstract or traced, {x!r}")
+        raise TypeError(f"`x` must hold values; got an array that is abstract, traced or deleted, {x!r}")
     dtype = backend.dtype_name(x.dtype)
+    if dtype == "object":
+        raise TypeError(f"`x` must be an array of numbers; got dtype object, {x!r}")
     host = backend.to_numpy(x)
     order = geometry(x.shape, layout, in_axis, out_axis, batch_axis).order
     host = host.transpose(order)

@@ -4,6 +4,7 @@
 
     nn.Dense(128, kernel_init=he_normal())
     nn.Dense(128, kernel_init=initializer(arrayinit.spec("kaiming_normal", nonlinearity="tanh")))  # torch's formula
+    hk.Linear(128, w_init=he_normal())  # Haiku calls with shape and dtype: the key is hk.next_rng_key()
 
 Axes mean what they mean in JAX, in_axis=-2 and out_axis=-1, and elements are numbered in the logical order (batch, out,
 in, spatial). So the (in, out) kernel drawn here is the transpose of the (out, in) weight that torch holds for the same
@@ -12,10 +13,11 @@ seed, and an HWIO kernel that of an OIHW one. Shapes of fewer than two axes are 
 What is otherwise unlike jax.nn.initializers, for all of them: values are the same eagerly, under `jit` and `vmap`, on
 any number of devices and on any other library; an integer is a key, too; parameters are numbers, not traced values;
 `dtype=None` in a call means the dtype that the initializer was made with; out_sharding may have axes of type Auto, and
-orthogonal and delta_orthogonal take one.
+orthogonal and delta_orthogonal take one. As in JAX, arrays lie on the whole mesh that jax.set_mesh sets.
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from arrayinit.backends.jax import check_place
 from arrayinit.fans import Axes, check_shape
 from arrayinit.laws import is_random
 from arrayinit.models.jax import init_tree
@@ -65,6 +68,9 @@ class Initializer:
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None, out_sharding: Any = None) -> Any:
         """A new jax.Array, drawn in host memory where nothing is traced, else by one fused function that partitions.
 
+        Where a mesh is set (jax.set_mesh) it lies on all of it, as what JAX computes there. Haiku calls initializers
+        with shape and dtype alone: then the key is hk.next_rng_key(), where one is needed.
+
         Args:
             key: one JAX key, typed or raw, or an integer in [0, 2**64): `jax.random.key(5)` and 5 are the same key.
                 Ignored, and may be None, where nothing is random.
@@ -75,15 +81,22 @@ class Initializer:
 
         Raises:
             TypeError: no key, more than one key, or a dtype that can't hold the values.
-            ValueError: a shape for which the scheme has no meaning, e.g. fans of fewer than two axes.
+            ValueError: a shape for which the scheme has no meaning, e.g. fans of fewer than two axes; a PartitionSpec
+                without a mesh; no key from Haiku.
         """
+        is_haiku = isinstance(key, tuple | list) and not isinstance(shape, tuple | list)
+        if is_haiku and dtype is None and out_sharding is None:
+            key, shape, dtype = None, key, shape
         sizes = check_shape(shape, "shape")
         chosen = self.dtype if dtype is None else dtype
         kind = jnp.result_type(float) if chosen is None else jax.dtypes.canonicalize_dtype(chosen)
         axes = _axes(self.spec, len(sizes))
         if key is None and is_random(law_of(spec(self.spec.name, **self.spec.parameters | axes), sizes, kind.name)[0]):
-            raise TypeError(f"`key` must be a JAX key or an integer for {self.spec.name}; got None")
-        return self.spec(sizes, seed=key, xp="jax", dtype=kind, device=out_sharding, **axes)
+            if not is_haiku:
+                raise TypeError(f"`key` must be a JAX key or an integer for {self.spec.name}; got None")
+            key = _key_of_haiku(sizes)
+        place = check_place(out_sharding, "out_sharding")
+        return self.spec(sizes, seed=key, xp="jax", dtype=kind, device=place, **axes)
 
 
 def initializer(spec: Spec | str, dtype: Any = None) -> Initializer:
@@ -324,6 +337,21 @@ def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None)
     if column_axis not in (-2, -1, 0, 1):
         raise ValueError(f"`column_axis` must be an axis of a matrix, -2 to 1; got {column_axis!r}")
     return _make("delta_orthogonal", dtype, gain=_finite(scale, "scale"))
+
+
+def _key_of_haiku(shape: tuple[int, ...]) -> Any:
+    """The next key of the hk.transform that is running."""
+    haiku = sys.modules.get("haiku")
+    try:
+        if haiku is not None:
+            return haiku.next_rng_key()
+        reason = "Haiku is not imported"
+    except ValueError as error:  # no transform, or one that was given no key
+        reason = str(error)
+    raise ValueError(
+        f"`key` must be a JAX key or an integer; got the shape {shape}, as Haiku calls initializers, and Haiku has no "
+        f"key: {reason}"
+    )
 
 
 def _make(name: str, dtype: Any, **parameters: Any) -> Initializer:

@@ -6,16 +6,29 @@
     keras.layers.Dense(128, kernel_initializer=initializers.initializer("kaiming_normal"))  # torch's formula
     keras.layers.Dense(128, kernel_initializer="arrayinit>HeNormal")
 
-Every class is a keras.initializers.Initializer: it is saved with a model and loaded with it (once this module is
-imported), cloned, and called on any backend of Keras. Values are the same on all of them: those that
-`arrayinit` draws for NumPy from the same seed and name.
+Every class is a keras.initializers.Initializer: it is saved with a model and loaded with it, cloned, and called on any
+backend of Keras. Values are the same on all of them: those that `arrayinit` draws for NumPy from that seed and name.
+
+**Loading needs `import arrayinit.keras` first**: Keras finds classes of others by their registration alone, imports
+nothing but Keras's own packages, and asks no entry points. Without it keras.saving.load_model, from_config and
+keras.initializers.get raise a TypeError in which the config of the initializer says so ("requires"); nothing is
+replaced by Keras's initializer of the same name, but constants, which are equal. A name, "arrayinit>HeNormal", is a
+ValueError then.
 
 Seeds are an integer in [0, 2**64), an `arrayinit.Key` (saved as its integer), a keras.random.SeedGenerator, or None.
 An integer gives the same values at each call, as in Keras: one initializer that serves several weights, and the
 copies of it that MultiHeadAttention makes for its projections, draw equal values into equal shapes. With None each
-call takes the next key of `arrayinit.manual_seed` and `arrayinit.seeded`, where Keras would choose one number for good.
-Calls with a SeedGenerator(n) draw what calls with None draw within `arrayinit.seeded(n)`; a copy starts it anew. `name`
-is folded in.
+call takes the next key of `arrayinit.manual_seed` and `arrayinit.seeded`, where Keras would choose one number for good;
+where neither was called and keras.utils.set_random_seed was, each call takes 64 bits of Python's `random`, which that
+sets, so that a program is as reproducible as with Keras's own. Calls with a SeedGenerator(n) draw what calls with None
+draw within `arrayinit.seeded(n)`; a copy starts it anew. `name` is folded in.
+
+All names of keras.initializers are here: the lower-case ones, `get`, `serialize` and `deserialize`, for which a name
+without a module means a class of this module, and STFT, which is Keras's own, for it draws nothing.
+
+A layer takes these classes. A function of `arrayinit` itself or a spec in their place is a TypeError that says what to
+write, for Keras calls it with a shape that is not (out, in); one with a layout, functools.partial(arrayinit.normal,
+seed=0, layout="io"), is right.
 
 Axes mean what they mean in Keras, in_axis=-2 and out_axis=-1, and elements are numbered in the logical order (batch,
 out, in, spatial), so that kernels are transposes of torch's weights for the same seed and name: of Dense and Conv, of
@@ -26,14 +39,18 @@ derived from VarianceScaling which axes are which. A depthwise kernel (h, w, in,
 """
 
 import math
+import random
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Self
 
 import keras
 import numpy as np
+from keras.initializers import STFT
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+from keras.src.utils.rng_utils import get_random_seed
 
+from arrayinit import seeds
 from arrayinit.fans import check_shape
 from arrayinit.key import Key
 from arrayinit.models.keras import init_model_
@@ -41,24 +58,47 @@ from arrayinit.philox import MASK
 from arrayinit.specs import Spec, spec
 
 __all__ = [
+    "STFT",
     "Constant",
     "GlorotNormal",
     "GlorotUniform",
     "HeNormal",
     "HeUniform",
     "Identity",
+    "IdentityInitializer",
     "Initializer",
     "LecunNormal",
     "LecunUniform",
     "Ones",
     "Orthogonal",
+    "OrthogonalInitializer",
     "RandomNormal",
     "RandomUniform",
+    "STFTInitializer",
     "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
+    "constant",
+    "deserialize",
+    "get",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
     "init_model_",
     "initializer",
+    "lecun_normal",
+    "lecun_uniform",
+    "ones",
+    "orthogonal",
+    "random_normal",
+    "random_uniform",
+    "serialize",
+    "stft",
+    "truncated_normal",
+    "variance_scaling",
+    "zeros",
 ]
 
 _AXES = ("layout", "in_axis", "out_axis")
@@ -69,12 +109,18 @@ _DISTRIBUTIONS = {  # Keras's names -> ours
     "uniform": "uniform",
 }
 
+# In every config of what is random. No class of Keras takes it, so that none is loaded in place of its namesake here,
+# and the error that is raised instead shows what to write.
+_REQUIRES = {"requires": "import arrayinit.keras"}
+
 _saved = keras.saving.register_keras_serializable(package="arrayinit")
 
 
 @_saved
 class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras has no types
     """Any initializer of arrayinit as Keras takes it; :func:`initializer` makes one from a name.
+
+    Formulas of your own derive from keras.initializers.Initializer, which takes no spec.
 
     Args:
         spec: what to draw. Axes that it leaves open are Keras's: in_axis=-2, out_axis=-1.
@@ -133,12 +179,12 @@ class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras
 
     def get_config(self) -> dict[str, Any]:
         """What :meth:`from_config` needs, as plain data."""
-        return {"spec": self.spec.as_dict(), **self._seed_config(), "name": self.name}
+        return {"spec": self.spec.as_dict(), **self._seed_config(), "name": self.name, **_REQUIRES}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The inverse of :meth:`get_config`."""
-        config = dict(config)
+        config = {key: value for key, value in config.items() if key != "requires"}
         if isinstance(config.get("spec"), Mapping):
             config["spec"] = Spec.from_dict(config["spec"])
         return cls(**config)
@@ -230,7 +276,7 @@ class _Random(Initializer):
     """What the classes of Keras that take a seed share: its config, and a name where there is one."""
 
     def get_config(self) -> dict[str, Any]:
-        return self._seed_config() | ({} if self.name is None else {"name": self.name})
+        return self._seed_config() | ({} if self.name is None else {"name": self.name}) | _REQUIRES
 
 
 @_saved
@@ -497,6 +543,68 @@ class Orthogonal(_Random):
         return super().get_config() | {"gain": self.gain}
 
 
+# The names that Keras has besides those of the classes.
+constant, identity, ones, zeros = Constant, Identity, Ones, Zeros
+random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal
+glorot_normal, glorot_uniform = GlorotNormal, GlorotUniform
+he_normal, he_uniform = HeNormal, HeUniform
+lecun_normal, lecun_uniform = LecunNormal, LecunUniform
+orthogonal, variance_scaling = Orthogonal, VarianceScaling
+IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
+STFTInitializer = stft = STFT
+
+_CLASSES: dict[str, Any] = {
+    name: kind
+    for name, kind in {
+        **globals(),
+        "normal": RandomNormal,
+        "uniform": RandomUniform,
+        "one": Ones,
+        "zero": Zeros,
+    }.items()
+    if name[0] != "_" and isinstance(kind, type) and issubclass(kind, keras.initializers.Initializer)
+}
+
+
+def serialize(initializer: Any) -> Any:
+    """The config of an initializer, as keras.initializers.serialize gives it: what :func:`deserialize` takes."""
+    return keras.initializers.serialize(initializer)
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """An initializer from its config, or from its name.
+
+    Args:
+        config: what :func:`serialize` returned, of Keras's own initializers too, or {"class_name": ..., "config": ...}
+            without a module, which means a class of this module.
+        custom_objects: names -> classes of others, which come first, as those that are registered do.
+
+    Raises:
+        TypeError, ValueError: as keras.initializers.deserialize.
+    """
+    given = {"class_name": config, "config": {}} if isinstance(config, str) else config
+    if isinstance(given, Mapping) and not given.get("module"):
+        name = given.get("class_name")
+        if name in _CLASSES and keras.saving.get_registered_object(name, custom_objects) is None:
+            return _CLASSES[name].from_config(given.get("config") or {})
+    return keras.initializers.deserialize(config, custom_objects)
+
+
+def get(identifier: Any) -> Any:
+    """An initializer from whatever names one, as keras.initializers.get, with this module's classes for names.
+
+    Args:
+        identifier: a name ("glorot_uniform", "HeNormal", "arrayinit>HeNormal"), a config, an initializer or a class of
+            one, a callable of shape and dtype, a tensor, an :class:`arrayinit.Spec`, or None, which is returned.
+
+    Raises:
+        ValueError: what names none. TypeError: as :func:`deserialize`.
+    """
+    if isinstance(identifier, Spec):
+        return Initializer(identifier)
+    return keras.initializers.get(deserialize(identifier) if isinstance(identifier, str | dict) else identifier)
+
+
 _named = spec  # where an argument is called spec, too
 
 
@@ -533,7 +641,18 @@ def _key(seed: Any) -> Key | int | None:
         return Key(int(start) & MASK).fold(int(count) & MASK)
     if seed is None and in_symbolic_scope():
         return 0  # Keras works out shapes and throws the values away: no key is taken from the sequence
+    if seed is None and get_random_seed() is not None and not seeds.is_seeded() and not _is_tracing():
+        return random.getrandbits(64)
     return seed  # type: ignore[no-any-return]
+
+
+def _is_tracing() -> bool:
+    """Whether JAX would bake a key into a program, which is for the draw to refuse."""
+    if keras.backend.backend() != "jax":
+        return False
+    from arrayinit.backends.jax import is_tracing
+
+    return is_tracing()
 
 
 def _draw_jax(chosen: Spec, shape: tuple[int, ...], dtype: str, seed: Any, name: Any, layout: Any) -> Any:
@@ -548,7 +667,7 @@ def _draw_jax(chosen: Spec, shape: tuple[int, ...], dtype: str, seed: Any, name:
 
 
 def _sharding(layout: Any) -> Any:
-    """A JAX sharding from a layout of Keras, which may be of an abstract mesh: then on the mesh that is set."""
+    """A JAX sharding from a layout of Keras."""
     import jax
 
     layout = getattr(layout, "backend_layout", layout)
@@ -556,8 +675,6 @@ def _sharding(layout: Any) -> Any:
         raise TypeError(
             f"`layout` must be a keras.distribution.TensorLayout or a jax.sharding.Sharding; got {layout!r}"
         )
-    if isinstance(layout, jax.sharding.NamedSharding) and isinstance(layout.mesh, jax.sharding.AbstractMesh):
-        return jax.sharding.NamedSharding(jax.sharding.get_mesh(), layout.spec)
     return layout
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from arrayinit.backends import Backend, is_compiling, seed_words
 from arrayinit.key import Key
 
-__all__ = ["Name", "fold", "is_scoped", "manual_seed", "resolve", "resolve_for", "seeded"]
+__all__ = ["Name", "fold", "is_scoped", "is_seeded", "manual_seed", "resolve", "resolve_for", "seeded"]
 
 
 EAGER = 16  # keys a sequence folds one at a time before it folds several at once
@@ -133,6 +133,11 @@ def fold(key: Any, name: str | int) -> Key:
 def is_scoped() -> bool:
     """Whether draws with `seed=None` take their keys from an active :func:`seeded`."""
     return _scoped.get() is not None
+
+
+def is_seeded() -> bool:
+    """Whether draws with `seed=None` take keys that the program chose, by :func:`seeded` or :func:`manual_seed`."""
+    return is_scoped() or _process.manual
 
 
 Name: TypeAlias = str | int | tuple[str | int, ...]

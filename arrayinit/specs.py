@@ -5,13 +5,14 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
 from arrayinit import initializers, schemes
 from arrayinit.backends import backend_named, is_compiling
-from arrayinit.draw import Keywords, fit
+from arrayinit.draw import Keywords, draw, fit
 from arrayinit.fans import Axes, Geometry, geometry
 from arrayinit.formats import COMPLEX
 from arrayinit.gains import calculate_gain
@@ -57,13 +58,33 @@ class Spec:
         """The parameters that were given, by name."""
         return dict(self.items)
 
-    def __call__(self, x: Any, **keywords: Unpack[Keywords]) -> Any:
-        """A new array, as `arrayinit.NAME(x, **parameters, **keywords)` returns it."""
-        return getattr(initializers, self.name)(x, **self.parameters | keywords)
+    def __call__(self, x: Any, *others: Any, **keywords: Unpack[Keywords]) -> Any:
+        """A new array, as `arrayinit.NAME(x, **parameters, **keywords)` returns it.
+
+        Raises:
+            TypeError: positional arguments beyond `x`, as Flax, Haiku and Equinox have them for their initializers.
+        """
+        if others:
+            raise TypeError(
+                f"a spec is called with an array or a shape, and keywords; got {len(others) + 1} positional arguments: "
+                f"what Flax, Haiku and Equinox call with a key, a shape, a dtype is arrayinit.jax.initializer({self})"
+            )
+        return self._draw(x, False, keywords)
 
     def fill_(self, x: Any, **keywords: Unpack[Keywords]) -> Any:
         """Fill x in place, as `arrayinit.NAME_(x, **parameters, **keywords)` does; returns x."""
-        return getattr(initializers, self.name + "_")(x, **self.parameters | keywords)
+        return self._draw(x, True, keywords)
+
+    def _draw(self, x: Any, in_place: bool, keywords: Keywords) -> Any:
+        given: dict[str, Any] = self.parameters | keywords
+        if is_compiling():  # for torch's compiler can't read signatures
+            return getattr(initializers, self.name + "_" * in_place)(x, **given)
+        own = {
+            p.name: given.pop(p.name, p.default)
+            for p in _parameters_of(self.name)
+            if p.name in given or p.default is not p.empty
+        }  # all of them in their order: jobs are remembered by the values
+        return draw(x, partial(_scheme(self.name), **own), in_place, **given)
 
     def law(self, geometry: Geometry) -> Law:
         """The law of a tensor of this geometry, which the spec must not say itself. Errors as the initializer."""

@@ -53,6 +53,7 @@ as by torch: these functions, not torch's of the same name.
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ParamSpec, TypeVar, Unpack
 
 import torch
@@ -61,11 +62,12 @@ from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from arrayinit import (
     initializers,
+    schemes,
     seeds,
     torch_operator,  # noqa: F401 # makes the operator known, of which saved graphs are made
 )
 from arrayinit.backends import is_compiling
-from arrayinit.draw import Keywords
+from arrayinit.draw import Keywords, draw
 from arrayinit.fans import calculate_fans
 from arrayinit.gains import calculate_gain
 from arrayinit.models.torch import init_module_
@@ -177,7 +179,7 @@ def trunc_normal_(
         )
     if a == b and std >= 0:
         return _fill(initializers.constant_, tensor, generator, keywords, val=a)
-    return _fill(initializers.trunc_normal_, tensor, generator, keywords, mean=mean, std=std, a=a, b=b)
+    return _fill(_trunc_normal_, tensor, generator, keywords, mean=mean, std=std, a=a, b=b)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -339,6 +341,12 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
     return _calculate_fan_in_and_fan_out(tensor)[MODES.index(_mode(mode))]
 
 
+def _trunc_normal_(x: Tensor, mean: float, std: float, a: float, b: float, **keywords: Unpack[Keywords]) -> Tensor:
+    """arrayinit.trunc_normal_ without its warning, which is given above."""
+    filled: Tensor = draw(x, partial(schemes.trunc_normal, mean=mean, std=std, a=a, b=b), True, **keywords)
+    return filled
+
+
 def _kaiming(
     initializer: Callable[..., Any],
     tensor: Tensor,
@@ -441,3 +449,11 @@ kaiming_uniform = _deprecated(kaiming_uniform_)
 kaiming_normal = _deprecated(kaiming_normal_)
 orthogonal = _deprecated(orthogonal_)
 sparse = _deprecated(sparse_)
+
+
+# What torch.jit.script says instead of an error about keywords; it does compile the three that are nothing but torch.
+for _name in set(__all__) - {"constant_", "ones_", "zeros_"}:
+    globals()[_name].__script_unsupported = (
+        f"arrayinit.torch.{_name} can't be compiled: call it before the module is scripted, in its __init__, or in a "
+        "function that is marked with @torch.jit.ignore"
+    )

@@ -1,5 +1,6 @@
 """arrayinit.keras on the backend of Keras that KERAS_BACKEND names; tests/test_keras.py runs this file on each."""
 
+import functools
 import inspect
 import json
 import pickle
@@ -7,6 +8,7 @@ import pickle
 import keras
 import numpy as np
 import pytest
+from keras.src.utils.rng_utils import get_random_seed
 
 import arrayinit as ai
 import arrayinit.keras as init
@@ -301,6 +303,25 @@ def test_no_seed_takes_the_next_key():
     assert not same(first, second)
 
 
+def test_no_seed_under_set_random_seed():
+    initializer = init.RandomNormal(stddev=1.0)
+
+    def drawn(seed):
+        keras.utils.set_random_seed(seed)
+        return initializer((6,)), init.GlorotUniform()((2, 3))
+
+    try:
+        first, second, other = drawn(5), drawn(5), drawn(6)
+        assert all(map(same, first, second))
+        assert not same(first[0], other[0])
+        assert not same(initializer((6,)), initializer((6,)))
+        with ai.seeded(8):
+            assert same(drawn(5)[0], ai.normal((6,), seed=ai.fold(8, 0)))
+    finally:
+        keras.utils.clear_session()
+    assert get_random_seed() is None
+
+
 def test_a_seed_generator_counts_as_a_sequence_does():
     initializer = init.RandomNormal(stddev=1.0, seed=keras.random.SeedGenerator(8), name="w")
     got = [initializer((6,)) for _ in range(3)]
@@ -362,7 +383,8 @@ def test_configs_are_those_of_keras():
     for name, arguments in CASES:
         ours, theirs = make(name, arguments, seed=1), getattr(keras.initializers, name)
         plain = theirs(**arguments, **({"seed": 1} if takes_seed(name) else {}))
-        assert ours.get_config() == plain.get_config() or name == "Identity"  # Keras's forgets the gain
+        requires = {"requires": "import arrayinit.keras"} if takes_seed(name) else {}  # so that none loads as Keras's
+        assert ours.get_config() == plain.get_config() | requires or name == "Identity"  # Keras's forgets the gain
         assert type(ours).from_config(plain.get_config()).get_config().keys() == ours.get_config().keys()
         signatures = [list(inspect.signature(kind).parameters.values()) for kind in (type(ours), theirs)]
         names, plain_names = ([(p.name, p.default) for p in signature] for signature in signatures)
@@ -376,6 +398,65 @@ def test_names():
     for name in KERAS_NAMES:
         assert isinstance(getattr(init, name)(), keras.initializers.Initializer)
     assert issubclass(init.GlorotUniform, keras.initializers.VarianceScaling)
+
+
+def test_the_namespace_is_that_of_keras():
+    theirs = {name for name in dir(keras.initializers) if not name.startswith("_")}
+    assert theirs <= set(init.__all__)
+    assert all(hasattr(init, name) for name in init.__all__)
+    for name in theirs - {"get", "serialize", "deserialize", "Initializer", "STFT", "STFTInitializer", "stft"}:
+        assert getattr(init, name).__name__ == getattr(keras.initializers, name).__name__
+        assert getattr(init, name).__module__ == "arrayinit.keras"
+    assert init.STFT is init.stft is keras.initializers.STFT
+
+
+@pytest.mark.parametrize("name", ["glorot_uniform", "HeNormal", "normal", "one", "OrthogonalInitializer", "identity"])
+def test_get_knows_what_keras_knows_and_gives_our_classes(name):
+    found = init.get(name)
+    assert type(found).__name__ == type(keras.initializers.get(name)).__name__
+    assert isinstance(found, init.Initializer)
+
+
+def test_get_and_deserialize():
+    ours, theirs = init.HeNormal(seed=3, name="w"), keras.initializers.HeNormal(seed=3)
+    assert same(init.get(init.serialize(ours))((4, 3)), ours((4, 3)))
+    assert same(init.deserialize(json.loads(json.dumps(init.serialize(ours))))((4, 3)), ours((4, 3)))
+    assert type(init.get(init.serialize(theirs))) is type(theirs)  # a config that says whose it is
+    assert init.get({"class_name": "HeNormal", "config": {"seed": 4}}).seed == 4
+    assert isinstance(init.get("arrayinit>HeNormal"), init.HeNormal)
+    assert isinstance(init.get(init.HeNormal), init.HeNormal)
+    assert init.get(ours) is ours
+    assert init.get(None) is None
+    assert init.get(ai.spec("normal", std=2.0)).spec == ai.spec("normal", std=2.0)
+    mine = init.deserialize({"class_name": "HeNormal", "config": {}}, {"HeNormal": init.Ones})
+    assert type(mine) is init.Ones
+    for wrong in ("nonsense", 3):
+        with pytest.raises(ValueError, match="Could not interpret initializer identifier"):
+            init.get(wrong)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [ai.kaiming_normal, ai.spec("kaiming_normal"), functools.partial(ai.kaiming_normal, mode="fan_out", seed=0)],
+    ids=["function", "spec", "partial"],
+)
+def test_what_draws_without_a_layout_is_refused_as_a_layers_initializer(given):
+    layer = keras.layers.Dense(3, kernel_initializer=given)
+    with pytest.raises(TypeError, match=r'arrayinit\.keras\.initializer\("kaiming_normal"\)'):
+        layer.build((None, 4))
+
+
+def test_what_has_a_layout_or_needs_none_is_drawn_by_a_layer():
+    kernel = functools.partial(ai.kaiming_normal, layout="io", seed=0)
+    layer = built(
+        keras.layers.Dense(3, kernel_initializer=kernel, bias_initializer=functools.partial(ai.normal, seed=1)),
+        (None, 4),
+    )
+    assert same(layer.kernel, ai.kaiming_normal((4, 3), layout="io", seed=0))
+    assert same(layer.bias, ai.normal((3,), seed=1))
+    assert same(built(keras.layers.Dense(3, kernel_initializer=ai.ones), (None, 4)).kernel, np.ones((4, 3), "float32"))
+    own = keras.layers.Dense(3, kernel_initializer=lambda shape, dtype=None: ai.normal(shape, seed=0, dtype=dtype))
+    assert same(built(own, (None, 4)).kernel, ai.normal((4, 3), seed=0))
 
 
 def test_copies_that_layers_make():

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from conftest import same
+from conftest import namespace, same
 
 import arrayinit as ai
+from arrayinit.backends import find_backend
 
 dask = pytest.importorskip("dask")
 pytest.importorskip("dask.array")
@@ -256,3 +257,15 @@ def test_missing_frameworks_name_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "arrayinit.backends.torch", None)
     with pytest.raises(ImportError, match=r"pip install arrayinit\[torch\]"):
         ai.normal((3,), seed=0, xp="torch")
+
+
+def test_wrappers_of_jax_arrays_are_no_arrays_to_draw():
+    nnx = namespace("flax.nnx")
+    jax = namespace("jax")
+    for x in (nnx.Param(jax.numpy.ones((3, 4))), nnx.RngKey(jax.random.key(0)), jax.typeof(jax.numpy.ones((3, 4)))):
+        assert find_backend(x) is None
+        with pytest.raises(TypeError, match="`x` must be an array"):
+            ai.normal(x, seed=0)
+        with pytest.raises(TypeError, match="`x` must be an array"):
+            ai.normal_(x, seed=0)
+    assert ai.fingerprint(nnx.Param(jax.numpy.ones((3, 4)))) == ai.fingerprint(jax.numpy.ones((3, 4)))

@@ -80,8 +80,17 @@ def test_unknown_nonlinearities(name):
 
 @pytest.mark.parametrize("shape", [(), (3,), 3])
 def test_shapes_without_fans(shape):
-    with pytest.raises(ValueError, match="at least 2 dimensions"):
-        ai.calculate_fans(shape)
+    whole = shape if isinstance(shape, tuple) else (shape,)
+    for axes in ({}, {"in_axis": -2, "out_axis": -1}, {"in_axis": -2, "out_axis": 0}):
+        with pytest.raises(ValueError, match=r"at least 2 dimensions.*got .*draw it with zeros") as caught:
+            ai.calculate_fans(shape, **axes)
+        assert repr(whole) in str(caught.value)
+        assert "axis`" not in str(caught.value)  # which nobody need have given
+
+
+def test_an_axis_that_was_given_is_named():
+    with pytest.raises(ValueError, match=r"`in_axis` must name an axis of the shape \(3,\); got 1"):
+        ai.calculate_fans((3,), in_axis=1, out_axis=0)
 
 
 def test_zero_sizes():

@@ -303,6 +303,80 @@ def test_traced_words_beyond_34_bits(index):
     assert equal(jax.jit(lambda: draw(xp="jax"))(), draw())
 
 
+def fold_in_scan(draw):
+    return lambda keys: jax.lax.scan(lambda count, key: (count + 1, draw(ai.fold(key, count))), 0, keys)[1]
+
+
+def gradient(draw):
+    """The values by way of the derivative of what they are multiplied with."""
+
+    def one(key):
+        shape = jax.eval_shape(draw, key)
+        return jax.jvp(lambda x: draw(key) * x, (jnp.zeros(shape.shape, shape.dtype),), (jnp.ones_like(shape),))[1]
+
+    return jax.vmap(one)
+
+
+# Functions of keys, made of one of a key.
+MAPS = {
+    "vmap": jax.vmap,
+    "vmap of jit": lambda draw: jax.vmap(jax.jit(draw)),
+    "vmap of vmap of jit": lambda draw: lambda keys: jax.vmap(jax.vmap(jax.jit(draw)))(keys[None])[0],
+    "lax.map": lambda draw: lambda keys: jax.lax.map(draw, keys),
+    "lax.map in batches": lambda draw: lambda keys: jax.lax.map(draw, keys, batch_size=2),
+    "vmap of cond": lambda draw: jax.vmap(
+        lambda key: jax.lax.cond(jax.random.key_data(key)[0] >= 0, draw, lambda key: draw(key) * 2, key)
+    ),
+    "vmap of scan": lambda draw: (
+        lambda keys: jax.vmap(lambda keys: jax.lax.scan(lambda carry, key: (carry, draw(key)), 0.0, keys)[1])(
+            keys[:, None]
+        )[:, 0]
+    ),
+    "vmap of remat": lambda draw: jax.vmap(jax.checkpoint(draw)),
+    "jvp": gradient,
+}
+MAPPED = {
+    "orthogonal": (ai.spec("orthogonal"), (6, 5)),
+    "orthogonal, of blocks": (ai.spec("orthogonal", gain=2.0, layout="boi"), (2, 5, 70)),
+    "delta_orthogonal": (ai.spec("delta_orthogonal"), (6, 5, 3)),
+    "packed": (ai.spec("packed", initializer=(ai.spec("orthogonal"), ai.spec("zeros")), blocks=(4, 2)), (6, 5)),
+    "sparse": (ai.spec("sparse", sparsity=0.3), (6, 5)),
+    "truncated": (ai.spec("trunc_normal"), (6, 5)),
+    "distribution": (ai.spec("distribution", distribution="gamma", parameters=(2.0,)), (6, 5)),
+    "dirac": (ai.spec("dirac"), (6, 5, 3)),
+}
+
+
+@pytest.mark.parametrize("name", MAPPED)
+def test_every_map_of_every_law_can_be_compiled(name):
+    # JAX's rules for batches and for XLA run when the 64 bits, with which the lanes were made, may be off again.
+    spec, shape = MAPPED[name]
+    keys = jax.random.split(jax.random.key(9), 2)
+
+    def draw(key):
+        return spec(shape, seed=key, xp="jax")
+
+    for change in MAPS.values():
+        found = jax.jit(change(draw)).lower(keys).out_info
+        assert (found.shape, found.dtype) == ((2, *shape), np.float32)
+    with jax.enable_x64(True):
+        assert jax.jit(jax.vmap(jax.jit(draw))).lower(keys).out_info.dtype == np.float32
+
+
+def test_mapped_orthogonal_matrices_are_those_of_each_key():
+    keys = jax.random.split(jax.random.key(9), 4)
+    spec, shape = MAPPED["orthogonal"]
+    drawn = jax.vmap(jax.jit(lambda key: spec(shape, seed=key, xp="jax")))(keys)
+    for key, one in zip(keys, np.asarray(drawn), strict=True):
+        assert np.abs(one - spec(shape, seed=key)).max() <= 2e-6
+
+
+def test_names_that_a_scan_counts():
+    keys = jax.random.split(jax.random.key(9), 3)
+    drawn = jax.vmap(fold_in_scan(lambda key: ai.normal((5,), seed=key, xp="jax")))(keys[None])[0]
+    assert equal(drawn, np.stack([ai.normal((5,), seed=key, name=k) for k, key in enumerate(keys)]))
+
+
 def test_draws_that_differ_in_numbers_alone_are_traced_once():
     shape = (11, 13)
     stds = [0.25, 0.5, 0.75, 3e-5]
@@ -491,6 +565,15 @@ def test_fans_of_fewer_than_two_axes_are_errors_as_in_jax(name, shape):
         ours.initializer(name)(0, shape)
 
 
+@pytest.mark.parametrize("init", [ours.glorot_uniform(), ours.orthogonal(), ours.initializer("he_normal")], ids=repr)
+def test_the_error_of_a_bias_names_its_shape_and_no_axis_that_nobody_gave(init):
+    with pytest.raises(ValueError, match=r"at least 2 dimensions.*got \(5,\)") as caught:
+        init(0, (5,))
+    assert "axis`" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"`in_axis` must name an axis of the shape \(5,\); got 1"):
+        ours.glorot_uniform(in_axis=1)(0, (5,))
+
+
 def test_an_axis_of_its_own_makes_fans_of_one_axis():
     w = ours.variance_scaling(3.0, "fan_in", "uniform", in_axis=0, out_axis=())(0, (10000,))
     other = theirs.variance_scaling(3.0, "fan_in", "uniform", in_axis=0, out_axis=())(jax.random.key(0), (10000,))
@@ -603,24 +686,63 @@ def test_flax_nnx_layers():
     assert (shape.shape, shape.dtype) == ((2, 2, 3, 4), jnp.float32)
 
 
-def test_haiku_linear():
+def test_haiku_calls_with_shape_and_dtype():
     hk = pytest.importorskip("haiku")
+    keys = []
 
     def keyed(init):
-        """Haiku's initializers take no key: the next one of the module's sequence."""
-        return lambda shape, dtype: init(hk.next_rng_key(), shape, dtype)
+        """The same, as it was to be written for initializers that want their key in front."""
 
-    def forward(x):
-        return hk.Linear(5, w_init=keyed(ours.he_normal()), b_init=keyed(ours.normal(0.1)))(x)
+        def draw(shape, dtype):
+            keys.append(hk.next_rng_key())
+            return init(keys[-1], shape, dtype)
 
-    model = hk.transform(forward)
-    x, key = jnp.ones((2, 6)), jax.random.key(0)
+        return draw
+
+    def net(wrap, weight, bias):
+        return hk.transform(lambda x: hk.Linear(5, w_init=wrap(weight), b_init=wrap(bias))(x))
+
+    x, key = jnp.ones((2, 6), jnp.bfloat16), jax.random.key(0)
+    model = net(lambda init: init, ours.he_normal(), ours.normal(0.1))
     params = model.init(key, x)["linear"]
+    wanted = net(keyed, ours.he_normal(), ours.normal(0.1)).init(key, x)["linear"]
+    assert jax.tree.all(jax.tree.map(equal, params, wanted))
     assert jax.tree.all(jax.tree.map(equal, params, jax.jit(model.init)(key, x)["linear"]))
-    assert params["w"].shape == (6, 5)
-    assert params["b"].any()
-    assert float(jnp.abs(params["w"]).max()) <= 2 * math.sqrt(2 / 6) / 0.87962566103423978 * (1 + 1e-6)
+    assert equal(params["w"], ours.he_normal()(keys[0], (6, 5), jnp.bfloat16))
+    assert equal(params["b"], ours.normal(0.1)(keys[1], (5,), jnp.bfloat16))
     assert model.apply({"linear": params}, None, x).shape == (2, 5)
+    constant = net(lambda init: init, ours.ones, ours.zeros).init(None, x)["linear"]  # needs no key, and takes none
+    assert equal(constant["w"], jnp.ones((6, 5), jnp.bfloat16))
+    listed = hk.transform(lambda: hk.get_parameter("s", [3, 4], init=ours.lecun_normal()))
+    assert listed.init(key)["~"]["s"].shape == (3, 4)
+
+
+def test_shape_first_outside_of_haiku_is_refused():
+    hk = pytest.importorskip("haiku")
+    init = ours.he_normal()
+    with pytest.raises(ValueError, match=r"`key` must be a JAX key or an integer; got the shape \(2, 3\), as Haiku"):
+        init((2, 3), jnp.float32)
+    with pytest.raises(ValueError, match=r"`key` must be .* Haiku has no key: You must pass a non-None PRNGKey"):
+        hk.transform(lambda x: hk.Linear(5, w_init=init)(x)).init(None, jnp.ones((2, 6)))
+    with pytest.raises(TypeError, match=r"must be an integer, arrayinit\.Key, key of JAX"):
+        init((2, 3), (2, 3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(sys.modules, "haiku")
+        with pytest.raises(ValueError, match="Haiku is not imported"):
+            init([2, 3], jnp.float32)
+
+
+def test_functions_and_specs_are_refused_by_flax_and_haiku_with_what_to_write():
+    nn, hk = pytest.importorskip("flax.linen"), pytest.importorskip("haiku")
+    spec, x = ai.spec("xavier_uniform", gain=2.0), jnp.ones((2, 6))
+    line = r"arrayinit\.jax\.initializer\(spec\('xavier_uniform', gain=2\.0\)\)"
+    for key in (jax.random.key(0), jax.random.PRNGKey(0)):
+        with pytest.raises(TypeError, match=line):
+            nn.Dense(4, kernel_init=spec).init(key, x)
+    with pytest.raises(TypeError, match=line):
+        hk.transform(lambda x: hk.Linear(5, w_init=spec)(x)).init(jax.random.key(0), x)
+    with pytest.raises(TypeError, match=r"those of arrayinit\.jax"):
+        nn.Dense(4, kernel_init=ai.normal).init(jax.random.key(0), x)
 
 
 def test_equinox_linear():
@@ -640,6 +762,126 @@ def test_equinox_linear():
 
 
 # --- sharding ------------------------------------------------------------------------------------------------------
+
+KINDS = {
+    "Auto": (jax.sharding.AxisType.Auto,) * 2,
+    "Explicit": (jax.sharding.AxisType.Explicit,) * 2,
+    "both": (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit),
+}
+
+
+@pytest.fixture(params=KINDS)
+def mesh(request):
+    """A mesh of one device, which is set."""
+    made = jax.make_mesh((1, 1), ("a", "b"), axis_types=KINDS[request.param])
+    with jax.set_mesh(made):
+        yield made
+
+
+def test_arrays_lie_where_jaxs_own_do_when_a_mesh_is_set(mesh):
+    key = jax.random.key(0)
+    for mine, other in ((ours.zeros, theirs.zeros), (ours.uniform(), theirs.uniform())):
+        wanted = other(key, (4, 3)).sharding
+        assert mine(key, (4, 3)).sharding == wanted
+        seen = []
+        jax.vmap(lambda x, draw=mine, to=seen: (to.append(draw(key, (4, 3))), x)[1])(jnp.ones(2))
+        assert seen[0].sharding == wanted  # drawn here and now, though within vmap
+    for change in (jax.jit, lambda draw: lambda key: jax.vmap(draw)(key[None])):
+        drawn, wanted = (change(lambda key, m=m: m.uniform()(key, (4, 3)))(key) for m in (ours, theirs))
+        assert drawn.sharding == wanted.sharding
+        assert jax.typeof(drawn) == jax.typeof(wanted)
+
+
+def test_out_sharding_of_the_mesh_that_is_set(mesh):
+    key, spec, init = jax.random.key(0), jax.sharding.PartitionSpec("a", "b"), ours.glorot_normal()
+    wanted = jax.NamedSharding(mesh, spec)
+    for given in (spec, wanted, jax.NamedSharding(mesh.abstract_mesh, spec)):
+        drawn = init(key, (4, 3), None, given)
+        traced = jax.jit(lambda key, given=given: init(key, (4, 3), out_sharding=given))(key)
+        assert drawn.sharding == wanted
+        assert jax.typeof(traced) == jax.typeof(drawn)
+        assert equal(drawn, traced)
+        assert equal(drawn, init(key, (4, 3)))
+    with pytest.raises(ValueError, match=r"`out_sharding` must be of the mesh that is set; .*'c'"):
+        init(key, (4, 3), None, jax.sharding.PartitionSpec("c"))
+
+
+def test_an_array_like_x_has_the_sharding_that_a_trace_knows(mesh):
+    sharding = jax.NamedSharding(mesh, jax.sharding.PartitionSpec("a", "b"))
+    x = jax.device_put(jnp.zeros((4, 3)), sharding)
+    plain = ai.normal((4, 3), seed=3)
+    for like in (x, jax.ShapeDtypeStruct((4, 3), "float32", sharding=sharding)):
+        assert equal(ai.normal(like, seed=3), plain)
+        assert ai.normal(like, seed=3).sharding == sharding
+    traced = jax.jit(lambda x, key: ai.normal(x, seed=key))(x, jax.random.key(3))
+    assert jax.typeof(traced) == jax.typeof(x)
+    assert equal(traced, plain)
+    abstract = jax.eval_shape(lambda x: x, x)
+    assert ai.normal(abstract, seed=3).sharding.mesh == mesh
+    assert equal(ai.normal(jax.device_put(np.zeros((4, 3), "float32")), seed=3), plain)
+
+
+def test_the_error_of_a_place_outside_of_its_mesh_names_the_argument():
+    mesh = jax.make_mesh((1, 1), ("a", "b"), axis_types=KINDS["Auto"])
+    spec = jax.sharding.PartitionSpec("a")
+    abstract = jax.NamedSharding(mesh.abstract_mesh, spec)
+    with ai.seeded(3):
+        for place in (spec, abstract):
+            with pytest.raises(ValueError, match=r"`out_sharding` must be of the mesh that is set.*and no mesh is set"):
+                ours.normal()(3, (4, 4), out_sharding=place)
+            with pytest.raises(ValueError, match=r"`device` must be of the mesh that is set"):
+                ai.normal((4, 4), xp="jax", device=place)
+        with pytest.raises(ValueError, match=r"`x\.sharding` must be of the mesh that is set"):
+            ai.normal(jax.ShapeDtypeStruct((4, 4), "float32", sharding=abstract))
+        with pytest.raises(ValueError, match=r"`shardings` must be of the mesh that is set"):
+            ours.init_tree({"w": jnp.ones((4, 4))}, {"w": "normal"}, seed=None, shardings=spec)
+        assert equal(ai.normal((3,)), ai.normal((3,), seed=ai.fold(3, 0)))  # what was refused took no key
+    with pytest.raises(ValueError, match="`device` must be of the mesh that is set"):
+        jax.jit(lambda key: ai.normal((4, 4), seed=key, xp="jax", device=spec))(jax.random.key(0))
+
+
+@pytest.mark.parametrize("mesh", ["Auto", "Explicit"], indirect=True)
+def test_flax_nnx_under_a_mesh(mesh):
+    nnx = pytest.importorskip("flax.nnx")
+
+    def make(module):
+        return nnx.Linear(
+            4, 8, kernel_init=module.xavier_uniform(), kernel_metadata={"out_sharding": ("a", "b")}, rngs=nnx.Rngs(0)
+        )
+
+    mine, other = make(ours), make(theirs)
+    assert mine.kernel[...].sharding == other.kernel[...].sharding
+    assert equal(mine.kernel[...], ai.xavier_uniform((8, 4), seed=nnx.Rngs(0).params()).T)
+    assert mine.bias[...].sharding == other.bias[...].sharding
+    traced = nnx.jit(lambda: make(ours))()
+    assert jax.typeof(traced.kernel[...]) == jax.typeof(other.kernel[...])
+    assert equal(traced.kernel[...], mine.kernel[...])
+    assert mine(jnp.ones((2, 4))).shape == (2, 8)
+
+
+@pytest.mark.parametrize("mesh", ["Auto"], indirect=True)
+def test_flax_linen_under_a_mesh(mesh):
+    nn = pytest.importorskip("flax.linen")
+    x = jnp.ones((2, 4))
+    partitioned = nn.Dense(8, kernel_init=nn.with_partitioning(ours.lecun_normal(), ("a", "b")))
+    logical = nn.Dense(8, kernel_init=nn.with_logical_partitioning(ours.lecun_normal(), ("in", "out")))
+    with nn.logical_axis_rules([("in", "a"), ("out", "b")]):
+        for model in (partitioned, logical):
+            eager, traced = model.init(jax.random.key(0), x), jax.jit(model.init)(jax.random.key(0), x)
+            assert equal(nn.unbox(eager)["params"]["kernel"], nn.unbox(traced)["params"]["kernel"])
+            assert model.apply(eager, x).shape == (2, 8)
+
+
+def test_init_tree_under_a_mesh(mesh):
+    sharding = jax.NamedSharding(mesh, jax.sharding.PartitionSpec("a", "b"))
+    tree = {"kernel": np.zeros((4, 3), "float32"), "other": jax.ShapeDtypeStruct((4, 3), "float32", sharding=sharding)}
+    made = ours.init_tree(tree, {"*": "normal"}, seed=0)
+    assert made["kernel"].sharding == theirs.normal()(jax.random.key(0), (4, 3)).sharding
+    assert made["other"].sharding == sharding
+    assert equal(made["kernel"], ai.normal((4, 3), seed=0, name="kernel", layout="io"))
+    placed = ours.init_tree(tree, {"*": "normal"}, seed=0, shardings=jax.sharding.PartitionSpec("a"))
+    assert placed["kernel"].sharding == jax.NamedSharding(mesh, jax.sharding.PartitionSpec("a"))
+
 
 SHARDED = """
     import json, re, sys
@@ -766,6 +1008,40 @@ def test_each_part_is_drawn_once_and_by_itself_on_eight_devices():
     run_on_eight_devices(PLACED)
 
 
-def test_a_part_spec_without_a_mesh():
-    with pytest.raises(ValueError, match="mesh"):
-        ours.normal()(3, (4, 4), out_sharding=jax.sharding.PartitionSpec("a"))
+MESHES = """
+    import jax, jax.numpy as jnp, numpy as np
+    from jax.nn import initializers as theirs
+    from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+    import arrayinit as ai, arrayinit.jax as ours
+
+    keys, mine, other = jax.random.split(jax.random.key(0), 8), ours.normal(), theirs.uniform()
+    wanted = np.stack([mine(key, (8, 4)) for key in keys])
+    for types in ((AxisType.Auto,) * 2, (AxisType.Explicit,) * 2, (AxisType.Auto, AxisType.Explicit)):
+        mesh = jax.make_mesh((4, 2), ("a", "b"), axis_types=types)
+        with jax.set_mesh(mesh):
+            assert mine(keys[0], (8, 4)).sharding == other(keys[0], (8, 4)).sharding
+            # Keys that are cut over the mesh, which vmap carries into the types of all that is computed.
+            spread = jax.device_put(keys, NamedSharding(mesh, P("a")))
+            drawn = jax.vmap(lambda key: mine(key, (8, 4)))(spread)
+            assert jax.typeof(drawn) == jax.typeof(jax.vmap(lambda key: other(key, (8, 4)))(spread))
+            assert (np.asarray(drawn) == wanted).all()
+            drawn = jax.jit(jax.vmap(lambda key: mine(key, (8, 4), jnp.float32, P(None, "b"))))(keys)
+            assert {s.data.shape for s in drawn.addressable_shards} == {(8, 8, 2)}
+            assert (np.asarray(drawn) == wanted).all()
+            for axes in ({"a", "b"}, {"a"}):  # all axes of the mesh Manual, or one
+                draw = jax.vmap(lambda key: mine(key, (8, 4)))
+                part = jax.shard_map(draw, in_specs=P("a"), out_specs=P("a"), axis_names=axes)
+                assert (np.asarray(jax.jit(part)(spread)) == wanted).all()
+            w = jax.device_put(np.ones((8, 4), np.float32), NamedSharding(mesh, P("a", "b")))
+            assert ai.xavier_normal(w, seed=3).sharding == w.sharding
+            # Parts of an array may share memory, which is not for a donation to write to.
+            whole = mine(3, (8, 4))
+            before = np.asarray(whole).copy()
+            raised = jax.jit(lambda x: x + 1, donate_argnums=0)(whole)
+            assert all((np.asarray(shard.data) == before + 1).all() for shard in raised.addressable_shards)
+"""
+
+
+@pytest.mark.slow
+def test_meshes_of_eight_devices():
+    run_on_eight_devices(MESHES)

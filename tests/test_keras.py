@@ -33,21 +33,31 @@ def test_on(backend, suite):
 
 
 SAVE = """
-import sys, keras
+import json, sys, keras
 import arrayinit.keras as init
 layers = [keras.Input((4,)), keras.layers.Dense(3, kernel_initializer=init.GlorotUniform(seed=1, name="fc"))]
 keras.Sequential(layers).save(sys.argv[1])
+plain = [init.GlorotUniform(seed=1), init.Orthogonal(), init.initializer("kaiming_normal")]
+configs = [keras.layers.Dense(3, kernel_initializer=one).get_config() for one in plain]
+json.dump(configs, open(sys.argv[1] + ".json", "w"))
 """
 
 LOAD = """
-import sys, keras
-try:
-    keras.saving.load_model(sys.argv[1])
-except TypeError as error:
-    assert "GlorotUniform" in str(error)
-else:
-    raise AssertionError("loaded without arrayinit.keras")
+import json, sys, keras
+def refused(load, *words):
+    try:
+        load()
+    except TypeError as error:
+        assert all(word in str(error) for word in words), error
+    else:
+        raise AssertionError("loaded without arrayinit.keras")
+refused(lambda: keras.saving.load_model(sys.argv[1]), "GlorotUniform", "import arrayinit.keras")
+for config in json.load(open(sys.argv[1] + ".json")):  # not as Keras's initializer of the same name
+    refused(lambda: keras.layers.Dense.from_config(config), "import arrayinit.keras")
+    refused(lambda: keras.initializers.get(config["kernel_initializer"]), "import arrayinit.keras")
 import arrayinit as ai, arrayinit.keras
+for config in json.load(open(sys.argv[1] + ".json")):
+    assert isinstance(keras.layers.Dense.from_config(config).kernel_initializer, arrayinit.keras.Initializer)
 model = keras.saving.load_model(sys.argv[1])
 kernel = keras.ops.convert_to_numpy(model.weights[0].value)
 assert (kernel == ai.xavier_uniform((4, 3), seed=1, name="fc", layout="io")).all()

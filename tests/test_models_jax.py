@@ -211,6 +211,28 @@ def test_numpy_leaves_and_what_is_no_array():
     assert made["i"] is tree["i"]
 
 
+def test_mutable_arrays_are_drawn_into_new_ones():
+    if not hasattr(jax, "new_ref"):
+        pytest.skip("this JAX has no mutable arrays")
+    tree = {"w": jax.new_ref(jnp.ones((3, 4))), "b": jnp.ones(3)}
+    made = init_tree(tree, {"*": ai.spec("normal")}, seed=0)
+    assert isinstance(made["w"], type(tree["w"]))
+    assert same(made["w"][...], ai.normal((3, 4), seed=0, name="w", layout="io"))
+    assert (tree["w"][...] == 1).all()
+
+
+def test_what_has_a_shape_and_is_no_array_stays_and_other_libraries_are_refused():
+    class Space:
+        shape, dtype = (2, 2), np.dtype("float32")
+
+    space = Space()
+    made = init_tree({"w": jnp.ones((3, 4)), "space": space}, {"*": "normal"}, seed=0)
+    assert made["space"] is space
+    torch = namespace("torch")
+    with pytest.raises(TypeError, match=r"must be of JAX or NumPy; got one of torch at '1'"):
+        init_tree([jnp.ones((3, 4)), torch.ones(2, 2)], {"*": "normal"}, seed=0)
+
+
 def test_shardings():
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]).reshape(1, 1), ("x", "y"))
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))

@@ -152,6 +152,57 @@ def test_numbers_of_equinox_and_nnx():
     assert report.findings == ()
 
 
+def trees_of_jax():
+    """Pytrees with keys, counters and other leaves that are no arrays among them, each with one matrix to report."""
+    jax, nnx = pytest.importorskip("jax"), pytest.importorskip("flax.nnx")
+    eqx, optax = pytest.importorskip("equinox"), pytest.importorskip("optax")
+    key, w = jax.random.key(0), ai.normal((6, 8), seed=0, xp="jax")
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.linear = nnx.Linear(6, 8, use_bias=False, rngs=rngs)
+            self.drop, self.rngs = nnx.Dropout(0.5, rngs=rngs), rngs
+
+    class Cell(eqx.Module):
+        weight: object
+        key: object
+        drop: object
+        activation: object
+
+    net, deleted = Net(nnx.Rngs(0)), jax.numpy.ones((2, 2)) + 1
+    deleted.delete()
+    yield "nnx module", net
+    yield "nnx state", nnx.state(net)
+    yield "abstract nnx module", nnx.eval_shape(lambda: Net(nnx.Rngs(0)))
+    yield "graph and state", nnx.split(net)
+    yield "Equinox", (Cell(w, key, eqx.nn.Dropout(0.5), jax.numpy.tanh), key)
+    yield "optax", optax.chain(optax.add_noise(0.1, 0.1, 0), optax.trace(0.9)).init({"w": w})
+    yield "mapping", {"w": w, "keys": jax.random.split(key, 3), "raw": jax.random.PRNGKey(0), "f": len, "n": None}
+    yield "key alone", {"rngs": {"params": key}}
+    yield "shape of a key", {"w": w, "key": jax.eval_shape(lambda: key)}
+    yield "other arrays", {"w": w, "text": np.array(["a"]), "objects": np.array([None]), "gone": deleted}
+    if hasattr(jax, "new_ref"):
+        yield "mutable", {"w": jax.new_ref(w), "key": key}
+
+
+def test_trees_with_keys_and_other_leaves_that_are_no_arrays():
+    for kind, tree in trees_of_jax():
+        for rules in (None, {"*": ai.spec("normal", std=0.5)}):
+            report = ai.report(tree, rules)
+            assert str(report)
+            assert report.to_html()
+            matrices = [row for row in report if len(row.shape) == 2 and row.path != "gone"]
+            assert [row.shape for row in matrices] == ([] if kind == "key alone" else [(6, 8)]), kind
+            assert not any("key" in row.dtype for row in report)
+            assert all((row.std is None) == (kind == "abstract nnx module") for row in matrices), kind
+
+
+def test_mappings_of_several_libraries_are_reported_as_they_are():
+    jax, torch = pytest.importorskip("jax"), pytest.importorskip("torch")
+    report = ai.report({"a": jax.numpy.ones((2, 3)), "b": torch.ones(2, 3), "c": np.ones((2, 3))})
+    assert [row.path for row in report] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "complex64", "complex128"])
 @pytest.mark.parametrize("xp", ["numpy", "torch", "jax", "dask"])
 def test_numbers_in_every_dtype_and_library(xp, dtype):

@@ -10,6 +10,7 @@ import torch
 from conftest import PLACES, same, to_host
 
 import arrayinit as ai
+import arrayinit.torch
 
 
 def test_truncated_normal_is_in_units_of_std():
@@ -22,6 +23,25 @@ def test_truncated_normal_is_in_units_of_std():
     part = scipy.stats.truncnorm(-1, 3, 2.0, 0.5 / math.sqrt(2))
     assert scipy.stats.kstest(z.imag.ravel(), part.cdf).pvalue > 1e-3
     assert (ai.truncated_normal((3,), 2.0, 0.0) == 2).all()
+
+
+@pytest.mark.parametrize(("mean", "std", "a", "b"), [(5.0, 1.0, -2.0, 2.0), (0.0, 0.5, 1.5, math.inf)])
+def test_a_mean_far_from_the_bounds_warns_once_of_the_line_that_draws(mean, std, a, b):
+    text = rf"^mean is more than 2 std from \[a, b\].*got mean={mean}, std={std}, a={a} and b={b}$"
+    draws = (
+        lambda: ai.trunc_normal((3,), mean, std, a, b, seed=0),
+        lambda: ai.trunc_normal_(np.ones(3), mean, std, a, b, seed=0),
+        lambda: arrayinit.torch.trunc_normal_(torch.empty(3), mean, std, a, b, seed=0),
+    )
+    for draw in draws:
+        for _ in range(2):  # each call warns, though the law is remembered
+            with pytest.warns(UserWarning, match=text) as caught:
+                draw()
+            assert [(warning.filename, len(caught)) for warning in caught] == [(__file__, 1)]
+    # A spec is written down on purpose, and bounds in units of std are meant as they are.
+    ai.spec("trunc_normal", mean=mean, std=std, a=a, b=b)((3,), seed=0)
+    ai.truncated_normal((3,), lower=3.0, upper=math.inf, seed=0)
+    ai.trunc_normal((3,), 2.0 + 2 * std, std, seed=0)  # just not far
 
 
 def test_siren_keeps_the_variance_of_sines():

@@ -50,6 +50,16 @@ def test_a_spec_draws_what_the_function_draws(name):
     assert eval(repr(s), {"spec": ai.spec}) == s
 
 
+def test_a_spec_takes_one_positional_argument_and_says_who_takes_three():
+    with pytest.raises(TypeError, match=r"got 3 positional arguments: .*arrayinit\.jax\.initializer\(spec\('ones'\)\)"):
+        ai.spec("ones")((2, 3), np.float32, None)
+
+
+def test_specs_that_differ_in_which_parameter_has_a_value_draw_apart():
+    assert (ai.spec("normal", mean=3.0)((4,), seed=0) == ai.normal((4,), mean=3.0, seed=0)).all()
+    assert (ai.spec("normal", std=3.0)((4,), seed=0) == ai.normal((4,), std=3.0, seed=0)).all()
+
+
 def test_geometry_belongs_to_a_spec_and_axes_survive_json():
     s = ai.spec("kaiming_normal", in_axis=[0, 1], out_axis=-1, groups=2, transposed=True)
     assert ai.Spec.from_dict(json.loads(json.dumps(s.as_dict()))) == s
@@ -224,3 +234,5 @@ def test_fingerprints_are_of_values_dtype_and_shape():
     assert len(ai.fingerprint(np.array(1.0))) == 32
     with pytest.raises(TypeError, match="array"):
         ai.fingerprint([1.0])
+    with pytest.raises(TypeError, match="`x` must be an array of numbers; got dtype object"):
+        ai.fingerprint(np.array([None, "a"]))

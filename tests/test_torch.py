@@ -348,6 +348,55 @@ def test_zero_elements_warn_in_kaiming(name):
     assert caught[0].filename == __file__
 
 
+# Names of torch.nn.init that are left out: what it imports, names of types, and the fills that its functions share.
+PRIVATE = {
+    "Literal",
+    "_FanMode",
+    "_NonlinearityType",
+    "_P",
+    "_R",
+    "_make_deprecate",
+    "_no_grad_fill_",
+    "_no_grad_normal_",
+    "_no_grad_trunc_normal_",
+    "_no_grad_uniform_",
+    "_no_grad_zero_",
+    "math",
+}
+
+
+def test_every_name_of_torch_is_here_or_left_out_on_purpose():
+    missing = {name for name in dir(theirs) if not name.startswith("__")} - set(dir(ours))
+    assert missing <= PRIVATE
+
+
+def test_scripting_is_refused_with_a_sentence_or_works():
+    def drawn(x: torch.Tensor) -> torch.Tensor:
+        return ours.normal_(x)
+
+    @torch.jit.ignore
+    def aside(x: torch.Tensor) -> torch.Tensor:
+        return ours.normal_(x, seed=3)
+
+    def around(x: torch.Tensor) -> torch.Tensor:
+        return aside(x)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.script
+        for function in [getattr(ours, name) for name in ours.__all__ if name not in FILLS] + [drawn]:
+            name = "normal_" if function is drawn else function.__name__
+            with pytest.raises(
+                RuntimeError, match=rf"arrayinit\.torch\.{name} can't be compiled: .*torch\.jit\.ignore"
+            ):
+                torch.jit.script(function)
+        assert torch.equal(torch.jit.script(around)(empty(3)), arrayinit.normal((3,), seed=3, xp="torch"))  # as it says
+        for name in FILLS:
+            torch.jit.script(getattr(ours, name))
+
+
+FILLS = ("constant_", "ones_", "zeros_")
+
+
 def test_a_far_mean_warns_in_trunc_normal():
     with pytest.warns(UserWarning, match=r"^mean is more than 2 std from \[a, b\]") as caught:
         x = ours.trunc_normal_(torch.empty(20_000), 0.0, 1.0, 4.0, 5.0, seed=0)

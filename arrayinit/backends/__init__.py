@@ -7,7 +7,7 @@ is one of its own; a backend module is imported when the first array of its libr
 import functools
 import importlib
 import sys
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import array_api_compat
@@ -22,6 +22,7 @@ __all__ = [
     "backend_of",
     "find_backend",
     "fold_words",
+    "is_called_by",
     "is_compiling",
     "is_traced",
     "seed_words",
@@ -77,7 +78,9 @@ def find_backend(x: Any) -> Backend | None:
     library = _library_of(x)
     if library is not None:
         return _make(library)
-    return None if isinstance(x, np.generic) else _standard_of(x)
+    backend = None if isinstance(x, np.generic) else _standard_of(x)
+    # JAX's namespace and none of its arrays: a wrapper of one, as Flax's variables are, which it unwraps by itself.
+    return None if backend is not None and backend.name.startswith("jax.") else backend
 
 
 def backend_of(x: Any) -> Backend:
@@ -89,7 +92,12 @@ def backend_of(x: Any) -> Backend:
 
 
 def _standard_of(x: Any) -> Backend | None:
-    return _standard(x.__array_namespace__()) if hasattr(x, "__array_namespace__") else None
+    if not hasattr(x, "__array_namespace__"):
+        return None
+    try:
+        return _standard(x.__array_namespace__())
+    except (NotImplementedError, TypeError):  # a wrapper of JAX's keys, and its abstract values
+        return None
 
 
 def backend_named(xp: str | ModuleType | Any) -> Backend:
@@ -146,6 +154,19 @@ def is_traced(x: object) -> bool:
     """Whether x is a value that a JAX trace will supply."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(x, jax.core.Tracer)
+
+
+def is_called_by(library: str) -> bool:
+    """Whether a library, and no function of a user's, called this package, be it through JAX."""
+    if library not in sys.modules:
+        return False
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        caller = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if caller not in ("arrayinit", "jax"):
+            return caller == library
+        frame = frame.f_back
+    return False
 
 
 def fold_words(high: Any, low: Any, counter: tuple[Any, ...]) -> tuple[Any, Any]:

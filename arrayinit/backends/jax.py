@@ -12,12 +12,24 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from arrayinit.backends.base import Backend, Lanes, coefficients
 from arrayinit.philox import MASK, philox4x32
 from arrayinit.regions import Region
 
-__all__ = ["Fill", "JaxBackend", "JaxLanes", "columns32", "fold_words", "is_tracing", "key_words", "make", "x64"]
+__all__ = [
+    "Fill",
+    "JaxBackend",
+    "JaxLanes",
+    "check_place",
+    "columns32",
+    "fold_words",
+    "is_tracing",
+    "key_words",
+    "make",
+    "x64",
+]
 
 
 # Draws the part that starts at a corner into an array of its shape.
@@ -99,6 +111,71 @@ def fold_words(high: Any, low: Any, counter: tuple[Any, ...]) -> tuple[Any, Any]
         return new_high.astype(jnp.uint32), new_low.astype(jnp.uint32)
 
 
+def check_place(place: Any, name: str) -> Any:
+    """A device or a sharding, on the mesh that is set where it has none of its own; `name` is that of the argument.
+
+    In a trace that is the abstract mesh; under `with mesh:`, which only JAX can see, a PartitionSpec stays what it is.
+    """
+    if isinstance(place, PartitionSpec):
+        spec, memory = place, None
+    elif isinstance(place, NamedSharding) and isinstance(place.mesh, jax.sharding.AbstractMesh):
+        spec, memory = place.spec, place.memory_kind
+    elif place is None or isinstance(place, jax.Device | jax.sharding.Sharding):
+        return place
+    else:
+        raise TypeError(f"`{name}` must be a jax.Device, a sharding, a PartitionSpec or a name; got {place!r}")
+    traced = is_tracing()
+    mesh = _abstract_mesh() if traced else _mesh()
+    if mesh is None and traced:
+        return place
+    own = mesh if mesh is None or isinstance(place, PartitionSpec) else place.mesh
+    if mesh is None or (own.axis_names, own.axis_sizes) != (mesh.axis_names, mesh.axis_sizes):
+        raise ValueError(
+            f"`{name}` must be of the mesh that is set, `with jax.set_mesh(mesh):`, or a sharding over devices, "
+            f"jax.NamedSharding(mesh, spec); got {place!r}, and {'no mesh' if mesh is None else mesh} is set"
+        )
+    try:
+        return NamedSharding(mesh, spec, memory_kind=memory)
+    except ValueError as error:
+        raise ValueError(f"`{name}` must be of the mesh that is set; got {place!r}: {error}") from None
+
+
+def _abstract_mesh() -> Any:
+    """The mesh that is set; None outside of one."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return None if mesh.empty else mesh
+
+
+def _mesh() -> Any:
+    """The mesh of devices that is set; None outside of one."""
+    if _abstract_mesh() is None:
+        return None
+    try:
+        mesh = _get_mesh()
+    except ValueError:  # within vmap or grad, though nothing that is computed here is traced
+        mesh = _mesh_of_what_is_put()
+    return None if mesh is None or mesh.empty else mesh
+
+
+def _mesh_of_what_is_put() -> Any:
+    try:
+        return jax.device_put(np.zeros((), np.float32), PartitionSpec()).sharding.mesh
+    except ValueError:
+        return None
+
+
+_get_mesh: Callable[[], Any] = getattr(jax.sharding, "get_mesh", _mesh_of_what_is_put)  # JAX 0.8 has none
+
+
+def _on_devices(place: Any, rank: int) -> Any:
+    """Where an array of this rank goes outside of a trace: by default to all of the mesh that is set, as JAX's own."""
+    mesh = _mesh() if place is None else None
+    if mesh is None:
+        return check_place(place, "device")
+    is_typed = jax.sharding.AxisType.Explicit in mesh.axis_types  # then a type names each axis of an array
+    return NamedSharding(mesh, PartitionSpec(*(None,) * rank if is_typed else ()))
+
+
 @functools.cache
 def columns32() -> tuple[npt.NDArray[np.int32], ...]:
     """The columns c0, c1, c2 of the inverse-CDF table, which 32 bits hold."""
@@ -145,7 +222,9 @@ class JaxLanes(Lanes):
         return jax.lax.complex(real, imag)
 
     def put(self, x: Any, corner: tuple[int, int], values: Any) -> Any:
-        return jax.lax.dynamic_update_slice(x, values, (*(0 for _ in x.shape[:-2]), *corner))
+        # Starts of a width of their own: JAX clamps those of a batch as it lowers it, when 64 bits may be off again.
+        starts = (*(0 for _ in x.shape[:-2]), *corner)
+        return jax.lax.dynamic_update_slice(x, values, tuple(map(np.int32, starts)))
 
     def solve(self, upper: Any, b: Any) -> Any:
         return jax.lax.linalg.triangular_solve(upper, b, left_side=True, lower=False)
@@ -176,6 +255,8 @@ class JaxBackend(Backend):
                 f"`x` must be an array of numbers or a shape; got a JAX key, {x!r}: it goes with `seed`; "
                 "initializers that are called with a key first are those of arrayinit.jax"
             )
+        if isinstance(x, jax.ShapeDtypeStruct):
+            check_place(x.sharding, "x.sharding")
 
     def check_writable(self, x: Any) -> None:
         raise TypeError(
@@ -186,15 +267,14 @@ class JaxBackend(Backend):
         return is_tracing(x)
 
     def place(self, shape: tuple[int, ...], dtype: str, fill: Fill, like: Any, device: Any) -> Any:
-        """A JAX array on a device or sharding, else where `like` is, else on the default device.
+        """A JAX array on a device or sharding, else where `like` is, else on the set mesh or the default device.
 
         Each device's part is drawn by itself into host memory that the array may then keep, a copy of a part once.
         """
         where = device
         if device is None and getattr(like, "committed", True):
             where = getattr(like, "sharding", None)
-        if isinstance(where, jax.sharding.PartitionSpec):
-            where = jax.sharding.NamedSharding(jax.sharding.get_mesh(), where)
+        where = _on_devices(where, len(shape))
         kind = jax.dtypes.canonicalize_dtype(dtype)
         if not isinstance(where, jax.sharding.Sharding) or len(where.device_set) == 1:
             return jax.device_put(_filled(shape, kind, (0,) * len(shape), fill), where)
@@ -216,13 +296,10 @@ class JaxBackend(Backend):
                 return jax.devices(device)[0]
             except RuntimeError as error:
                 raise ValueError(f"`device` must be one that JAX has; got {device!r} ({error})") from None
-        kinds = (jax.Device, jax.sharding.Sharding, jax.sharding.PartitionSpec)
-        if device is not None and not isinstance(device, kinds):
-            raise TypeError(f"`device` must be a jax.Device, a sharding, a PartitionSpec or a name; got {device!r}")
-        return device
+        return check_place(device, "device")
 
     def is_abstract(self, x: Any) -> bool:
-        return not isinstance(x, jax.Array) or isinstance(x, jax.core.Tracer)
+        return not isinstance(x, jax.Array) or isinstance(x, jax.core.Tracer) or x.is_deleted()
 
     def multiplying(self, device: Any) -> AbstractContextManager[Any]:
         context: AbstractContextManager[Any] = jax.default_matmul_precision("float32")

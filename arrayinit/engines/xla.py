@@ -5,12 +5,14 @@ what is traced depends on shapes and kinds of laws alone; a law's numbers are ar
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from arrayinit import engines, tables
 from arrayinit.backends import backend_named
@@ -41,15 +43,53 @@ def draw(job: Job, target: Target) -> Any:
     def values(low: Any, high: Any) -> Any:
         return _values(job, low, high)
 
-    where = target.device
-    if where is None:
-        return values(*words)
+    where = _sharding_of(target.array) if target.device is None else target.device
     if isinstance(where, jax.Device):
         return jax.device_put(values(*words), where)
-    if _is_explicit(where):
-        # Drawn as if the axes were of type Auto: otherwise each device would draw the whole and keep its part.
-        return jax.sharding.auto_axes(values, out_sharding=where)(*words)
-    return jax.lax.with_sharding_constraint(values(*words), where)
+    return values(*words) if where is None else _sharded(values, words, where)
+
+
+def _sharding_of(x: Any) -> Any:
+    """What a trace knows of the sharding of an array that the new one is to be like, or of its own."""
+    if isinstance(x, jax.core.Tracer):
+        x = jax.typeof(x)
+    elif not getattr(x, "committed", True):
+        x = None
+    sharding = getattr(x, "sharding", None)
+    if isinstance(sharding, NamedSharding) and not sharding.mesh.empty:
+        return sharding
+    mesh = jax.sharding.get_abstract_mesh()
+    return NamedSharding(mesh, PartitionSpec()) if AxisType.Explicit in mesh.axis_types else None
+
+
+def _sharded(values: Callable[[Any, Any], Any], words: tuple[Any, Any], where: Any) -> Any:
+    """What a function makes of two words, partitioned over the devices of a sharding."""
+    mesh = getattr(where, "mesh", None)
+    if mesh is None or AxisType.Explicit not in mesh.axis_types:
+        try:
+            return jax.lax.with_sharding_constraint(values(*words), where)
+        except RuntimeError as error:  # a PartitionSpec, and no mesh
+            raise ValueError(f"`device` must be of the mesh that is set; got {where!r}: {error}") from None
+
+    # Drawn as if the axes were of type Auto: otherwise each device would draw the whole and keep its part, and under
+    # vmap the types of sharded keys would be in the way of what looks up tables.
+    explicit = tuple(
+        name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit
+    )
+    spec = PartitionSpec(*(_only(explicit, axes) for axes in where.spec))
+
+    def constrained(low: Any, high: Any) -> Any:
+        drawn = values(low, high)
+        return drawn if spec == where.spec else jax.lax.with_sharding_constraint(drawn, where.spec)
+
+    return jax.sharding.auto_axes(constrained, axes=explicit, out_sharding=NamedSharding(mesh, spec))(*words)
+
+
+def _only(explicit: tuple[str, ...], axes: Any) -> Any:
+    """What is left of the axes of a mesh that a PartitionSpec has for one axis of an array."""
+    if isinstance(axes, tuple):
+        return tuple(name for name in axes if name in explicit) or None
+    return axes if axes in explicit else None
 
 
 def _words_of(key: Key) -> tuple[Any, Any]:
@@ -101,13 +141,6 @@ def _packed(job: Job) -> Any:
     for index, part in found:
         whole = whole.at[index].set(part)
     return whole
-
-
-def _is_explicit(sharding: Any) -> bool:
-    """Whether a sharding is over a mesh whose axes are part of types (jax.sharding.AxisType.Explicit)."""
-    by_spec = isinstance(sharding, jax.sharding.PartitionSpec)
-    mesh = jax.sharding.get_abstract_mesh() if by_spec else getattr(sharding, "mesh", None)
-    return mesh is not None and jax.sharding.AxisType.Explicit in mesh.axis_types
 
 
 @dataclass(frozen=True)

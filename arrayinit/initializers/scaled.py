@@ -1,5 +1,6 @@
 """Initializers whose elements are drawn one by one, or are one number."""
 
+import warnings
 from functools import partial
 from typing import Any, Unpack
 
@@ -96,15 +97,34 @@ def trunc_normal(
     Raises:
         ValueError: a >= b, a negative std, NaN, an interval without a value of the dtype, with too little mass, or
             narrower than about 2**20 steps of the grid.
+
+    Warns:
+        UserWarning: a mean more than 2 std outside of [a, b], as torch.nn.init does. What is drawn is right there, but
+            nearly all of it lies at one bound, and what was meant is often bounds in units of std. A spec, and
+            :func:`truncated_normal`, whose bounds are in those units, don't warn.
     """
-    return draw(x, partial(schemes.trunc_normal, mean=mean, std=std, a=a, b=b), False, **keywords)
+    new = draw(x, partial(schemes.trunc_normal, mean=mean, std=std, a=a, b=b), False, **keywords)
+    _warn_far(mean, std, a, b)
+    return new
 
 
 def trunc_normal_(
     x: Any, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, **keywords: Unpack[Keywords]
 ) -> Any:
     """Fill x in place with :func:`trunc_normal`; returns x."""
-    return draw(x, partial(schemes.trunc_normal, mean=mean, std=std, a=a, b=b), True, **keywords)
+    draw(x, partial(schemes.trunc_normal, mean=mean, std=std, a=a, b=b), True, **keywords)
+    _warn_far(mean, std, a, b)
+    return x
+
+
+def _warn_far(mean: float, std: float, a: float, b: float) -> None:
+    """Warn the caller of the caller of a mean that is far from the bounds, where the draw has passed."""
+    if mean < a - 2 * std or mean > b + 2 * std:
+        warnings.warn(
+            f"mean is more than 2 std from [a, b]: samples crowd at one of the bounds; "
+            f"got mean={mean!r}, std={std!r}, a={a!r} and b={b!r}",
+            stacklevel=3,
+        )
 
 
 def constant(x: Any, val: float, **keywords: Unpack[Keywords]) -> Any:

@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 
-from arrayinit.backends import backend_named
+from arrayinit.backends import backend_named, find_backend
+from arrayinit.backends.jax import check_place
 from arrayinit.formats import is_floating
 from arrayinit.models.plans import Parameter, SeedNames, plan
 from arrayinit.progress import progress_bar
 from arrayinit.seeds import resolve_for
 
-__all__ = ["init_tree", "parameters_of_tree"]
+__all__ = ["init_tree", "members_of_tree", "parameters_of_tree"]
 
 
 def init_tree(
@@ -49,7 +51,8 @@ def init_tree(
     Args:
         tree: any pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves that are no arrays, and JAX keys, stay as they
             are; so do concrete counters and the like, of types that are not floating, where no rule matches. The
-            `nnx.state(model, nnx.Param)` of an nnx module leaves its random streams and statistics out.
+            `nnx.state(model, nnx.Param)` of an nnx module leaves its random streams and statistics out. In place of a
+            mutable array (jax.new_ref) there is a new one.
         rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
         seed: as in every initializer, or a JAX key; the key of each array is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
@@ -60,18 +63,20 @@ def init_tree(
 
     Raises:
         PlanError: arrays that no rule matches or that can't be drawn as it says: all of them, and nothing is drawn.
+        TypeError: arrays of a library other than JAX and NumPy.
+        ValueError: a PartitionSpec among `shardings` that is not of the mesh that is set, or no seed inside of `jit`.
 
     Warns:
         UserWarning: rules that match nothing.
     """
     structure = jax.tree.structure(tree)
     leaves = [(path, leaf) for path, leaf, _ in _leaves(tree)]
+    places = _places(shardings, tree, leaves)
     root = resolve_for(backend_named("jax"), None, seed, None)
     made = plan(parameters_of_tree(tree), rules, seed=root, seed_names=seed_names)
     if dry_run:
         return made
     entries = {entry.path: entry for entry in made}
-    places = _places(shardings, tree, leaves)
     result = []
     total = sum(entry.parameter.size for entry in made if entry.initializer)
     with progress_bar("parameters", total, progress, "elements") as advance:
@@ -80,28 +85,38 @@ def init_tree(
             if entry is None or entry.initializer is None:
                 result.append(leaf)
                 continue
-            if place is None and not hasattr(leaf, "at") and not isinstance(leaf, jax.ShapeDtypeStruct):
-                leaf = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)  # an array of NumPy
+            x = _value(leaf)
+            if place is None and not hasattr(x, "at") and not isinstance(x, jax.ShapeDtypeStruct):
+                x = jax.ShapeDtypeStruct(x.shape, x.dtype)  # an array of NumPy
             if place is None:
-                result.append(entry.initializer(leaf, seed=entry.key))
+                drawn = entry.initializer(x, seed=entry.key)
             else:
                 kind = entry.parameter.dtype
-                result.append(entry.initializer(entry.shape, seed=entry.key, xp="jax", dtype=kind, device=place))
+                drawn = entry.initializer(entry.shape, seed=entry.key, xp="jax", dtype=kind, device=place)
+            result.append(jax.new_ref(drawn) if _is_ref(leaf) else drawn)
             advance(entry.parameter.size)
     return jax.tree_util.tree_unflatten(structure, result)
 
 
 def parameters_of_tree(tree: Any) -> list[Parameter]:
     """The arrays of a pytree as rules see them."""
+    return [parameter for parameter, _ in members_of_tree(tree)]
+
+
+def members_of_tree(tree: Any) -> list[tuple[Parameter, Any]]:
+    """The arrays of a pytree as rules see them, each with the array. TypeError for those of other libraries."""
     name_of = backend_named("jax").dtype_name
     result = []
     for path, leaf, is_equinox in _leaves(tree):
         if _is_array(leaf):
+            owner = find_backend(leaf)
+            if owner is not None and owner.name not in ("jax", "numpy"):
+                raise TypeError(f"the arrays of a pytree must be of JAX or NumPy; got one of {owner.name} at {path!r}")
             shape = tuple(map(int, leaf.shape))
             dtype = name_of(leaf.dtype)
             optional = not is_floating(dtype) and not isinstance(leaf, jax.ShapeDtypeStruct)
             axes = {} if is_equinox else _axes(path.split("."), len(shape))
-            result.append(Parameter(path, shape, dtype, axes=axes, optional=optional))
+            result.append((Parameter(path, shape, dtype, axes=axes, optional=optional), _value(leaf)))
     return result
 
 
@@ -118,9 +133,22 @@ def _leaves(tree: Any) -> Iterator[tuple[str, Any, bool]]:
 
 
 def _is_array(leaf: Any) -> bool:
-    return (
-        hasattr(leaf, "shape") and hasattr(leaf, "dtype") and not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended)
-    )
+    """Whether a leaf is an array, or stands for one; one of JAX's keys is none."""
+    if isinstance(leaf, np.generic) or _is_ref(leaf):
+        return True
+    owner = find_backend(leaf)
+    if owner is None:
+        return False
+    return owner.name != "jax" or not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended)
+
+
+def _value(leaf: Any) -> Any:
+    """The array that a leaf is, or that a mutable one (jax.new_ref) has now."""
+    return leaf[...] if _is_ref(leaf) else leaf
+
+
+def _is_ref(leaf: Any) -> bool:
+    return isinstance(leaf, getattr(jax, "Ref", ()))
 
 
 def _path(keys: tuple[Any, ...], is_equinox: bool = False) -> str:
@@ -153,16 +181,16 @@ def _axes(words: list[str], rank: int) -> dict[str, Any]:
 
 def _places(shardings: Any, tree: Any, leaves: list[tuple[str, Any]]) -> list[Any]:
     """The sharding of each leaf; None where it keeps its own."""
-    if shardings is None:
-        return [None] * len(leaves)
     if _is_place(shardings):
-        return [shardings] * len(leaves)
+        return [check_place(shardings, "shardings")] * len(leaves)
     if callable(shardings):
-        return [shardings(path, tuple(leaf.shape)) if _is_array(leaf) else None for path, leaf in leaves]
-    spread = jax.tree.map(
-        lambda place, part: jax.tree.map(lambda _: _Box(place), part), shardings, tree, is_leaf=_is_place
-    )
-    return [box.place for box in jax.tree.leaves(spread)]
+        found = [shardings(path, tuple(leaf.shape)) if _is_array(leaf) else None for path, leaf in leaves]
+    else:
+        spread = jax.tree.map(
+            lambda place, part: jax.tree.map(lambda _: _Box(place), part), shardings, tree, is_leaf=_is_place
+        )
+        found = [box.place for box in jax.tree.leaves(spread)]
+    return [check_place(place, "shardings") for place in found]
 
 
 def _is_place(x: Any) -> bool:

@@ -76,18 +76,17 @@ def _of_jax(model: Any) -> list[Held] | None:
     jax = sys.modules["jax"]
     if not hasattr(jax, "tree") or (isinstance(model, Mapping) and not _has_arrays_of_jax(model)):
         return None
-    leaves = [leaf for leaf in jax.tree.leaves(model) if hasattr(leaf, "shape") and hasattr(leaf, "dtype")]
-    if not leaves:
+    if not any(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in jax.tree.leaves(model)):
         return None
-    from arrayinit.models.jax import parameters_of_tree
+    from arrayinit.models.jax import members_of_tree
 
-    return [_held(parameter, x) for parameter, x in zip(parameters_of_tree(model), leaves, strict=True)]
+    return [_held(parameter, x) for parameter, x in members_of_tree(model)]
 
 
 def _has_arrays_of_jax(model: Any) -> bool:
     """Whether there are JAX's in a nested mapping; also where there are boxes, which only JAX takes apart."""
-    backends = [find_backend(x) for _, x in _arrays(model)]
-    return any(backend is None or backend.name == "jax" for backend in backends)
+    names = {None if backend is None else backend.name for backend in (find_backend(x) for _, x in _arrays(model))}
+    return None in names or ("jax" in names and names <= {"jax", "numpy"})
 
 
 def _of_mapping(model: Any) -> list[Held]:
