@@ -256,3 +256,11 @@ def test_missing_frameworks_name_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "arrayinit.backends.torch", None)
     with pytest.raises(ImportError, match=r"pip install arrayinit\[torch\]"):
         ai.normal((3,), seed=0, xp="torch")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64", "int16", "bool"])
+def test_reference_writes_ones_into_every_type_of_torch(dtype):
+    # Tensors that vmap hands to a function have no memory of their own, so that the reference engine fills them.
+    x = torch.zeros((2, 3, 4), dtype=getattr(torch, dtype))
+    wanted = np.broadcast_to(np.eye(3, 4, dtype=dtype), (2, 3, 4))
+    assert same(torch.func.vmap(ai.eye_)(x), wanted)
