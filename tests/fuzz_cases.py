@@ -69,6 +69,7 @@ class Maker:
 
     def __init__(self, rng: random.Random):
         self.rng = rng
+        self.digits, self.least, self.most = LIMITS["float32"]
 
     def one(self, *values: Any) -> Any:
         return self.rng.choice(values)
@@ -79,6 +80,7 @@ class Maker:
     def case(self) -> Case:
         name = self.rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         dtype = self.dtype(name)
+        self.digits, self.least, self.most = LIMITS.get(dtype, LIMITS["float32"])
         rank = self.rank(name)
         keywords = self.keywords(name, rank)
         shape, index = self.shape_and_index(name, rank, keywords)
@@ -104,16 +106,20 @@ class Maker:
         if name in JOINT:
             shape = self.small(rank, {2: 14, 3: 7, 4: 4}.get(rank, 3))
             if name == "sparse" and rank == 2 and self.chance(0.3):
-                shape = self.one((self.near(), 1), (self.one(1, 2, 3, 17), self.one(100, 1000)), (self.near(), 3))
-        elif kind < 0.55 or not rank:
+                long = min(self.near(), 3000)
+                shape = self.one((long, 1), (self.one(1, 2, 3, 17), self.one(100, 1000)), (long, 3))
+        elif kind < 0.5 or not rank:
             shape = self.small(rank, {0: 1, 1: 300, 2: 24, 3: 9, 4: 6, 5: 4}.get(rank, 3))
-        elif kind < 0.75:  # one long axis, its length near a boundary of blocks, vectors, chunks or tasks
-            shape = tuple(self.near() if axis == 0 else self.one(1, 1, 1, 2, 3) for axis in range(rank))
-            shape = tuple(self.rng.sample(shape, rank))
+        elif kind < 0.7:  # one long axis, its length near a boundary of blocks, vectors, chunks or tasks
+            long = self.near()
+            others = tuple(self.one(1, 1, 1, 2, 3) if long < 5000 or axis < 1 else 1 for axis in range(rank - 1))
+            shape = tuple(self.rng.sample((long, *others), rank))
         elif kind < 0.82 or name in FITTED:
             shape = self.small(rank, {1: 300_000, 2: 400, 3: 50, 4: 20, 5: 10, 6: 6}[rank])
-        else:
+        elif kind < 0.97:
             return self.huge(rank)
+        else:
+            return self.far(rank)
         if rank and self.chance(0.9):
             shape = self.fitted(name, shape, keywords)
         return shape, self.index(shape) if self.chance(0.3) else None
@@ -171,7 +177,7 @@ class Maker:
         for n in shape:
             count = self.rng.randint(0 if self.chance(0.02) else 1, 6)
             step = self.one(1, 1, 2, 7, max(1, n // 8), -1, -3, -max(1, n // 8))
-            span = (count - 1) * abs(step) + 1
+            span = max(0, count - 1) * abs(step) + 1
             if n >= span:
                 low = self.one(0, n - span, self.rng.randint(0, n - span))
                 part: Any = slice(low, low + span, step)
@@ -181,6 +187,14 @@ class Maker:
             else:
                 index.append(self.rng.randrange(n))
         return shape, tuple(index)
+
+    def far(self, rank: int) -> tuple[tuple[int, ...], Any]:
+        """Neighbouring elements of a huge tensor among whose words the number of a block gets another upper half."""
+        rest = tuple(self.rng.randint(1, 3) for _ in range(rank - 1))
+        stride, count = math.prod(rest), self.rng.randint(1, 40)
+        low = self.one(2**33, 2**34, 2**34, 2**35) // stride - self.rng.randint(0, count)
+        part = slice(low, low + count) if self.chance(0.8) else slice(low + count, low, -1)
+        return (2 ** self.rng.randint(36, 50), *rest), (part,)
 
     def index(self, shape: tuple[int, ...]) -> Any:
         parts: list[Any] = []
@@ -243,9 +257,10 @@ class Maker:
             return float(self.one(1.0, 0.02, 0.5, 2.0, 1e-3, 3.0, self.rng.random(), math.exp(self.rng.gauss(0, 3))))
         if kind < 0.75:
             return float(2.0 ** self.rng.uniform(-30, 30))
-        if kind < 0.85:  # where lattices become subnormal, and where formats end
-            return float(2.0 ** (self.one(-96, -992, -14, -24, 16, 128, 127, 125) + self.rng.uniform(-3, 3)))
-        if kind < 0.9:
+        if kind < 0.9:  # where lattices become subnormal, and where formats do and end
+            lattice = (-96 if self.least > -1000 else -992) - 3
+            return float(2.0 ** (self.one(lattice, self.least, self.least, self.most - 3) + self.rng.uniform(-3, 3)))
+        if kind < 0.93:
             return float(self.one(5e-324, 2.0**-1074 * 3, 2.0**-1022, 1e-310, 1.7e308, 2.0**-126, 65504.0, 3.3e38))
         return math.ldexp(1 - 2.0 ** -self.rng.randint(20, 53), self.rng.randint(-20, 20))  # rounds up to a power of 2
 
@@ -272,12 +287,32 @@ class Maker:
             for _ in range(self.rng.randint(1, 3)):
                 b = math.nextafter(b, INF)
             return {"a": a, "b": b}
-        if kind < 0.9:
-            return {"a": a, "b": float(a) + abs(float(a)) * 2.0 ** -self.rng.randint(4, 40)}
+        if kind < 0.93:
+            return dict(zip("ab", self.few(), strict=True))
         ends = (a, self.number())
         return dict(zip("ab", ends if self.chance(0.1) else sorted(ends), strict=True))
 
+    def few(self) -> tuple[float, float]:
+        """Ends between which the dtype has few values, so that it matters how they are rounded and clipped."""
+        a = float(self.number()) or 1.0
+        if self.chance(0.3):
+            a = math.ldexp(self.one(1, -1), math.frexp(a)[1] - 1)  # beside powers of 2
+        width = abs(a) * 2.0 ** -(self.digits + self.rng.uniform(-4, 3))
+        if self.chance(0.4) and 1e-300 < abs(a) < 1e300:  # both are values of the dtype
+            unit = math.frexp(a)[1] - min(self.digits, 24)
+            a = math.ldexp(round(math.ldexp(a, -unit)), unit)
+            width = math.ldexp(self.rng.randint(1, 8), unit)
+        return (a, a + width) if self.chance(0.5) else (a - width, a)
+
+    def tie(self) -> float:
+        """A number in the middle between two values of the dtype."""
+        middle = 2 * self.rng.randint(2 ** (self.digits - 1), 2**self.digits - 1) + 1
+        return math.ldexp(middle, -self.digits - 1) * self.one(1, -1)
+
     def normal(self) -> dict[str, Any]:
+        if self.chance(0.1):
+            mean = self.tie()
+            return {"mean": mean, "std": abs(mean) * 2.0 ** -(self.digits + self.rng.uniform(-4, 18))}
         std = 0.0 if self.chance(0.03) else self.kind(self.scale())
         mean = self.number()
         if self.chance(0.3):
@@ -292,6 +327,10 @@ class Maker:
         a, b = (mean + std * float(found[key]) for key in ("lower", "upper"))
         if self.chance(0.1):
             a = math.nextafter(mean, self.one(-INF, INF)) if self.chance(0.5) else mean
+        if self.chance(0.15):
+            a, b = self.few()
+            spread = (b - a) * 2.0 ** self.rng.uniform(-3, 8)
+            return {"mean": self.one(a, b, a + self.rng.uniform(-3, 3) * spread), "std": spread, "a": a, "b": b}
         return {"mean": found["mean"], "std": found["std"], "a": a, "b": b}
 
     def truncated_normal(self) -> dict[str, Any]:
@@ -312,7 +351,10 @@ class Maker:
         return {**found, "lower": lower, "upper": lower + self.rng.randint(0 if self.chance(0.05) else 1, 9)}
 
     def constant(self) -> dict[str, Any]:
-        value = self.one(0, 1, -1, 0.1, -0.0, INF, -INF, self.number(), self.rng.randint(-200, 70000), 2**62 + 1)
+        whole = self.rng.randint(-200, 70000)
+        # Rounded to float32 the last one is a tie, which rounds to even in the narrow dtype.
+        almost = self.tie() * (1 + self.one(1, -1) * 2.0 ** -self.rng.randint(26, 50))
+        value = self.one(0, 1, -1, 0.1, -0.0, INF, -INF, self.number(), whole, 2**62 + 1, almost)
         return {"val": value}
 
     def gain(self) -> Any:
@@ -425,12 +467,22 @@ class Maker:
         if form == "shape" or library in ("dask", "array_api_strict"):
             return Place(library, form, (), number)
         words = {
-            "numpy": ("permuted", "gaps", "swapped", "unaligned", "field", "readonly", "expanded", "overlapping"),
+            "numpy": (
+                "permuted",
+                "gaps",
+                "swapped",
+                "unaligned",
+                "field",
+                "shifted",
+                "readonly",
+                "expanded",
+                "overlapping",
+            ),
             "torch": ("permuted", "gaps", "conj", "neg", "parameter", "channels_last", "expanded", "overlapping"),
             "torch cuda": ("permuted", "gaps", "conj", "parameter", "channels_last"),
         }[library]
         memory = [word for word in words[:2] if self.chance(0.4)]
-        if self.chance(0.5):
+        if self.chance(0.6):
             memory.append(self.one(*words[2:]))
         return Place(library, form, tuple(memory), number)
 
@@ -451,6 +503,12 @@ def shape_axis(keywords: dict[str, Any], role: str) -> int:
 
 
 FITTED = ("lstm_bias", "icnr", "hippo_legs")  # few shapes suit them
+LIMITS = {  # digits, and the exponents between which normal numbers lie
+    **dict.fromkeys(("float32", "complex64"), (24, -126, 128)),
+    **dict.fromkeys(("float64", "complex128"), (53, -1022, 1024)),
+    "float16": (11, -14, 16),
+    "bfloat16": (8, -126, 128),
+}
 NEEDED = ("val", "sparsity", "layers")  # arguments without a default
 INNER = ("normal", "uniform", "zeros", "xavier_uniform", "kaiming_normal", "trunc_normal", "ones", "lecun_normal")
 NEEDS_FANS = (

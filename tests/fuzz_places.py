@@ -20,7 +20,7 @@ from stream_by_hand import fold, key_of_words
 
 import arrayinit as ai
 from arrayinit.engines import cpu, reference
-from arrayinit.engines.cpu import machine_code
+from arrayinit.engines.cpu import machine_code, sparse
 
 SENTINEL = 7  # what arrays hold before they are filled
 SHARED = ("expanded", "overlapping")  # memory in which elements lie on top of each other
@@ -150,6 +150,8 @@ def drawing_with(engine: Engine) -> Any:
             patch.setattr(cpu, "GRAIN", engine.grain)
             patch.setattr(cpu, "UNCACHED", 1 << 10)
             patch.setattr(cpu, "LONG", 1 << 6)
+            patch.setattr(sparse, "SLAB", engine.grain)
+            patch.setattr(sparse, "NARROWEST", 2)
             ai.draw._decided.clear()  # calls that were cut for another grain
         if engine.loops == "reference":
             patch.setattr("arrayinit.engines.cpu.draw", reference.draw)
@@ -214,13 +216,17 @@ class Memory:
         if "field" in words:
             raw = np.zeros(shape, [("before", "u1"), ("x", kind), ("after", "u1")])
             base = raw["x"]
-        elif "unaligned" in words:
-            raw = np.zeros(math.prod(shape) * kind.itemsize + 1, np.uint8)
-            base = raw[1:].view(kind).reshape(shape)
+        elif "unaligned" in words or "shifted" in words:
+            raw = np.zeros(math.prod(shape) * kind.itemsize + self.shift(kind), np.uint8)
+            base = raw[self.shift(kind) :].view(kind).reshape(shape)
         else:
             raw = base = np.zeros(shape, kind)
         base[...] = SENTINEL
         return base, raw
+
+    def shift(self, kind: Any) -> int:
+        """How many bytes of memory are before the array: one, or as many as leave it aligned."""
+        return 1 if "unaligned" in self.words else kind.alignment
 
     def view(self, base: Any) -> Any:
         """The array that is filled, within its base."""
@@ -264,8 +270,8 @@ class Memory:
             base = rest
             if "field" in self.words:
                 base = rest["x"]
-            elif "unaligned" in self.words:
-                base = rest[1:].view(self.base.dtype).reshape(self.base.shape)
+            elif rest.dtype != self.base.dtype:
+                base = rest[self.shift(self.base.dtype) :].view(self.base.dtype).reshape(self.base.shape)
             self.inside(base)[...] = 0
         return rest.tobytes()
 
