@@ -14,6 +14,7 @@ from stream_by_hand import (
     FORMATS,
     PARTS,
     Refused,
+    ends,
     fold,
     formats,
     normal_law,
@@ -182,7 +183,7 @@ def uniform(tensor, a=0.0, b=1.0):
 def normal(tensor, mean=0.0, std=1.0):
     finite(mean, std)
     if not std:
-        return both(tensor, mean)
+        return point(tensor, mean)
     return sampled(tensor, normal_law, float(mean), part(tensor, std))
 
 
@@ -191,9 +192,14 @@ def part(tensor, number):
     return number / math.sqrt(2) if tensor.dtype in PARTS else float(number)
 
 
-def both(tensor, mean):
-    """The mean itself, of both parts."""
-    return constant(tensor, mean, mean)
+def point(tensor, mean, low=-math.inf, high=math.inf):
+    """A law without a spread: each part is its mean, rounded and moved into [low, high] as a sample is."""
+    mean = min(max(mean, low), high)
+    if tensor.dtype not in FORMATS and tensor.dtype not in PARTS:
+        return constant(tensor, mean)
+    value, (low, high) = rounded(float(mean), tensor.dtype), ends(low, high, tensor.dtype)
+    value = min(max(value, low), high)
+    return lambda at: complex(value, value) if tensor.dtype in PARTS else value
 
 
 def trunc_normal(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0):
@@ -201,7 +207,7 @@ def trunc_normal(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0):
     if not a < b:
         raise Refused("order")
     if not std:
-        return both(tensor, min(max(mean, a), b))
+        return point(tensor, mean, a, b)
     return sampled(tensor, truncated_law, float(mean), part(tensor, std), float(a), float(b))
 
 
@@ -210,7 +216,7 @@ def truncated_normal(tensor, mean=0.0, std=1.0, lower=-2.0, upper=2.0):
     if not lower < upper:
         raise Refused("order")
     if not std:
-        return both(tensor, mean)
+        return point(tensor, mean)
     return scaled_truncated(tensor, float(mean), float(std), mean + lower * std, mean + upper * std)
 
 
@@ -221,11 +227,10 @@ def scaled_truncated(tensor, mean, std, low, high):
     return sampled(tensor, truncated_law, mean, part(tensor, std), low, high)
 
 
-def constant(tensor, val, imaginary=0.0):
-    if tensor.dtype in PARTS:
-        value = complex(*(rounded(float(x), tensor.dtype) for x in (val, imaginary)))
-    elif tensor.dtype in FORMATS:
+def constant(tensor, val):
+    if tensor.dtype in FORMATS or tensor.dtype in PARTS:
         value = rounded(float(val), tensor.dtype)
+        value = complex(value, 0.0) if tensor.dtype in PARTS else value
     else:
         low, high = {"bool": (0, 1), "int8": (-128, 127), "uint16": (0, 65535), "int64": (-(2**63), 2**63 - 1)}[
             tensor.dtype

@@ -142,6 +142,15 @@ def value_to(x, dtype, strictly=False):
     return 0.0 - value_from(-x, dtype, strictly)
 
 
+def ends(low, high, dtype):
+    """The smallest and the largest value of a dtype in [low, high]."""
+    low, high = max(low, -FLOAT64.largest), min(high, FLOAT64.largest)
+    least, most = value_from(low, dtype), value_to(high, dtype)
+    if least > most:
+        raise Refused("no value between")
+    return least, most
+
+
 # Standard deviates.
 
 
@@ -279,7 +288,7 @@ def truncated_law(mean, std, low, high, dtype):
     near = low <= mean <= high or max(abs(low - mean), abs(high - mean)) / std <= 8
     reach = 3 if near else 4
     offset, factor, exponent = scale(mean, std, reach, dtype)
-    least, most = value_from(max(low, -FLOAT64.largest), dtype), value_to(min(high, FLOAT64.largest), dtype)
-    if least > most or high - low < math.ldexp(1.0, exponent + 20):
-        raise Refused("no values between")
+    least, most = ends(low, high, dtype)
+    if high - low < math.ldexp(1.0, exponent + 20):
+        raise Refused("few steps between")
     return sampler(lambda w: offset + (truncated(w, *tail) * factor >> 27 + reach), exponent, dtype, least, most)
