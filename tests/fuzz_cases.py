@@ -56,7 +56,7 @@ class Case:
     place: Place = Place()
     engine: Engine = Engine()
     by_spec: bool = False  # called by way of `arrayinit.spec`
-    again: bool = False  # drawn twice, and the second draw is compared
+    before: str = ""  # a draw that is almost the same and comes first: of the "same", or of another "dtype" or "type"
 
 
 def case_of(seed: int, number: int) -> Case:
@@ -87,8 +87,9 @@ class Maker:
         arguments = self.arguments(name, shape, keywords, dtype)
         place = self.place(name, dtype)
         seed, fold, engine = self.seed(place), self.fold(), self.engine()
-        by_spec, again = self.chance(0.2) and name != "bits", self.chance(0.1)
-        return Case(name, shape, arguments, keywords, dtype, seed, fold, index, place, engine, by_spec, again)
+        by_spec = self.chance(0.2) and name != "bits"
+        before = self.one("same", "dtype", "type") if self.chance(0.2) else ""
+        return Case(name, shape, arguments, keywords, dtype, seed, fold, index, place, engine, by_spec, before)
 
     def dtype(self, name: str) -> str:
         if name == "bits":
@@ -462,7 +463,9 @@ class Maker:
             return Place(library, "shape" if library != "jax" else self.one("shape", "jit", "jit key"), (), number)
         if library == "jax":
             forms = (*("shape",) * 10, *("like",) * 8, "jit", "jit key", "jit key", "vmap")
-            return Place(library, self.one(*forms), self.one((), ("x64",)), number)
+            form = self.one(*forms)
+            words = [word for word in ("x64", "sharded") if self.chance(0.4)]
+            return Place(library, form, tuple(words if form != "vmap" else words[:1]), number)
         form = self.one("shape", "like", "in place", "in place")
         if form == "shape" or library in ("dask", "array_api_strict"):
             return Place(library, form, (), number)

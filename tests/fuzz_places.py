@@ -5,6 +5,7 @@ changed, a dtype or a shape that is not what was asked for.
 """
 
 import contextlib
+import dataclasses
 import functools
 import importlib.util
 import math
@@ -175,7 +176,8 @@ class Memory:
 
     def __init__(self, case: Case, shape: tuple[int, ...], dtype: str):
         self.words, self.torch, self.shape = case.place.memory, case.place.library.startswith("torch"), shape
-        rng = random.Random(case.place.number)
+        self.number = case.place.number
+        rng = random.Random(self.number)
         axes = list(range(len(shape)))
         if "permuted" in self.words:
             rng.shuffle(axes)
@@ -214,7 +216,8 @@ class Memory:
         if "swapped" in words and dtype != "bfloat16":
             kind = kind.newbyteorder(">")
         if "field" in words:
-            raw = np.zeros(shape, [("before", "u1"), ("x", kind), ("after", "u1")])
+            between = ["u1", "u1"] if self.number % 2 else ["V0", f"V{kind.alignment}"]  # aligned, but oddly strided
+            raw = np.zeros(shape, [("before", between[0]), ("x", kind), ("after", between[1])])
             base = raw["x"]
         elif "unaligned" in words or "shifted" in words:
             raw = np.zeros(math.prod(shape) * kind.itemsize + self.shift(kind), np.uint8)
@@ -346,15 +349,37 @@ def draw(case: Case) -> list[tuple[int, Any]]:
             shared["index"] = case.index
         if case.place.library == "jax" and case.place.form in ("jit", "jit key", "vmap"):
             return drawn_by_jax(case, shared, stack)
-        for _ in range(1 + case.again):
-            shared["seed"] = seed_of(case, stack)
-            if case.place.form == "shape":
-                result = function_of(case)(case.shape, **shared, **new(case))
-            else:
-                result = drawn_into(case, dict(shared))
+        if case.before and math.prod(local_shape(case)) <= 1 << 16:
+            draw_before(case, shared)
+        shared["seed"] = seed_of(case, stack)
+        if case.place.form == "shape":
+            result = function_of(case)(case.shape, **shared, **new(case))
+        else:
+            result = drawn_into(case, shared)
         if dtype_name(result) != case.dtype:
             raise WrongError(f"the result has dtype {dtype_name(result)}")
         return [(0, to_host(result))]
+
+
+def draw_before(case: Case, shared: dict[str, Any]) -> None:
+    """Draw what must not be taken for the case, though it is almost the same."""
+    if case.before == "type":
+        case = dataclasses.replace(case, arguments={key: almost(value) for key, value in case.arguments.items()})
+    if case.name != "bits":
+        shared = {**shared, "dtype": "float64" if case.before == "dtype" else case.dtype}
+    with contextlib.suppress(ValueError, TypeError):
+        function_of(case)(case.shape, seed=1, **shared)
+
+
+def almost(value: Any) -> Any:
+    """A value that is equal, but not the same."""
+    if isinstance(value, bool | str) or value is None:
+        return value
+    if value == 0:
+        return 0.0 if math.copysign(1, value) < 0 else -0.0
+    if isinstance(value, float) and value.is_integer():
+        return True if value == 1 else int(value)
+    return float(value) if isinstance(value, int) else value
 
 
 def needs_x64(case: Case) -> bool:
@@ -371,7 +396,23 @@ def new(case: Case) -> dict[str, Any]:
             found["chunks"] = tuple(chunks(rng, n) for n in shape)
     if library == "torch cuda":
         found["device"] = "cuda"
+    if "sharded" in case.place.memory and case.place.form != "vmap":
+        found["device"] = sharding(rng, local_shape(case))
     return found
+
+
+def sharding(rng: random.Random, shape: tuple[int, ...]) -> Any:
+    """Some axes of an array cut over all devices of JAX, which may be one."""
+    import jax
+
+    devices = np.array(jax.devices())
+    mesh = jax.sharding.Mesh(devices.reshape(-1, 2 if len(devices) % 2 == 0 else 1), ("a", "b"))
+    free, spec = {"a", "b"}, []
+    for n in shape:
+        names = [name for name in sorted(free) if n % mesh.shape[name] == 0]
+        spec.append(rng.choice([None, *names]))
+        free.discard(spec[-1])
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))
 
 
 def chunks(rng: random.Random, n: int) -> tuple[int, ...]:
@@ -401,7 +442,8 @@ def drawn_into(case: Case, shared: dict[str, Any]) -> Any:
     elif place.library == "jax":
         import jax
 
-        x = jax.device_put(np.zeros(shape, numpy_dtype(dtype)))
+        where = sharding(rng, shape) if "sharded" in place.memory else None
+        x = jax.device_put(np.zeros(shape, numpy_dtype(dtype)), where)
     else:
         namespace = importlib.import_module(place.library)
         x = namespace.zeros(shape, dtype=getattr(namespace, dtype))

@@ -153,7 +153,7 @@ def simpler(case: Case) -> Iterator[Case]:
     yield changed(engine=dataclasses.replace(case.engine, grain=0))
     yield changed(engine=dataclasses.replace(case.engine, threads=1))
     yield changed(by_spec=False)
-    yield changed(again=False)
+    yield changed(before="")
     yield changed(fold=None)
     yield changed(seed=("int", 0))
     yield changed(seed=("int", case.seed[1]))
