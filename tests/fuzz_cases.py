@@ -485,7 +485,9 @@ class Maker:
             "torch cuda": ("permuted", "gaps", "conj", "parameter", "channels_last"),
         }[library]
         memory = [word for word in words[:2] if self.chance(0.4)]
-        if self.chance(0.6):
+        if library == "numpy" and dtype.startswith("complex") and self.chance(0.2):
+            memory.append("shifted")  # to where the parts are aligned, but not the whole
+        elif self.chance(0.6):
             memory.append(self.one(*words[2:]))
         return Place(library, form, tuple(memory), number)
 

@@ -151,9 +151,9 @@ def drawing_with(engine: Engine) -> Any:
             patch.setattr(cpu, "GRAIN", engine.grain)
             patch.setattr(cpu, "UNCACHED", 1 << 10)
             patch.setattr(cpu, "LONG", 1 << 6)
-            patch.setattr(sparse, "SLAB", engine.grain)
-            patch.setattr(sparse, "NARROWEST", 2)
-            ai.draw._decided.clear()  # calls that were cut for another grain
+            patch.setattr(sparse, "SLAB", engine.grain // 8)
+            patch.setattr(sparse, "NARROWEST", 1)
+            forget_decisions()  # calls that were cut for another grain
         if engine.loops == "reference":
             patch.setattr("arrayinit.engines.cpu.draw", reference.draw)
         elif engine.loops:
@@ -165,7 +165,12 @@ def drawing_with(engine: Engine) -> Any:
         finally:
             ai.engines._draw.cache_clear()
             if engine.grain:
-                ai.draw._decided.clear()
+                forget_decisions()
+
+
+def forget_decisions() -> None:
+    """What the package remembers of earlier draws."""
+    ai.draw._decided.clear()
 
 
 # Memory.

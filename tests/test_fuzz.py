@@ -8,9 +8,11 @@ import dataclasses
 import itertools
 import math
 import random
+import shlex
 import sys
 import time
 from collections.abc import Iterator
+from math import inf  # noqa: F401 # as a case prints it
 from typing import Any
 
 import fuzz_places
@@ -209,7 +211,7 @@ def kind_of(wrong: str) -> str:
 
 def report(case: Case, wrong: str, where: str) -> str:
     small = shrunk(case, wrong)
-    lines = (where, case, wrong, f"shrunk: python tests/test_fuzz.py {str(small)!r}", check(small) or wrong)
+    lines = (where, case, wrong, f"shrunk: python tests/test_fuzz.py {shlex.quote(str(small))}", check(small) or wrong)
     return "\n  ".join(map(str, lines))
 
 
@@ -254,9 +256,30 @@ def test_every_draw_is_the_one_by_hand(shard, request):
         number += SHARDS
 
 
-if __name__ == "__main__":
-    from math import inf, nan  # noqa: F401 # as numbers print themselves
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("arrayinit.key.NUMBERED", 0),
+        ("arrayinit.fans.Geometry.order", property(lambda geometry: tuple(range(len(geometry.shape))))),
+        ("arrayinit.backends.numpy.NumpyBackend.check_writable", lambda backend, x: None),
+    ],
+    ids=["names", "layouts", "memory"],
+)
+def test_errors_are_found_and_shrunk(place, value, monkeypatch):
+    monkeypatch.setattr(place, value)
+    monkeypatch.setattr(f"{__name__}.SHRINKING", 1.0)
+    fuzz_places.forget_decisions()
+    try:
+        found = next(case for case in (runs_here(case_of(0, number)) for number in range(500)) if check(case))
+        lines = report(found, check(found), "").splitlines()
+        small = eval(shlex.split(lines[3])[-1])
+        assert check(small)
+        assert len(str(small)) <= len(str(found))
+    finally:
+        fuzz_places.forget_decisions()
 
+
+if __name__ == "__main__":
     failed = check(eval(sys.argv[1]))
     print(failed or "as by hand")
     sys.exit(failed is not None)
