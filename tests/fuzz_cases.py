@@ -442,8 +442,10 @@ class Maker:
         number = int(self.one(0, 5, 2**32, 2**64 - 1, self.rng.getrandbits(64), self.rng.getrandbits(64)))
         if place.form in ("jit key", "vmap"):
             return self.one("jax", "jax raw", "jax long"), number
-        kinds = [*("int",) * 3, "uint64", "Key", "numpy", "torch", "jax", "jax raw", "jax long"]
-        return str(self.one(*kinds, *(() if place.form == "jit" else ("seeded", "manual")))), number
+        kinds = [*("int",) * 3, "uint64", "Key", "jax", "jax raw", "jax long"]
+        if place.form != "jit":  # where a generator would be asked while the program is traced
+            kinds += ["numpy", "torch", "seeded", "manual"]
+        return str(self.one(*kinds)), number
 
     def fold(self) -> Any:
         def word() -> Any:

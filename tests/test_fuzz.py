@@ -211,7 +211,8 @@ def kind_of(wrong: str) -> str:
 
 def report(case: Case, wrong: str, where: str) -> str:
     small = shrunk(case, wrong)
-    lines = (where, case, wrong, f"shrunk: python tests/test_fuzz.py {shlex.quote(str(small))}", check(small) or wrong)
+    quoted = shlex.quote(str(small)) if set(str(small)) & set('"$`') else f'"{small}"'  # shorter, where it may be
+    lines = (where, case, wrong, f"shrunk: python tests/test_fuzz.py {quoted}", check(small) or wrong)
     return "\n  ".join(map(str, lines))
 
 
