@@ -126,6 +126,15 @@ def seed_of(case: Case, stack: ExitStack, member: int = 0) -> Any:
     return None
 
 
+def state_of(seed: Any) -> Any:
+    """The state of a generator; of the package's own sequence, the next words."""
+    if isinstance(seed, np.random.Generator):
+        return seed.bit_generator.state["state"]
+    if type(seed).__name__ == "Generator":
+        return seed.get_state().tolist()
+    return ai.bits(4).tolist() if seed is None else None
+
+
 # Engines.
 
 
@@ -358,10 +367,15 @@ def draw(case: Case) -> list[tuple[int, Any]]:
         if case.before and math.prod(local_shape(case)) <= 1 << 16:
             draw_before(case, shared)
         shared["seed"] = seed_of(case, stack)
-        if case.place.form == "shape":
-            result = function_of(case)(case.shape, **shared, **new(case))
-        else:
-            result = drawn_into(case, shared)
+        try:
+            if case.place.form == "shape":
+                result = function_of(case)(case.shape, **shared, **new(case))
+            else:
+                result = drawn_into(case, shared)
+        except (ValueError, TypeError):
+            if state_of(shared["seed"]) != state_of(seed_of(case, stack)):
+                raise WrongError("the draw was refused, but a key was taken") from None
+            raise
         if dtype_name(result) != case.dtype:
             raise WrongError(f"the result has dtype {dtype_name(result)}")
         return [(0, to_host(result))]
@@ -453,15 +467,19 @@ def drawn_into(case: Case, shared: dict[str, Any]) -> Any:
     else:
         namespace = importlib.import_module(place.library)
         x = namespace.zeros(shape, dtype=getattr(namespace, dtype))
-    untouched = None if in_place else to_host(x).copy()
+    before = to_host(x).copy()
     try:
         result = function_of(case, in_place)(x, **shared)
+    except Exception:
+        if not (to_host(x) == before).all():
+            raise WrongError("the draw was refused, but something was written") from None
+        raise
     finally:
         if memory is not None:
             memory.check()
     if in_place and result is not x:
         raise WrongError("the result is not the array that was filled")
-    if untouched is not None and not (to_host(x) == untouched).all():
+    if not in_place and not (to_host(x) == before).all():
         raise WrongError("the array was changed")
     if tuple(result.shape) != shape:
         raise WrongError(f"the result has shape {tuple(result.shape)}")
