@@ -20,6 +20,8 @@ def pytest_addoption(parser):
         action="store_true",
         help="fail, not skip, where a backend that needs no GPU is missing",
     )
+    parser.addoption("--fuzz-seconds", type=float, default=30.0, help="how long test_fuzz.py draws, in all")
+    parser.addoption("--fuzz-seed", type=int, default=0, help="which cases it draws")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -269,3 +269,11 @@ def test_wrappers_of_jax_arrays_are_no_arrays_to_draw():
         with pytest.raises(TypeError, match="`x` must be an array"):
             ai.normal_(x, seed=0)
     assert ai.fingerprint(nnx.Param(jax.numpy.ones((3, 4)))) == ai.fingerprint(jax.numpy.ones((3, 4)))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64", "int16", "bool"])
+def test_reference_writes_ones_into_every_type_of_torch(dtype):
+    # Tensors that vmap hands to a function have no memory of their own, so that the reference engine fills them.
+    x = torch.zeros((2, 3, 4), dtype=getattr(torch, dtype))
+    wanted = np.broadcast_to(np.eye(3, 4, dtype=dtype), (2, 3, 4))
+    assert same(torch.func.vmap(ai.eye_)(x), wanted)

@@ -52,6 +52,8 @@ class TorchLanes(Lanes):
         return torch.linalg.solve_triangular(upper, b, upper=True)
 
 
+# Unsigned types, of which torch writes no elements by arrays of integers, and the signed ones with the same bits.
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 _COMMON = (torch.Tensor, torch.nn.Parameter)  # types that need not be asked what else they are
 
 # What each draw asks, under names of this module: looking them up in torch's would take half of the time.
@@ -160,6 +162,12 @@ class TorchBackend(Backend):
     def fill(self, x: Any, value: float, dtype: str) -> None:
         with _real():
             self.view(x).fill_(value)
+
+    def write_at(self, view: Any, where: Any, value: Any) -> None:
+        signed = _SIGNED.get(view.dtype)
+        if signed is not None:
+            view, value = view.view(signed), value.view(signed)
+        super().write_at(view, where, value)
 
     def make_lanes(self, device: Any) -> Lanes:
         return TorchLanes(self, device)
