@@ -11,6 +11,8 @@ import torch
 from conftest import same
 
 import arrayinit as ai
+from arrayinit.backends import backend_of
+from arrayinit.cases import CASES
 
 dask = pytest.importorskip("dask")
 pytest.importorskip("dask.array")
@@ -57,6 +59,50 @@ def test_torch_memory_formats():
     assert same(x, FILLED)
     assert x.is_contiguous(memory_format=torch.channels_last)
     assert ai.normal(x, seed=0).is_contiguous(memory_format=torch.channels_last)
+
+
+MIRRORED = {
+    "negated": lambda x: torch._neg_view(x),
+    "imaginary part of conjugate": lambda x: torch.complex(x, x).conj().imag,
+    "conjugate": lambda x: x.conj(),
+    "both": lambda x: torch._neg_view(x.conj()),
+}
+
+
+@pytest.mark.parametrize("kind", MIRRORED)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "complex64", "complex128"])
+def test_torch_views_that_are_read_negated_or_conjugated(kind, dtype):
+    """All laws, by their bits: zeros have the sign that they should."""
+    if kind in ("conjugate", "both") and not dtype.startswith("complex"):
+        return
+    if kind == "imaginary part of conjugate" and dtype not in ("float32", "float64"):
+        return
+    torch_backend = backend_of(torch.empty(()))
+    for case in CASES:
+        if not case.is_exact or "index" in case.keywords:
+            continue
+        wanted = ai.zeros(case.shape, dtype=dtype)
+        case.spec.fill_(wanted, seed=3, **case.keywords)
+        x = MIRRORED[kind](ai.ones(case.shape, dtype=dtype, xp="torch"))
+        version = x._version
+        assert case.spec.fill_(x, seed=3, **case.keywords) is x
+        assert x._version > version or not wanted.size
+        assert torch_backend.to_numpy(x).tobytes() == wanted.tobytes(), case.name
+        assert ai.fingerprint(case.spec(x, seed=3, **case.keywords)) == ai.fingerprint(wanted), case.name
+        assert ai.fingerprint(x) == ai.fingerprint(wanted), case.name
+
+
+def test_torch_parts_of_conjugates():
+    base = torch.zeros(6, 5, dtype=torch.complex64)
+    part = base.conj()[1:4, ::2]
+    ai.packed_(part, ai.spec("normal"), 3, seed=0)
+    assert same(part, ai.packed((3, 3), ai.spec("normal"), 3, seed=0, dtype="complex64"))
+    assert same(base.conj()[1:4, ::2], part)
+    assert not base[0].any()
+    assert not base[:, 1].any()
+    meta = torch.empty(3, dtype=torch.complex64, device="meta").conj()
+    assert ai.normal_(meta, seed=0) is meta
+    assert ai.orthogonal_(torch.empty(3, 3, dtype=torch.complex64).conj(), seed=0).is_conj()
 
 
 def test_torch_parameters():
