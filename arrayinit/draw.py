@@ -13,7 +13,20 @@ from arrayinit.fans import Axes, Geometry, check_shape, geometry
 from arrayinit.formats import COMPLEX, FORMATS, is_floating, real_name
 from arrayinit.job import Job, Target
 from arrayinit.lattice import Plan, plan
-from arrayinit.laws import SAMPLED, Constant, Dirac, Eye, Law, Normal, Orthogonal, Packed, Sparse, Table, is_random
+from arrayinit.laws import (
+    SAMPLED,
+    Constant,
+    Dirac,
+    Eye,
+    Law,
+    Normal,
+    Orthogonal,
+    Packed,
+    Point,
+    Sparse,
+    Table,
+    is_random,
+)
 from arrayinit.regions import Index, box
 from arrayinit.seeds import Name, resolve_for
 
@@ -201,7 +214,9 @@ def _global_shape(x: Any, shape: Any, index: Any) -> tuple[int, ...]:
 def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
     """A law as a dtype can hold it, and its plan; TypeError or ValueError where it can't."""
     if isinstance(law, Constant):
-        return Constant(_fit_value(law.value, dtype, "val")), None
+        return replace(law, value=_fit_value(law.value, dtype, "val")), None
+    if isinstance(law, Point):
+        return Constant(_fit_point(law, dtype), of_parts=True), None
     if isinstance(law, Packed):
         return Packed(tuple(replace(piece, law=fit(piece.law, dtype)[0]) for piece in law.pieces)), None
     if isinstance(law, Eye):
@@ -223,6 +238,15 @@ def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
     elif isinstance(law, Orthogonal):
         _fit_value(law.gain, dtype, "gain")
     return law, None
+
+
+def _fit_point(law: Point, dtype: str) -> float:
+    """The value of a law without a spread, rounded and within its bounds."""
+    value = _fit_value(law.value, dtype, "mean")
+    if not is_floating(dtype):
+        return value
+    low, high = FORMATS[real_name(dtype)].within(law.low, law.high, "interval [a, b]")
+    return min(max(value, low), high)
 
 
 def _fit_value(value: float, dtype: str, name: str) -> float:

@@ -24,6 +24,7 @@ from arrayinit.laws import (
     Normal,
     Orthogonal,
     Packed,
+    Point,
     Quantile,
     Sparse,
     Table,
@@ -299,7 +300,7 @@ def _real_numbers(law: Law, where: Geometry) -> _Numbers:
             from arrayinit import tables  # here, for few processes need it
 
             return "formula", *tables.moments(law, where)
-        case Words() | Packed():
+        case Words() | Packed() | Point():
             raise TypeError(f"{law} has no one distribution")
 
 

@@ -103,7 +103,7 @@ class Lanes:
         kind = self.backend.dtype(dtype)
         return self.xp.astype(real, kind) + self.xp.astype(imag, kind) * 1j
 
-    def full(self, shape: Sequence[int], value: float, dtype: str) -> Any:
+    def full(self, shape: Sequence[int], value: Any, dtype: str) -> Any:
         """An array filled with one value."""
         return self.xp.full(tuple(shape), value, dtype=self.backend.dtype(dtype), device=self.device)
 
@@ -222,7 +222,7 @@ class Backend:
         """Store values at a position."""
         view[(*position, ...)] = values
 
-    def fill(self, x: Any, value: float, dtype: str) -> None:
+    def fill(self, x: Any, value: Any, dtype: str) -> None:
         """Store one value, which the dtype of x has, everywhere."""
         device = self.device(x)
         with self.drawing(device):

@@ -150,7 +150,7 @@ class JaxLanes(Lanes):
     def solve(self, upper: Any, b: Any) -> Any:
         return jax.lax.linalg.triangular_solve(upper, b, left_side=True, lower=False)
 
-    def full(self, shape: Any, value: float, dtype: str) -> Any:
+    def full(self, shape: Any, value: Any, dtype: str) -> Any:
         return jnp.full(tuple(shape), value, dtype=dtype)
 
 

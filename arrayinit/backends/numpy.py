@@ -95,7 +95,7 @@ class NumpyBackend(Backend):
     def view(self, x: Any) -> Any:
         return x.view(np.ndarray)
 
-    def fill(self, x: Any, value: float, dtype: str) -> None:
+    def fill(self, x: Any, value: Any, dtype: str) -> None:
         self.view(x).fill(value)
 
     def memory(self, x: Any) -> tuple[int, tuple[int, ...]] | None:

@@ -43,7 +43,7 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
     if backend.is_abstract(out) or job.size == 0:
         return
     if isinstance(job.law, Constant):
-        backend.fill(out, job.law.value, job.dtype)
+        backend.fill(out, job.law.element(job.dtype), job.dtype)
         return
     region, axes = job.placed
     device = backend.device(out)
@@ -84,7 +84,7 @@ def elements(lanes: Lanes, job: Job, region: Region) -> Any:
     """The values of a region, for laws whose elements don't depend on each other; flattened unless lanes are fused."""
     law, canonical = job.law, job.geometry.canonical
     if isinstance(law, Constant):
-        return lanes.full((region.size,), law.value, job.dtype)
+        return lanes.full((region.size,), law.element(job.dtype), job.dtype)
     if isinstance(law, Eye):
         return lanes.astype(eye(lanes.index(region), canonical), lanes.backend.dtype(job.dtype))
     if isinstance(law, Dirac):

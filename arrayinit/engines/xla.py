@@ -61,7 +61,7 @@ def _words_of(key: Key) -> tuple[Any, Any]:
 def _values(job: Job, low: Any, high: Any) -> Any:
     """The values of a job under the key of two words."""
     if isinstance(job.law, Constant):  # laws that are equal share a compiled function, and 0.0 == -0.0
-        return jnp.full(job.shape, job.law.value, job.dtype)
+        return jnp.full(job.shape, job.law.element(job.dtype), job.dtype)
     if isinstance(job.law, Table) and 0 not in job.shape:
         with x64():
             rows = [values for _, values in tables.parts(job.law, job.geometry, job.box, job.dtype)]
