@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypedDict
 from arrayinit import engines
 from arrayinit.backends import Backend, backend_named, find_backend
 from arrayinit.fans import Axes, Geometry, check_shape, geometry
+from arrayinit.float_environment import in_default_environment
 from arrayinit.formats import COMPLEX, FORMATS, is_floating, real_name
 from arrayinit.job import Job, Target
 from arrayinit.lattice import Plan, plan
@@ -112,12 +113,29 @@ def draw(
         whole = _shape_of(x)
         if shape is not None:
             raise TypeError(f"`shape` goes with an array that holds a part of it; got {shape!r} and the shape {whole}")
-    job = _decide(scheme, whole, index, (layout, in_axis, out_axis, batch_axis, groups, transposed), dtype_name)
-    if index is not None and backend is not None and job.shape != tuple(x.shape):
+    axes = (layout, in_axis, out_axis, batch_axis, groups, transposed)
+    return _drawn(x, scheme, whole, index, axes, dtype_name, target, seed, name)
+
+
+@in_default_environment
+def _drawn(
+    x: Any,
+    scheme: Scheme,
+    whole: tuple[int, ...],
+    index: Index | None,
+    axes: tuple[Any, ...],
+    dtype: str,
+    target: Target,
+    seed: Any,
+    name: Name | None,
+) -> Any:
+    """Decide the job, take its key, and run an engine."""
+    job = _decide(scheme, whole, index, axes, dtype)
+    if index is not None and target.array is not None and job.shape != tuple(x.shape):
         raise ValueError(
             f"`index` must select what `x` holds; got {job.shape} from {whole} for x of shape {tuple(x.shape)}"
         )
-    if not is_random(job.law) or not job.size or (in_place and target.backend.is_abstract(x)):
+    if not is_random(job.law) or not job.size or (target.in_place and target.backend.is_abstract(x)):
         return engines.run(job, target)
     return engines.run(job.keyed(resolve_for(target.backend, x, seed, name)), target)
 

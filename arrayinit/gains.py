@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from arrayinit.float_environment import in_default_environment
+
 __all__ = ["NONLINEARITIES", "calculate_gain", "gain"]
 
 _LINEAR = (
@@ -78,6 +80,7 @@ PRECISION = 1e-13  # of the integral, in all
 HALVINGS = 60  # of an interval, at most
 
 
+@in_default_environment
 def gain(f: Callable[[Any], Any], moment: str = "second") -> float:
     """The gain of any elementwise function, from its moments under a standard normal z.
 

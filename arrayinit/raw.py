@@ -8,6 +8,7 @@ from arrayinit import engines
 from arrayinit.backends import backend_named
 from arrayinit.draw import check_size
 from arrayinit.fans import check_shape, geometry
+from arrayinit.float_environment import in_default_environment
 from arrayinit.job import Job, Target
 from arrayinit.laws import Words
 from arrayinit.regions import Index, box
@@ -16,6 +17,7 @@ from arrayinit.seeds import resolve_for
 __all__ = ["bits"]
 
 
+@in_default_environment  # words need none, but later draws use the threads that start here
 def bits(
     shape: Sequence[int] | int,
     *,

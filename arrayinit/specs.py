@@ -13,6 +13,7 @@ from arrayinit import initializers, schemes
 from arrayinit.backends import backend_named
 from arrayinit.draw import Keywords, fit
 from arrayinit.fans import Axes, Geometry, geometry
+from arrayinit.float_environment import in_default_environment
 from arrayinit.formats import COMPLEX
 from arrayinit.gains import calculate_gain
 from arrayinit.laws import (
@@ -181,6 +182,7 @@ class Description:
     high: float  # no element is larger
 
 
+@in_default_environment
 def law_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32") -> tuple[Law, Geometry]:
     """The law of a spec for a shape and a dtype, and what the axes of the shape mean; errors as when it is drawn."""
     parameters = initializer.parameters
@@ -188,6 +190,7 @@ def law_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32"
     return fit(_scheme(initializer.name)(where, **parameters), dtype)[0], where
 
 
+@in_default_environment
 def describe(
     initializer: Spec | str,
     shape: Sequence[int] | int,

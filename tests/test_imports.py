@@ -26,7 +26,7 @@ FRAMEWORKS = (
 
 # From the bottom up: a module may import those of earlier lines at its top, and those of its own line that come before.
 LAYERS = [
-    ["normal_cdf", "philox", "formats", "gains", "elementary", "quantiles"],
+    ["float_environment", "normal_cdf", "philox", "formats", "gains", "elementary", "quantiles"],
     ["tails", "chunks", "mapped"],
     ["deviates", "fans"],
     ["regions", "laws", "distributions", "tables"],
@@ -53,7 +53,7 @@ LAYERS = [
     ["engines.cuda.source", "engines.cuda.parameters", "engines.cuda.launcher"],
     ["engines.cuda.triton_calls", "engines.cuda.triton_code", "engines.cuda.triton_kernel", "engines.cuda"],
     ["engines"],
-    ["engines.packed", "engines.xla", "engines.blocks", "engines.shards"],
+    ["engines.packed", "engines.negated", "engines.xla", "engines.blocks", "engines.shards"],
     ["draw"],
     ["initializers.scaled", "initializers.matrices", "initializers.packs"],
     ["initializers.distributions", "initializers.sequences"],
