@@ -27,7 +27,7 @@ FRAMEWORKS = (
 # From the bottom up: a module may import those of earlier lines at its top, and those of its own line that come before.
 LAYERS = [
     ["float_environment", "normal_cdf", "philox", "formats", "gains", "elementary", "quantiles"],
-    ["tails", "chunks", "mapped"],
+    ["tails", "chunks", "mapped", "overlap"],
     ["deviates", "fans"],
     ["regions", "laws", "distributions", "tables"],
     ["lattice", "patterns", "householder"],

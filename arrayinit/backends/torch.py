@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from arrayinit.backends.base import LAUNCH, Backend, Lanes, may_overlap
+from arrayinit.backends.base import LAUNCH, Backend, Lanes
+from arrayinit.overlap import check_distinct
 
 __all__ = ["make"]
 
@@ -85,11 +86,8 @@ class TorchBackend(Backend):
     def check_writable(self, x: Any) -> None:
         if x.is_inference() and not torch.is_inference_mode_enabled():
             raise ValueError("`x` must be writable; got an inference tensor outside of torch.inference_mode()")
-        if not x.is_contiguous() and not self.is_abstract(x) and may_overlap(tuple(x.shape), x.stride(), 1):
-            raise ValueError(
-                f"`x` must not have elements that share memory; got an expanded tensor of shape {tuple(x.shape)} "
-                f"with strides {x.stride()}"
-            )
+        if not x.is_contiguous() and not self.is_abstract(x):
+            check_distinct(x.shape, x.stride(), 1)
 
     def is_abstract(self, x: Any) -> bool:
         fake = None if type(x) in _COMMON else sys.modules.get("torch._subclasses.fake_tensor")
