@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -455,11 +456,48 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert run(code, ARRAYINIT_COMPILE=choice, ARRAYINIT_NUM_THREADS="3") == ["0"]
 
 
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((2, 150_000, 2), (1, 0, 2)),  # many short rows
+        ((7, 8, 9, 10, 11), (4, 3, 2, 1, 0)),
+        ((3, 50, 2, 700), (1, 2, 0, 3)),  # many rows that are long enough for the loops
+        ((2, 140_000), (1, 0)),  # thin: long columns of rows of two
+    ],
+)
+def test_what_is_planned_does_not_grow_with_the_array(engine, shape, axes):
+    memory = np.empty(shape, np.float32)
+    x = memory.transpose(axes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "REMEMBERED", 0)
+        patch.setattr(cpu, "BATCH", 4, raising=False)
+        tracemalloc.start()
+        try:
+            ai.normal_(x, seed=5)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert same(x, by_reference(ai.spec("normal"), x.shape, seed=5))
+    pieces = 4 * cpu.GRAIN * 4  # one for each of three threads, with some room
+    assert peak < (pieces if engine != "NumPy" else 16 * pieces)
+
+
+def test_parts_of_many_short_rows_equal_the_reference(engine):
+    index = (np.s_[::2],) * 11
+    part = ai.normal((6,) * 11, seed=5, index=index)
+    assert same(part, by_reference(ai.spec("normal"), (6,) * 11, seed=5, index=index))
+
+
 def test_rows_join_axes_that_continue_one_another():
     inner, moves = rows_of(Region.whole((3, 4, 5)), (20, 5, 1))
-    assert (inner.rows, inner.count, inner.jump, moves) == (1, 60, 1, [(0, 0)])
+    assert (inner.rows, inner.count, inner.jump, moves.count, moves[0]) == (1, 60, 1, 1, (0, 0))
     inner, moves = rows_of(Region.whole((3, 4)), (1, 3))
-    assert (inner.rows, inner.count, inner.row_jump, inner.jump, len(moves)) == (3, 4, 1, 3, 1)
+    assert (inner.rows, inner.count, inner.row_jump, inner.jump, moves.count) == (3, 4, 1, 3, 1)
+
+
+def test_moves_are_the_repetitions_of_rows():
+    _, moves = rows_of(Region.whole((2, 3, 4, 5)), (1, 2, 6, 24))
+    assert [moves[k] for k in range(moves.count)] == [(i * 60 + j * 20, i + j * 2) for i in range(2) for j in range(3)]
 
 
 @pytest.mark.parametrize("grain", [1, 5, 100, 1000, 10**6])

@@ -10,9 +10,10 @@ either side.
 """
 
 import ctypes
+import itertools
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from arrayinit.backends import Backend, Lanes, backend_of
 from arrayinit.engines import matrices, reference
 from arrayinit.engines.cpu import pool, vectors
 from arrayinit.engines.cpu.parameters import KEY, REST, SCRATCH, STRIP_CHUNK, STRIP_ROWS, can_draw, common
-from arrayinit.engines.cpu.rows import Rows, rows_of
+from arrayinit.engines.cpu.rows import Moves, Rows, rows_of
 from arrayinit.engines.cpu.sparse import clear
 from arrayinit.engines.cpu.switch import compiled
 from arrayinit.engines.cpu.vectors import RUN
@@ -32,15 +33,18 @@ from arrayinit.key import Key
 from arrayinit.lattice import Plan, plan
 from arrayinit.laws import Dirac, Eye, Normal, Orthogonal, Sparse, Words
 from arrayinit.philox import VALUES
-from arrayinit.regions import box
+from arrayinit.regions import Region, box
 
 __all__ = ["draw"]
 
 GRAIN = 1 << 17  # words that are worth waking a thread for
-SHORT = 1 << 10  # words that a call of the loops should draw at least
+SHORT = 1 << 10  # elements that a call of the loops should draw at least, where the library can move them,
+TINY = 1 << 8  # and where NumPy can draw them
+THIN = 32  # elements, apart in memory, that a row of many should have
 LONG = 1 << 14  # bytes of a row that is worth a stream of its own,
 UNCACHED = 1 << 24  # and of an array that caches don't hold until it is used
 REMEMBERED = 64  # calls of a draw that are kept for its next one
+BATCH = 1 << 10  # pieces of an array that are listed at a time
 
 
 def draw(job: Job, target: Target) -> Any:
@@ -100,14 +104,15 @@ def _orthogonal(lanes: Lanes, job: Job) -> Any:
 def _compiled(
     loops: Callable[..., None], job: Job, backend: Backend, out: Any, address: int, strides: tuple[int, ...]
 ) -> None:
-    calls = job.memo.get(strides)
+    calls: list[_Call] | _Calls | None = job.memo.get(strides)
     if calls is None:
-        calls = _calls(job, strides)
-        if len(calls) <= REMEMBERED:
+        every = _calls(job, strides)
+        calls = [every[i] for i in range(len(every))] if len(every) <= REMEMBERED else every
+        if len(every) <= REMEMBERED:
             job.memo[strides] = calls
     if len(calls) == 1:
         _call(loops, job, calls[0], address)
-    elif calls:
+    elif len(calls):
         pool.each(lambda i: _call(loops, job, calls[i], address), len(calls))
     else:
         _scattered(loops, job, backend, out)
@@ -122,17 +127,30 @@ class _Call:
     offset: int  # bytes from the address of the array
 
 
-def _calls(job: Job, strides: tuple[int, ...]) -> list[_Call]:
+class _Calls:
+    """The calls that fill an array: parts of its rows, of each repetition of them. Made when they are asked for."""
+
+    def __init__(self, job: Job, parts: list[Rows], moves: Moves) -> None:
+        self.job, self.parts, self.moves = job, parts, moves
+
+    def __len__(self) -> int:
+        return len(self.parts) * self.moves.count
+
+    def __getitem__(self, i: int) -> _Call:
+        move, part = divmod(i, len(self.parts))
+        return _call_of(self.job, self.parts[part].moved(*self.moves[move]))
+
+
+def _calls(job: Job, strides: tuple[int, ...]) -> _Calls:
     """The calls that fill an array; none where its rows are many and short: then the library moves them."""
     region, axes = job.placed
     inner, moves = rows_of(region, tuple(strides[axis] for axis in axes))
-    if len(moves) > 1 and inner.rows * inner.count < SHORT:
-        return []
+    is_thin = inner.jump != 1 and inner.count < THIN and inner.rows > GRAIN
+    if is_thin or (moves.count > 1 and inner.rows * inner.count < SHORT):
+        return _Calls(job, [], moves)
     parts = 1 if job.plan is None else job.plan.parts
     grain = max(GRAIN, job.size * parts // (pool.threads() * 16) & ~4095) // parts
-    return [
-        _call_of(job, rows) for move in moves for rows in inner.moved(*move).split(grain, (STRIP_ROWS, STRIP_CHUNK))
-    ]
+    return _Calls(job, list(inner.split(grain, (STRIP_ROWS, STRIP_CHUNK))), moves)
 
 
 def _call_of(job: Job, rows: Rows) -> _Call:
@@ -155,23 +173,35 @@ def _call(loops: Callable[..., None], job: Job, call: _Call, address: int) -> No
 def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any) -> None:
     """Draw contiguous pieces, and let the library put them where they belong."""
     region, axes = job.placed
+    rows, repeated = rows_of(region, Region.whole(region.counts).strides)
+    if repeated.count > 1 and rows.rows * rows.count < TINY:
+        _uncompiled(job, backend, out)
+        return
     device = backend.device(out)
-    pieces = list(region.pieces(GRAIN))
     with backend.drawing(device):
         canonical = backend.transpose(backend.view(out), axes)
 
-    def call(i: int) -> None:
-        position, piece = pieces[i]
+    def draw(position: tuple[Any, ...], piece: Region) -> None:
         with backend.drawing(device):
             values = backend.empty(piece.counts, job.dtype, device)
             memory = backend.memory(values)
             assert memory is not None
             inner, moves = rows_of(piece, memory[1])
-            for move in moves:
-                _call(loops, job, _call_of(job, inner.moved(*move)), memory[0])
+            for k in range(moves.count):
+                _call(loops, job, _call_of(job, inner.moved(*moves[k])), memory[0])
             backend.write(canonical, position, values)
 
-    pool.each(call, len(pieces))
+    _each_piece(draw, region.pieces(GRAIN))
+
+
+def _each_piece(draw: Callable[[Any, Region], None], pieces: Iterator[tuple[Any, Region]]) -> None:
+    """Draw pieces on several threads, some of them at a time: a list of all would grow with the array."""
+
+    def draw_some(some: list[tuple[Any, Region]]) -> None:
+        pool.each(lambda i: draw(*some[i]), len(some))
+
+    while some := list(itertools.islice(pieces, BATCH)):
+        draw_some(some)
 
 
 def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
@@ -188,12 +218,10 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
     plan, key = job.plan, job.key
     assert key is not None
     in_place = host is not None and plan is not None and plan.kind in ("uniform", "normal")
-    pieces = list(region.pieces(RUN // plan.parts if in_place and plan else backend.chunk(device)))
     with backend.drawing(device):
         canonical = backend.transpose(backend.view(out), axes)
 
-    def call(i: int) -> None:
-        position, piece = pieces[i]
+    def draw(position: tuple[Any, ...], piece: Region) -> None:
         with backend.drawing(device):
             if in_place and plan is not None and piece.is_run:
                 real = vectors.values(plan, key, piece.offset * plan.parts, piece.size * plan.parts)
@@ -204,7 +232,7 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
                 drawn = vectors.bfloat16(drawn)
             backend.write(canonical, position, lanes.xp.reshape(drawn, piece.counts))
 
-    pool.each(call, len(pieces))
+    _each_piece(draw, region.pieces(RUN // plan.parts if in_place and plan else backend.chunk(device)))
 
 
 class _Scratch(threading.local):
