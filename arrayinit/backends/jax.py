@@ -23,6 +23,7 @@ __all__ = ["Fill", "JaxBackend", "JaxLanes", "columns32", "fold_words", "is_trac
 # Draws the part that starts at a corner into an array of its shape.
 Fill: TypeAlias = Callable[[tuple[int, ...], npt.NDArray[Any]], None]
 
+WIDE = ("float64", "complex128", "int64", "uint64")  # dtypes that JAX has only with jax_enable_x64
 ALIGNED = 64  # bytes: XLA's buffers in host memory start at multiples of it, and arrays that do are not copied
 
 
@@ -160,7 +161,7 @@ class JaxBackend(Backend):
     engine = "xla"
 
     def dtype(self, name: str) -> Any:
-        if name in ("float64", "complex128") and not jax.config.jax_enable_x64:
+        if name in WIDE and not jax.config.jax_enable_x64:
             raise TypeError(f"`dtype` must be one that JAX has now; got {name}, which needs jax.config.jax_enable_x64")
         try:
             return jnp.dtype(name)

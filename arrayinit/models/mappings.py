@@ -83,7 +83,9 @@ def init_params_(
             backend.check_readable(x)
             if backend.name not in REPLACED:
                 backend.check_writable(x)
-            elif not all(isinstance(found[p][0], MutableMapping | list) for p in (path, *tied[path])):
+                continue
+            backend.dtype(backend.dtype_name(x.dtype))  # of a new array
+            if not all(isinstance(found[p][0], MutableMapping | list) for p in (path, *tied[path])):
                 raise TypeError(f"an array of {backend.name} must be in a mapping that can be changed, to be replaced")
         except (TypeError, ValueError) as error:
             problems[path] = str(error)
