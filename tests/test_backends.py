@@ -1,5 +1,6 @@
 """What is special to a library: views, parameters, versions, abstract tensors, shardings, lazy blocks, modes."""
 
+import math
 import sys
 
 import array_api_strict
@@ -45,6 +46,29 @@ def test_numpy_byte_order_and_fortran_order():
     fortran = np.asfortranarray(FILLED)
     assert ai.normal(fortran, seed=0).flags.f_contiguous
     assert same(ai.normal(fortran, seed=0), FILLED)
+
+
+def unaligned(shape):
+    return np.empty(4 * math.prod(shape) + 1, np.uint8)[1:].view(np.float32).reshape(shape)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 40])
+@pytest.mark.parametrize("make", [lambda shape: np.empty(shape, ">f4"), unaligned], ids=["swapped", "unaligned"])
+def test_sparse_where_the_reference_draws_into_numpy(make, columns):
+    """It ranks words that it still needs: one column as a row is its own memory."""
+    for shape, layout in (((50, columns), None), ((columns, 50), "io")):
+        x = ai.sparse_(make(shape), 0.5, seed=0, layout=layout)
+        assert same(x.astype(np.float32), ai.sparse(shape, 0.5, seed=0, layout=layout))
+
+
+def test_a_rank_leaves_what_it_ranks_alone():
+    for columns in (1, 3, 33):
+        words = np.arange(50 * columns, dtype=np.uint32)[::-1].reshape(50, columns)
+        for held in (words.copy(), np.asfortranarray(words), words):
+            for x in (held, torch.asarray(held.astype(np.int64))):
+                lanes = backend_of(x).lanes(backend_of(x).device(x))
+                assert np.array_equal(lanes.kth(x, 20), np.sort(words, axis=0)[20:21])
+                assert np.array_equal(x, words)
 
 
 def test_zero_dimensional_targets():

@@ -14,6 +14,7 @@ from conftest import same, to_host
 from test_philox import other
 
 import arrayinit as ai
+from arrayinit.backends.numpy import NumpyBackend
 from arrayinit.cases import CASES, DTYPES, golden
 from arrayinit.engines import cpu, reference
 from arrayinit.engines.cpu import machine_code, pool, switch
@@ -436,6 +437,27 @@ def test_scales_of_33_bits_are_left_to_numpy(engine):
     """Bounds that round up to a power of two in steps of 2**-31 of it."""
     bound = 1 - 2**-40
     assert same(ai.uniform((3000,), -bound, bound, seed=1), by_reference(ai.uniform, (3000,), -bound, bound, seed=1))
+
+
+def test_a_draw_within_a_draw(engine, monkeypatch):
+    """As by a signal handler or a finalizer, which may run between any two steps: the outer one's words stay."""
+    law, shape = ai.spec("normal"), (300, 301)
+    wanted = [by_reference(law, shape, seed=seed) for seed in (1, 2)]
+    found = {}
+
+    def interrupted(write):
+        def step(self, view, position, values):
+            if threading.get_ident() not in found:
+                found[threading.get_ident()] = None
+                found[threading.get_ident()] = law(shape, seed=2)
+            write(self, view, position, values)
+
+        return step
+
+    monkeypatch.setattr(NumpyBackend, "write", interrupted(NumpyBackend.write))
+    assert same(law(shape, seed=1), wanted[0])
+    assert all(same(x, wanted[1]) for x in found.values())
+    assert found or engine != "NumPy"
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ class NumpyLanes(Lanes):
     def kth(self, x: Any, k: int) -> Any:
         result = np.empty((1, x.shape[1]), x.dtype)
         for j in range(0, x.shape[1], STRIP):
-            columns = np.ascontiguousarray(x[:, j : j + STRIP].T)
+            columns = np.array(x[:, j : j + STRIP].T, order="C")  # a copy, of one column too, for it is reordered
             columns.partition(k, axis=1)
             result[0, j : j + STRIP] = columns[:, k]
         return result

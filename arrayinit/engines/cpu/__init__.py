@@ -14,6 +14,7 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,11 +71,10 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
         reference.fill(job, backend, out, _orthogonal)
     elif isinstance(job.law, Eye | Dirac) and (host := backend.host(out)) is not None:
         backend.fill(out, 0, job.dtype)
-        where = reference.where_one(job, job.law)
-        if where is not None:
-            value: Any = job.law.value if isinstance(job.law, Dirac) else 1
-            if job.dtype == "bfloat16":
-                value = vectors.bfloat16(np.array([value], np.float32))[0]
+        value: Any = job.law.value if isinstance(job.law, Dirac) else 1
+        if job.dtype == "bfloat16":
+            value = vectors.bfloat16(np.array([value], np.float32))[0]
+        for where in reference.where_one(job, job.law):
             host[tuple(where)] = value
     else:
         reference.fill(job, backend, out)
@@ -222,9 +222,9 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
         canonical = backend.transpose(backend.view(out), axes)
 
     def draw(position: tuple[Any, ...], piece: Region) -> None:
-        with backend.drawing(device):
-            if in_place and plan is not None and piece.is_run:
-                real = vectors.values(plan, key, piece.offset * plan.parts, piece.size * plan.parts)
+        with backend.drawing(device), vectors.borrowed() if in_place else nullcontext() as buffers:
+            if buffers is not None and plan is not None and piece.is_run:
+                real = vectors.values(buffers, plan, key, piece.offset * plan.parts, piece.size * plan.parts)
                 drawn = real if plan.parts == 1 else real.view(plan.dtype)
             else:
                 drawn = reference.elements(lanes, job, piece)

@@ -18,7 +18,9 @@ from arrayinit.regions import Box
 __all__ = ["clear"]
 
 SLAB = 1 << 19  # words that are ordered at a time
-NARROWEST = 16  # columns of a slab: the cache line of a row
+NARROWEST = 16  # columns of a slab, the cache line of a row, while it has no more than
+LARGEST = 1 << 21  # words
+ALL = 1 << 25  # words of the slabs of all threads; of one where a column alone has more
 
 
 def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, Any], None]) -> None:
@@ -38,9 +40,9 @@ def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, An
     here: Any = slice(None)
     if (box.starts[rows], box.steps[rows], box.counts[rows]) != (0, 1, height):
         here = box.starts[rows] + box.steps[rows] * np.arange(matrix.shape[0])
-    width = min(max(NARROWEST, SLAB // height), matrix.shape[1])
+    width = min(max(min(NARROWEST, LARGEST // height), SLAB // height, 1), matrix.shape[1])
     slabs = -(-matrix.shape[1] // width)
-    workers = min(pool.threads(), slabs)
+    workers = min(pool.threads(), slabs, max(1, ALL // (height * width)))
 
     def work(worker: int) -> None:
         memory = _Memory(height * width)

@@ -6,6 +6,8 @@ Only runs of uniform and normal words; whatever else there is, the reference dra
 import functools
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,15 +19,15 @@ from arrayinit.key import Key
 from arrayinit.lattice import Plan
 from arrayinit.philox import MASK, MULTIPLIERS, ROUNDS, WEYL
 
-__all__ = ["RUN", "bfloat16", "values"]
+__all__ = ["RUN", "Buffers", "bfloat16", "borrowed", "values"]
 
 # Words drawn at a time. Longer than the caches would have it: threads hand over the interpreter's lock at every step,
 # and shorter steps spend more time on that than on memory.
 RUN = 1 << 17
 
 
-class _Buffers(threading.local):
-    """Memory for one run, a thread's own."""
+class Buffers:
+    """Memory for one run."""
 
     def __init__(self) -> None:
         blocks = RUN // 4 + 1
@@ -36,24 +38,41 @@ class _Buffers(threading.local):
         self.lanes = self.wide.reshape(-1)[: 6 * blocks].reshape(6, blocks)
 
 
-_buffers = _Buffers()
+class _Spare(threading.local):
+    """Buffers of a thread that no draw of it uses: none while it draws, so that a signal handler's draw takes others."""
+
+    def __init__(self) -> None:
+        self.buffers: list[Buffers] = []
+
+
+_spare = _Spare()
 U = np.uint64
 LANE, HALF, ONE = U(MASK), U(32), np.uint32(1)
 
 
-def values(plan: Plan, key: Key, first: int, count: int) -> npt.NDArray[Any]:
+@contextmanager
+def borrowed() -> Iterator[Buffers]:
+    """Buffers that nobody else uses, kept for the next draw of this thread."""
+    buffers = _spare.buffers.pop() if _spare.buffers else Buffers()
+    try:
+        yield buffers
+    finally:
+        _spare.buffers.append(buffers)
+
+
+def values(buffers: Buffers, plan: Plan, key: Key, first: int, count: int) -> npt.NDArray[Any]:
     """The real numbers of words first to first + count - 1, in the wide format of the plan; count <= RUN.
 
-    The memory is a thread's own, and used again by its next call.
+    They lie in the buffers, and are written over by their next use.
     """
     skipped = first % 4
-    words = _words(key, first // 4, (skipped + count + 3) // 4).reshape(-1)[skipped : skipped + count]
-    k = _uniform(plan, words) if plan.kind == "uniform" else _normal(plan, words)
+    words = _words(buffers, key, first // 4, (skipped + count + 3) // 4).reshape(-1)[skipped : skipped + count]
+    k = _uniform(buffers, plan, words) if plan.kind == "uniform" else _normal(buffers, plan, words)
     k >>= plan.lattice.shift
     if plan.lattice.offset:
         k += plan.lattice.offset
     wide = np.float64 if plan.format.wide == "float64" else np.float32
-    result: npt.NDArray[Any] = _buffers.wide[1].view(wide)[:count]
+    result: npt.NDArray[Any] = buffers.wide[1].view(wide)[:count]
     np.copyto(result, k, casting="same_kind")
     result *= wide(math.ldexp(1.0, plan.lattice.exponent))
     if plan.low is not None and plan.high is not None:
@@ -72,22 +91,22 @@ def bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     return rounded.astype(np.uint16)
 
 
-def _words(key: Key, block: int, count: int) -> npt.NDArray[np.uint32]:
+def _words(buffers: Buffers, key: Key, block: int, count: int) -> npt.NDArray[np.uint32]:
     """The words of blocks block to block + count - 1, one row a block."""
-    words = _buffers.words[:count]
+    words = buffers.words[:count]
     same = min(count, 2**32 - block % 2**32)  # how many block numbers share their upper half
-    _blocks(key, block, words[:same])
+    _blocks(buffers, key, block, words[:same])
     if same < count:
-        _blocks(key, block + same, words[same:])
+        _blocks(buffers, key, block + same, words[same:])
     return words
 
 
-def _blocks(key: Key, block: int, words: npt.NDArray[np.uint32]) -> None:
+def _blocks(buffers: Buffers, key: Key, block: int, words: npt.NDArray[np.uint32]) -> None:
     """`philox4x32` of (block, block >> 32, 0, 0), for block numbers that share their upper half."""
     (m0, m1), (k0, k1) = MULTIPLIERS, (key.low, key.high)
-    c0, c1, c2, c3, p0, p1 = _buffers.lanes[:, : len(words)]
+    c0, c1, c2, c3, p0, p1 = buffers.lanes[:, : len(words)]
     # The first round: c1, c2 and c3 are one number each, so that c0 and c1 are one after it.
-    np.add(_buffers.steps[: len(words)], U(block & MASK), out=c0)
+    np.add(buffers.steps[: len(words)], U(block & MASK), out=c0)
     np.multiply(c0, U(m0), out=c3)
     np.right_shift(c3, HALF, out=c2)
     np.bitwise_xor(c2, U(k1), out=c2)
@@ -119,9 +138,9 @@ def _blocks(key: Key, block: int, words: npt.NDArray[np.uint32]) -> None:
         np.copyto(words[:, j], lane, casting="same_kind")
 
 
-def _uniform(plan: Plan, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+def _uniform(buffers: Buffers, plan: Plan, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
     """deviate * scale."""
-    u = _buffers.wide[0, : len(words)]
+    u = buffers.wide[0, : len(words)]
     words >>= ONE
     np.copyto(u, words)
     u *= U(plan.lattice.scale)
@@ -137,10 +156,10 @@ def _parabolas() -> npt.NDArray[np.uint64]:
     return packed
 
 
-def _normal(plan: Plan, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+def _normal(buffers: Buffers, plan: Plan, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
     """deviate * scale. A float64 holds the leading zeros of w | 1 as its exponent, and the rest as its digits."""
-    z, slope, t, index = _buffers.wide[:, : len(words)]
-    small = _buffers.spare[: len(words)]
+    z, slope, t, index = buffers.wide[:, : len(words)]
+    small = buffers.spare[: len(words)]
     np.bitwise_or(words, ONE, out=small)
     np.copyto(z.view(np.float64), small)
     np.right_shift(z, U(52 - SEGMENT_BITS), out=index)
