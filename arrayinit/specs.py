@@ -205,6 +205,9 @@ def describe(
 ) -> Description:
     """Fans, gain, mean, standard deviation and range of what an initializer draws for a shape, without drawing it.
 
+    The numbers of a formula (sinusoidal, s4d, ...) with more than 2**20 elements, or with more than 4096 along an axis,
+    are estimates from some of them, right to about three digits.
+
     Args:
         initializer: a :class:`Spec`, or the name of an initializer with its defaults.
         shape: the global shape. dtype: real or complex; half the variance goes into each part of a complex element.
