@@ -141,7 +141,8 @@ def _drawn(
 
 
 _decided: dict[Any, Job] = {}
-DECIDED = 4096  # jobs that are remembered
+DECIDED = 4096  # jobs that are remembered,
+PIECES = 256  # and of how many pieces at most
 
 
 def _decide(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
@@ -156,11 +157,16 @@ def _decide(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: t
         return _new_job(scheme, whole, index, axes, dtype)
     if job is None:
         job = _new_job(scheme, whole, index, axes, dtype)
-        if job.size:  # else a warning may belong to each call
+        if job.size and not _is_large(job.law):  # else a warning may belong to each call
             if len(_decided) >= DECIDED:
                 _decided.clear()
             _decided[key] = job
     return job
+
+
+def _is_large(law: Law) -> bool:
+    """Whether a law takes more memory than all that is worked out about a draw."""
+    return isinstance(law, Packed) and len(law.pieces) > PIECES
 
 
 def _exactly(value: Any) -> Any:
@@ -236,7 +242,7 @@ def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
     if isinstance(law, Point):
         return Constant(_fit_point(law, dtype), of_parts=True), None
     if isinstance(law, Packed):
-        return Packed(tuple(replace(piece, law=fit(piece.law, dtype)[0]) for piece in law.pieces)), None
+        return _fit_packed(law, dtype), None
     if isinstance(law, Eye):
         _fit_value(1.0, dtype, "val")
         return law, None
@@ -256,6 +262,12 @@ def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
     elif isinstance(law, Orthogonal):
         _fit_value(law.gain, dtype, "gain")
     return law, None
+
+
+def _fit_packed(law: Packed, dtype: str) -> Packed:
+    fitted = {id(piece.law): piece.law for piece in law.pieces}  # most pieces share theirs
+    fitted = {key: fit(each, dtype)[0] for key, each in fitted.items()}
+    return Packed(tuple(replace(piece, law=fitted[id(piece.law)]) for piece in law.pieces))
 
 
 def _fit_point(law: Point, dtype: str) -> float:

@@ -161,7 +161,7 @@ class Words:
     purpose: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A part of a tensor that is a tensor of its own: where it lies, what it follows, and under which key."""
 

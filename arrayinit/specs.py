@@ -3,6 +3,7 @@
 import functools
 import inspect
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, Unpack
@@ -259,8 +260,9 @@ def _numbers(law: Law, where: Geometry, dtype: str) -> _Numbers:
 
 def _mixture(law: Packed, where: Geometry, dtype: str) -> _Numbers:
     """The numbers of an element of any place: those of all pieces, and of the zeros around them."""
-    sizes = [math.prod(piece.geometry.shape) for piece in law.pieces]
-    parts = [_numbers(piece.law, piece.geometry, dtype) for piece in law.pieces]
+    kinds = Counter((piece.law, piece.geometry) for piece in law.pieces)
+    sizes = [count * math.prod(of.shape) for (_, of), count in kinds.items()]
+    parts = [_numbers(one, of, dtype) for one, of in kinds]
     rest = math.prod(where.shape) - sum(sizes)
     if rest or not parts:
         sizes, parts = [*sizes, rest], [*parts, ("constant", 0.0, 0.0, 0.0, 0.0)]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -36,6 +37,18 @@ def test_parts_cover_each_element_once(shape, limit, chunked):
                 for s, c, n in zip(where, chunks, shape, strict=True)
             )
     assert (seen == 1).all()
+
+
+def test_parts_are_not_listed():
+    tracemalloc.start()
+    try:
+        every = parts(Normal(0.0, 1.0), (10**9, 300), 4, 1200)
+        assert (len(every), every[10**9 - 1]) == (10**9, np.s_[10**9 - 1 : 10**9, 0:300])
+        assert tracemalloc.get_traced_memory()[1] < 1 << 14
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(IndexError):
+        every[10**9]
 
 
 def test_parts_lie_one_after_another():

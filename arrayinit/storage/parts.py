@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import product
+from dataclasses import dataclass
 
 from arrayinit.laws import Law, is_joint
 
-__all__ = ["PART", "Part", "check_part", "parts"]
+__all__ = ["PART", "Grid", "Part", "check_part", "parts"]
 
 PART = 1 << 26  # bytes of a part: enough for all processors, and little beside the memory of any machine
 
@@ -26,7 +26,7 @@ def parts(
     limit: int = PART,
     chunks: Sequence[int] | None = None,
     order: Sequence[int] | None = None,
-) -> list[Part]:
+) -> "Grid":
     """Blocks of at most `limit` bytes (or one chunk, where that is larger) that cover a tensor; none of an empty one.
 
     A law whose elements depend on each other gives one block, for each part of it would cost the whole.
@@ -34,21 +34,37 @@ def parts(
     Args:
         chunks: the grid of the file, whose cells are never cut. order: the axes from the slowest to the fastest.
     """
-    if 0 in shape:
-        return []
-    if is_joint(law):
-        return [tuple(slice(0, n) for n in shape)]
+    if 0 in shape or is_joint(law):
+        return Grid(shape, shape, range(len(shape)))
     block = [min(c, n) for c, n in zip(chunks or [1] * len(shape), shape, strict=True)]
     axes = range(len(shape)) if order is None else order
     for axis in reversed(axes):
         block[axis] = min(shape[axis], block[axis] * max(1, limit // (math.prod(block) * itemsize)))
         if block[axis] < shape[axis]:
             break
-    return list(_grid(shape, block, axes))
+    return Grid(shape, block, axes)
 
 
-def _grid(shape: tuple[int, ...], block: Sequence[int], axes: Sequence[int]) -> Iterator[Part]:
-    """The cells of a grid, in the order of these axes."""
-    for corner in product(*(range(0, shape[axis], block[axis]) for axis in axes)):
-        starts = dict(zip(axes, corner, strict=True))
-        yield tuple(slice(starts[k], min(starts[k] + block[k], n)) for k, n in enumerate(shape))
+@dataclass(frozen=True)
+class Grid:
+    """The cells of a grid over a tensor, in the order of these axes. Each is made when it is asked for."""
+
+    shape: tuple[int, ...]
+    block: Sequence[int]
+    axes: Sequence[int]
+
+    def __len__(self) -> int:
+        return 0 if 0 in self.shape else math.prod(-(-n // b) for n, b in zip(self.shape, self.block, strict=True))
+
+    def __iter__(self) -> Iterator[Part]:
+        return (self[k] for k in range(len(self)))
+
+    def __getitem__(self, k: int) -> Part:
+        if not 0 <= k < len(self):
+            raise IndexError(k)
+        cell = [slice(0)] * len(self.shape)
+        for axis in reversed(self.axes):
+            n, b = self.shape[axis], self.block[axis]
+            k, j = divmod(k, -(-n // b))
+            cell[axis] = slice(j * b, min((j + 1) * b, n))
+        return tuple(cell)
