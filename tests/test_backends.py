@@ -286,6 +286,28 @@ def test_dask_is_lazy_and_any_chunking_is_the_same_array():
     assert same(huge[123_456:123_459, -4:], ai.normal((10**6, 10**6), seed=2, index=np.s_[123_456:123_459, -4:]))
 
 
+@pytest.mark.parametrize("shape", [(0, 5000, 5000), (5000, 0, 5000), (2, 0, 3, 40, 5), (0, 10**9), (0,)])
+@pytest.mark.parametrize("chunks", [None, "auto", "1 MiB", -1])
+def test_empty_dask_arrays_of_any_rank(shape, chunks):
+    for draw in (ai.zeros, ai.normal, ai.orthogonal, ai.xavier_uniform):
+        if len(shape) < 2 and draw in (ai.orthogonal, ai.xavier_uniform):
+            continue
+        x = draw(shape, seed=0, xp="dask", **({} if chunks is None else {"chunks": chunks}))
+        assert (x.shape, x.compute().shape, str(x.dtype)) == (shape, shape, "float32")
+    assert ai.normal_(dask.array.ones(shape, chunks=-1), seed=0).shape == shape
+    part = ai.normal((10**4, 5000, 5000), seed=0, xp="dask", index=np.s_[3:3], chunks="auto")
+    assert part.compute().shape == (0, 5000, 5000)
+
+
+def test_dask_chunks_of_no_size():
+    for chunks in (((0, 4), (3,)), ((2, 0, 2), (0, 3, 0)), {0: (0, 4), 1: -1}):
+        assert same(ai.normal((4, 3), seed=0, xp="dask", chunks=chunks), ai.normal((4, 3), seed=0))
+    empty = ai.normal((0, 5000, 5000), seed=0, xp="dask", chunks={0: -1, 1: "auto", 2: 1000})
+    assert empty.chunks == ((0,), (5000,), (1000,) * 5)
+    with pytest.raises(ValueError, match="`chunks`"):
+        ai.normal((0, 5000, 5000), seed=0, xp="dask", chunks="some")
+
+
 def test_array_api_strict_is_the_stand_in_for_any_other_namespace():
     x = array_api_strict.empty((3, 5), dtype=array_api_strict.float64)
     y = ai.xavier_uniform(x, seed=0)
