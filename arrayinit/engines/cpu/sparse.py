@@ -19,8 +19,8 @@ __all__ = ["clear"]
 
 SLAB = 1 << 19  # words that are ordered at a time
 NARROWEST = 16  # columns of a slab, the cache line of a row, while it has no more than
-LARGEST = 1 << 21  # words
-ALL = 1 << 25  # words of the slabs of all threads; of one where a column alone has more
+LARGEST = 1 << 23  # words
+ALL = 1 << 24  # words of the slabs of all threads; of one where a column alone has more
 
 
 def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, Any], None]) -> None:
