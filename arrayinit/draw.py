@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypedDict
 from arrayinit import engines
 from arrayinit.backends import Backend, backend_named, find_backend, is_called_by, is_compiling
 from arrayinit.fans import Axes, Geometry, check_shape, geometry
+from arrayinit.float_environment import in_default_environment
 from arrayinit.formats import COMPLEX, FORMATS, is_floating, real_name
 from arrayinit.job import Job, Target
 from arrayinit.lattice import Plan, plan
@@ -22,6 +23,7 @@ from arrayinit.laws import (
     Normal,
     Orthogonal,
     Packed,
+    Point,
     Sparse,
     Table,
     Words,
@@ -118,10 +120,18 @@ def draw(
         from arrayinit import torch_operator  # here, for few processes need it
 
         return torch_operator.record(x, scheme, target, dtype_name, seed, (name, shape, index, axes))
-    job = decide(x, scheme, target, dtype_name, shape, index, axes)
-    if backend is None and job.geometry.roles is None and len(job.geometry.shape) > 1 and is_called_by("keras"):
+    return _drawn(x, scheme, target, dtype_name, seed, (name, shape, index, axes))
+
+
+@in_default_environment
+def _drawn(x: Any, scheme: Scheme, target: Target, dtype: str, seed: Any, where: Any) -> Any:
+    """Decide the job, take its key, and run an engine."""
+    name, shape, index, axes = where
+    job = decide(x, scheme, target, dtype, shape, index, axes)
+    is_new = target.array is None
+    if is_new and job.geometry.roles is None and len(job.geometry.shape) > 1 and is_called_by("keras"):
         _refuse_keras(scheme, job)
-    if not is_random(job.law) or not job.size or (in_place and target.backend.is_abstract(x)):
+    if not is_random(job.law) or not job.size or (target.in_place and target.backend.is_abstract(x)):
         return engines.run(job, target)
     return engines.run(job.keyed(resolve_for(target.backend, x, seed, name)), target)
 
@@ -157,7 +167,8 @@ def decide(
 
 
 _decided: dict[Any, Job] = {}
-DECIDED = 4096  # jobs that are remembered
+DECIDED = 4096  # jobs that are remembered,
+PIECES = 256  # and of how many pieces at most
 
 
 def _decide(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
@@ -172,11 +183,16 @@ def _decide(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: t
         return _new_job(scheme, whole, index, axes, dtype)
     if job is None:
         job = _new_job(scheme, whole, index, axes, dtype)
-        if job.size:  # else a warning may belong to each call
+        if job.size and not _is_large(job.law):  # else a warning may belong to each call
             if len(_decided) >= DECIDED:
                 _decided.clear()
             _decided[key] = job
     return job
+
+
+def _is_large(law: Law) -> bool:
+    """Whether a law takes more memory than all that is worked out about a draw."""
+    return isinstance(law, Packed) and len(law.pieces) > PIECES
 
 
 def _exactly(value: Any) -> Any:
@@ -252,9 +268,11 @@ def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
     if isinstance(law, Words):
         return law, None
     if isinstance(law, Constant):
-        return Constant(_fit_value(law.value, dtype, "val")), None
+        return replace(law, value=_fit_value(law.value, dtype, "val")), None
+    if isinstance(law, Point):
+        return Constant(_fit_point(law, dtype), of_parts=True), None
     if isinstance(law, Packed):
-        return Packed(tuple(replace(piece, law=fit(piece.law, dtype)[0]) for piece in law.pieces)), None
+        return _fit_packed(law, dtype), None
     if isinstance(law, Eye):
         _fit_value(1.0, dtype, "val")
         return law, None
@@ -274,6 +292,21 @@ def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
     elif isinstance(law, Orthogonal):
         _fit_value(law.gain, dtype, "gain")
     return law, None
+
+
+def _fit_packed(law: Packed, dtype: str) -> Packed:
+    fitted = {id(piece.law): piece.law for piece in law.pieces}  # most pieces share theirs
+    fitted = {key: fit(each, dtype)[0] for key, each in fitted.items()}
+    return Packed(tuple(replace(piece, law=fitted[id(piece.law)]) for piece in law.pieces))
+
+
+def _fit_point(law: Point, dtype: str) -> float:
+    """The value of a law without a spread, rounded and within its bounds."""
+    value = _fit_value(law.value, dtype, "mean")
+    if not is_floating(dtype):
+        return value
+    low, high = FORMATS[real_name(dtype)].within(law.low, law.high, "interval [a, b]")
+    return min(max(value, low), high)
 
 
 def _fit_value(value: float, dtype: str, name: str) -> float:

@@ -55,6 +55,14 @@ class Format:
             q = max(q / 2, math.ldexp(1.0, self.emin - self.precision + 1))
         return self.at_most(value - q)
 
+    def within(self, low: float, high: float, interval: str) -> tuple[float, float]:
+        """The smallest and the largest value in [low, high], which may be infinite; ValueError where there is none."""
+        least = self.at_least(low) if math.isfinite(low) else -self.largest
+        most = self.at_most(high) if math.isfinite(high) else self.largest
+        if least > most:
+            raise ValueError(f"the {interval} must hold a value of {self.name}; got [{low!r}, {high!r}]")
+        return least, most
+
     @property
     def smallest(self) -> float:
         """The smallest positive value that no hardware flushes to zero."""

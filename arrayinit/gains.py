@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from arrayinit.float_environment import in_default_environment
+
 __all__ = ["NONLINEARITIES", "calculate_gain", "gain"]
 
 _LINEAR = (
@@ -75,9 +77,16 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 REACH = 14  # standard deviations on either side; what is beyond holds 1e-44 of the mass
 PANEL = 16  # Gauss-Legendre nodes of an interval
 PRECISION = 1e-13  # of the integral, in all
-HALVINGS = 60  # of an interval, at most
+TAIL = 1e-14  # of the integral, in the last of the places that are looked at first
+NEGLIGIBLE = 1e-19  # of the integral: an interval beside a pole, of which there may be as many as there may be open
+HALVINGS = 100  # of an interval, at most
+INTERVALS = 1 << 18  # that have not settled at a time, at most: a step function of as many jumps,
+TOGETHER = 1 << 12  # of which so many are looked at together
+PROBED = 1000  # values that are looked at first; 0, where a function may have a pole, is none of their arguments
+SMALLEST, LARGEST = 1e-140, 1e140  # values whose squares lose no digits
 
 
+@in_default_environment
 def gain(f: Callable[[Any], Any], moment: str = "second") -> float:
     """The gain of any elementwise function, from its moments under a standard normal z.
 
@@ -95,8 +104,9 @@ def gain(f: Callable[[Any], Any], moment: str = "second") -> float:
         moment: "second" or "variance".
 
     Raises:
-        ValueError: an unknown moment; an f that returns another shape, is not finite on [-14, 14], is zero (or for
-            "variance" constant), or is so wild that 60 halvings do not settle its integral.
+        ValueError: an unknown moment; an f that returns another shape or no real numbers, is random, is not finite on
+            [-14, 14], grows so fast that what is beyond counts, is zero (or for "variance" constant), or whose integral
+            does not settle: it jumps or oscillates hundreds of thousands of times, or computes in less than float64.
         TypeError: an f that can't be called, or that takes no arrays.
 
     Sources: Poole et al., NeurIPS 2016, eq. 3; Klambauer et al., NeurIPS 2017; as "variance": Brock et al., ICLR 2021.
@@ -105,6 +115,7 @@ def gain(f: Callable[[Any], Any], moment: str = "second") -> float:
         raise ValueError(f"`moment` must be 'second' or 'variance'; got {moment!r}")
     if not callable(f):
         raise TypeError(f"`f` must be a function of arrays; got {f!r} (by name: calculate_gain)")
+    _check(f, moment)
     mean, square = _moments(f)
     centre = mean if moment == "variance" else 0.0
     # Of what is left after the mean, by itself: the difference of two moments would lose digits.
@@ -112,6 +123,27 @@ def gain(f: Callable[[Any], Any], moment: str = "second") -> float:
     if not spread > (1e-20 * square if centre else 0):
         raise ValueError(f"`f` must not be {'constant' if moment == 'variance' else 'zero'}; got {f!r}")
     return 1 / math.sqrt(spread)
+
+
+def _check(f: Callable[[Any], Any], moment: str) -> None:
+    """Refuse functions whose moments quadrature would get wrong, by a look at some of their values."""
+    z = np.linspace(-REACH, REACH, PROBED)
+    values = _values(f, z)
+    if not np.array_equal(values, _values(f, z)):
+        raise ValueError(f"`f` must return the same values for the same arguments; got {f!r}, which doesn't")
+    largest = float(np.abs(values).max())
+    if largest and not SMALLEST < largest < LARGEST:
+        raise ValueError(
+            f"`f` must have values between {SMALLEST} and {LARGEST} to be squared; got {largest!r} of {f!r}"
+        )
+    weights = np.exp(-z * z / 2) * (z[1] - z[0]) / math.sqrt(math.tau)
+    centre = float((values * weights).sum()) if moment == "variance" else 0.0
+    squares = (values - centre) ** 2 * weights
+    if max(squares[0], squares[-1]) > TAIL * squares.sum():
+        raise ValueError(
+            f"`f` must grow so slowly that nothing beyond [-{REACH}, {REACH}] counts in its moments under a standard "
+            f"normal; got {f!r}"
+        )
 
 
 def _moments(f: Callable[[Any], Any], centre: float = 0.0) -> tuple[float, float]:
@@ -126,25 +158,35 @@ def _moments(f: Callable[[Any], Any], centre: float = 0.0) -> tuple[float, float
         both = halves.sum(axis=1)
         scale = max(float(total[1] + both[1].sum()), 1e-300)
         allowed = PRECISION * np.array([[math.sqrt(scale)], [scale]]) * (right - left) / (2 * REACH)
+        allowed = np.maximum(allowed, NEGLIGIBLE * np.array([[math.sqrt(scale)], [scale]]))
         open_ = (np.abs(both - whole) > np.maximum(allowed, 2.0**-50 * np.abs(both))).any(axis=0)
         total += both[:, ~open_].sum(axis=1)
         if not open_.any():
             return float(total[0]), float(total[1])
+        if int(open_.sum()) > INTERVALS:
+            break
         left, right = (np.stack(ends)[:, open_].ravel() for ends in ((left, middle), (middle, right)))
         whole = halves[:, :, open_].reshape(2, -1)
     raise ValueError(
-        f"`f` must have moments that quadrature finds; got {f!r}, with {len(left)} places that do not settle"
+        f"`f` must have moments that quadrature finds; got {f!r}, which does not settle in {int(open_.sum())} places: "
+        "it may oscillate or jump too often, have a pole, or compute in less than float64"
     )
 
 
 def _panels(f: Callable[[Any], Any], left: Floats, right: Floats, centre: float) -> Floats:
     """The integrals of f - centre and of its square against the normal density, over each interval."""
+    a, b = left.reshape(-1), right.reshape(-1)
+    some = [_some_panels(f, a[k : k + TOGETHER], b[k : k + TOGETHER], centre) for k in range(0, len(a), TOGETHER)]
+    return np.concatenate(some, axis=1).reshape(2, *left.shape)
+
+
+def _some_panels(f: Callable[[Any], Any], left: Floats, right: Floats, centre: float) -> Floats:
     nodes, weights = np.polynomial.legendre.leggauss(PANEL)
-    half = (right - left)[..., None] / 2
-    z = left[..., None] + half * (1 + nodes)
+    half = (right - left)[:, None] / 2
+    z = left[:, None] + half * (1 + nodes)
     values = _values(f, z.reshape(-1)).reshape(z.shape) - centre
     density = weights * half * np.exp(-z * z / 2) / math.sqrt(math.tau)
-    return np.stack([(values * density).sum(axis=-1), (values * values * density).sum(axis=-1)])
+    return np.stack([(values * density).sum(axis=1), (values * values * density).sum(axis=1)])
 
 
 def _values(f: Callable[[Any], Any], z: Floats) -> Floats:
@@ -170,6 +212,8 @@ def _values(f: Callable[[Any], Any], z: Floats) -> Floats:
             raise TypeError(f"`f` must take an array; got {f!r}, which says: {error}") from error
     if values.shape != z.shape:
         raise ValueError(f"`f` must return an array of the shape it is given, {z.shape}; got {values.shape} from {f!r}")
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"`f` must return real numbers; got the dtype {values.dtype} from {f!r}")
     if not np.isfinite(values).all():
         raise ValueError(f"`f` must be finite on [-{REACH}, {REACH}]; got {f!r}, which is not")
     result: Floats = values.astype(np.float64)

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from arrayinit.backends import backend_named
 from arrayinit.backends.jax import check_place
 from arrayinit.fans import Axes, check_shape
 from arrayinit.laws import is_random
@@ -75,8 +76,9 @@ class Initializer:
             key: one JAX key, typed or raw, or an integer in [0, 2**64): `jax.random.key(5)` and 5 are the same key.
                 Ignored, and may be None, where nothing is random.
             shape: the global shape.
-            dtype: that of the initializer by default, else JAX's default float dtype. Without jax_enable_x64 types of
-                64 bits become those of 32, as everywhere in JAX. Each part of a complex value has half the variance.
+            dtype: that of the initializer by default, else JAX's default float dtype. Without jax_enable_x64 floats of
+                64 bits become those of 32, as everywhere in JAX, and `int` means int32; integers that are asked for by
+                64 bits are refused. Each part of a complex value has half the variance.
             out_sharding: a jax.sharding.Sharding, or a PartitionSpec of the mesh that is set. It never changes a value.
 
         Raises:
@@ -89,7 +91,7 @@ class Initializer:
             key, shape, dtype = None, key, shape
         sizes = check_shape(shape, "shape")
         chosen = self.dtype if dtype is None else dtype
-        kind = jnp.result_type(float) if chosen is None else jax.dtypes.canonicalize_dtype(chosen)
+        kind = jnp.result_type(float) if chosen is None else _canonical(chosen)
         axes = _axes(self.spec, len(sizes))
         if key is None and is_random(law_of(spec(self.spec.name, **self.spec.parameters | axes), sizes, kind.name)[0]):
             if not is_haiku:
@@ -359,7 +361,15 @@ def _make(name: str, dtype: Any, **parameters: Any) -> Initializer:
 
 
 def _dtype(dtype: Any) -> np.dtype[Any] | None:
-    return None if dtype is None else np.dtype(dtype)
+    return None if dtype is None else _canonical(int) if dtype is int else np.dtype(dtype)
+
+
+def _canonical(dtype: Any) -> Any:
+    """A dtype as JAX has it now: floats with as many bits as there are."""
+    kind = jax.dtypes.canonicalize_dtype(dtype)
+    if dtype is not int and jnp.issubdtype(kind, jnp.integer):
+        return backend_named("jax").dtype(np.dtype(dtype).name)
+    return kind
 
 
 def _axes(spec: Spec, rank: int) -> dict[str, Any]:

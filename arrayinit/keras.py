@@ -318,7 +318,7 @@ class RandomUniform(_Random):
         if not self.minval <= self.maxval:
             raise ValueError(f"`minval` must not be greater than `maxval`; got {minval!r} and {maxval!r}")
         law = spec("uniform", a=self.minval, b=self.maxval)
-        super().__init__(law if self.minval < self.maxval else spec("constant", val=self.minval), seed, name)
+        super().__init__(law if self.minval < self.maxval else spec("normal", mean=self.minval, std=0.0), seed, name)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"minval": self.minval, "maxval": self.maxval}
@@ -343,7 +343,7 @@ class TruncatedNormal(_Random):
         self.mean, self.stddev = _finite(mean, "mean"), _scale(stddev, "stddev")
         low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
         law = spec("trunc_normal", mean=self.mean, std=self.stddev, a=low, b=high)
-        super().__init__(law if low < high else spec("constant", val=self.mean), seed, name)
+        super().__init__(law if low < high else spec("normal", mean=self.mean, std=0.0), seed, name)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"mean": self.mean, "stddev": self.stddev}

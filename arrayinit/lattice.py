@@ -94,10 +94,7 @@ def _quantile(law: Quantile, form: Format, dtype: str) -> Plan:
     unit = math.frexp(table.coarsest)[1] - 1
     _check_steps(round(2 * table.spread / table.coarsest), unit, math.ldexp(1.0, unit + DIGITS), form, what)
     ends = (-law.high, -law.low) if law.negative else (law.low, law.high)
-    low = form.at_least(ends[0]) if math.isfinite(ends[0]) else -form.largest
-    high = form.at_most(ends[1]) if math.isfinite(ends[1]) else form.largest
-    if low > high:
-        raise ValueError(f"the support must hold a value of {form.name}; got [{ends[0]!r}, {ends[1]!r}]")
+    low, high = form.within(*ends, "support")
     table = table.within(form.wide, law.negative)
     return Plan("quantile", Lattice(0, 1, 0, exponent), None, dtype, low, high, table)
 
@@ -159,10 +156,7 @@ def _truncated(law: Truncated, form: Format, dtype: str) -> Plan:
     reach_bits = 3 if law.low <= law.mean <= law.high or max(ends) <= 8 else 4
     found = tail(law.mean, law.std, law.low, law.high)
     lattice = _normal_lattice(law.mean, law.std, reach_bits, form)
-    low = form.at_least(law.low) if math.isfinite(law.low) else -form.largest
-    high = form.at_most(law.high) if math.isfinite(law.high) else form.largest
-    if low > high:
-        raise ValueError(f"the interval [a, b] must hold a value of {form.name}; got [{law.low!r}, {law.high!r}]")
+    low, high = form.within(law.low, law.high, "interval [a, b]")
     if law.high - law.low < math.ldexp(NARROWEST, lattice.exponent):
         raise ValueError(
             f"the interval [a, b] of a truncated normal must be at least 2**20 steps of the lattice wide, "

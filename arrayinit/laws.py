@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from arrayinit.fans import Geometry
+from arrayinit.formats import COMPLEX
 from arrayinit.regions import Box
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ __all__ = [
     "Orthogonal",
     "Packed",
     "Piece",
+    "Point",
     "Quantile",
     "Sampled",
     "Sparse",
@@ -92,9 +94,26 @@ class Quantile:
 
 @dataclass(frozen=True)
 class Constant:
-    """Every element is `value`."""
+    """Every element is `value`; where it is `of_parts`, so is the imaginary part of a complex element."""
 
     value: float
+    of_parts: bool = False
+
+    def element(self, dtype: str) -> complex:
+        """An element of this dtype."""
+        return complex(self.value, self.value) if self.of_parts and dtype in COMPLEX else self.value
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a random law becomes where its standard deviation is 0: each part of an element is `value`.
+
+    It is moved into [low, high] after it was rounded to a dtype, as a sample is.
+    """
+
+    value: float
+    low: float = -math.inf
+    high: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -142,7 +161,7 @@ class Words:
     purpose: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A part of a tensor that is a tensor of its own: where it lies, what it follows, and under which key."""
 
@@ -161,8 +180,8 @@ class Packed:
 
 Sampled: TypeAlias = Uniform | Normal | Truncated | Quantile
 SAMPLED = (Uniform, Normal, Truncated, Quantile)  # laws whose elements are drawn one by one
-_FIXED = (Constant, Eye, Dirac, Table)  # laws that draw nothing; a union of them would be made anew in each call
-Law: TypeAlias = Sampled | Constant | Eye | Dirac | Orthogonal | Sparse | Table | Words | Packed
+_FIXED = (Constant, Point, Eye, Dirac, Table)  # laws that draw nothing; a union of them would be made anew in each call
+Law: TypeAlias = Sampled | Constant | Point | Eye | Dirac | Orthogonal | Sparse | Table | Words | Packed
 
 
 def is_random(law: Law) -> bool:

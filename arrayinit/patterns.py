@@ -3,7 +3,7 @@
 The masks are what a compiler fuses, and what runs in every namespace; the positions are few, and found on the host.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from arrayinit.regions import Box
 __all__ = ["dirac", "eye", "keep", "ones"]
 
 ROW_BITS = 31
+RUN = 1 << 16  # rows whose positions are worked out at a time
 
 
 def eye(index: Lane, shape: tuple[int, ...]) -> Lane:
@@ -35,23 +36,24 @@ def dirac(index: Lane, shape: tuple[int, ...], groups: int) -> Lane:
     return (out % (shape[0] // groups) == in_) & (index % field == centre)
 
 
-def ones(geometry: Geometry, box: Box, groups: int) -> Sequence[int | npt.NDArray[np.int64]] | None:
-    """Where dirac, or eye as one of no space and one group, is 1 in a box: an index of integers; None for nowhere."""
+def ones(geometry: Geometry, box: Box, groups: int) -> Iterator[Sequence[int | npt.NDArray[np.int64]]]:
+    """Where dirac, or eye as one of no space and one group, is 1 in a box: indices of integers, for some rows each."""
     (out, in_, *space), canonical = geometry.order, geometry.canonical
     here: dict[int, int | npt.NDArray[np.int64]] = {}
     for axis, n in zip(space, canonical[2:], strict=True):
         centre, valid = _positions(box, axis, np.asarray([n // 2]))
         if not valid[0]:
-            return None
+            return
         here[axis] = int(centre[0])
     count = box.counts[out]
-    rows = np.arange(1 if count is None else count, dtype=np.int64)
-    columns = (box.starts[out] + box.steps[out] * rows) % (canonical[0] // groups)
-    columns, valid = _positions(box, in_, columns)
-    if not valid.any():
-        return None
-    here[out], here[in_] = rows[valid], columns[valid]
-    return [here[axis] for axis, taken in enumerate(box.counts) if taken is not None]
+    end = 1 if count is None else count
+    for first in range(0, end, RUN):
+        rows = np.arange(first, min(first + RUN, end), dtype=np.int64)
+        columns = (box.starts[out] + box.steps[out] * rows) % (canonical[0] // groups)
+        columns, valid = _positions(box, in_, columns)
+        if valid.any():
+            here[out], here[in_] = rows[valid], columns[valid]
+            yield [here[axis] for axis, taken in enumerate(box.counts) if taken is not None]
 
 
 def _positions(box: Box, axis: int, wanted: npt.NDArray[np.int64]) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ __all__ = ["Box", "Index", "Region", "box", "region"]
 Index: TypeAlias = int | slice | EllipsisType | tuple[int | slice | EllipsisType, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Box:
     """`index` in full: where each axis of the global shape starts and steps, and how many of it are taken."""
 

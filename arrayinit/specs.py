@@ -3,6 +3,7 @@
 import functools
 import inspect
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from arrayinit import initializers, schemes
 from arrayinit.backends import backend_named, is_compiling
 from arrayinit.draw import Keywords, draw, fit
 from arrayinit.fans import Axes, Geometry, geometry
+from arrayinit.float_environment import in_default_environment
 from arrayinit.formats import COMPLEX
 from arrayinit.gains import calculate_gain
 from arrayinit.laws import (
@@ -25,6 +27,7 @@ from arrayinit.laws import (
     Normal,
     Orthogonal,
     Packed,
+    Point,
     Quantile,
     Sparse,
     Table,
@@ -205,6 +208,7 @@ class Description:
     high: float  # no element is larger
 
 
+@in_default_environment
 def law_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32") -> tuple[Law, Geometry]:
     """The law of a spec for a shape and a dtype, and what the axes of the shape mean; errors as when it is drawn."""
     parameters = initializer.parameters
@@ -212,6 +216,7 @@ def law_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32"
     return fit(_scheme(initializer.name)(where, **parameters), dtype)[0], where
 
 
+@in_default_environment
 def describe(
     initializer: Spec | str,
     shape: Sequence[int] | int,
@@ -225,6 +230,9 @@ def describe(
     transposed: bool = False,
 ) -> Description:
     """Fans, gain, mean, standard deviation and range of what an initializer draws for a shape, without drawing it.
+
+    The numbers of a formula (sinusoidal, s4d, ...) with more than 2**20 elements, or with more than 4096 along an axis,
+    are estimates from some of them, right to about three digits.
 
     Args:
         initializer: a :class:`Spec`, or the name of an initializer with its defaults.
@@ -277,8 +285,9 @@ def _numbers(law: Law, where: Geometry, dtype: str) -> _Numbers:
 
 def _mixture(law: Packed, where: Geometry, dtype: str) -> _Numbers:
     """The numbers of an element of any place: those of all pieces, and of the zeros around them."""
-    sizes = [math.prod(piece.geometry.shape) for piece in law.pieces]
-    parts = [_numbers(piece.law, piece.geometry, dtype) for piece in law.pieces]
+    kinds = Counter((piece.law, piece.geometry) for piece in law.pieces)
+    sizes = [count * math.prod(of.shape) for (_, of), count in kinds.items()]
+    parts = [_numbers(one, of, dtype) for one, of in kinds]
     rest = math.prod(where.shape) - sum(sizes)
     if rest or not parts:
         sizes, parts = [*sizes, rest], [*parts, ("constant", 0.0, 0.0, 0.0, 0.0)]
@@ -324,7 +333,7 @@ def _real_numbers(law: Law, where: Geometry) -> _Numbers:
             from arrayinit import tables  # here, for few processes need it
 
             return "formula", *tables.moments(law, where)
-        case Words() | Packed():
+        case Words() | Packed() | Point():
             raise TypeError(f"{law} has no one distribution")
 
 

@@ -8,6 +8,7 @@ import functools
 import math
 from collections.abc import Iterator
 from decimal import Context, Decimal, localcontext
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -34,37 +35,75 @@ __all__ = [
     "sinusoid",
 ]
 
-RUN = 1 << 21  # elements that are computed at a time
+RUN = 1 << 20  # elements that are computed at a time,
+WIDEST = 1 << 14  # of them along an axis, so that what they share along the others is worked out once, and remembered
 NEAR = 6  # bits of a position within a group of positions that share an angle to start from
-EXAMINED = 1 << 22  # elements that numbers of a description are of
+EXAMINED = 1 << 20  # elements that numbers of a description are of,
+LONGEST = 1 << 12  # of them along an axis
+GOLDEN = (math.sqrt(5) - 1) / 2  # the number whose multiples are spread most evenly between integers
 
 Integers = npt.NDArray[np.int64]
 
 
 def parts(law: Table, geometry: Geometry, box: Box, dtype: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """(position, values) of runs of rows of the part that a box selects, in the type that dtype is rounded from."""
+    """(position, values) of blocks of the part that a box selects, in the type that dtype is rounded from."""
     wide = dtype if dtype in COMPLEX else FORMATS[dtype].wide
-    rows = max(1, RUN // max(1, math.prod(box.shape[1:])))
-    for first in range(0, box.shape[0] if box.shape else 1, rows):
-        if not box.shape:
-            yield (), _values(law, geometry, box).astype(wide)
-            return
-        count = min(rows, box.shape[0] - first)
-        piece = box.part((first, *(0 for _ in box.shape[1:])), (count, *box.shape[1:]))
-        yield (slice(first, first + count),), _values(law, geometry, piece).astype(wide)
+    for position in _blocks(box.shape):
+        corner, counts = tuple(s.start for s in position), tuple(s.stop - s.start for s in position)
+        yield position, _values(law, geometry, box.part(corner, counts)).astype(wide)
+
+
+def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Blocks of at most RUN elements that cover a shape, those that share their columns one after another."""
+    sizes: list[int] = []
+    for axis in reversed(range(len(shape))):
+        room = RUN // math.prod(sizes)
+        sizes.insert(0, max(1, min(shape[axis], room if axis == 0 else min(room, WIDEST))))
+    starts = [range(0, n, size) for n, size in zip(shape, sizes, strict=True)]
+    for corner in product(*reversed(starts)):
+        yield tuple(
+            slice(first, min(first + size, n)) for first, size, n in zip(reversed(corner), sizes, shape, strict=True)
+        )
 
 
 def moments(law: Table, geometry: Geometry) -> tuple[float, float, float, float]:
-    """(mean, standard deviation, smallest, largest) of elements; where they are many, of evenly spaced rows."""
-    shape = geometry.shape
+    """(mean, standard deviation, smallest, largest) of elements; where they are many, estimated from some of them.
+
+    Formulas depend on the last two axes alone, and change fastest at their ends.
+    """
+    shape = geometry.canonical
     if 0 in shape:
         return 0.0, 0.0, 0.0, 0.0
-    step = -(-math.prod(shape) // EXAMINED)
-    counts = (-(-shape[0] // step), *shape[1:]) if shape else ()
-    steps = (step, *(1 for _ in shape[1:])) if shape else ()
-    values = _values(law, geometry, Box((0,) * len(shape), steps, counts))
-    numbers = np.stack([values.real, values.imag]) if law.is_complex else values
-    return float(values.real.mean()), float(values.std()), float(numbers.min()), float(numbers.max())
+    counts = [min(n, LONGEST) for n in shape[-2:]]
+    while math.prod(counts) > EXAMINED:
+        counts[counts.index(max(counts))] //= 2
+    some = [_some(n, count) for n, count in zip(shape[-2:], counts, strict=True)]
+    grid = np.meshgrid(*(indices for indices, _ in some), indexing="ij", sparse=True)
+    others = [np.zeros((1,) * len(some), np.int64)] * (len(shape) - len(some))
+    values = np.broadcast_to(law.formula([*others, *grid], *law.arguments), tuple(counts))
+    numbers = [values.real, values.imag] if law.is_complex else [values]
+    ends = float(min(x.min() for x in numbers)), float(max(x.max() for x in numbers))
+    if tuple(counts) == shape[-2:]:
+        return float(values.real.mean()), float(values.std()), *ends
+    share = functools.reduce(np.multiply.outer, (widths / n for (_, widths), n in zip(some, shape[-2:], strict=True)))
+    mean = (values * share).sum()
+    spread = np.abs(values - mean)
+    return float(mean.real), math.sqrt(float((spread * spread * share).sum())), *ends
+
+
+def _some(n: int, count: int) -> tuple[Integers, Any]:
+    """Count of n indices, in order, and how many each stands for: all near the ends, one of each equal part between.
+
+    Where in its part that lies never repeats, since formulas do: a sinusoid's sines have all the even columns.
+    """
+    if n == count:
+        return np.arange(n, dtype=np.int64), np.ones(n)
+    near = np.arange(count // 4, dtype=np.int64)
+    part = np.arange(count - 2 * len(near))
+    width = (n - 2 * len(near)) / len(part)
+    between = len(near) + ((part + part * GOLDEN % 1) * width).astype(np.int64)
+    indices = np.concatenate([near, between, n - 1 - near[::-1]])
+    return indices, np.concatenate([np.ones(len(near)), np.full(len(part), width), np.ones(len(near))])
 
 
 def _values(law: Table, geometry: Geometry, box: Box) -> Any:

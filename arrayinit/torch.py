@@ -129,7 +129,7 @@ def uniform_(
         return handle_torch_function(uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator, **keywords)
     a, b = _number(a), _number(b)
     if a == b:
-        return _fill(initializers.constant_, tensor, generator, keywords, val=a)
+        return _fill_point(tensor, generator, keywords, a)
     return _fill(initializers.uniform_, tensor, generator, keywords, a=a, b=b)
 
 
@@ -178,7 +178,7 @@ def trunc_normal_(
             stacklevel=2,
         )
     if a == b and std >= 0:
-        return _fill(initializers.constant_, tensor, generator, keywords, val=a)
+        return _fill_point(tensor, generator, keywords, a)
     return _fill(_trunc_normal_, tensor, generator, keywords, mean=mean, std=std, a=a, b=b)
 
 
@@ -391,6 +391,13 @@ def _fill(
         )
     arguments = {name: _number(value) for name, value in arguments.items()}
     return _write(initializer, tensor, **arguments, **{**keywords, "seed": _seed(generator, keywords.get("seed"))})
+
+
+def _fill_point(tensor: Tensor, generator: Generator | None, keywords: Keywords, value: float) -> Tensor:
+    """Fill with one value, the imaginary parts too: what a law becomes whose bounds are equal."""
+    if tensor.is_complex():
+        return _fill(initializers.normal_, tensor, generator, keywords, mean=value, std=0.0)
+    return _fill(initializers.constant_, tensor, generator, keywords, val=value)
 
 
 def _write(initializer: Callable[..., Any], tensor: Tensor, **arguments: Any) -> Tensor:

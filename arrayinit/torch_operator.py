@@ -30,6 +30,7 @@ from arrayinit.backends import Backend, backend_named
 from arrayinit.backends.torch import check_key
 from arrayinit.calls import Where, call, is_fixed, text
 from arrayinit.draw import Scheme, decide, shape_of
+from arrayinit.float_environment import in_default_environment
 from arrayinit.job import Job, Target
 from arrayinit.key import SEED_BITS, Key
 from arrayinit.regions import box
@@ -140,6 +141,7 @@ def _is_of(x: torch.Tensor, level: int) -> bool:
     return bool(_functorch.is_functorch_wrapped_tensor(x)) and _functorch.maybe_get_level(x) == level
 
 
+@in_default_environment
 def _drawn(
     like: torch.Tensor,
     said: str,

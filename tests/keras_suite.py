@@ -703,3 +703,10 @@ def test_equal_bounds_are_a_constant():
 def test_empty_shapes():
     for name, arguments in CASES:
         assert tuple(make(name, arguments, seed=0)((0, 4)).shape) == (0, 4)
+
+
+def test_laws_without_a_spread_are_the_mean_in_both_parts():
+    for initializer in (init.RandomUniform(0.25, 0.25), init.TruncatedNormal(0.25, 0.0), init.RandomNormal(0.25, 0.0)):
+        assert (host(initializer((2, 3))) == 0.25).all()
+        assert ai.describe(initializer.spec_for((2, 3)), (2, 3)).mean == 0.25
+        assert (initializer.spec_for((2, 3))((2, 3), seed=0, dtype="complex64") == 0.25 + 0.25j).all()

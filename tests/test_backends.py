@@ -1,5 +1,6 @@
 """What is special to a library: views, parameters, versions, abstract tensors, shardings, lazy blocks, modes."""
 
+import math
 import sys
 
 import array_api_strict
@@ -11,7 +12,8 @@ import torch
 from conftest import namespace, same
 
 import arrayinit as ai
-from arrayinit.backends import find_backend
+from arrayinit.backends import backend_of, find_backend
+from arrayinit.cases import CASES
 
 dask = pytest.importorskip("dask")
 pytest.importorskip("dask.array")
@@ -46,6 +48,29 @@ def test_numpy_byte_order_and_fortran_order():
     assert same(ai.normal(fortran, seed=0), FILLED)
 
 
+def unaligned(shape):
+    return np.empty(4 * math.prod(shape) + 1, np.uint8)[1:].view(np.float32).reshape(shape)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 40])
+@pytest.mark.parametrize("make", [lambda shape: np.empty(shape, ">f4"), unaligned], ids=["swapped", "unaligned"])
+def test_sparse_where_the_reference_draws_into_numpy(make, columns):
+    """It ranks words that it still needs: one column as a row is its own memory."""
+    for shape, layout in (((50, columns), None), ((columns, 50), "io")):
+        x = ai.sparse_(make(shape), 0.5, seed=0, layout=layout)
+        assert same(x.astype(np.float32), ai.sparse(shape, 0.5, seed=0, layout=layout))
+
+
+def test_a_rank_leaves_what_it_ranks_alone():
+    for columns in (1, 3, 33):
+        words = np.arange(50 * columns, dtype=np.uint32)[::-1].reshape(50, columns)
+        for held in (words.copy(), np.asfortranarray(words), words):
+            for x in (held, torch.asarray(held.astype(np.int64))):
+                lanes = backend_of(x).lanes(backend_of(x).device(x))
+                assert np.array_equal(lanes.kth(x, 20), np.sort(words, axis=0)[20:21])
+                assert np.array_equal(x, words)
+
+
 def test_zero_dimensional_targets():
     for x in (np.empty(()), torch.empty(()), array_api_strict.empty(())):
         ai.normal_(x, seed=0)
@@ -58,6 +83,50 @@ def test_torch_memory_formats():
     assert same(x, FILLED)
     assert x.is_contiguous(memory_format=torch.channels_last)
     assert ai.normal(x, seed=0).is_contiguous(memory_format=torch.channels_last)
+
+
+MIRRORED = {
+    "negated": lambda x: torch._neg_view(x),
+    "imaginary part of conjugate": lambda x: torch.complex(x, x).conj().imag,
+    "conjugate": lambda x: x.conj(),
+    "both": lambda x: torch._neg_view(x.conj()),
+}
+
+
+@pytest.mark.parametrize("kind", MIRRORED)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "complex64", "complex128"])
+def test_torch_views_that_are_read_negated_or_conjugated(kind, dtype):
+    """All laws, by their bits: zeros have the sign that they should."""
+    if kind in ("conjugate", "both") and not dtype.startswith("complex"):
+        return
+    if kind == "imaginary part of conjugate" and dtype not in ("float32", "float64"):
+        return
+    torch_backend = backend_of(torch.empty(()))
+    for case in CASES:
+        if not case.is_exact or "index" in case.keywords:
+            continue
+        wanted = ai.zeros(case.shape, dtype=dtype)
+        case.spec.fill_(wanted, seed=3, **case.keywords)
+        x = MIRRORED[kind](ai.ones(case.shape, dtype=dtype, xp="torch"))
+        version = x._version
+        assert case.spec.fill_(x, seed=3, **case.keywords) is x
+        assert x._version > version or not wanted.size
+        assert torch_backend.to_numpy(x).tobytes() == wanted.tobytes(), case.name
+        assert ai.fingerprint(case.spec(x, seed=3, **case.keywords)) == ai.fingerprint(wanted), case.name
+        assert ai.fingerprint(x) == ai.fingerprint(wanted), case.name
+
+
+def test_torch_parts_of_conjugates():
+    base = torch.zeros(6, 5, dtype=torch.complex64)
+    part = base.conj()[1:4, ::2]
+    ai.packed_(part, ai.spec("normal"), 3, seed=0)
+    assert same(part, ai.packed((3, 3), ai.spec("normal"), 3, seed=0, dtype="complex64"))
+    assert same(base.conj()[1:4, ::2], part)
+    assert not base[0].any()
+    assert not base[:, 1].any()
+    meta = torch.empty(3, dtype=torch.complex64, device="meta").conj()
+    assert ai.normal_(meta, seed=0) is meta
+    assert ai.orthogonal_(torch.empty(3, 3, dtype=torch.complex64).conj(), seed=0).is_conj()
 
 
 def test_torch_parameters():
@@ -215,6 +284,28 @@ def test_dask_is_lazy_and_any_chunking_is_the_same_array():
         assert same(y, wanted)
     huge = ai.normal((10**6, 10**6), seed=2, xp="dask")  # 4 TB, never drawn whole
     assert same(huge[123_456:123_459, -4:], ai.normal((10**6, 10**6), seed=2, index=np.s_[123_456:123_459, -4:]))
+
+
+@pytest.mark.parametrize("shape", [(0, 5000, 5000), (5000, 0, 5000), (2, 0, 3, 40, 5), (0, 10**9), (0,)])
+@pytest.mark.parametrize("chunks", [None, "auto", "1 MiB", -1])
+def test_empty_dask_arrays_of_any_rank(shape, chunks):
+    for draw in (ai.zeros, ai.normal, ai.orthogonal, ai.xavier_uniform):
+        if len(shape) < 2 and draw in (ai.orthogonal, ai.xavier_uniform):
+            continue
+        x = draw(shape, seed=0, xp="dask", **({} if chunks is None else {"chunks": chunks}))
+        assert (x.shape, x.compute().shape, str(x.dtype)) == (shape, shape, "float32")
+    assert ai.normal_(dask.array.ones(shape, chunks=-1), seed=0).shape == shape
+    part = ai.normal((10**4, 5000, 5000), seed=0, xp="dask", index=np.s_[3:3], chunks="auto")
+    assert part.compute().shape == (0, 5000, 5000)
+
+
+def test_dask_chunks_of_no_size():
+    for chunks in (((0, 4), (3,)), ((2, 0, 2), (0, 3, 0)), {0: (0, 4), 1: -1}):
+        assert same(ai.normal((4, 3), seed=0, xp="dask", chunks=chunks), ai.normal((4, 3), seed=0))
+    empty = ai.normal((0, 5000, 5000), seed=0, xp="dask", chunks={0: -1, 1: "auto", 2: 1000})
+    assert empty.chunks == ((0,), (5000,), (1000,) * 5)
+    with pytest.raises(ValueError, match="`chunks`"):
+        ai.normal((0, 5000, 5000), seed=0, xp="dask", chunks="some")
 
 
 def test_array_api_strict_is_the_stand_in_for_any_other_namespace():

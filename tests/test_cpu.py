@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import tracemalloc
 import weakref
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from conftest import same, to_host, within
 from test_philox import other
 
 import arrayinit as ai
+from arrayinit.backends.numpy import NumpyBackend
 from arrayinit.cases import CASES, DTYPES, golden
 from arrayinit.engines import cpu, reference
 from arrayinit.engines.cpu import machine_code, notices, parameters, switch, vectors
@@ -555,6 +557,27 @@ def test_scales_of_33_bits_are_left_to_numpy(engine):
     assert same(ai.uniform((3000,), -bound, bound, seed=1), by_reference(ai.uniform, (3000,), -bound, bound, seed=1))
 
 
+def test_a_draw_within_a_draw(engine, monkeypatch):
+    """As by a signal handler or a finalizer, which may run between any two steps: the outer one's words stay."""
+    law, shape = ai.spec("normal"), (300, 301)
+    wanted = [by_reference(law, shape, seed=seed) for seed in (1, 2)]
+    found = {}
+
+    def interrupted(write):
+        def step(self, view, position, values):
+            if threading.get_ident() not in found:
+                found[threading.get_ident()] = None
+                found[threading.get_ident()] = law(shape, seed=2)
+            write(self, view, position, values)
+
+        return step
+
+    monkeypatch.setattr(NumpyBackend, "write", interrupted(NumpyBackend.write))
+    assert same(law(shape, seed=1), wanted[0])
+    assert all(same(x, wanted[1]) for x in found.values())
+    assert found or engine != "NumPy"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("choice", ["0", "1"])
 def test_after_a_fork(choice):
@@ -573,11 +596,48 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert run(code, ARRAYINIT_COMPILE=choice, ARRAYINIT_NUM_THREADS="3") == ["0"]
 
 
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((2, 150_000, 2), (1, 0, 2)),  # many short rows
+        ((7, 8, 9, 10, 11), (4, 3, 2, 1, 0)),
+        ((3, 50, 2, 700), (1, 2, 0, 3)),  # many rows that are long enough for the loops
+        ((2, 140_000), (1, 0)),  # thin: long columns of rows of two
+    ],
+)
+def test_what_is_planned_does_not_grow_with_the_array(engine, shape, axes):
+    memory = np.empty(shape, np.float32)
+    x = memory.transpose(axes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "REMEMBERED", 0)
+        patch.setattr(cpu, "BATCH", 4, raising=False)
+        tracemalloc.start()
+        try:
+            ai.normal_(x, seed=5)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert same(x, by_reference(ai.spec("normal"), x.shape, seed=5))
+    pieces = 4 * cpu.GRAIN * 4  # one for each of three threads, with some room
+    assert peak < (pieces if engine != "NumPy" else 16 * pieces)
+
+
+def test_parts_of_many_short_rows_equal_the_reference(engine):
+    index = (np.s_[::2],) * 11
+    part = ai.normal((6,) * 11, seed=5, index=index)
+    assert same(part, by_reference(ai.spec("normal"), (6,) * 11, seed=5, index=index))
+
+
 def test_rows_join_axes_that_continue_one_another():
     inner, moves = rows_of(Region.whole((3, 4, 5)), (20, 5, 1))
-    assert (inner.rows, inner.count, inner.jump, moves) == (1, 60, 1, [(0, 0)])
+    assert (inner.rows, inner.count, inner.jump, moves.count, moves[0]) == (1, 60, 1, 1, (0, 0))
     inner, moves = rows_of(Region.whole((3, 4)), (1, 3))
-    assert (inner.rows, inner.count, inner.row_jump, inner.jump, len(moves)) == (3, 4, 1, 3, 1)
+    assert (inner.rows, inner.count, inner.row_jump, inner.jump, moves.count) == (3, 4, 1, 3, 1)
+
+
+def test_moves_are_the_repetitions_of_rows():
+    _, moves = rows_of(Region.whole((2, 3, 4, 5)), (1, 2, 6, 24))
+    assert [moves[k] for k in range(moves.count)] == [(i * 60 + j * 20, i + j * 2) for i in range(2) for j in range(3)]
 
 
 @pytest.mark.parametrize("grain", [1, 5, 100, 1000, 10**6])

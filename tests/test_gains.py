@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 import arrayinit as ai
+from arrayinit import gains
 
 SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 
@@ -135,6 +137,14 @@ def test_it_keeps_the_second_moment_through_a_deep_network():
         (lambda x: 0 * x, "second", ValueError, ["`f`", "zero"]),
         (lambda x: 0 * x + 2.5, "variance", ValueError, ["`f`", "constant"]),
         (lambda x: np.where(x > 1, np.nan, x), "second", ValueError, ["`f`", "finite"]),
+        (lambda x: np.exp(x * x), "second", ValueError, ["`f`", "grow", "[-14, 14]"]),
+        (lambda x: np.exp(5 * x), "variance", ValueError, ["`f`", "grow"]),
+        (lambda x: 1e200 * x, "second", ValueError, ["`f`", "1e+140", "1.4e+201"]),
+        (lambda x: 1e-170 * x, "second", ValueError, ["`f`", "1e-140"]),
+        (lambda x: x + 1j, "second", ValueError, ["`f`", "real", "complex128"]),
+        (lambda x: x.astype(object), "second", ValueError, ["`f`", "real", "object"]),
+        (lambda x: x + np.random.default_rng().normal(size=x.shape), "second", ValueError, ["`f`", "same values"]),
+        (torch.nn.Dropout(), "second", ValueError, ["`f`", "same values", "Dropout"]),
         (math.sin, "second", TypeError, ["`f`", "array"]),
         (lambda: 1, "second", TypeError, ["`f`", "array"]),
     ],
@@ -143,3 +153,35 @@ def test_wrong_functions(f, moment, error, words):
     with pytest.raises(error) as caught:
         ai.gain(f, moment)
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.tanh(x.astype(np.float32)),
+        lambda x: np.sin(1e6 * x),
+        lambda x: np.sin(1 / (np.abs(x) + 1e-9)),
+        lambda x: 1 / x,
+    ],
+    ids=["float32", "fast", "ever faster", "pole"],
+)
+def test_functions_that_do_not_settle_are_refused_in_bounded_memory(f, monkeypatch):
+    monkeypatch.setattr(gains, "INTERVALS", 1 << 14, raising=False)
+    monkeypatch.setattr(gains, "TOGETHER", 1 << 11, raising=False)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"`f` .* does not settle") as caught:
+            ai.gain(f)
+        assert repr(f) in str(caught.value)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_poles_that_count_for_little_and_steps_that_are_many():
+    assert ai.gain(lambda x: np.sqrt(np.abs(x))) == pytest.approx((math.pi / 2) ** 0.25, rel=1e-12)
+    log = (np.euler_gamma + math.log(2)) ** 2 / 4 + math.pi**2 / 8
+    assert ai.gain(lambda x: np.log(np.abs(x))) == pytest.approx(1 / math.sqrt(log), rel=1e-12)
+    steps = 256
+    assert ai.gain(lambda x: np.round(x * steps) / steps) == pytest.approx(1 - 1 / 24 / steps**2, rel=1e-9)
+    assert ai.gain(lambda x: np.exp(3 * x)) == pytest.approx(math.exp(-9), rel=1e-12)

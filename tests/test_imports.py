@@ -26,8 +26,8 @@ FRAMEWORKS = (
 
 # From the bottom up: a module may import those of earlier lines at its top, and those of its own line that come before.
 LAYERS = [
-    ["normal_cdf", "philox", "formats", "gains", "elementary", "quantiles"],
-    ["tails", "chunks", "disks", "mapped", "escapes"],
+    ["float_environment", "normal_cdf", "philox", "formats", "gains", "elementary", "quantiles"],
+    ["tails", "chunks", "disks", "mapped", "escapes", "overlap"],
     ["deviates", "fans"],
     ["regions", "laws", "distributions", "tables"],
     ["lattice", "patterns", "householder"],
@@ -55,7 +55,7 @@ LAYERS = [
     ["engines.cuda.source", "engines.cuda.parameters", "engines.cuda.driver"],
     ["engines.cuda.launcher", "engines.cuda.torch_launcher", "engines.cuda"],
     ["engines"],
-    ["engines.packed", "engines.xla", "engines.blocks", "engines.shards"],
+    ["engines.packed", "engines.negated", "engines.xla", "engines.blocks", "engines.shards"],
     ["draw"],
     ["initializers.scaled", "initializers.matrices", "initializers.packs"],
     ["initializers.distributions", "initializers.sequences"],

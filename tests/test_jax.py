@@ -24,6 +24,7 @@ from jax.nn import initializers as theirs  # noqa: E402
 import arrayinit.jax as ours  # noqa: E402
 from arrayinit.backends.jax import is_tracing  # noqa: E402
 from arrayinit.engines import xla  # noqa: E402
+from arrayinit.models.plans import PlanError  # noqa: E402
 
 ALIASES = {
     "xavier_uniform": "glorot_uniform",
@@ -1045,3 +1046,63 @@ MESHES = """
 @pytest.mark.slow
 def test_meshes_of_eight_devices():
     run_on_eight_devices(MESHES)
+
+
+def test_a_part_spec_without_a_mesh():
+    with pytest.raises(ValueError, match="mesh"):
+        ours.normal()(3, (4, 4), out_sharding=jax.sharding.PartitionSpec("a"))
+
+
+WIDE_INTEGERS = {
+    "constant": lambda dtype: ai.constant((2,), 2**40, xp="jax", dtype=dtype),
+    "zeros": lambda dtype: ai.zeros((2,), xp="jax", dtype=dtype),
+    "ones like": lambda dtype: ai.ones(jax.ShapeDtypeStruct((2,), dtype)),
+    "eye": lambda dtype: ai.eye((2, 2), xp="jax", dtype=dtype),
+    "dirac": lambda dtype: ai.dirac((2, 2, 3), xp="jax", dtype=dtype),
+    "of this module": lambda dtype: ours.constant(2**40)(None, (2,), dtype),
+    "made with a dtype": lambda dtype: ours.initializer("eye", dtype)(None, (2, 2)),
+    "a leaf": lambda dtype: ours.init_tree({"a": jax.ShapeDtypeStruct((2,), dtype)}, {"*": "zeros"}, seed=0),
+    "a leaf of NumPy": lambda dtype: ours.init_tree({"a": np.ones(2, dtype)}, {"*": "zeros"}, seed=0),
+}
+
+
+@pytest.mark.parametrize("dtype", ["int64", np.dtype("uint64")], ids=str)
+@pytest.mark.parametrize("what", WIDE_INTEGERS)
+def test_integers_of_64_bits_are_refused_where_jax_has_none(what, dtype):
+    def draw():
+        return WIDE_INTEGERS[what](dtype)
+
+    for call in (draw, jax.jit(draw)):
+        with pytest.raises((TypeError, PlanError), match=r"`dtype` must be one that JAX has now; got u?int64"):
+            call()
+    with jax.enable_x64(True):
+        for drawn in (draw(), jax.jit(draw)()):
+            x = drawn["a"] if isinstance(drawn, dict) else drawn
+            assert x.dtype == dtype
+            if what in ("constant", "of this module"):
+                assert (np.asarray(x) == 2**40).all()
+
+
+def test_arrays_of_64_bits_that_are_left_over_from_x64():
+    with jax.enable_x64(True):
+        x = jnp.ones(2, "int64")
+    with pytest.raises(TypeError, match="int64"):
+        ai.zeros(x)
+    held = np.ones(2)
+    with pytest.raises(PlanError, match="int64"):
+        ai.init_params_({"a": held, "b": x}, {"*": "zeros"}, seed=0)
+    assert (held == 1).all()
+
+
+def test_int_is_the_integer_that_jax_has():
+    for make in (lambda: ours.zeros(None, (2,), int), lambda: ours.constant(3, int)(None, (2,))):
+        assert make().dtype == jnp.int32
+        with jax.enable_x64(True):
+            assert make().dtype == jnp.int64
+
+
+def test_leaves_of_another_precision_are_listed_before_anything_is_drawn():
+    tree = {"a": jnp.ones(2), "b": jax.ShapeDtypeStruct((2,), "float64"), "c": np.ones(2)}
+    with pytest.raises(PlanError) as caught:
+        ours.init_tree(tree, {"*": "zeros"}, seed=0)
+    assert set(caught.value.problems) == {"b", "c"}

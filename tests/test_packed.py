@@ -1,5 +1,7 @@
 """Packed tensors and all that is made of them: each block is a draw of its own, whatever the library and the part."""
 
+import tracemalloc
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,9 @@ import torch
 from conftest import PLACES, same, to_host
 
 import arrayinit as ai
+import arrayinit.draw as draw_module
+from arrayinit import specs
+from arrayinit.engines import packed
 from arrayinit.regions import Box
 
 dask = pytest.importorskip("dask")
@@ -33,6 +38,42 @@ DRAWS = [
     S("packed", initializer=[MIXED, S("xavier_normal")], blocks=[24, 0]),
     S("packed", initializer=S("packed", initializer=S("normal"), blocks=3), blocks=2),
 ]
+
+
+def test_many_blocks_take_little_memory_each(monkeypatch):
+    x, blocks = np.empty((800, 2), np.float32), 800
+    ai.packed_(x, S("normal"), blocks, seed=1)
+    draw_module._decided.clear()
+    tracemalloc.start()
+    try:
+        ai.packed_(x, S("normal"), blocks, seed=1)
+        assert tracemalloc.get_traced_memory()[1] < 1000 * blocks
+    finally:
+        tracemalloc.stop()
+    for k in (0, 177, 799):
+        assert same(x[k : k + 1], ai.normal((1, 2), seed=ai.fold(1, k)))
+
+
+@pytest.mark.parametrize("draw", DRAWS, ids=range(len(DRAWS)))
+def test_pieces_are_the_same_whether_they_are_remembered_or_not(draw, monkeypatch):
+    wanted = draw((24, 6), seed=1)
+    monkeypatch.setattr(packed, "REMEMBERED", 0)
+    monkeypatch.setattr(draw_module, "PIECES", 0)
+    for library in ("numpy", "jax"):
+        for _ in range(2):
+            assert same(draw((24, 6), seed=1, xp=library), wanted)
+    assert same(draw((24, 6), seed=1, index=np.s_[::5, ::-1]), wanted[::5, ::-1])
+
+
+def test_blocks_that_are_alike_are_described_once(monkeypatch):
+    asked = []
+    real = specs._real_numbers
+    monkeypatch.setattr(specs, "_real_numbers", lambda *given: (asked.append(given), real(*given))[1])
+    found = ai.describe(S("packed", initializer=S("truncated_normal"), blocks=500), (1000, 3))
+    assert len(asked) == 1
+    assert found == ai.Description(
+        **vars(ai.describe("truncated_normal", (2, 3))) | {"name": "packed", "shape": (1000, 3)}
+    )
 
 
 @pytest.mark.places

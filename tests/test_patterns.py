@@ -1,5 +1,7 @@
 """eye, dirac and constants: every box, layout, dtype and library, against a naive definition."""
 
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,8 @@ import torch
 from conftest import PLACES, same, to_host
 
 import arrayinit as ai
+from arrayinit import patterns
+from arrayinit.engines import reference
 from arrayinit.regions import box
 
 DTYPES = ("float32", "float16", "bfloat16", "float64", "complex64", "int8", "int64", "uint8", "bool")
@@ -122,6 +126,36 @@ def test_strided_targets(draw):
     assert np.array_equal(ai.dirac_(channels).numpy(), naive_dirac((4, 3, 5, 5), 1, "oihw"))
     parameter = torch.nn.Parameter(torch.empty(9, 6, dtype=torch.float64))
     assert same(draw(parameter).detach(), wanted)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        ai.eye_,
+        lambda x: ai.identity_(x, 2.0, groups=len(x)),
+        lambda x: ai.eye_(x, shape=(3 * len(x), 3), index=np.s_[::-3, :2]),
+    ],
+)
+def test_memory_does_not_grow_with_the_rows(draw):
+    x = np.empty((500_000, 2), np.int8)
+    tracemalloc.start()
+    try:
+        draw(x)
+        assert tracemalloc.get_traced_memory()[1] < 5 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_rows_by_the_run(library, monkeypatch):
+    """Remembered or not, in one run or in many."""
+    for run, remembered in ((3, 1 << 11), (3, 0), (1, 0)):
+        monkeypatch.setattr(patterns, "RUN", run)
+        monkeypatch.setattr(reference, "REMEMBERED", remembered)
+        for shape, cut in (((29, 7), np.s_[...]), ((7, 29), np.s_[::-2]), ((29, 7), np.s_[3]), ((29, 7), np.s_[:, 4])):
+            for _ in range(2):
+                x = ai.identity(shape, groups=1, name=run * remembered, index=cut, xp=library)
+                assert np.array_equal(to_float(x), np.eye(*shape)[cut])
 
 
 def test_traced_patterns_are_the_same():

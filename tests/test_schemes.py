@@ -112,6 +112,59 @@ def test_delta_orthogonal_is_where_jax_puts_it():
         assert ((np.abs(theirs).sum((-1, -2)) > 0) == (np.abs(ours).sum((-1, -2)) > 0)).all()
 
 
+@pytest.mark.places
+@pytest.mark.parametrize(
+    ("draw", "limit"),
+    [
+        (ai.spec("normal", mean=5.0, std=0.0), 5),
+        (ai.spec("trunc_normal", mean=5.0, std=0.0, a=-2.0, b=2.0), 2),
+        (ai.spec("trunc_normal", mean=-5.0, std=0.0, a=-2.0, b=float("inf")), -2),
+        (ai.spec("truncated_normal", mean=5.0, std=0.0), 5),
+        (ai.spec("xavier_normal", gain=0.0), 0),
+        (ai.spec("xavier_uniform", gain=0.0), 0),
+        (ai.spec("variance_scaling", scale=0.0), 0),
+        (ai.spec("orthogonal", gain=0.0), 0),
+        (ai.spec("sparse", sparsity=0.5, std=0.0), 0),
+        (ai.spec("packed", initializer=ai.spec("normal", mean=5.0, std=0.0), blocks=2), 5),
+        (ai.spec("constant", val=5.0), None),
+    ],
+    ids=str,
+)
+def test_laws_without_a_spread_are_the_limit_of_those_with_one(draw, limit):
+    """Each part of a complex element has the mean; only of a constant the value is that of the whole."""
+    wanted = {"float32": limit or 0, "complex64": complex(limit or 0, limit or 0)}
+    if limit is None:
+        wanted = {"float32": 5, "complex64": 5}
+    for place in PLACES:
+        for dtype, value in wanted.items():
+            if dtype in place.dtypes:
+                x = draw((4, 6), seed=0, dtype=dtype, **place.where)
+                assert (to_host(x) == value).all(), (place, dtype)
+    traced = jax.jit(lambda k: draw((4, 6), seed=k, xp="jax", dtype="complex64"))(jax.random.key(0))
+    assert (to_host(traced) == wanted["complex64"]).all()
+
+
+def test_laws_with_little_spread_are_near_those_with_none():
+    for name in ("normal", "truncated_normal"):
+        near = getattr(ai, name)((50,), 5.0, 0.01, seed=0, dtype="complex64")
+        assert np.abs(near - getattr(ai, name)((50,), 5.0, 0.0, dtype="complex64")).max() < 0.1
+
+
+@pytest.mark.filterwarnings("ignore:mean is more than 2 std")
+def test_laws_without_a_spread_keep_their_bounds_in_every_dtype():
+    keywords = {"mean": 5.0, "std": 0.0, "a": -0.3, "b": 0.3}
+    for dtype, most in (("bfloat16", 0.298828125), ("float16", 0.2998046875), ("float32", 0.29999998211860657)):
+        assert (to_host(ai.trunc_normal((3,), seed=0, dtype=dtype, **keywords)) == most).all()
+        assert (to_host(ai.trunc_normal((3,), seed=0, dtype=dtype, **keywords | {"mean": -5.0})) == -most).all()
+    z = ai.trunc_normal((3,), seed=0, dtype="complex64", **keywords)
+    assert (z == np.complex64(0.29999998211860657 * (1 + 1j))).all()
+    with pytest.raises(ValueError, match=r"\[a, b\] must hold a value of bfloat16"):
+        ai.trunc_normal((3,), 5.0, 0.0, 0.2995, 0.3, dtype="bfloat16")
+    with pytest.raises(ValueError, match="`mean`"):
+        ai.normal((3,), 1e6, 0.0, dtype="float16")
+    assert (ai.normal((3,), 7.0, 0.0, dtype="int32") == 7).all()
+
+
 WRONG = [
     ("truncated_normal", {"lower": 1.0, "upper": 1.0}, (4, 6), ValueError, ["`lower`", "lower=1.0", "upper=1.0"]),
     ("truncated_normal", {"lower": math.nan}, (4, 6), ValueError, ["`lower`", "nan"]),

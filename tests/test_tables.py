@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import tracemalloc
 from decimal import Context, Decimal, localcontext
 
 import jax
@@ -12,6 +13,7 @@ import torch
 from conftest import PLACES, same, to_host
 
 import arrayinit as ai
+from arrayinit import tables
 from arrayinit.regions import box
 from arrayinit.tables import eigenvalues
 
@@ -69,6 +71,63 @@ def test_parts_and_dtypes_on_every_library(draw, shape):
         traced = jax.jit(lambda key, dtype=dtype: draw(shape, seed=key, xp="jax", dtype=dtype, index=np.s_[::-2, 1]))
         if dtype != "float64":
             assert same(traced(jax.random.key(1)), host[::-2, 1])
+
+
+@pytest.mark.parametrize(("draw", "shape"), DRAWS, ids=lambda x: getattr(x, "name", ""))
+@pytest.mark.parametrize(("run", "widest"), [(50, 7), (12, 100)])
+def test_blocks_of_any_size_make_the_same_table(draw, shape, run, widest, monkeypatch):
+    wanted = draw(shape, seed=1)
+    monkeypatch.setattr(tables, "RUN", run)
+    monkeypatch.setattr(tables, "WIDEST", widest)
+    assert same(draw(shape, seed=1), wanted)
+    assert same(draw(shape, seed=1, index=np.s_[::-2, 1:]), wanted[::-2, 1:])
+    if draw.name != "packed":
+        assert same(jax.jit(lambda: draw(shape, xp="jax"))(), wanted)
+
+
+@pytest.mark.parametrize("shape", [(2, 400_000), (400_000, 2), (3, 1, 300_000)])
+def test_memory_does_not_grow_with_a_table(shape, monkeypatch):
+    monkeypatch.setattr(tables, "RUN", 1 << 13)
+    x = np.empty(shape, np.float32)
+    tracemalloc.start()
+    try:
+        ai.mamba_a_log_(x)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+ESTIMATED = [
+    (S("hippo_legs"), (700, 700), "float32"),
+    (S("mamba_a_log"), (3, 30_000), "float32"),
+    (S("s4d", variant="real"), (20_000,), "float32"),
+    (S("s4d", variant="inv"), (3, 10_000), "complex64"),
+    (S("sinusoidal"), (900, 700), "float32"),
+    (S("sinusoidal", layout="io"), (512, 2048), "float32"),
+    (S("zero_hadamard"), (1025, 1000), "float32"),
+]
+
+
+@pytest.mark.parametrize(("draw", "shape", "dtype"), ESTIMATED, ids=str)
+def test_descriptions_of_large_tables_are_near_the_whole(draw, shape, dtype, monkeypatch):
+    monkeypatch.setattr(tables, "LONGEST", 1 << 20)
+    whole = ai.describe(draw, shape, dtype=dtype)
+    x = draw(shape, dtype={"float32": "float64", "complex64": "complex128"}[dtype])
+    assert whole.std == pytest.approx(x.std(), rel=1e-12)
+    monkeypatch.setattr(tables, "LONGEST", 512)
+    monkeypatch.setattr(tables, "EXAMINED", 1 << 16)
+    some = ai.describe(draw, shape, dtype=dtype)
+    assert some.std == pytest.approx(whole.std, rel=0.01)
+    assert abs(some.mean - whole.mean) < 0.01 * whole.std
+    assert (some.low, some.high) == pytest.approx((whole.low, whole.high), rel=1e-3)
+
+
+def test_few_columns_are_worked_out_for_a_description():
+    tables._turns.cache_clear()
+    found = ai.describe("sinusoidal", (2, 10**6))
+    assert tables._turns.cache_info().misses < 5000
+    assert (found.low, found.high) == (0, 1)
+    assert found.mean == pytest.approx(0.5195, abs=1e-3)
 
 
 def test_one_table_every_precision():

@@ -563,6 +563,14 @@ def test_refused_here_alone(call):
         call()
 
 
+def test_both_parts_are_the_value_where_bounds_are_equal():
+    """As they are within bounds that are not."""
+    x = torch.empty(3, dtype=torch.complex64)
+    assert (ours.uniform_(x, 2.0, 2.0) == 2 + 2j).all()
+    assert (ours.trunc_normal_(x, 1.0, 1.0, -0.5, -0.5) == -0.5 - 0.5j).all()
+    assert (ours.constant_(x, 2.0) == 2).all()
+
+
 @pytest.mark.filterwarnings("ignore:mean is more than 2 std")
 def test_a_negative_std_is_refused_for_an_interval_of_one_point():
     with pytest.raises(ValueError, match="`std` must not be negative"):

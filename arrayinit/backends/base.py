@@ -17,7 +17,7 @@ from arrayinit.lattice import Plan
 from arrayinit.philox import Lane
 from arrayinit.regions import Region
 
-__all__ = ["CACHE", "LAUNCH", "Backend", "Extent", "Lanes", "coefficients", "may_overlap"]
+__all__ = ["CACHE", "LAUNCH", "Backend", "Extent", "Lanes", "coefficients"]
 
 
 CACHE = 1 << 16  # elements whose lanes stay in the cache of a core
@@ -103,7 +103,7 @@ class Lanes:
         kind = self.backend.dtype(dtype)
         return self.xp.astype(real, kind) + self.xp.astype(imag, kind) * 1j
 
-    def full(self, shape: Sequence[int], value: float, dtype: str) -> Any:
+    def full(self, shape: Sequence[int], value: Any, dtype: str) -> Any:
         """An array filled with one value."""
         return self.xp.full(tuple(shape), value, dtype=self.backend.dtype(dtype), device=self.device)
 
@@ -261,7 +261,7 @@ class Backend:
         """Store values at a position."""
         view[(*position, ...)] = values
 
-    def fill(self, x: Any, value: float, dtype: str) -> None:
+    def fill(self, x: Any, value: Any, dtype: str) -> None:
         """Store one value, which the dtype of x has, everywhere."""
         device = self.device(x)
         with self.drawing(device):
@@ -301,24 +301,3 @@ def _dtype_name(dtype: Any) -> str:
         return str(np.dtype(dtype).name)
     except TypeError:
         return name
-
-
-def may_overlap(shape: Sequence[int], strides: Sequence[int], size: int) -> bool:
-    """Whether two elements of a strided array share memory; `strides` and the size of an element in one unit."""
-    axes = sorted((abs(stride), n) for n, stride in zip(shape, strides, strict=True) if n > 1)
-    if math.prod(shape) == 0:
-        return False
-    reach = size - 1
-    for stride, n in axes:
-        if stride <= reach:
-            break
-        reach += stride * (n - 1)
-    else:
-        return False
-    if axes[0][0] == 0:
-        return True
-    # Interleaved but perhaps still distinct: count the offsets.
-    offsets = np.zeros(1, dtype=np.int64)
-    for stride, n in axes:
-        offsets = (offsets[:, None] + stride * np.arange(n, dtype=np.int64)).ravel()
-    return bool((np.diff(np.sort(offsets)) < size).any())

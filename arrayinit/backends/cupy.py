@@ -10,7 +10,8 @@ import cupy
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes, may_overlap
+from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes
+from arrayinit.overlap import check_distinct
 
 __all__ = ["make"]
 
@@ -49,10 +50,7 @@ class CupyBackend(Backend):
             return cupy.empty_like(x, dtype=self.dtype(dtype))
 
     def check_writable(self, x: Any) -> None:
-        if may_overlap(x.shape, x.strides, x.itemsize):
-            raise ValueError(
-                f"`x` must not have elements that share memory; got shape {x.shape} with strides {x.strides}"
-            )
+        check_distinct(x.shape, x.strides, x.itemsize)
 
     def extents(self, x: Any) -> tuple[Extent, ...]:
         if not x.size:

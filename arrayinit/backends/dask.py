@@ -47,12 +47,25 @@ class DaskBackend(Backend):
 
     def chunks(self, shape: tuple[int, ...], dtype: str, given: Any = None) -> Any:
         """The blocks of an array of this shape and dtype: the given ones, or those that Dask itself would choose."""
+        wanted, normalize = "auto" if given is None else given, dask.array.core.normalize_chunks
         try:
-            return dask.array.core.normalize_chunks("auto" if given is None else given, shape, dtype=self.dtype(dtype))
+            try:
+                return normalize(wanted, shape, dtype=self.dtype(dtype))
+            except ZeroDivisionError:  # Dask shares bytes out between axes, and some empty arrays have none
+                return normalize(_without_bytes(wanted), shape, dtype=self.dtype(dtype))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"`chunks` must be one of the forms that Dask takes, and fit the shape {shape}; got {given!r} ({error})"
             ) from None
+
+
+def _without_bytes(chunks: Any) -> Any:
+    """Chunks that have the whole of each axis that was to be cut by a number of bytes."""
+    if isinstance(chunks, dict):
+        return {axis: _without_bytes(given) for axis, given in chunks.items()}
+    if isinstance(chunks, list | tuple):
+        return tuple(map(_without_bytes, chunks))
+    return -1 if isinstance(chunks, str) else chunks
 
 
 def make() -> Backend:

@@ -35,6 +35,7 @@ __all__ = [
 # Draws the part that starts at a corner into an array of its shape.
 Fill: TypeAlias = Callable[[tuple[int, ...], npt.NDArray[Any]], None]
 
+WIDE = ("float64", "complex128", "int64", "uint64")  # dtypes that JAX has only with jax_enable_x64
 ALIGNED = 64  # bytes: XLA's buffers in host memory start at multiples of it, and arrays that do are not copied
 
 
@@ -229,7 +230,7 @@ class JaxLanes(Lanes):
     def solve(self, upper: Any, b: Any) -> Any:
         return jax.lax.linalg.triangular_solve(upper, b, left_side=True, lower=False)
 
-    def full(self, shape: Any, value: float, dtype: str) -> Any:
+    def full(self, shape: Any, value: Any, dtype: str) -> Any:
         return jnp.full(tuple(shape), value, dtype=dtype)
 
 
@@ -239,7 +240,7 @@ class JaxBackend(Backend):
     engine = "xla"
 
     def dtype(self, name: str) -> Any:
-        if name in ("float64", "complex128") and not jax.config.jax_enable_x64:
+        if name in WIDE and not jax.config.jax_enable_x64:
             raise TypeError(f"`dtype` must be one that JAX has now; got {name}, which needs jax.config.jax_enable_x64")
         try:
             return jnp.dtype(name)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.backends.base import Backend, Extent, Lanes, may_overlap
+from arrayinit.backends.base import Backend, Extent, Lanes
+from arrayinit.overlap import check_distinct
 
 __all__ = ["make"]
 
@@ -29,7 +30,7 @@ class NumpyLanes(Lanes):
     def kth(self, x: Any, k: int) -> Any:
         result = np.empty((1, x.shape[1]), x.dtype)
         for j in range(0, x.shape[1], STRIP):
-            columns = np.ascontiguousarray(x[:, j : j + STRIP].T)
+            columns = np.array(x[:, j : j + STRIP].T, order="C")  # a copy, of one column too, for it is reordered
             columns.partition(k, axis=1)
             result[0, j : j + STRIP] = columns[:, k]
         return result
@@ -79,10 +80,8 @@ class NumpyBackend(Backend):
     def check_writable(self, x: Any) -> None:
         if not x.flags.writeable:
             raise ValueError(f"`x` must be writable; got a read-only array of shape {x.shape}")
-        if not x.flags.contiguous and may_overlap(x.shape, x.strides, x.itemsize):
-            raise ValueError(
-                f"`x` must not have elements that share memory; got shape {x.shape} with strides {x.strides}"
-            )
+        if not x.flags.contiguous:
+            check_distinct(x.shape, x.strides, x.itemsize)
 
     def extents(self, x: Any) -> tuple[Extent, ...]:
         if not x.size:
@@ -101,7 +100,7 @@ class NumpyBackend(Backend):
     def view(self, x: Any) -> Any:
         return x.view(np.ndarray)
 
-    def fill(self, x: Any, value: float, dtype: str) -> None:
+    def fill(self, x: Any, value: Any, dtype: str) -> None:
         self.view(x).fill(value)
 
     def memory(self, x: Any) -> tuple[int, tuple[int, ...]] | None:

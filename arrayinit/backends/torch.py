@@ -8,13 +8,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import array_api_compat.torch as xp
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch.autograd import forward_ad
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes, may_overlap
+from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes
+from arrayinit.overlap import check_distinct
 from arrayinit.philox import MASK
 
 __all__ = ["check_key", "generator_words", "key_words", "make"]
@@ -81,11 +83,15 @@ class TorchBackend(Backend):
     indexes = True
 
     def engine_for(self, x: Any, device: Any) -> str:
+        if self.engine != "cpu":
+            return self.engine
+        if x is not None and (x.is_neg() or x.is_conj()):
+            return "negated"
         if device is None and x is not None:
             is_cuda = x.is_cuda
         else:
             is_cuda = (torch.get_default_device() if device is None else device).type == "cuda"
-        return "cuda" if is_cuda and self.engine == "cpu" else self.engine
+        return "cuda" if is_cuda else "cpu"
 
     def dtype(self, name: str) -> Any:
         dtype = getattr(torch, name, None)
@@ -107,11 +113,8 @@ class TorchBackend(Backend):
     def check_writable(self, x: Any) -> None:
         if x.is_inference() and not torch.is_inference_mode_enabled():
             raise ValueError("`x` must be writable; got an inference tensor outside of torch.inference_mode()")
-        if not x.is_contiguous() and not self.is_abstract(x) and may_overlap(tuple(x.shape), x.stride(), 1):
-            raise ValueError(
-                f"`x` must not have elements that share memory; got an expanded tensor of shape {tuple(x.shape)} "
-                f"with strides {x.stride()}"
-            )
+        if not x.is_contiguous() and not self.is_abstract(x):
+            check_distinct(x.shape, x.stride(), 1)
 
     def is_abstract(self, x: Any) -> bool:
         return _is_abstract(x)
@@ -159,7 +162,7 @@ class TorchBackend(Backend):
     def view(self, x: Any) -> Any:
         return _plain(x.detach())  # shares memory and the version counter
 
-    def fill(self, x: Any, value: float, dtype: str) -> None:
+    def fill(self, x: Any, value: Any, dtype: str) -> None:
         with _real():
             self.view(x).fill_(value)
 
@@ -188,7 +191,7 @@ class TorchBackend(Backend):
             raise ValueError(f"`device` must be one that torch knows; got {device!r} ({error})") from None
 
     def memory(self, x: Any) -> tuple[int, tuple[int, ...]] | None:
-        if not x.is_cpu or x.is_conj() or x.is_neg() or self.is_abstract(x):
+        if not x.is_cpu or self.is_abstract(x):
             return None
         try:
             address = x.data_ptr()
@@ -206,11 +209,32 @@ class TorchBackend(Backend):
             return result
 
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
-        host = x.detach().resolve_conj().resolve_neg().cpu()
-        if host.dtype == torch.bfloat16:
-            host = host.contiguous().view(torch.uint16)
-        result: npt.NDArray[Any] = host.numpy()
-        return result
+        is_bits = x.dtype == torch.bfloat16
+        with _real_and_without_gradients():
+            below = self.below(x).cpu()
+            host: npt.NDArray[Any] = (below.view(torch.uint16) if is_bits else below).numpy()
+        if x.is_conj():
+            host = np.conjugate(host)
+        if x.is_neg():
+            host = host ^ np.uint16(1 << 15) if is_bits else np.negative(host)
+        return host
+
+    def below(self, x: torch.Tensor) -> torch.Tensor:
+        """The memory of x as it is, where x is read negated or conjugated."""
+        with _real_and_without_gradients():
+            plain = _plain(x.detach())
+            plain = plain.conj() if plain.is_conj() else plain
+            return torch._neg_view(plain) if plain.is_neg() else plain
+
+    def negate(self, x: torch.Tensor) -> None:
+        """Negate or conjugate the memory of x, so that x is read as what was written there. Signs of zeros too."""
+        with _real_and_without_gradients():
+            below = self.below(x)
+            parts = torch.view_as_real(below) if below.is_complex() else below
+            if x.is_neg():
+                parts.neg_()
+            if x.is_conj():
+                parts[..., 1].neg_()
 
 
 def _is_abstract(x: torch.Tensor) -> bool:

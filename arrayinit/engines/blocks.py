@@ -8,6 +8,7 @@ import dask.array
 from arrayinit.backends import backend_of
 from arrayinit.backends.dask import DaskBackend
 from arrayinit.engines import run
+from arrayinit.float_environment import in_default_environment
 from arrayinit.job import Job, Target
 from arrayinit.laws import is_joint
 
@@ -35,6 +36,7 @@ def draw(job: Job, target: Target) -> Any:
     return result
 
 
+@in_default_environment  # of the thread that computes the block
 def _draw(job: Job, meta: Any) -> Any:
     backend = backend_of(meta)
     return run(job, Target(backend, None, in_place=False, device=backend.device(meta)))

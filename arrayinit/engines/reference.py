@@ -1,9 +1,7 @@
 """The stream, written once over any namespace: the specification, and the engine that runs everywhere."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-
-import numpy as np
 
 from arrayinit import tables
 from arrayinit.backends import Backend, Lanes
@@ -19,7 +17,7 @@ from arrayinit.regions import Region
 
 __all__ = ["allocate", "draw", "elements", "fill", "matrix", "sample", "where_one", "words"]
 
-REMEMBERED = 1 << 12  # numbers of the positions of ones that are kept for the next array of their kind
+REMEMBERED = 1 << 11  # rows of an array whose positions of ones are kept for the next one of its kind
 
 
 def draw(job: Job, target: Target) -> Any:
@@ -43,7 +41,7 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
     if backend.is_abstract(out) or job.size == 0:
         return
     if isinstance(job.law, Constant):
-        backend.fill(out, job.law.value, job.dtype)
+        backend.fill(out, job.law.element(job.dtype), job.dtype)
         return
     region, axes = job.placed
     device = backend.device(out)
@@ -60,23 +58,22 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
                 backend.write(view, position, rounded)
         elif isinstance(job.law, Eye | Dirac) and backend.indexes:
             backend.fill(out, 0, job.dtype)
-            where = where_one(job, job.law)
-            if where is not None:
-                value = job.law.value if isinstance(job.law, Dirac) else 1
-                backend.write_at(view, where, lanes.full((), value, job.dtype))
+            value = lanes.full((), job.law.value if isinstance(job.law, Dirac) else 1, job.dtype)
+            for where in where_one(job, job.law):
+                backend.write_at(view, where, value)
         else:
             canonical = backend.transpose(view, axes)
             for position, piece in region.pieces(backend.chunk(device)):
                 backend.write(canonical, position, lanes.xp.reshape(elements(lanes, job, piece), piece.counts))
 
 
-def where_one(job: Job, law: Eye | Dirac) -> Any:
-    """Where an array of eye or dirac is 1, remembered where that is little."""
-    where = job.memo.get(law)
-    if where is None and law not in job.memo:
+def where_one(job: Job, law: Eye | Dirac) -> Iterable[Any]:
+    """Where an array of eye or dirac is 1, for some rows each; remembered where that is little."""
+    where: Iterable[Any] | None = job.memo.get(law)
+    if where is None:
         where = ones(job.geometry, job.box, law.groups if isinstance(law, Dirac) else 1)
-        if where is None or sum(np.size(j) for j in where) <= REMEMBERED:
-            job.memo[law] = where
+        if (job.box.counts[job.geometry.order[0]] or 1) <= REMEMBERED:
+            where = job.memo[law] = list(where)
     return where
 
 
@@ -84,7 +81,7 @@ def elements(lanes: Lanes, job: Job, region: Region) -> Any:
     """The values of a region, for laws whose elements don't depend on each other; flattened unless lanes are fused."""
     law, canonical = job.law, job.geometry.canonical
     if isinstance(law, Constant):
-        return lanes.full((region.size,), law.value, job.dtype)
+        return lanes.full((region.size,), law.element(job.dtype), job.dtype)
     if isinstance(law, Eye):
         return lanes.astype(eye(lanes.index(region), canonical), lanes.backend.dtype(job.dtype))
     if isinstance(law, Dirac):

@@ -20,6 +20,7 @@ from arrayinit.backends.jax import Fill, JaxBackend, JaxLanes, columns32, is_tra
 from arrayinit.deviates import tabulated
 from arrayinit.engines import reference
 from arrayinit.engines.packed import parts
+from arrayinit.formats import COMPLEX, FORMATS
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.lattice import Lattice, Plan
@@ -101,11 +102,13 @@ def _words_of(key: Key) -> tuple[Any, Any]:
 def _values(job: Job, low: Any, high: Any) -> Any:
     """The values of a job under the key of two words."""
     if isinstance(job.law, Constant):  # laws that are equal share a compiled function, and 0.0 == -0.0
-        return jnp.full(job.shape, job.law.value, job.dtype)
+        return jnp.full(job.shape, job.law.element(job.dtype), job.dtype)
     if isinstance(job.law, Table) and 0 not in job.shape:
         with x64():
-            rows = [values for _, values in tables.parts(job.law, job.geometry, job.box, job.dtype)]
-            return jnp.asarray(np.concatenate(rows) if job.shape else rows[0]).astype(job.dtype)
+            wide = np.empty(job.shape, job.dtype if job.dtype in COMPLEX else FORMATS[job.dtype].wide)
+            for position, values in tables.parts(job.law, job.geometry, job.box, job.dtype):
+                wide[position] = values
+            return jnp.asarray(wide).astype(job.dtype)
     if isinstance(job.law, Packed) and 0 not in job.shape:
         return _packed(job.keyed(Key.of_words(*(int(w) if isinstance(w, np.uint32) else w for w in (high, low)))))
     if job.plan is None or 0 in job.shape:

@@ -10,7 +10,12 @@ Ranges are those of the dtype: a draw is rounded to it (nearest even) and then m
 within the bounds. Samples lie on a grid of 31 bits and a sign over the largest magnitude the law can reach (those of
 `distribution` in each octave of its own), and normal samples within 6.34 standard deviations. The real and the
 imaginary part of a complex element are drawn alike, each with half the variance, so that E|w - E w|^2 = std^2; bounds
-that an argument states hold for each part.
+that an argument states hold for each part. So does a mean, where std is 0 as well: normal(mean=5) of a complex dtype
+has the expectation 5 + 5i for every std. Only the value of `constant` is that of the whole element.
+
+A draw takes place in the default environment of floating-point arithmetic, rounding to nearest and with subnormal
+numbers, whatever fesetround, torch.set_flush_denormal or a library has set for the thread, and leaves that as it was.
+Numbers that you work out before, a std or a bound, are those that your environment gives.
 
 Errors, before anything is written: TypeError for an argument or a dtype of the wrong kind (random values need a
 floating or complex dtype; constants, eye, dirac and identity also take integers and booleans), ValueError for one out

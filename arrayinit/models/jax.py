@@ -11,7 +11,7 @@ from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 from arrayinit.backends import backend_named, find_backend
 from arrayinit.backends.jax import check_place
 from arrayinit.formats import is_floating
-from arrayinit.models.plans import Parameter, SeedNames, plan
+from arrayinit.models.plans import Parameter, Plan, PlanError, SeedNames, plan
 from arrayinit.progress import progress_bar
 from arrayinit.seeds import resolve_for
 
@@ -74,6 +74,7 @@ def init_tree(
     places = _places(shardings, tree, leaves)
     root = resolve_for(backend_named("jax"), None, seed, None)
     made = plan(parameters_of_tree(tree), rules, seed=root, seed_names=seed_names)
+    _check_dtypes(made)
     if dry_run:
         return made
     entries = {entry.path: entry for entry in made}
@@ -96,6 +97,19 @@ def init_tree(
             result.append(jax.new_ref(drawn) if _is_ref(leaf) else drawn)
             advance(entry.parameter.size)
     return jax.tree_util.tree_unflatten(structure, result)
+
+
+def _check_dtypes(made: Plan) -> None:
+    """Refuse arrays that are to be drawn in a dtype that JAX has not, or not now."""
+    problems = {}
+    for entry in made:
+        if entry.initializer is not None:
+            try:
+                backend_named("jax").dtype(entry.parameter.dtype)
+            except TypeError as error:
+                problems[entry.path] = str(error)
+    if problems:
+        raise PlanError(problems)
 
 
 def parameters_of_tree(tree: Any) -> list[Parameter]:

@@ -151,7 +151,9 @@ def _problem(backend: Backend, x: Any, owners: Iterable[Any]) -> str:
             if backend.is_abstract(x):
                 raise ValueError("has a shape, and no memory to be filled: allocate it first")
             backend.check_writable(x)
-        elif not all(isinstance(owner, MutableMapping | list) for owner in owners):
+            return ""
+        backend.dtype(backend.dtype_name(x.dtype))  # of a new array
+        if not all(isinstance(owner, MutableMapping | list) for owner in owners):
             raise TypeError(f"an array of {backend.name} must be in a mapping that can be changed, to be replaced")
     except (TypeError, ValueError) as error:
         return str(error)

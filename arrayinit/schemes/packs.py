@@ -34,9 +34,13 @@ def packed(
             f"`initializer` must be one spec, or one for each of the {len(sizes)} blocks; got {len(each)} of them"
         )
     pieces, start = [], 0
+    alike: dict[tuple[int, int], tuple[Geometry, Law]] = {}  # there may be thousands of them
     for number, (one, size) in enumerate(zip(each, sizes, strict=True)):
-        block = _resized(geometry, axis, size)
-        pieces.append(Piece(_slab(geometry, axis, start, 1, size), _law(one, block), block, number))
+        if (id(one), size) not in alike:
+            block = _resized(geometry, axis, size)
+            alike[id(one), size] = (block, _law(one, block))
+        block, law = alike[id(one), size]
+        pieces.append(Piece(_slab(geometry, axis, start, 1, size), law, block, number))
         start += size
     return Packed(tuple(pieces))
 

@@ -6,7 +6,7 @@ from numbers import Integral
 
 from arrayinit.fans import Geometry
 from arrayinit.gains import calculate_gain
-from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform
+from arrayinit.laws import Constant, Law, Normal, Point, Truncated, Uniform
 from arrayinit.schemes.arguments import finite, flag, integer, nonnegative, number, one_of, positive, real
 
 __all__ = [
@@ -52,7 +52,7 @@ def trunc_normal(geometry: Geometry, mean: float = 0.0, std: float = 1.0, a: flo
     mean, std, low, high = finite(mean, "mean"), nonnegative(std, "std"), number(a, "a"), number(b, "b")
     if not low < high:
         raise ValueError(f"`a` must be less than `b`; got a={a!r} and b={b!r}")
-    return Truncated(mean, std, low, high) if std else Constant(min(max(mean, low), high))
+    return Truncated(mean, std, low, high) if std else Point(min(max(mean, low), high), low, high)
 
 
 def truncated_normal(
@@ -61,7 +61,7 @@ def truncated_normal(
     mean, std, low, high = finite(mean, "mean"), nonnegative(std, "std"), number(lower, "lower"), number(upper, "upper")
     if not low < high:
         raise ValueError(f"`lower` must be less than `upper`; got lower={lower!r} and upper={upper!r}")
-    return Truncated(mean, std, mean + low * std, mean + high * std, scaled=True) if std else Constant(mean)
+    return Truncated(mean, std, mean + low * std, mean + high * std, scaled=True) if std else Point(mean)
 
 
 def constant(geometry: Geometry, val: float) -> Law:
@@ -156,7 +156,7 @@ def _centred(std: float, distribution: str) -> Law:
 
 
 def _normal(mean: float, std: float) -> Law:
-    return Normal(mean, std) if std else Constant(mean)
+    return Normal(mean, std) if std else Point(mean)
 
 
 def _xavier_std(geometry: Geometry, gain: float) -> float:

@@ -22,9 +22,11 @@ the middle of a draw and returns in the child, which has none of the threads tha
 """
 
 import ctypes
+import itertools
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,7 +36,7 @@ from arrayinit.backends import Backend, Lanes, backend_of
 from arrayinit.engines import matrices, reference
 from arrayinit.engines.cpu import pool, vectors
 from arrayinit.engines.cpu.parameters import ENTRIES, KEY, REST, SCRATCH, STRIP_CHUNK, STRIP_ROWS, can_draw, common
-from arrayinit.engines.cpu.rows import Rows, rows_of
+from arrayinit.engines.cpu.rows import Moves, Rows, rows_of
 from arrayinit.engines.cpu.sparse import clear
 from arrayinit.engines.cpu.switch import compiled
 from arrayinit.engines.cpu.vectors import RUN
@@ -44,15 +46,18 @@ from arrayinit.key import Key
 from arrayinit.lattice import Plan, plan
 from arrayinit.laws import Dirac, Eye, Normal, Orthogonal, Sparse, Words
 from arrayinit.philox import VALUES
-from arrayinit.regions import box
+from arrayinit.regions import Region, box
 
 __all__ = ["draw"]
 
 GRAIN = 1 << 17  # words that are worth waking a thread for
-SHORT = 1 << 10  # words that a call of the loops should draw at least
+SHORT = 1 << 10  # elements that a call of the loops should draw at least, where the library can move them,
+TINY = 1 << 8  # and where NumPy can draw them
+THIN = 32  # elements, apart in memory, that a row of many should have
 LONG = 1 << 14  # bytes of a row that is worth a stream of its own,
 UNCACHED = 1 << 24  # and of an array that caches don't hold until it is used
 REMEMBERED = 64  # calls of a draw that are kept for its next one
+BATCH = 1 << 10  # pieces of an array that are listed at a time
 
 
 def draw(job: Job, target: Target) -> Any:
@@ -78,11 +83,10 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
         reference.fill(job, backend, out, _orthogonal)
     elif isinstance(job.law, Eye | Dirac) and (host := backend.host(out)) is not None:
         backend.fill(out, 0, job.dtype)
-        where = reference.where_one(job, job.law)
-        if where is not None:
-            value: Any = job.law.value if isinstance(job.law, Dirac) else 1
-            if job.dtype == "bfloat16":
-                value = vectors.bfloat16(np.array([value], np.float32))[0]
+        value: Any = job.law.value if isinstance(job.law, Dirac) else 1
+        if job.dtype == "bfloat16":
+            value = vectors.bfloat16(np.array([value], np.float32))[0]
+        for where in reference.where_one(job, job.law):
             host[tuple(where)] = value
     else:
         reference.fill(job, backend, out)
@@ -112,14 +116,15 @@ def _orthogonal(lanes: Lanes, job: Job) -> Any:
 def _compiled(
     loops: Callable[..., None], job: Job, backend: Backend, out: Any, address: int, strides: tuple[int, ...]
 ) -> None:
-    calls = job.memo.get(strides)
+    calls: list[_Call] | _Calls | None = job.memo.get(strides)
     if calls is None:
-        calls = _calls(job, strides)
-        if len(calls) <= REMEMBERED:
+        every = _calls(job, strides)
+        calls = [every[i] for i in range(len(every))] if len(every) <= REMEMBERED else every
+        if len(every) <= REMEMBERED:
             job.memo[strides] = calls
     if len(calls) == 1:
         _call(loops, job, calls[0], address)
-    elif calls:
+    elif len(calls):
 
         def call(i: int, memory: Any = out) -> None:  # a thread that writes keeps it alive
             _call(loops, job, calls[i], address)
@@ -138,17 +143,30 @@ class _Call:
     offset: int  # bytes from the address of the array
 
 
-def _calls(job: Job, strides: tuple[int, ...]) -> list[_Call]:
+class _Calls:
+    """The calls that fill an array: parts of its rows, of each repetition of them. Made when they are asked for."""
+
+    def __init__(self, job: Job, parts: list[Rows], moves: Moves) -> None:
+        self.job, self.parts, self.moves = job, parts, moves
+
+    def __len__(self) -> int:
+        return len(self.parts) * self.moves.count
+
+    def __getitem__(self, i: int) -> _Call:
+        move, part = divmod(i, len(self.parts))
+        return _call_of(self.job, self.parts[part].moved(*self.moves[move]))
+
+
+def _calls(job: Job, strides: tuple[int, ...]) -> _Calls:
     """The calls that fill an array; none where its rows are many and short: then the library moves them."""
     region, axes = job.placed
     inner, moves = rows_of(region, tuple(strides[axis] for axis in axes))
-    if len(moves) > 1 and inner.rows * inner.count < SHORT:
-        return []
+    is_thin = inner.jump != 1 and inner.count < THIN and inner.rows > GRAIN
+    if is_thin or (moves.count > 1 and inner.rows * inner.count < SHORT):
+        return _Calls(job, [], moves)
     parts = 1 if job.plan is None else job.plan.parts
     grain = max(GRAIN, job.size * parts // (pool.threads() * 16) & ~4095) // parts
-    return [
-        _call_of(job, rows) for move in moves for rows in inner.moved(*move).split(grain, (STRIP_ROWS, STRIP_CHUNK))
-    ]
+    return _Calls(job, list(inner.split(grain, (STRIP_ROWS, STRIP_CHUNK))), moves)
 
 
 def _call_of(job: Job, rows: Rows) -> _Call:
@@ -172,23 +190,35 @@ def _call(loops: Callable[..., None], job: Job, call: _Call, address: int) -> No
 def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any) -> None:
     """Draw contiguous pieces, and let the library put them where they belong."""
     region, axes = job.placed
+    rows, repeated = rows_of(region, Region.whole(region.counts).strides)
+    if repeated.count > 1 and rows.rows * rows.count < TINY:
+        _uncompiled(job, backend, out)
+        return
     device = backend.device(out)
-    pieces = list(region.pieces(GRAIN))
     with backend.drawing(device):
         canonical = backend.transpose(backend.view(out), axes)
 
-    def call(i: int) -> None:
-        position, piece = pieces[i]
+    def draw(position: tuple[Any, ...], piece: Region) -> None:
         with backend.drawing(device):
             values = backend.empty(piece.counts, job.dtype, device)
             memory = backend.memory(values)
             assert memory is not None
             inner, moves = rows_of(piece, memory[1])
-            for move in moves:
-                _call(loops, job, _call_of(job, inner.moved(*move)), memory[0])
+            for k in range(moves.count):
+                _call(loops, job, _call_of(job, inner.moved(*moves[k])), memory[0])
             backend.write(canonical, position, values)
 
-    pool.each(call, len(pieces))
+    _each_piece(draw, region.pieces(GRAIN))
+
+
+def _each_piece(draw: Callable[[Any, Region], None], pieces: Iterator[tuple[Any, Region]]) -> None:
+    """Draw pieces on several threads, some of them at a time: a list of all would grow with the array."""
+
+    def draw_some(some: list[tuple[Any, Region]]) -> None:
+        pool.each(lambda i: draw(*some[i]), len(some))
+
+    while some := list(itertools.islice(pieces, BATCH)):
+        draw_some(some)
 
 
 def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
@@ -205,16 +235,12 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
     plan, key = job.plan, job.key
     assert key is not None
     in_place = host is not None and plan is not None and plan.kind in ("uniform", "normal")
-    pieces = list(region.pieces(RUN // plan.parts if in_place and plan else backend.chunk(device)))
     with backend.drawing(device):
         canonical = backend.transpose(backend.view(out), axes)
 
-    def call(i: int) -> None:
-        position, piece = pieces[i]
-        with backend.drawing(device):
-            buffers = None
-            if in_place and plan is not None and piece.is_run:
-                buffers = vectors.borrow()
+    def draw(position: tuple[Any, ...], piece: Region) -> None:
+        with backend.drawing(device), vectors.borrowed() if in_place else nullcontext() as buffers:
+            if buffers is not None and plan is not None and piece.is_run:
                 real = vectors.values(buffers, plan, key, piece.offset * plan.parts, piece.size * plan.parts)
                 drawn = real if plan.parts == 1 else real.view(plan.dtype)
             else:
@@ -222,10 +248,8 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
             if rounded:
                 drawn = vectors.bfloat16(drawn)
             backend.write(canonical, position, lanes.xp.reshape(drawn, piece.counts))
-            if buffers is not None:
-                vectors.give_back(buffers)
 
-    pool.each(call, len(pieces))
+    _each_piece(draw, region.pieces(RUN // plan.parts if in_place and plan else backend.chunk(device)))
 
 
 class _Scratch:

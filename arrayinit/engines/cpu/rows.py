@@ -1,12 +1,13 @@
 """Regions of an array in memory -> rows, the two innermost axes that the compiled loops run over."""
 
-import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from arrayinit.regions import Region
 
-__all__ = ["Rows", "rows_of"]
+__all__ = ["Moves", "Rows", "rows_of"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Rows:
         if self.rows * self.count <= grain:
             yield self
         elif self.rows > 1 and abs(self.jump) > abs(self.row_jump):
-            width = max(strip[1], grain // self.rows // strip[1] * strip[1])
+            width = min(self.count, max(strip[1], grain // self.rows // strip[1] * strip[1]))
             height = max(strip[0], grain // width // strip[0] * strip[0])
             for j in range(0, self.count, width):
                 for row in range(0, self.rows, height):
@@ -54,8 +55,28 @@ class Rows:
         return Rows(first, rows, self.row_step, count, self.step, at, self.row_jump, self.jump)
 
 
-def rows_of(region: Region, jumps: tuple[int, ...]) -> tuple[Rows, list[tuple[int, int]]]:
-    """The rows of the two innermost axes of a region, and (element, place) that each repetition of them adds.
+@dataclass(frozen=True)
+class Moves:
+    """(element, place) that each repetition of rows adds, made when asked for: there may be as many as elements."""
+
+    axes: Sequence[tuple[int, int, int]]  # how many, elements and places from one to the next; the last the fastest
+
+    @cached_property
+    def count(self) -> int:
+        """How many repetitions there are."""
+        return math.prod(n for n, _, _ in self.axes)
+
+    def __getitem__(self, k: int) -> tuple[int, int]:
+        elements = places = 0
+        for n, step, jump in reversed(self.axes):
+            k, j = divmod(k, n)
+            elements += j * step
+            places += j * jump
+        return elements, places
+
+
+def rows_of(region: Region, jumps: tuple[int, ...]) -> tuple[Rows, Moves]:
+    """The rows of the two innermost axes of a region, and how they are repeated along all others.
 
     `jumps` are the strides in memory of the region's axes, in elements. Axes that continue one another are one.
     """
@@ -74,6 +95,4 @@ def rows_of(region: Region, jumps: tuple[int, ...]) -> tuple[Rows, list[tuple[in
     if count == 1:
         step, jump = 1, 1
     inner = Rows(region.offset, rows, row_step, count, step, 0, row_jump, jump)
-    outer = [[(j * s, j * m) for j in range(n)] for n, s, m in axes[:-2]]
-    moves = [(sum(e for e, _ in move), sum(m for _, m in move)) for move in itertools.product(*outer)]
-    return inner, moves
+    return inner, Moves(axes[:-2])

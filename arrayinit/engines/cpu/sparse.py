@@ -18,7 +18,9 @@ from arrayinit.regions import Box
 __all__ = ["clear"]
 
 SLAB = 1 << 19  # words that are ordered at a time
-NARROWEST = 16  # columns of a slab: the cache line of a row
+NARROWEST = 16  # columns of a slab, the cache line of a row, while it has no more than
+LARGEST = 1 << 23  # words
+ALL = 1 << 24  # words of the slabs of all threads; of one where a column alone has more
 
 
 def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, Any], None]) -> None:
@@ -38,7 +40,9 @@ def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, An
     here: Any = slice(None)
     if (box.starts[rows], box.steps[rows], box.counts[rows]) != (0, 1, height):
         here = box.starts[rows] + box.steps[rows] * np.arange(matrix.shape[0])
-    width = min(max(NARROWEST, SLAB // height), matrix.shape[1])
+    width = min(max(min(NARROWEST, LARGEST // height), SLAB // height, 1), matrix.shape[1])
+    slabs = -(-matrix.shape[1] // width)
+    together = max(1, ALL // (height * width))
     memories: list[_Memory] = []  # of threads that are between two slabs
 
     def work(slab: int) -> None:
@@ -57,7 +61,10 @@ def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, An
         memory.set_zero(part, lost[here])
         memories.append(memory)
 
-    pool.each(work, -(-matrix.shape[1] // width))
+    if pool.threads() <= together:
+        together = slabs
+    for first in range(0, slabs, together):
+        pool.each(lambda i, first=first: work(first + i), min(together, slabs - first))  # type: ignore[misc]
 
 
 def _columns(box: Box, axes: tuple[int, int], height: int, start: int, count: int) -> Box:

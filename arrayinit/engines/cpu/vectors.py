@@ -6,6 +6,8 @@ Only runs of uniform and normal words; whatever else there is, the reference dra
 import functools
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from arrayinit.key import Key
 from arrayinit.lattice import Plan
 from arrayinit.philox import MASK, MULTIPLIERS, ROUNDS, WEYL
 
-__all__ = ["RUN", "Buffers", "bfloat16", "borrow", "give_back", "values"]
+__all__ = ["RUN", "Buffers", "bfloat16", "borrowed", "values"]
 
 # Words drawn at a time. Longer than the caches would have it: threads hand over the interpreter's lock at every step,
 # and shorter steps spend more time on that than on memory.
@@ -37,7 +39,7 @@ class Buffers:
 
 
 class _Spare(threading.local):
-    """Buffers of a thread that none of its draws uses at the moment."""
+    """Buffers that no draw of a thread uses: none while it draws, so that a signal handler's draw takes others."""
 
     def __init__(self) -> None:
         self.buffers: list[Buffers] = []
@@ -48,27 +50,24 @@ U = np.uint64
 LANE, HALF, ONE = U(MASK), U(32), np.uint32(1)
 
 
-def borrow() -> Buffers:
-    """Buffers for one run, its own: a signal handler may draw in the middle of another draw of its thread."""
+@contextmanager
+def borrowed() -> Iterator[Buffers]:
+    """Buffers that nobody else uses, kept for the next draw of this thread."""
+    buffers = _spare.buffers.pop() if _spare.buffers else Buffers()
     try:
-        return _spare.buffers.pop()
-    except IndexError:
-        return Buffers()
-
-
-def give_back(buffers: Buffers) -> None:
-    """Keep buffers for the thread's next run, once their values are no longer needed."""
-    _spare.buffers.append(buffers)
+        yield buffers
+    finally:
+        _spare.buffers.append(buffers)
 
 
 def values(buffers: Buffers, plan: Plan, key: Key, first: int, count: int) -> npt.NDArray[Any]:
     """The real numbers of words first to first + count - 1, in the wide format of the plan; count <= RUN.
 
-    They lie in the buffers.
+    They lie in the buffers, and are written over by their next use.
     """
     skipped = first % 4
     words = _words(buffers, key, first // 4, (skipped + count + 3) // 4).reshape(-1)[skipped : skipped + count]
-    k = (_uniform if plan.kind == "uniform" else _normal)(buffers, plan, words)
+    k = _uniform(buffers, plan, words) if plan.kind == "uniform" else _normal(buffers, plan, words)
     k >>= plan.lattice.shift
     if plan.lattice.offset:
         k += plan.lattice.offset
