@@ -1,5 +1,6 @@
 """Laws by their quantile functions: those of scipy.stats, and some of the literature that are the same everywhere."""
 
+import functools
 import warnings
 from collections.abc import Sequence
 from numbers import Real
@@ -9,9 +10,12 @@ import numpy as np
 
 from arrayinit import elementary
 from arrayinit.laws import Quantile
+from arrayinit.messages import shown
 from arrayinit.quantiles import Floats, Function
 
 __all__ = ["as_data", "frozen", "known", "law", "log_of_uniform", "named", "softplus_inverse"]
+
+MOST = 16  # parameters of a distribution, far more than any of scipy's has
 
 
 def named(p: Floats, upper: bool, name: str, parameters: tuple[float, ...]) -> Floats:
@@ -25,22 +29,32 @@ def frozen(p: Floats, upper: bool, distribution: Any) -> Floats:
     method = next(getattr(distribution, name) for name in names if hasattr(distribution, name))
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the far tails, whose values are checked
-        return np.asarray(method(p), np.float64)
+        try:
+            values = np.asarray(method(p), np.float64)
+        except Exception as error:
+            raise ValueError(
+                f"`distribution` must have quantiles of float64 arrays; {shown(distribution)} says {error!r}"
+            ) from error
+    if values.shape != p.shape:
+        raise ValueError(
+            f"`distribution` must be one distribution, with one quantile for each number; got {values.shape} for "
+            f"{p.shape} of {shown(distribution)}"
+        )
+    return values
 
 
 def law(distribution: Any, parameters: Any = ()) -> Quantile:
     """The law of a distribution in any of the forms of :func:`as_data`."""
     data = as_data(distribution, parameters)
-    if not isinstance(data, tuple):
-        low, high = data.support()
-        return Quantile(frozen, (data,), float(low), float(high))
-    low, high = _found(data[0])(*data[1]).support()
-    return Quantile(named, data, float(low), float(high))
+    if type(data) is tuple:
+        return Quantile(named, data, *_support(*data))
+    return Quantile(frozen, (data,), *_ends(data))
 
 
 def known(function: Function, *arguments: float) -> Quantile:
     """The law of a quantile function of this module that is finite at both ends."""
-    low, high = (float(function(np.zeros(1), upper, *arguments)[0]) for upper in (False, True))
+    with np.errstate(all="ignore"):  # what is not finite is refused
+        low, high = (float(function(np.zeros(1), upper, *arguments)[0]) for upper in (False, True))
     return Quantile(function, arguments, low, high)
 
 
@@ -57,11 +71,14 @@ def as_data(distribution: Any, parameters: Any = ()) -> tuple[str, tuple[float, 
         names = kind.shapes.split(", ") if kind.shapes else []
         if not len(names) <= len(values) <= len(names) + 2:
             wanted = ", ".join([*names, "and perhaps loc and scale"])
-            raise ValueError(f"`parameters` of {distribution!r} must be {wanted}; got {parameters!r}")
-        _check(kind(*values), f"{distribution!r} with the parameters {values}")
-        return distribution, values
-    if parameters not in ((), [], None):
-        raise TypeError(f"`parameters` go with a name; got {parameters!r} and {distribution!r}")
+            raise ValueError(f"`parameters` of {distribution!r} must be {wanted}; got {shown(parameters)}")
+        name = str.__str__(distribution)
+        _support(name, values)  # refuses parameters that it does not take
+        return name, values
+    if not (parameters is None or (isinstance(parameters, tuple | list) and not parameters)):
+        raise TypeError(
+            f"`parameters` go with a `distribution` by name; got {shown(parameters)} and {shown(distribution)}"
+        )
     if isinstance(distribution, stats.rv_continuous):
         distribution = distribution()
     base = getattr(distribution, "dist", None)
@@ -76,9 +93,10 @@ def as_data(distribution: Any, parameters: Any = ()) -> tuple[str, tuple[float, 
     needed = (("ppf", "icdf"), ("isf", "iccdf"), ("support",))
     if not all(any(hasattr(distribution, name) for name in names) for names in needed):
         raise TypeError(
-            f"`distribution` must be a continuous distribution of scipy.stats, frozen or by name; got {distribution!r}"
+            f"`distribution` must be a continuous distribution of scipy.stats, frozen or by name; got "
+            f"{shown(distribution)}"
         )
-    _check(distribution, repr(distribution))
+    _check(distribution, shown(distribution))
     return distribution
 
 
@@ -105,19 +123,50 @@ def _found(name: str) -> Any:
 
     found = getattr(stats, name, None)
     if isinstance(found, stats.rv_discrete):
-        raise ValueError(f"`distribution` must be continuous; got the discrete {name!r}")
+        raise ValueError(f"`distribution` must be continuous; got the discrete {shown(name)}")
     if not isinstance(found, stats.rv_continuous):
-        raise ValueError(f"`distribution` must be the name of a continuous distribution of scipy.stats; got {name!r}")
+        raise ValueError(
+            f"`distribution` must be the name of a continuous distribution of scipy.stats; got {shown(name)}"
+        )
     return found
 
 
+@functools.lru_cache(maxsize=64)
+def _support(name: str, parameters: tuple[float, ...]) -> tuple[float, float]:
+    """The ends of a distribution of scipy.stats. ValueError where it does not take these parameters."""
+    distribution = _found(name)(*parameters)
+    _check(distribution, f"{name!r} with the parameters {parameters}")
+    return _ends(distribution)
+
+
+def _ends(distribution: Any) -> tuple[float, float]:
+    try:
+        low, high = distribution.support()
+        return float(low), float(high)
+    except Exception as error:
+        raise ValueError(
+            f"`distribution` must have a support of two numbers; {shown(distribution)} says {error!r}"
+        ) from error
+
+
 def _parameters(parameters: Any) -> tuple[float, ...]:
-    if not isinstance(parameters, Sequence | np.ndarray) or isinstance(parameters, str):
-        raise TypeError(f"`parameters` must be a sequence of numbers; got {parameters!r}")
+    is_array = isinstance(parameters, np.ndarray) and parameters.ndim == 1
+    is_sequence = isinstance(parameters, Sequence) and not isinstance(parameters, str | bytes | bytearray | memoryview)
+    if not (is_array or is_sequence):
+        raise TypeError(f"`parameters` must be a sequence of numbers; got {shown(parameters)}")
+    try:
+        is_long = len(parameters) > MOST
+    except OverflowError:  # of a range
+        is_long = True
+    if is_long:
+        raise ValueError(f"`parameters` must be at most {MOST} numbers; got {shown(parameters)}")
     for value in parameters:
-        if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
-            raise TypeError(f"`parameters` must be real numbers; got {value!r}")
-    return tuple(map(float, parameters))
+        if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, Real):
+            raise TypeError(f"`parameters` must be real numbers; got {shown(value)}")
+    try:
+        return tuple(map(float, parameters))
+    except OverflowError:
+        raise ValueError(f"`parameters` must be within the range of float64; got {shown(parameters)}") from None
 
 
 def _check(distribution: Any, what: str) -> None:

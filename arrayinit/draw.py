@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypedDict
 
 from arrayinit import engines
 from arrayinit.backends import Backend, backend_named, find_backend, is_called_by, is_compiling
+from arrayinit.exact import NotPlainError, exact
 from arrayinit.fans import Axes, Geometry, check_shape, geometry
 from arrayinit.float_environment import in_default_environment
 from arrayinit.formats import COMPLEX, FORMATS, is_floating, real_name
@@ -28,17 +29,15 @@ from arrayinit.laws import (
     Table,
     Words,
     is_random,
+    warns,
 )
+from arrayinit.messages import shown, warn
 from arrayinit.regions import Index, box
 from arrayinit.seeds import Name, resolve_for
 
-__all__ = ["Keywords", "Scheme", "check_size", "decide", "draw", "fit", "shape_of"]
+__all__ = ["Keywords", "Scheme", "decide", "decided", "draw", "shape_of"]
 
 Scheme: TypeAlias = Callable[[Geometry], Law]
-
-ELEMENTS = (
-    1 << 62
-)  # that linear indices can name: a complex one takes two words, and an index is a signed 64-bit number
 
 
 class Keywords(TypedDict, total=False):
@@ -46,10 +45,11 @@ class Keywords(TypedDict, total=False):
 
     seed: an integer in [0, 2**64), an `arrayinit.Key`, a key of JAX or of torch.func._random, a
         `numpy.random.Generator` or `torch.Generator` (which give up 64 bits), or None: the next key of the sequence of
-        `manual_seed` and `seeded`.
+        `manual_seed` and `seeded`. None and generators are refused inside a JAX trace, which would bake their key in.
     name: folded into the key, so that each parameter of a model has its own stream under one seed: a string, an
         integer, or a tuple of them that are folded one after another.
-    shape, index: the global shape, and the part of it that `x` holds: integers and slices as in `x[index]`.
+    shape, index: the global shape, an integer or a sequence of them, and the part of it that `x` holds: integers and
+        slices as in `x[index]`.
     layout: one letter an axis, "oi", "io", "oihw", "hwio", ...: what the axes mean, and the order elements are numbered
         in: (batch, out, in, spatial). Without it axis 0 is out, axis 1 is in, and elements are numbered as they lie.
     in_axis, out_axis, batch_axis: the same as axis numbers.
@@ -110,11 +110,11 @@ def draw(
     backend = find_backend(x)
     if backend is not None:
         if chunks is not None:
-            raise TypeError(f"`chunks` goes with a shape; got {chunks!r} and an array of {backend.name}")
+            raise TypeError(f"`chunks` goes with a shape; got {shown(chunks)} and an array of {backend.name}")
         target, dtype_name = _array_target(backend, x, in_place, xp, dtype, device)
     else:
         if in_place:
-            raise TypeError(f"`x` must be an array to be filled in place; got {x!r}")
+            raise TypeError(f"`x` must be an array to be filled in place; got {shown(x)}")
         target, dtype_name = _shape_target(xp, dtype, device, chunks)
     if target.backend.is_recorded(target.array):
         from arrayinit import torch_operator  # here, for few processes need it
@@ -125,15 +125,19 @@ def draw(
 
 @in_default_environment
 def _drawn(x: Any, scheme: Scheme, target: Target, dtype: str, seed: Any, where: Any) -> Any:
-    """Decide the job, take its key, and run an engine."""
+    """Decide the job and run an engine. The key is taken last: what is refused, or draws nothing, takes none."""
     name, shape, index, axes = where
     job = decide(x, scheme, target, dtype, shape, index, axes)
     is_new = target.array is None
     if is_new and job.geometry.roles is None and len(job.geometry.shape) > 1 and is_called_by("keras"):
         _refuse_keras(scheme, job)
-    if not is_random(job.law) or not job.size or (target.in_place and target.backend.is_abstract(x)):
-        return engines.run(job, target)
-    return engines.run(job.keyed(resolve_for(target.backend, x, seed, name)), target)
+    if isinstance(job.law, _MAY_WARN) and warns(job.law):
+        warn("Initializing zero-element tensors is a no-op")
+    ready = target.ready(job)
+    made = ready.array if ready.in_place else None
+    if not is_random(job.law) or not job.size or (made is not None and ready.backend.is_abstract(made)):
+        return engines.run(job, ready)
+    return engines.run(job.keyed(resolve_for(target.backend, target.array, seed, name)), ready)
 
 
 def _refuse_keras(scheme: Scheme, job: Job) -> None:
@@ -157,7 +161,9 @@ def decide(
     else:
         whole = shape_of(x)
         if shape is not None:
-            raise TypeError(f"`shape` goes with an array that holds a part of it; got {shape!r} and the shape {whole}")
+            raise TypeError(
+                f"`shape` goes with an array that holds a part of it; got {shown(shape)} and the shape {whole}"
+            )
     job = _decide(scheme, whole, index, axes, dtype)
     if index is not None and target.array is not None and job.shape != tuple(x.shape):
         raise ValueError(
@@ -169,21 +175,22 @@ def decide(
 _decided: dict[Any, Job] = {}
 DECIDED = 4096  # jobs that are remembered,
 PIECES = 256  # and of how many pieces at most
+_AXES = (None, None, None, (), 1, False)  # the keywords that say what axes mean, where none does
+_AXES_TYPES = tuple(map(type, _AXES))
+_MAY_WARN = (Constant, Packed)
 
 
 def _decide(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
     """The job, still without its key, remembered for the next draw of the same law, shape and dtype."""
-    values = tuple(scheme.keywords.values()) if isinstance(scheme, partial) else ()
-    function = scheme.func if isinstance(scheme, partial) else scheme
-    # Types too: 1 == 1.0 == True, but not all of them are what an argument may be. And 0.0 == -0.0.
-    key = (function, values, tuple(map(_exactly, values)), whole, index, axes, tuple(map(type, axes)), dtype)
+    function, values = (scheme.func, tuple(scheme.keywords.values())) if isinstance(scheme, partial) else (scheme, ())
     try:
-        job = _decided.get(key)
-    except TypeError:  # lists, or slices in Python 3.11, have no hash
+        key = (function, exact(values), whole, None if index is None else exact((index,)), _axes_key(axes), dtype)
+    except NotPlainError:
         return _new_job(scheme, whole, index, axes, dtype)
+    job = _decided.get(key)
     if job is None:
         job = _new_job(scheme, whole, index, axes, dtype)
-        if job.size and not _is_large(job.law):  # else a warning may belong to each call
+        if not _is_large(job.law):
             if len(_decided) >= DECIDED:
                 _decided.clear()
             _decided[key] = job
@@ -195,36 +202,29 @@ def _is_large(law: Law) -> bool:
     return isinstance(law, Packed) and len(law.pieces) > PIECES
 
 
-def _exactly(value: Any) -> Any:
-    """What tells equal values apart: their type or, of zeros and where other values are within, what they print."""
-    return type(value) if value and isinstance(value, _PLAIN) else repr(value)
-
-
-_PLAIN = (float, int, str)
+def _axes_key(axes: tuple[Any, ...]) -> Any:
+    if tuple(map(type, axes)) == _AXES_TYPES and axes == _AXES:
+        return None
+    layout, in_axis, out_axis, batch_axis, groups, transposed = axes
+    batch = None if type(batch_axis) is tuple and not batch_axis else exact((batch_axis,))
+    return (batch, exact((layout, in_axis, out_axis, groups, transposed)))
 
 
 def _new_job(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
     where = geometry(whole, *axes)
     part = box(whole, index)
-    law, law_plan = fit(scheme(where), dtype)
-    check_size(whole)
+    law, law_plan = decided(scheme, where, dtype)
     return Job(law, law_plan, None, where, part, dtype)
-
-
-def check_size(whole: tuple[int, ...]) -> None:
-    """Refuse tensors with more elements than an index can name."""
-    if math.prod(whole) > ELEMENTS:
-        raise ValueError(f"`shape` must have at most 2**62 elements; got {whole}")
 
 
 def _array_target(backend: Backend, x: Any, in_place: bool, xp: Any, dtype: Any, device: Any) -> tuple[Target, str]:
     backend.check_readable(x)
     if xp is not None:
-        raise TypeError(f"`xp` goes with a shape; got {xp!r} and an array of {backend.name}")
+        raise TypeError(f"`xp` goes with a shape; got {shown(xp)} and an array of {backend.name}")
     if in_place:
         backend.check_writable(x)
         if dtype is not None or device is not None:
-            raise TypeError(f"`dtype` and `device` are those of `x` in place; got {dtype!r} and {device!r}")
+            raise TypeError(f"`dtype` and `device` are those of `x` in place; got {shown(dtype)} and {shown(device)}")
     dtype_name = backend.dtype_name(x.dtype if dtype is None else dtype)
     if not in_place:
         backend.dtype(dtype_name)
@@ -236,7 +236,7 @@ def _shape_target(xp: Any, dtype: Any, device: Any, chunks: Any) -> tuple[Target
     dtype_name = "float32" if dtype is None else backend.dtype_name(dtype)
     backend.dtype(dtype_name)
     if chunks is not None and not backend.is_chunked:
-        raise TypeError(f"`chunks` goes with an array of Dask; got {chunks!r} for one of {backend.name}")
+        raise TypeError(f"`chunks` goes with an array of Dask; got {shown(chunks)} for one of {backend.name}")
     return Target(backend, None, in_place=False, device=backend.check_device(device), chunks=chunks), dtype_name
 
 
@@ -246,7 +246,8 @@ def shape_of(x: Any) -> tuple[int, ...]:
         return check_shape(x, "x")
     except TypeError:
         raise TypeError(
-            f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard, or a shape; got {x!r}"
+            f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard, or a shape (an integer "
+            f"or a sequence of integers); got {shown(x)}"
         ) from None
 
 
@@ -255,7 +256,9 @@ def _global_shape(x: Any, shape: Any, index: Any) -> tuple[int, ...]:
     here = tuple(map(int, sizes)) if type(sizes) is tuple else tuple(sizes)  # torch's are integers
     if shape is None:
         if index is not None:
-            raise TypeError(f"`index` of an array needs `shape`, the global shape it selects from; got {index!r} alone")
+            raise TypeError(
+                f"`index` of an array needs `shape`, the global shape it selects from; got {shown(index)} alone"
+            )
         return here
     whole = check_shape(shape, "shape")
     if index is None and whole != here:
@@ -263,12 +266,24 @@ def _global_shape(x: Any, shape: Any, index: Any) -> tuple[int, ...]:
     return whole
 
 
+def decided(scheme: Scheme, where: Geometry, dtype: str) -> tuple[Law, Plan | None]:
+    """What a scheme asks for as a dtype can hold it; an error says from which parameters it comes."""
+    law = scheme(where)
+    try:
+        return fit(law, dtype)
+    except ValueError as error:
+        if not isinstance(scheme, partial):
+            raise
+        given = ", ".join(f"`{name}` {shown(value)}" for name, value in scheme.keywords.items())
+        raise ValueError(f"{error}; asked for by {scheme.func.__name__} with {given}") from None
+
+
 def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
     """A law as a dtype can hold it, and its plan; TypeError or ValueError where it can't."""
     if isinstance(law, Words):
         return law, None
     if isinstance(law, Constant):
-        return replace(law, value=_fit_value(law.value, dtype, "val")), None
+        return replace(law, value=_fit_value(law.value, dtype, law.argument)), None
     if isinstance(law, Point):
         return Constant(_fit_point(law, dtype), of_parts=True), None
     if isinstance(law, Packed):

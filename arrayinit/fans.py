@@ -1,14 +1,21 @@
 """Shapes -> roles of their axes -> fans, and the order (batch, out, in, spatial) in which elements are numbered."""
 
 import math
-import operator
-from collections.abc import Iterable, Sequence
+import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-__all__ = ["Axes", "Geometry", "calculate_fans", "geometry"]
+from arrayinit.integers import AXES, as_integer, as_integers
+from arrayinit.messages import shown
+
+__all__ = ["Axes", "Geometry", "axis_numbers", "calculate_fans", "check_shape", "geometry"]
 
 Axes: TypeAlias = int | Sequence[int]
+
+ELEMENTS = (
+    1 << 62
+)  # that linear indices can name: a complex one takes two words, and an index is a signed 64-bit number
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,8 @@ def calculate_fans(
             (torch's ConvTranspose: axis 0 holds the inputs): the two fans change places.
 
     Raises:
-        ValueError: a shape below two dimensions, a layout of another rank, groups that do not divide.
+        ValueError: a shape below two dimensions or of more than 2**62 elements, a layout of another rank, groups that
+            do not divide. TypeError: a shape or axes that are no integers.
 
     Sources: Glorot and Bengio, AISTATS 2010; He et al., ICCV 2015, section 2.2.
     """
@@ -101,15 +109,12 @@ def geometry(
 ) -> Geometry:
     """Check and combine the keywords that say what the axes of a shape mean."""
     shape = check_shape(shape, "shape")
-    try:
-        count = 0 if isinstance(groups, bool) else operator.index(groups)
-    except TypeError:
-        count = 0
-    if count < 1:
-        raise ValueError(f"`groups` must be an integer of at least 1; got {groups!r}")
-    batch = _axis_numbers(batch_axis, "batch_axis")
+    count = as_integer(groups)
+    if count is None or not 1 <= count <= ELEMENTS:
+        raise ValueError(f"`groups` must be an integer of at least 1, and at most 2**62; got {shown(groups)}")
+    batch = axis_numbers(batch_axis, "batch_axis")
     if not isinstance(transposed, bool):
-        raise TypeError(f"`transposed` must be True or False; got {transposed!r}")
+        raise TypeError(f"`transposed` must be True or False; got {shown(transposed)}")
     by_axes = in_axis is not None or out_axis is not None
     if layout is not None and (by_axes or batch):
         raise ValueError("`layout` excludes `in_axis`, `out_axis` and `batch_axis`; both were given")
@@ -123,36 +128,41 @@ def geometry(
 
 
 def check_shape(shape: Any, name: str) -> tuple[int, ...]:
-    """A shape as a tuple of non-negative ints; an int is a shape of one axis."""
-    try:
-        sizes = shape if isinstance(shape, Iterable) else (shape,)
-        if isinstance(shape, bool) or any(isinstance(n, bool) for n in sizes):
-            raise TypeError
-        result = tuple(operator.index(n) for n in sizes)
-    except TypeError:
-        raise TypeError(f"`{name}` must be a sequence of integers; got {shape!r}") from None
+    """A shape as a tuple of ints: of a sequence of integers, an array of them with one axis, or one integer."""
+    result = as_integers(shape)
+    if result is None:
+        size = as_integer(shape)
+        if size is None:
+            raise TypeError(
+                f"`{name}` must be a sequence of integers, at most {AXES} of them, or one integer; got {shown(shape)}"
+            )
+        result = (size,)
     if any(n < 0 for n in result):
-        raise ValueError(f"`{name}` must have no negative size; got {shape!r}")
+        raise ValueError(f"`{name}` must have no negative size; got {shown(shape)}")
+    if math.prod([n or 1 for n in result]) > ELEMENTS:  # sizes beside a 0 too, for libraries refuse them
+        raise ValueError(f"`{name}` must have at most 2**62 elements; got {shown(shape)}")
     return result
 
 
-def _axis_numbers(axes: Any, name: str) -> tuple[int, ...]:
+def axis_numbers(axes: Any, name: str) -> tuple[int, ...]:
     """One axis number or several, as a tuple."""
-    try:
-        if isinstance(axes, (bool, str)):
-            raise TypeError
-        several = axes if isinstance(axes, Sequence) else (axes,)
-        return tuple(operator.index(axis) for axis in several)
-    except TypeError:
-        raise TypeError(f"`{name}` must be an axis number or a sequence of them; got {axes!r}") from None
+    found = as_integers(axes)
+    if found is not None:
+        return found
+    axis = as_integer(axes)
+    if axis is None:
+        raise TypeError(f"`{name}` must be an axis number or a sequence of them; got {shown(axes)}")
+    return (axis,)
 
 
 def _roles_of_layout(layout: str, shape: tuple[int, ...]) -> str:
     if not isinstance(layout, str):
-        raise TypeError(f"`layout` must be a string such as 'oi' or 'hwio'; got {layout!r}")
+        raise TypeError(f"`layout` must be a string such as 'oi' or 'hwio'; got {shown(layout)}")
     if len(layout) != len(shape):
-        raise ValueError(f"`layout` must have one letter for each of the {len(shape)} axes; got {layout!r} for {shape}")
-    if not layout.isalnum() or not layout.islower() or "o" not in layout or "i" not in layout:
+        raise ValueError(
+            f"`layout` must have one letter for each of the {len(shape)} axes; got {shown(layout)} for {shape}"
+        )
+    if not set(layout) <= set(string.ascii_lowercase) or "o" not in layout or "i" not in layout:
         raise ValueError(f"`layout` must be lower-case letters with an 'o' and an 'i' among them; got {layout!r}")
     return "".join(letter if letter in "oib" else "s" for letter in layout)
 
@@ -160,13 +170,13 @@ def _roles_of_layout(layout: str, shape: tuple[int, ...]) -> str:
 def _roles_of_axes(shape: tuple[int, ...], in_axis: Axes | None, out_axis: Axes | None, batch_axis: Axes) -> str:
     roles = ["s"] * len(shape)
     if in_axis is None or out_axis is None:
-        raise ValueError(f"`in_axis` and `out_axis` go together; got {in_axis!r} and {out_axis!r}")
+        raise ValueError(f"`in_axis` and `out_axis` go together; got {shown(in_axis)} and {shown(out_axis)}")
     for letter, name, axes in (("i", "in_axis", in_axis), ("o", "out_axis", out_axis), ("b", "batch_axis", batch_axis)):
-        for axis in _axis_numbers(axes, name):
+        for axis in axis_numbers(axes, name):
             if axis == -2 and len(shape) < 2:  # a default: who names axes of a bias counts them from the front
                 raise _too_few(shape)
             if not -len(shape) <= axis < len(shape):
-                raise ValueError(f"`{name}` must name an axis of the shape {shape}; got {axis!r}")
+                raise ValueError(f"`{name}` must name an axis of the shape {shape}; got {shown(axis)}")
             if roles[axis] != "s":
                 raise ValueError(
                     f"`in_axis`, `out_axis` and `batch_axis` must name an axis only once; got {in_axis!r}, "

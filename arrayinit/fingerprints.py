@@ -9,6 +9,7 @@ import numpy.typing as npt
 from arrayinit.backends import backend_of
 from arrayinit.fans import Axes, geometry
 from arrayinit.mapped import release
+from arrayinit.messages import shown
 
 __all__ = ["fingerprint"]
 
@@ -37,11 +38,14 @@ def fingerprint(
     backend = backend_of(x)
     backend.check_readable(x)
     if backend.is_abstract(x):
-        raise TypeError(f"`x` must hold values; got an array that is abstract, traced or deleted, {x!r}")
+        raise TypeError(f"`x` must hold values; got an array that is abstract, traced or deleted, {shown(x)}")
     dtype = backend.dtype_name(x.dtype)
-    if dtype == "object":
-        raise TypeError(f"`x` must be an array of numbers; got dtype object, {x!r}")
-    host = backend.to_numpy(x)
+    try:
+        host = backend.to_numpy(x)
+    except (TypeError, RuntimeError) as error:  # of a library whose type NumPy lacks: of 8 bits, or quantized
+        raise TypeError(f"`x` must be of a dtype that NumPy has; got {dtype} ({error})") from None
+    if host.dtype.hasobject:
+        raise TypeError(f"`x` must be an array of numbers; got dtype {host.dtype}")
     order = geometry(x.shape, layout, in_axis, out_axis, batch_axis).order
     host = host.transpose(order)
     digest = hashlib.blake2b(f"{dtype} {tuple(host.shape)}".encode(), digest_size=16)

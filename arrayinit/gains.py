@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.float_environment import in_default_environment
+from arrayinit.messages import shown
 
 __all__ = ["NONLINEARITIES", "calculate_gain", "gain"]
 
@@ -44,6 +45,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
     Sources: He et al., ICCV 2015, eq. 10 and 15 (relu, leaky_relu); the tanh and selu values are torch's own.
     """
+    if not isinstance(nonlinearity, str):
+        raise ValueError(f"`nonlinearity` must be one of {', '.join(NONLINEARITIES)}; got {shown(nonlinearity)}")
     if nonlinearity in _LINEAR or nonlinearity == "sigmoid":
         return 1.0
     if nonlinearity == "tanh":
@@ -55,19 +58,20 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         return math.sqrt(2.0 / (1 + slope * slope))
     if nonlinearity == "selu":
         return 3.0 / 4
-    raise ValueError(f"`nonlinearity` must be one of {', '.join(NONLINEARITIES)}; got {nonlinearity!r}")
+    raise ValueError(f"`nonlinearity` must be one of {', '.join(NONLINEARITIES)}; got {shown(nonlinearity)}")
 
 
 def _slope(param: Any) -> float:
     if param is None:
         return 0.01
     try:
-        if isinstance(param, bool) or not isinstance(param, Real) or not math.isfinite(float(param) ** 2):
+        is_number = isinstance(param, Real) and not isinstance(param, bool | np.timedelta64)
+        if not is_number or not math.isfinite(float(param) ** 2):
             raise OverflowError
     except OverflowError:
         raise ValueError(
             f"`param` (`a` of kaiming_*), the negative slope of leaky_relu, must be a number with a finite square; "
-            f"got {param!r}"
+            f"got {shown(param)}"
         ) from None
     return param if isinstance(param, int) else float(param)  # the square of an integer is exact, as in torch
 
@@ -111,10 +115,10 @@ def gain(f: Callable[[Any], Any], moment: str = "second") -> float:
 
     Sources: Poole et al., NeurIPS 2016, eq. 3; Klambauer et al., NeurIPS 2017; as "variance": Brock et al., ICLR 2021.
     """
-    if moment not in ("second", "variance"):
-        raise ValueError(f"`moment` must be 'second' or 'variance'; got {moment!r}")
+    if not isinstance(moment, str) or moment not in ("second", "variance"):
+        raise ValueError(f"`moment` must be 'second' or 'variance'; got {shown(moment)}")
     if not callable(f):
-        raise TypeError(f"`f` must be a function of arrays; got {f!r} (by name: calculate_gain)")
+        raise TypeError(f"`f` must be a function of arrays; got {shown(f)} (by name: calculate_gain)")
     _check(f, moment)
     mean, square = _moments(f)
     centre = mean if moment == "variance" else 0.0
@@ -193,6 +197,8 @@ def _values(f: Callable[[Any], Any], z: Floats) -> Floats:
     """f of an array, by the library that f is of."""
     module = getattr(f, "__module__", None) or type(f).__module__
     torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
+    torch = torch if hasattr(torch, "nn") else None  # half of it may be imported, or None stand in its place
+    jax = jax if hasattr(jax, "enable_x64") else None
     try:
         if torch is not None and (
             isinstance(f, torch.nn.Module) or module.split(".")[0] in ("torch", "_VariableFunctions")
@@ -202,20 +208,22 @@ def _values(f: Callable[[Any], Any], z: Floats) -> Floats:
         else:
             with _wide(jax), np.errstate(over="ignore"):
                 values = np.asarray(f(z))
-    except (TypeError, AttributeError, ValueError) as error:
+    except Exception as error:
         if torch is None:
-            raise TypeError(f"`f` must take an array; got {f!r}, which says: {error}") from error
+            raise TypeError(f"`f` must take an array; got {shown(f)}, which says: {error!r}") from error
         try:  # a function of one's own that is made of torch's
             with torch.no_grad():
                 values = f(torch.from_numpy(z)).numpy()
-        except (TypeError, AttributeError, ValueError):
-            raise TypeError(f"`f` must take an array; got {f!r}, which says: {error}") from error
+        except Exception:
+            raise TypeError(f"`f` must take an array; got {shown(f)}, which says: {error!r}") from error
     if values.shape != z.shape:
-        raise ValueError(f"`f` must return an array of the shape it is given, {z.shape}; got {values.shape} from {f!r}")
+        raise ValueError(
+            f"`f` must return an array of the shape it is given, {z.shape}; got {values.shape} from {shown(f)}"
+        )
     if values.dtype.kind not in "fiub":
-        raise ValueError(f"`f` must return real numbers; got the dtype {values.dtype} from {f!r}")
+        raise ValueError(f"`f` must return real numbers; got the dtype {values.dtype} from {shown(f)}")
     if not np.isfinite(values).all():
-        raise ValueError(f"`f` must be finite on [-{REACH}, {REACH}]; got {f!r}, which is not")
+        raise ValueError(f"`f` must be finite on [-{REACH}, {REACH}]; got {shown(f)}, which is not")
     result: Floats = values.astype(np.float64)
     return result
 

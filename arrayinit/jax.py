@@ -16,7 +16,6 @@ any number of devices and on any other library; an integer is a key, too; parame
 orthogonal and delta_orthogonal take one. As in JAX, arrays lie on the whole mesh that jax.set_mesh sets.
 """
 
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,9 +27,12 @@ import numpy as np
 
 from arrayinit.backends import backend_named
 from arrayinit.backends.jax import check_place
-from arrayinit.fans import Axes, check_shape
+from arrayinit.fans import Axes, axis_numbers, check_shape
+from arrayinit.integers import as_integer
 from arrayinit.laws import is_random
+from arrayinit.messages import shown
 from arrayinit.models.jax import init_tree
+from arrayinit.schemes.arguments import finite, nonnegative, one_of, real
 from arrayinit.specs import Spec, law_of, spec
 
 __all__ = [
@@ -117,7 +119,7 @@ def initializer(spec: Spec | str, dtype: Any = None) -> Initializer:
     if isinstance(spec, str):
         return _make(spec, dtype)
     if not isinstance(spec, Spec):
-        raise TypeError(f"`spec` must be an arrayinit.Spec or the name of an initializer; got {spec!r}")
+        raise TypeError(f"`spec` must be an arrayinit.Spec or the name of an initializer; got {shown(spec)}")
     return Initializer(spec, _dtype(dtype))
 
 
@@ -216,12 +218,8 @@ def variance_scaling(
 
     Source: He et al., ICCV 2015, section 2.2; the correction: the variance of a normal truncated at 2 sigma.
     """
-    for name, value, known in (
-        ("mode", mode, ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")),
-        ("distribution", distribution, ("truncated_normal", "normal", "uniform")),
-    ):
-        if value not in known:
-            raise ValueError(f"`{name}` must be one of {', '.join(map(repr, known))}; got {value!r}")
+    mode = one_of(mode, "mode", ("fan_in", "fan_out", "fan_avg", "fan_geo_avg"))
+    distribution = one_of(distribution, "distribution", ("truncated_normal", "normal", "uniform"))
     return _make(
         "variance_scaling", dtype, scale=_scale(scale, "scale"), mode=mode, distribution=distribution,
         in_axis=in_axis, out_axis=out_axis, batch_axis=batch_axis,
@@ -316,7 +314,10 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
 
     Source: Saxe et al., ICLR 2014.
     """
-    return _make("orthogonal", dtype, gain=_finite(scale, "scale"), out_axis=column_axis)
+    axis = as_integer(column_axis)
+    if axis is None:
+        raise TypeError(f"`column_axis` must be an axis number; got {shown(column_axis)}")
+    return _make("orthogonal", dtype, gain=_finite(scale, "scale"), out_axis=axis)
 
 
 def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
@@ -336,8 +337,8 @@ def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None)
 
     Source: Xiao et al., ICML 2018, algorithm 1.
     """
-    if column_axis not in (-2, -1, 0, 1):
-        raise ValueError(f"`column_axis` must be an axis of a matrix, -2 to 1; got {column_axis!r}")
+    if as_integer(column_axis) not in (-2, -1, 0, 1):
+        raise ValueError(f"`column_axis` must be an axis of a matrix, -2 to 1; got {shown(column_axis)}")
     return _make("delta_orthogonal", dtype, gain=_finite(scale, "scale"))
 
 
@@ -361,12 +362,15 @@ def _make(name: str, dtype: Any, **parameters: Any) -> Initializer:
 
 
 def _dtype(dtype: Any) -> np.dtype[Any] | None:
-    return None if dtype is None else _canonical(int) if dtype is int else np.dtype(dtype)
+    try:
+        return None if dtype is None else _canonical(int) if dtype is int else np.dtype(dtype)
+    except Exception:  # a TypeError for most, a SyntaxError for some
+        raise TypeError(f"`dtype` must be one that JAX has; got {shown(dtype)}") from None
 
 
 def _canonical(dtype: Any) -> Any:
     """A dtype as JAX has it now: floats with as many bits as there are."""
-    kind = jax.dtypes.canonicalize_dtype(dtype)
+    kind = jax.dtypes.canonicalize_dtype(dtype if dtype is int else _dtype(dtype))
     if dtype is not int and jnp.issubdtype(kind, jnp.integer):
         return backend_named("jax").dtype(np.dtype(dtype).name)
     return kind
@@ -379,18 +383,18 @@ def _axes(spec: Spec, rank: int) -> dict[str, Any]:
     if given.get("layout") is not None or (rank < 2 and in_axis is None and out_axis is None):
         return {}
     if out_axis is None:
-        out_axis = -2 if _places(in_axis, rank) == {rank - 1} else -1
+        out_axis = -2 if _places(in_axis, rank, "in_axis") == {rank - 1} else -1
     if in_axis is None:
-        in_axis = -1 if _places(out_axis, rank) == {rank - 2} else -2
-    both = _places(in_axis, rank) & _places(out_axis, rank)
+        in_axis = -1 if _places(out_axis, rank, "out_axis") == {rank - 2} else -2
+    both = _places(in_axis, rank, "in_axis") & _places(out_axis, rank, "out_axis")
     if both and given.get("mode") == "fan_in":
-        in_axis = tuple(_places(in_axis, rank) - both)
+        in_axis = tuple(_places(in_axis, rank, "in_axis") - both)
     return {"in_axis": in_axis, "out_axis": out_axis}
 
 
-def _places(axes: Axes | None, rank: int) -> set[int]:
+def _places(axes: Axes | None, rank: int, name: str) -> set[int]:
     """Axis numbers counted from the front."""
-    numbers = () if axes is None else (axes,) if isinstance(axes, int) else axes
+    numbers = () if axes is None else axis_numbers(axes, name)
     return {axis + rank if axis < 0 else axis for axis in numbers}
 
 
@@ -401,21 +405,21 @@ def _number(value: Any, name: str) -> float:
             f"`{name}` must be known when the function is traced, since bounds are computed in Python; got {value!r}: "
             "draw with 1 and multiply, or use jax.nn.initializers"
         )
-    number = value.item() if getattr(value, "ndim", None) == 0 else value
+    try:
+        number = value.item() if getattr(value, "ndim", None) == 0 else value
+    except Exception:  # of a tensor without a value
+        number = None
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise TypeError(f"`{name}` must be a real number; got {value!r}")
+        raise TypeError(f"`{name}` must be a real number; got {shown(value)}")
+    real(number, name)
     return number
 
 
 def _finite(value: Any, name: str) -> float:
     number = _number(value, name)
-    if not math.isfinite(number):
-        raise ValueError(f"`{name}` must be finite; got {value!r}")
+    finite(number, name)
     return number
 
 
 def _scale(value: Any, name: str) -> float:
-    number = float(_finite(value, name))
-    if number < 0:
-        raise ValueError(f"`{name}` must not be negative; got {value!r}")
-    return number
+    return nonnegative(_number(value, name), name)

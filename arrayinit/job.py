@@ -64,3 +64,13 @@ class Target(NamedTuple):
     in_place: bool
     device: Any
     chunks: Any = None  # of a new array of a library that cuts arrays into blocks
+
+    def ready(self, job: Job) -> "Target":
+        """The target with the array that is to be filled: made before a key is taken, for a failure takes none.
+
+        Itself where an engine makes the array as it draws; then it is checked that it can.
+        """
+        if self.in_place:
+            return self
+        new = self.backend.allocate(job.shape, job.dtype, self.array, self.device, self.chunks)
+        return self if new is None else Target(self.backend, new, in_place=True, device=None)

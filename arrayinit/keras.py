@@ -38,10 +38,8 @@ derived from VarianceScaling which axes are which. A depthwise kernel (h, w, in,
 `layout="oi"`. The classes with Keras's names keep to its fans there: those of a plain convolution.
 """
 
-import math
 import random
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any, Self
 
 import keras
@@ -52,9 +50,13 @@ from keras.src.utils.rng_utils import get_random_seed
 
 from arrayinit import seeds
 from arrayinit.fans import check_shape
+from arrayinit.integers import as_integer, as_integers
 from arrayinit.key import Key
+from arrayinit.messages import shown
 from arrayinit.models.keras import init_model_
 from arrayinit.philox import MASK
+from arrayinit.schemes.arguments import finite, nonnegative, one_of, real
+from arrayinit.seeds import Deferred
 from arrayinit.specs import Spec, spec
 
 __all__ = [
@@ -134,7 +136,7 @@ class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras
 
     def __init__(self, spec: Spec, seed: Any = None, name: str | int | None = None) -> None:
         if not isinstance(spec, Spec):
-            raise TypeError(f"`spec` must be an arrayinit.Spec; got {spec!r}")
+            raise TypeError(f"`spec` must be an arrayinit.Spec; got {shown(spec)}")
         if name is not None:
             Key(0).fold(name)  # refuses what is no name
         self.spec = spec
@@ -163,18 +165,18 @@ class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras
             ValueError: a shape for which the scheme has no meaning; no seed inside a JAX trace.
         """
         sizes = check_shape(shape, "shape")
-        kind = keras.backend.standardize_dtype(dtype)
+        kind = _dtype(dtype)
         chosen = self.spec_for(sizes)
         backend = keras.backend.backend()
         if backend == "jax":
             return _draw_jax(chosen, sizes, kind, self.seed, self.name, layout)
         if layout is not None:
-            raise TypeError(f"`layout` goes with Keras's JAX backend; got {layout!r} and the backend {backend}")
+            raise TypeError(f"`layout` goes with Keras's JAX backend; got {shown(layout)} and the backend {backend}")
         if backend == "torch":
             x = keras.ops.empty(sizes, dtype=kind)  # on Keras's device
             # Keras works out shapes on the meta device, where a key taken would be one lost.
-            return x if x.is_meta else chosen.fill_(x, seed=_key(self.seed), name=self.name)
-        host = chosen(sizes, seed=_key(self.seed), name=self.name, xp="numpy", dtype=kind)
+            return x if x.is_meta else chosen.fill_(x, seed=_deferred(self.seed), name=self.name)
+        host = chosen(sizes, seed=_deferred(self.seed), name=self.name, xp="numpy", dtype=kind)
         return keras.ops.convert_to_tensor(host, dtype=kind)
 
     def get_config(self) -> dict[str, Any]:
@@ -342,6 +344,8 @@ class TruncatedNormal(_Random):
     def __init__(self, mean: Any = 0.0, stddev: Any = 0.05, seed: Any = None, *, name: str | int | None = None) -> None:
         self.mean, self.stddev = _finite(mean, "mean"), _scale(stddev, "stddev")
         low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
+        if self.stddev and not low < high:
+            raise ValueError(f"`stddev` must not be lost beside `mean`; got {shown(stddev)} and {shown(mean)}")
         law = spec("trunc_normal", mean=self.mean, std=self.stddev, a=low, b=high)
         super().__init__(law if low < high else spec("normal", mean=self.mean, std=0.0), seed, name)
 
@@ -390,13 +394,10 @@ class VarianceScaling(_Random, keras.initializers.VarianceScaling):  # type: ign
         self.scale = _scale(scale, "scale")
         if self.scale == 0:
             raise ValueError(f"`scale` must be positive; got {scale!r}")
-        if mode not in _MODES:
-            raise ValueError(f"`mode` must be one of {', '.join(map(repr, _MODES))}; got {mode!r}")
+        one_of(mode, "mode", _MODES)
         lower = distribution.lower() if isinstance(distribution, str) else distribution
+        one_of(lower, "distribution", (*_DISTRIBUTIONS, "normal"))
         self.distribution = "truncated_normal" if lower == "normal" else lower
-        if self.distribution not in _DISTRIBUTIONS:
-            known = ", ".join(map(repr, _DISTRIBUTIONS))
-            raise ValueError(f"`distribution` must be one of {known}; got {distribution!r}")
         self.mode = mode
         self.input_axes, self.output_axes = _axes(input_axes, "input_axes"), _axes(output_axes, "output_axes")
         law = spec("variance_scaling", scale=self.scale, mode=mode, distribution=_DISTRIBUTIONS[self.distribution])
@@ -622,11 +623,12 @@ def _seed(seed: Any) -> Any:
     if isinstance(seed, Key):
         int(seed)  # refuses one that is traced: it could neither be saved nor used after the trace
         return seed
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+    number = as_integer(seed) if isinstance(seed, int | np.integer) else None
+    if number is None:
         raise TypeError(
-            f"`seed` must be an integer, an arrayinit.Key, a keras.random.SeedGenerator or None; got {seed!r}"
+            f"`seed` must be an integer, an arrayinit.Key, a keras.random.SeedGenerator or None; got {shown(seed)}"
         )
-    return int(Key(int(seed)))
+    return int(Key(number))
 
 
 def _key(seed: Any) -> Key | int | None:
@@ -655,6 +657,19 @@ def _is_tracing() -> bool:
     return is_tracing()
 
 
+def _deferred(seed: Any) -> Any:
+    """The seed of one call; a SeedGenerator moves on only where the draw takes its key."""
+    return Deferred(lambda: _key(seed)) if isinstance(seed, keras.random.SeedGenerator) else _key(seed)
+
+
+def _dtype(dtype: Any) -> str:
+    try:
+        name: str = keras.backend.standardize_dtype(dtype)
+    except Exception as error:  # a ValueError, or whatever its look at the dtype raises
+        raise ValueError(f"`dtype` must be one that Keras has; got {shown(dtype)} ({error})") from None
+    return name
+
+
 def _draw_jax(chosen: Spec, shape: tuple[int, ...], dtype: str, seed: Any, name: Any, layout: Any) -> Any:
     import jax
 
@@ -663,7 +678,7 @@ def _draw_jax(chosen: Spec, shape: tuple[int, ...], dtype: str, seed: Any, name:
     if in_symbolic_scope() and is_tracing():
         return keras.ops.zeros(shape, dtype)  # only its shape and dtype are looked at, and zeros are traced at once
     kind = jax.dtypes.canonicalize_dtype(dtype)
-    return chosen(shape, seed=_key(seed), name=name, xp="jax", dtype=kind, device=_sharding(layout))
+    return chosen(shape, seed=_deferred(seed), name=name, xp="jax", dtype=kind, device=_sharding(layout))
 
 
 def _sharding(layout: Any) -> Any:
@@ -673,37 +688,37 @@ def _sharding(layout: Any) -> Any:
     layout = getattr(layout, "backend_layout", layout)
     if layout is not None and not isinstance(layout, jax.sharding.Sharding):
         raise TypeError(
-            f"`layout` must be a keras.distribution.TensorLayout or a jax.sharding.Sharding; got {layout!r}"
+            f"`layout` must be a keras.distribution.TensorLayout or a jax.sharding.Sharding; got {shown(layout)}"
         )
     return layout
 
 
 def _axes(axes: Any, name: str) -> Sequence[int] | None:
-    if axes is not None and (
-        not isinstance(axes, list | tuple)
-        or not all(isinstance(axis, int | np.integer) and not isinstance(axis, bool) for axis in axes)
-    ):
-        raise TypeError(f"`{name}` must be a list of axis numbers or None; got {axes!r}")
-    return None if axes is None else [int(axis) for axis in axes]
+    found = None if axes is None else as_integers(axes)
+    if axes is not None and found is None:
+        raise TypeError(f"`{name}` must be a list of axis numbers or None; got {shown(axes)}")
+    return None if found is None else list(found)
 
 
 def _number(value: Any, name: str) -> float:
     """A Python number, also from a scalar of an array library."""
-    number = value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
-    if isinstance(number, bool) or not isinstance(number, Real):
-        raise TypeError(f"`{name}` must be a real number; got {value!r}")
-    return number  # type: ignore[return-value]
+    try:
+        number = value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+    except Exception:  # of a tensor without a value: traced, or on the meta device
+        number = None
+    if number is None:
+        raise TypeError(f"`{name}` must be a real number; got {shown(value)}")
+    real(number, name)
+    return number  # type: ignore[no-any-return]
 
 
 def _finite(value: Any, name: str) -> float:
     number = _number(value, name)
-    if not math.isfinite(number):
-        raise ValueError(f"`{name}` must be finite; got {value!r}")
+    finite(number, name)
     return number
 
 
 def _scale(value: Any, name: str) -> float:
-    number = _finite(value, name)
-    if number < 0:
-        raise ValueError(f"`{name}` must not be negative; got {value!r}")
+    number = _number(value, name)
+    nonnegative(number, name)
     return number

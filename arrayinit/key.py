@@ -1,15 +1,18 @@
 """The key of a stream, and names folded into it."""
 
 import functools
-import operator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from arrayinit.backends import fold_words, is_traced
+from arrayinit.integers import as_integer
+from arrayinit.messages import shown
 from arrayinit.philox import MASK, Lane, philox4x32
 
-__all__ = ["Key"]
+__all__ = ["Counter", "Key", "counter_of"]
+
+Counter: TypeAlias = tuple[Lane, Lane, Lane, Lane]
 
 SEED_BITS = 64
 NUMBERED = 1  # the fourth counter word of a folded integer; that of a draw is 0, those of a name are 128 hashed bits
@@ -50,20 +53,11 @@ class Key:
 
     def fold(self, name: str | int) -> "Key":
         """The key of something within this key's domain; see :func:`arrayinit.fold`."""
-        counter: tuple[Lane, Lane, Lane, Lane]
-        if isinstance(name, str):
-            try:
-                digest = _blake2b()(name.encode(), digest_size=16).digest()
-            except UnicodeEncodeError:
-                raise ValueError(f"`name` must be a text that UTF-8 can hold; got {name!r}") from None
-            c0, c1, c2, c3 = (int.from_bytes(digest[k : k + 4], "little") for k in range(0, 16, 4))
-            counter = (c0, c1, c2, c3)
-        elif is_traced(name):
-            counter = (name, 0, 0, NUMBERED)
-        else:
-            number = _integer(name, "name")
-            counter = (number & MASK, number >> 32, 0, NUMBERED)
-        if self.is_traced or is_traced(name):
+        return self.folded(counter_of(name))
+
+    def folded(self, counter: Counter) -> "Key":
+        """The key of what has this counter, see :func:`counter_of`."""
+        if self.is_traced or is_traced(counter[0]):
             return Key.of_words(*fold_words(self.high, self.low, counter))
         low, high, _, _ = philox4x32(counter, (self.low, self.high))
         return Key.of_words(high, low)
@@ -108,14 +102,26 @@ def _blake2b() -> Any:
     return hashlib.blake2b
 
 
+def counter_of(name: Any) -> Counter:
+    """The counter of a name: a text, or an integer, also one that JAX traces. TypeError, ValueError for all else."""
+    if isinstance(name, str):
+        try:
+            digest = _blake2b()(name.encode(), digest_size=16).digest()
+        except UnicodeEncodeError:
+            raise ValueError(f"`name` must be a text that UTF-8 can hold; got {shown(name)}") from None
+        c0, c1, c2, c3 = (int.from_bytes(digest[k : k + 4], "little") for k in range(0, 16, 4))
+        return c0, c1, c2, c3
+    if is_traced(name):
+        return name, 0, 0, NUMBERED
+    number = _integer(name, "name")
+    return number & MASK, number >> 32, 0, NUMBERED
+
+
 def _integer(value: Any, name: str) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
+    number = as_integer(value)
+    if number is None:
         kinds = "a string or an integer" if name == "name" else "an integer"
-        raise TypeError(f"`{name}` must be {kinds}; got {value!r}") from None
+        raise TypeError(f"`{name}` must be {kinds}; got {shown(value)}")
     if not 0 <= number < 1 << SEED_BITS:
-        raise ValueError(f"`{name}` must be in [0, 2**64); got {number}")
+        raise ValueError(f"`{name}` must be in [0, 2**64); got {shown(number)}")
     return number

@@ -69,9 +69,15 @@ class Plan:
         return deviates.truncated(lanes, words, self.tail)
 
 
-@functools.lru_cache(maxsize=4096)
 def plan(law: Sampled, dtype: str) -> Plan:
     """The integers of a law in a dtype. ValueError where the dtype can't hold the law."""
+    if isinstance(law, Quantile) and not law.is_data:
+        return _plan.__wrapped__(law, dtype)
+    return _plan(law, dtype)
+
+
+@functools.lru_cache(maxsize=4096)
+def _plan(law: Sampled, dtype: str) -> Plan:
     form = FORMATS[real_name(dtype)]
     if dtype in COMPLEX:
         law = law.part()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from arrayinit.fans import Geometry
@@ -32,6 +32,7 @@ __all__ = [
     "Words",
     "is_joint",
     "is_random",
+    "warns",
 ]
 
 
@@ -87,6 +88,11 @@ class Quantile:
     high: float
     negative: bool = False
 
+    @property
+    def is_data(self) -> bool:
+        """Whether it is plain data; else it holds an object of a user's, which may change, and which no cache keeps."""
+        return all(type(argument) in (float, str, tuple) for argument in self.arguments)
+
     def part(self) -> "Quantile":
         """The law of the real and of the imaginary part of a complex element."""
         return self
@@ -94,10 +100,16 @@ class Quantile:
 
 @dataclass(frozen=True)
 class Constant:
-    """Every element is `value`; where it is `of_parts`, so is the imaginary part of a complex element."""
+    """Every element is `value`, which comes from an `argument` of that name.
+
+    of_parts: whether the imaginary part of a complex element is `value`, too. is_empty: of a tensor without elements,
+    which its initializer warns of.
+    """
 
     value: float
     of_parts: bool = False
+    is_empty: bool = False
+    argument: str = field(default="val", compare=False)
 
     def element(self, dtype: str) -> complex:
         """An element of this dtype."""
@@ -187,8 +199,15 @@ Law: TypeAlias = Sampled | Constant | Point | Eye | Dirac | Orthogonal | Sparse 
 def is_random(law: Law) -> bool:
     """Whether a draw takes a key."""
     if isinstance(law, Packed):
-        return any(is_random(piece.law) for piece in law.pieces)
+        return any(is_random(piece.law) for piece in law.pieces if 0 not in piece.geometry.shape)
     return not isinstance(law, _FIXED)
+
+
+def warns(law: Law) -> bool:
+    """Whether a draw warns that there is nothing to be drawn."""
+    if isinstance(law, Packed):
+        return any(warns(piece.law) for piece in law.pieces)
+    return isinstance(law, Constant) and law.is_empty
 
 
 def is_joint(law: Law) -> bool:

@@ -6,18 +6,30 @@ here (the bounds of a truncated draw, the inverse-CDF table) are part of the str
 
 import functools
 import math
-from decimal import Context, Decimal, localcontext
+from contextlib import AbstractContextManager
+from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
 
-__all__ = ["cdf", "pi", "quantile"]
+__all__ = ["cdf", "digits", "pi", "quantile"]
 
 DIGITS = 50  # significant digits of every result
 
 _NEGLIGIBLE = 40  # beyond this many sigma the tail is below 1e-349
 
 
-def _context(x: Decimal) -> Context:
+def digits(precision: int) -> AbstractContextManager[Context]:
+    """The context of so many digits. All else is said too: it would be what the process has set as its default."""
+    return localcontext(
+        Context(
+            precision, ROUND_HALF_EVEN, Emin=-999999, Emax=999999, capitals=1, clamp=0, flags=[],
+            traps=[InvalidOperation, DivisionByZero, Overflow],
+        )
+    )  # fmt: skip
+
+
+def _needed(x: Decimal) -> int:
     """Enough digits for Phi(x): the series below loses x**2 / (2 ln 10) of them to cancellation in the tail."""
-    return Context(prec=DIGITS + 15 + int(x * x / Decimal(4)))
+    with digits(160):
+        return DIGITS + 15 + int(x * x / 4)
 
 
 def _density(x: Decimal) -> Decimal:
@@ -38,7 +50,7 @@ def pi() -> Decimal:
             total += term
         return total
 
-    with localcontext(Context(prec=520)):
+    with digits(520):
         return 4 * (4 * arctan_inverse(5) - arctan_inverse(239))
 
 
@@ -48,9 +60,9 @@ def cdf(x: Decimal) -> Decimal:
 
     Phi(x) = 1/2 + phi(x) (x + x^3/3 + x^5/(3*5) + ...)  (Abramowitz and Stegun 1964, 26.2.11).
     """
-    if x.is_infinite() or abs(x) > _NEGLIGIBLE:
+    if not -_NEGLIGIBLE <= x <= _NEGLIGIBLE:
         return Decimal(0) if x < 0 else Decimal(1)
-    with localcontext(_context(x)) as context:
+    with digits(_needed(x)) as context:
         smallest = Decimal(10) ** -context.prec
         term, total, n, square = x, x, 1, x * x
         while abs(term) > smallest:
@@ -62,7 +74,7 @@ def cdf(x: Decimal) -> Decimal:
 
 def quantile(p: Decimal) -> Decimal:
     """The x with Phi(x) = p, for 0 < p <= 1/2, to about `DIGITS` - 10 digits: Newton steps from a float64 start."""
-    with localcontext(Context(prec=DIGITS + 15)):
+    with digits(DIGITS + 15):
         x = Decimal(_start(p))
         while True:
             # Halley's step: for Phi, f''/f' = -x, so that each step triples the number of right digits.

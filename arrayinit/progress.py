@@ -7,10 +7,17 @@ from contextlib import contextmanager
 from typing import Literal
 
 from arrayinit.escapes import printable
+from arrayinit.messages import shown
 
-__all__ = ["progress_bar"]
+__all__ = ["check_progress", "progress_bar"]
 
 PATIENCE = 1.0  # seconds before a bar appears that nobody asked for
+
+
+def check_progress(show: bool | None) -> None:
+    """TypeError where a `progress` is neither True nor False nor None."""
+    if show is not None and not isinstance(show, bool):
+        raise TypeError(f"`progress` must be True, False or None; got {shown(show)}")
 
 
 @contextmanager
@@ -24,8 +31,9 @@ def progress_bar(
             installed and more than a second has passed.
 
     Raises:
-        ImportError: show is True and rich is not installed.
+        ImportError: show is True and rich is not installed. TypeError: show is something else.
     """
+    check_progress(show)
     if show is False or (show is None and not sys.stderr.isatty()):
         yield lambda count: None
         return

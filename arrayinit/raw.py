@@ -8,6 +8,7 @@ from arrayinit.draw import draw
 from arrayinit.fans import Geometry, check_shape
 from arrayinit.laws import Law, Words
 from arrayinit.regions import Index
+from arrayinit.seeds import Name
 
 __all__ = ["bits", "words"]
 
@@ -16,7 +17,7 @@ def bits(
     shape: Sequence[int] | int,
     *,
     seed: Any = None,
-    name: str | int | None = None,
+    name: Name | None = None,
     index: Index | None = None,
     xp: str | ModuleType | Any = None,
     device: Any = None,

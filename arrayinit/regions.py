@@ -1,13 +1,14 @@
 """Which elements of the global tensor an array holds: `index` -> a box of linear indices in canonical order."""
 
 import math
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import EllipsisType
 from typing import Any, TypeAlias
 
 from arrayinit.fans import Geometry
+from arrayinit.integers import as_integer
+from arrayinit.messages import shown
 
 __all__ = ["Box", "Index", "Region", "box", "region"]
 
@@ -154,7 +155,7 @@ def box(shape: tuple[int, ...], index: Index | None) -> Box:
     parts: list[Any] = [] if index is None else list(index) if isinstance(index, tuple) else [index]
     dots = [k for k, part in enumerate(parts) if part is Ellipsis]
     if len(dots) > 1 or len(parts) - len(dots) > len(shape):
-        raise ValueError(f"`index` must have at most one entry for each of {len(shape)} axes; got {index!r}")
+        raise ValueError(f"`index` must have at most one entry for each of {len(shape)} axes; got {shown(index)}")
     at = dots[0] if dots else len(parts)
     missing = [slice(None)] * (len(shape) - len(parts) + len(dots))
     parts = parts[:at] + missing + parts[at + 1 :]
@@ -164,23 +165,32 @@ def box(shape: tuple[int, ...], index: Index | None) -> Box:
 
 def _slice(part: Any, n: int, axis: int, index: Any) -> tuple[int, int, int | None]:
     """(start, step, count) along one axis."""
-    outside = ValueError(f"`index` must lie inside the shape; got {index!r}, where axis {axis} has size {n}")
-    try:
-        if isinstance(part, slice):
-            if any(end is not None and not -n <= operator.index(end) <= n for end in (part.start, part.stop)):
-                raise outside
-            if part.step is not None and operator.index(part.step) == 0:
-                raise ValueError(f"`index` must have steps other than 0; got {index!r}")
-            chosen = range(*part.indices(n))
-            return chosen.start, chosen.step, len(chosen)
-        if isinstance(part, bool):
-            raise TypeError
-        j = operator.index(part)
-    except TypeError:
-        raise TypeError(f"`index` must consist of integers and slices; got {index!r}") from None
+    if isinstance(part, slice):
+        start, stop, step = (
+            None if end is None else _integer(end, index) for end in (part.start, part.stop, part.step)
+        )
+        if any(end is not None and not -n <= end <= n for end in (start, stop)):
+            raise _outside(index, axis, n)
+        if step == 0:
+            raise ValueError(f"`index` must have steps other than 0; got {shown(index)}")
+        chosen = range(*slice(start, stop, step).indices(n))
+        # Where there is no second element a step says nothing, and may be more than 64 bits hold.
+        return chosen.start, chosen.step if len(chosen) > 1 else 1, len(chosen)
+    j = _integer(part, index)
     if not -n <= j < n:
-        raise outside
+        raise _outside(index, axis, n)
     return j % n, 1, None
+
+
+def _integer(value: Any, index: Any) -> int:
+    number = as_integer(value)
+    if number is None:
+        raise TypeError(f"`index` must consist of integers and slices; got {shown(index)}")
+    return number
+
+
+def _outside(index: Any, axis: int, n: int) -> ValueError:
+    return ValueError(f"`index` must lie inside the shape; got {shown(index)}, where axis {axis} has size {n}")
 
 
 def region(geometry: Geometry, chosen: Box) -> tuple[Region, tuple[int, ...]]:

@@ -4,16 +4,19 @@ import contextvars
 import functools
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from arrayinit.backends import Backend, is_compiling, seed_words
-from arrayinit.key import Key
+from arrayinit.backends import Backend, is_compiling, is_torch_generator, seed_words
+from arrayinit.key import Key, counter_of
+from arrayinit.messages import shown
 
-__all__ = ["Name", "fold", "is_scoped", "is_seeded", "manual_seed", "resolve", "resolve_for", "seeded"]
+__all__ = [
+    "Deferred", "Name", "fold", "is_scoped", "is_seeded", "manual_seed", "peek", "resolve", "resolve_for", "seeded",
+]  # fmt: skip
 
 
 EAGER = 16  # keys a sequence folds one at a time before it folds several at once
@@ -57,6 +60,17 @@ class _Sequence:
             else:
                 return key if isinstance(key, Key) else self.root.fold(key)
 
+    def peek(self) -> Key:
+        """The key that the next draw will take."""
+        run = self._run
+        while True:
+            try:
+                key = run.left[0]
+            except IndexError:
+                run = run.following()
+            else:
+                return key if isinstance(key, Key) else self.root.fold(key)
+
 
 def _entropy() -> Key:
     return Key(int.from_bytes(os.urandom(8), "little"))
@@ -87,7 +101,9 @@ def manual_seed(seed: Any) -> None:
     global _process
     key = resolve(_given(seed))
     if key.is_traced:
-        raise TypeError(f"`seed` of manual_seed must not be traced by JAX, since it outlives the trace; got {seed!r}")
+        raise TypeError(
+            f"`seed` of manual_seed must not be traced by JAX, since it outlives the trace; got {shown(seed)}"
+        )
     _process = _Sequence(key, manual=True)
 
 
@@ -127,7 +143,7 @@ def fold(key: Any, name: str | int) -> Key:
         from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
 
         return torch_compiled.fold(key, name)
-    return resolve(_given(key)).fold(name)
+    return resolve(_given(key), (name,))
 
 
 def is_scoped() -> bool:
@@ -143,41 +159,85 @@ def is_seeded() -> bool:
 Name: TypeAlias = str | int | tuple[str | int, ...]
 
 
+class Deferred(NamedTuple):
+    """A seed that is asked for when a draw takes its key: not where the draw is refused, or takes none."""
+
+    take: Callable[[], Any]
+
+
 def resolve(seed: Any, name: Name | None = None) -> Key:
     """The key for a draw: an int, a Key, a JAX key, 64 bits of a generator, the sequence's next; `name` folded in."""
-    key = _key(seed)
     if name is None:
-        return key
-    for word in name if isinstance(name, tuple) else (name,):
-        key = key.fold(word)
+        return _key(seed)
+    counters = [counter_of(word) for word in (name if isinstance(name, tuple) else (name,))]  # before anything is taken
+    key = _key(seed)
+    for counter in counters:
+        key = key.folded(counter)
     return key
 
 
-def resolve_for(backend: Backend, x: Any, seed: Any, name: Name | None) -> Key:
-    """The key for a draw by a backend into x (None for a new array); refuses keys that a trace would get wrong."""
+def peek(seed: Any, name: Name | None = None) -> Key:
+    """The key that :func:`resolve` would give, which nothing is taken for."""
+    if seed is None:
+        return resolve((_scoped.get() or _process).peek(), name)
+    if isinstance(seed, np.random.Generator):
+        state = seed.bit_generator.state
+        try:
+            return resolve(seed, name)
+        finally:
+            seed.bit_generator.state = state
+    if is_torch_generator(seed):
+        state = seed.get_state()
+        try:
+            return resolve(seed, name)
+        finally:
+            seed.set_state(state)
+    return resolve(seed, name)
+
+
+def resolve_for(backend: Backend, x: Any, seed: Any, name: Name | None, take: bool = True) -> Key:
+    """The key for a draw by a backend into x (None for a new array); refuses keys that a trace would get wrong.
+
+    take: whether it is taken from what gives it; else it is the one that the next draw will take.
+    """
     scoped = _scoped.get()
-    if seed is None and not (scoped and scoped.root.is_traced) and backend.is_tracing(x):
+    is_bound = seed is None and scoped is not None and scoped.root.is_traced
+    if ((seed is None and not is_bound) or _is_generator(seed)) and backend.is_tracing(x):
+        library = "JAX" if backend.name == "jax" else backend.name
         raise ValueError(
-            "`seed` must be given inside a JAX trace (a key or an integer); got None, which would be baked in"
+            f"`seed` must be given inside a {library} trace (a key or an integer); got {shown(seed)}, which would be "
+            "baked in"
         )
     if seed is None and backend.is_distributed and not (scoped or _process).manual:
         raise ValueError(
             "`seed` must be given for a distributed tensor, or manual_seed or seeded called alike by all processes; "
             "got None, which would be another key on each"
         )
-    key = resolve(seed, name)
+    if is_bound and backend.name != "jax":
+        raise TypeError(f"`seed` must not be that of a traced `seeded` for an array of {backend.name}; got None")
+    key = resolve(seed, name) if take else peek(seed, name)
     if key.is_traced and backend.name != "jax":
-        raise TypeError(f"`seed` must not be a traced JAX key for an array of {backend.name}; got {seed!r}")
+        raise TypeError(f"`seed` must not be a traced JAX key for an array of {backend.name}; got {shown(seed)}")
     return key
+
+
+def _is_generator(seed: Any) -> bool:
+    """Whether a seed changes when a key is taken."""
+    return type(seed) not in (int, Key) and (isinstance(seed, np.random.Generator) or is_torch_generator(seed))
 
 
 def _key(seed: Any) -> Key:
     if seed is None:
         return (_scoped.get() or _process).take()
+    if type(seed) is int:
+        return _numbered(seed)
     if isinstance(seed, Key):
         return seed
     if isinstance(seed, (int, np.integer)):
-        return _numbered(seed)
+        is_number = not isinstance(seed, bool | np.timedelta64)  # which NumPy has among its integers
+        return _numbered(int(seed)) if is_number else Key(seed)  # type: ignore[arg-type] # which refuses it
+    if isinstance(seed, Deferred):
+        return _key(seed.take())
     if isinstance(seed, np.random.Generator):
         return Key(int(seed.integers(0, 1 << 64, dtype=np.uint64)))
     if isinstance(seed, np.ndarray) and seed.dtype == np.uint32 and seed.ndim == 1 and seed.size and seed.size % 2 == 0:
@@ -187,7 +247,7 @@ def _key(seed: Any) -> Key:
     if words is None:
         raise TypeError(
             "`seed` must be an integer, arrayinit.Key, key of JAX or of torch.func._random, numpy.random.Generator, "
-            f"torch.Generator or None; got {seed!r}"
+            f"torch.Generator or None; got {shown(seed)}"
         )
     # A key of two words is (high, low); a longer one is folded down, pair by pair.
     key = Key.of_words(words[0], words[1])
@@ -197,8 +257,8 @@ def _key(seed: Any) -> Key:
     return key
 
 
-@functools.lru_cache(maxsize=1024, typed=True)  # True == 1, but is no seed
-def _numbered(seed: Any) -> Key:
+@functools.lru_cache(maxsize=1024)
+def _numbered(seed: int) -> Key:
     return Key(seed)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from arrayinit import initializers, schemes
 from arrayinit.backends import backend_named, is_compiling
-from arrayinit.draw import Keywords, draw, fit
+from arrayinit.draw import Keywords, decided, draw
+from arrayinit.exact import exact
 from arrayinit.fans import Axes, Geometry, geometry
 from arrayinit.float_environment import in_default_environment
 from arrayinit.formats import COMPLEX
@@ -35,6 +36,7 @@ from arrayinit.laws import (
     Uniform,
     Words,
 )
+from arrayinit.messages import shown
 
 __all__ = ["Description", "Spec", "describe", "law_of", "spec"]
 
@@ -49,12 +51,47 @@ _ALIASES = {
 }
 
 
+NESTED = 16  # specs within specs, far more than mean anything
+
+
 @dataclass(frozen=True)
 class Spec:
-    """An initializer with its parameters, as :func:`spec` makes it: frozen, picklable, JSON-able, callable."""
+    """An initializer with its parameters, as :func:`spec` makes it: frozen, picklable, JSON-able, callable.
+
+    Raises:
+        TypeError, ValueError: as :func:`spec`, which also takes lists and NumPy's numbers.
+    """
 
     name: str
     items: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if is_compiling():  # which can't read signatures; it is checked when it is drawn
+            return
+        own = _parameters_of(self.name)
+        if type(self.items) is not tuple or not all(type(item) is tuple and len(item) == 2 for item in self.items):
+            raise TypeError(f"`items` must be a tuple of pairs of a name and a value; got {shown(self.items)}")
+        given = [name for name, _ in self.items]
+        known = {parameter.name for parameter in own} | set(_GEOMETRY)
+        for key, value in self.items:
+            if not isinstance(key, str) or key not in known:
+                raise TypeError(
+                    f"{self.name} must be given parameters that it has, {', '.join(sorted(known))}; got {shown(key)}"
+                )
+            if not _is_plain(value):
+                raise TypeError(
+                    f"`{key}` must be plain data (a number, a string, a bool, a spec, a sequence of them), nested at "
+                    f"most {NESTED} times; got {shown(value)}"
+                )
+        if len(set(given)) < len(given):
+            raise TypeError(f"`items` must give each parameter once; got {', '.join(given)}")
+        missing = [p.name for p in own if p.default is p.empty and p.name not in given]
+        if missing:
+            raise TypeError(f"{self.name} must be given {', '.join(missing)}; got {', '.join(given) or 'nothing'}")
+
+    def __exact__(self) -> Any:
+        """The key of a cache: of equal specs, 1 == 1.0 == True, not all draw the same."""
+        return (self.name, exact(self.items))
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -104,9 +141,7 @@ class Spec:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Spec":
         """The inverse of :meth:`as_dict`. ValueError or TypeError as for :func:`spec`."""
-        if "name" not in data:
-            raise ValueError(f"`data` must have the name of an initializer under 'name'; got {dict(data)!r}")
-        return spec(data["name"], **{key: _value(value) for key, value in data.items() if key != "name"})
+        return _from_dict(data, 0)
 
     def __repr__(self) -> str:
         return f"spec({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in self.items)])})"
@@ -118,11 +153,21 @@ def _data(value: Any) -> Any:
     return [_data(one) for one in value] if isinstance(value, tuple) else value
 
 
-def _value(data: Any) -> Any:
+def _from_dict(data: Any, depth: int) -> Spec:
+    if not isinstance(data, Mapping) or "name" not in data:
+        raise ValueError(f"`data` must be a mapping with the name of an initializer under 'name'; got {shown(data)}")
+    if not all(isinstance(key, str) for key in data):
+        raise ValueError(f"`data` must have names for keys; got {shown(data)}")
+    return spec(data["name"], **{key: _value(value, depth + 1) for key, value in data.items() if key != "name"})
+
+
+def _value(data: Any, depth: int) -> Any:
     """The inverse of `_data`."""
+    if depth > NESTED:
+        raise ValueError(f"`data` must be nested at most {NESTED} times; got {shown(data)} within")
     if isinstance(data, Mapping):
-        return Spec.from_dict(data)
-    return tuple(map(_value, data)) if isinstance(data, list | tuple) else data
+        return _from_dict(data, depth)
+    return tuple(_value(one, depth + 1) for one in data) if isinstance(data, list | tuple) else data
 
 
 def _scheme(name: str) -> Any:
@@ -145,29 +190,24 @@ def spec(name: str, /, **parameters: Any) -> Spec:
         from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
 
         return torch_compiled.spec(name, parameters)
-    if not isinstance(name, str) or _ALIASES.get(name, name) not in schemes.__all__:
-        raise ValueError(f"`name` must be an initializer: {', '.join([*schemes.__all__, *_ALIASES])}; got {name!r}")
-    own = _parameters_of(name)
-    known = {parameter.name for parameter in own} | set(_GEOMETRY)
+    _parameters_of(name)  # refuses what is no initializer
     if name == "distribution" and "distribution" in parameters:
         parameters |= _distribution(parameters)
-    parameters = {key: _plain(value) for key, value in parameters.items()}
-    for key, value in parameters.items():
-        if key not in known:
-            raise TypeError(f"{name} must be given parameters that it has, {', '.join(sorted(known))}; got {key!r}")
-        if not _is_plain(value):
-            raise TypeError(
-                f"`{key}` must be plain data (a number, a string, a bool, a spec, a sequence of them); got {value!r}"
-            )
-    missing = [p.name for p in own if p.default is p.empty and p.name not in parameters]
-    if missing:
-        raise TypeError(f"{name} must be given {', '.join(missing)}; got {', '.join(parameters) or 'nothing'}")
-    return Spec(name, tuple(sorted(parameters.items(), key=lambda item: item[0])))
+    items = ((key, _plain(value)) for key, value in parameters.items())
+    return Spec(name, tuple(sorted(items, key=lambda item: item[0])))
+
+
+def _parameters_of(name: Any) -> tuple[inspect.Parameter, ...]:
+    """The parameters that an initializer has of its own. ValueError for a name that is none's."""
+    if not isinstance(name, str) or _ALIASES.get(name, name) not in schemes.__all__:
+        known = ", ".join([*schemes.__all__, *_ALIASES])
+        raise ValueError(f"`name` must be an initializer: {known}; got {shown(name)}")
+    return _signature(name)
 
 
 @functools.cache
-def _parameters_of(name: str) -> tuple[inspect.Parameter, ...]:
-    """The parameters that an initializer has of its own; looking takes longer than all the rest of a spec."""
+def _signature(name: str) -> tuple[inspect.Parameter, ...]:
+    """Looking takes longer than all the rest of a spec."""
     return tuple(inspect.signature(_scheme(name)).parameters.values())[1:]
 
 
@@ -176,20 +216,25 @@ def _distribution(parameters: dict[str, Any]) -> dict[str, Any]:
     from arrayinit.distributions import as_data  # here, for few processes need it
 
     data = as_data(parameters["distribution"], parameters.get("parameters", ()))
-    return {"distribution": data[0], "parameters": data[1]} if isinstance(data, tuple) else {}
+    return {"distribution": data[0], "parameters": data[1]} if type(data) is tuple else {}
 
 
-def _plain(value: Any) -> Any:
-    """Numbers of NumPy as Python's, lists as tuples."""
-    if isinstance(value, list | tuple):
-        return tuple(map(_plain, value))
-    return value.item() if isinstance(value, np.generic) else value
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Numbers of NumPy as Python's, lists as tuples; what is nested too deeply stays, and is no plain data."""
+    if isinstance(value, list | tuple) and depth < NESTED:
+        return tuple(_plain(one, depth + 1) for one in value)
+    is_number = isinstance(value, np.number | np.bool_) and not isinstance(value, np.timedelta64)
+    return value.item() if is_number else value
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    if depth > NESTED:
+        return False
+    if isinstance(value, Spec):
+        return all(_is_plain(own, depth + 1) for _, own in value.items)
     if isinstance(value, tuple):
-        return all(map(_is_plain, value))
-    return isinstance(value, bool | int | float | str | Spec | None)
+        return all(_is_plain(one, depth + 1) for one in value)
+    return isinstance(value, bool | int | float | str | None)
 
 
 @dataclass(frozen=True)
@@ -211,9 +256,13 @@ class Description:
 @in_default_environment
 def law_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32") -> tuple[Law, Geometry]:
     """The law of a spec for a shape and a dtype, and what the axes of the shape mean; errors as when it is drawn."""
-    parameters = initializer.parameters
-    where = geometry(shape, **{key: parameters.pop(key) for key in _GEOMETRY if key in parameters})
-    return fit(_scheme(initializer.name)(where, **parameters), dtype)[0], where
+    return _law_of(initializer.name, initializer.parameters, shape, dtype)
+
+
+def _law_of(name: str, parameters: Mapping[str, Any], shape: Sequence[int] | int, dtype: str) -> tuple[Law, Geometry]:
+    where = geometry(shape, **{key: value for key, value in parameters.items() if key in _GEOMETRY})
+    own = {key: value for key, value in parameters.items() if key not in _GEOMETRY}
+    return decided(functools.partial(_scheme(name), **own), where, dtype)[0], where
 
 
 @in_default_environment
@@ -248,7 +297,7 @@ def describe(
         "batch_axis": batch_axis, "groups": groups, "transposed": transposed,
     } | chosen.parameters  # fmt: skip
     kind = backend_named("numpy").dtype_name(dtype)
-    law, where = law_of(Spec(chosen.name, tuple(parameters.items())), shape, kind)
+    law, where = _law_of(chosen.name, parameters, shape, kind)
     numbers = _numbers(law, where, kind)
     gain = _gain(chosen.name, parameters)
     return Description(chosen.name, where.shape, numbers[0], *_fans(law, where), gain, *numbers[1:])
@@ -295,7 +344,8 @@ def _mixture(law: Packed, where: Geometry, dtype: str) -> _Numbers:
         return parts[0]
     total = sum(sizes) or 1
     mean = sum(n * part[1] for n, part in zip(sizes, parts, strict=True)) / total
-    square = sum(n * (part[2] ** 2 + (part[1] - mean) ** 2) for n, part in zip(sizes, parts, strict=True)) / total
+    apart = [part[1] - mean for part in parts]  # products, for the power of a large float is an error
+    square = sum(n * (part[2] * part[2] + d * d) for n, part, d in zip(sizes, parts, apart, strict=True)) / total
     return "mixture", mean, math.sqrt(square), min(part[3] for part in parts), max(part[4] for part in parts)
 
 

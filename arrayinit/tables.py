@@ -7,7 +7,7 @@ gives float64 or complex128 values.
 import functools
 import math
 from collections.abc import Iterator
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal
 from itertools import product
 from typing import Any
 
@@ -18,7 +18,7 @@ from arrayinit.elementary import cos_sin, log
 from arrayinit.fans import Geometry
 from arrayinit.formats import COMPLEX, FORMATS
 from arrayinit.laws import Table
-from arrayinit.normal_cdf import pi
+from arrayinit.normal_cdf import digits, pi
 from arrayinit.regions import Box
 
 __all__ = [
@@ -221,12 +221,12 @@ def _cos_sin_rows(p: Integers, turns: list[int]) -> tuple[Any, Any]:
 @functools.lru_cache(maxsize=1 << 15)
 def _turns(base: float, features: int, pair: int) -> int:
     """base**(-2 pair / features) / (2 pi), in units of 2**-96: what fraction of a turn a position is."""
-    with localcontext(Context(prec=45)):
+    with digits(45):
         frequency = (-_log(base) * (2 * pair) / features).exp()
         return round(frequency / (2 * pi()) * (1 << 96))
 
 
 @functools.cache
 def _log(base: float) -> Decimal:
-    with localcontext(Context(prec=50)):
+    with digits(50):
         return Decimal(base).ln()

@@ -35,16 +35,16 @@ def tail(mean: float, std: float, low: float, high: float) -> Tail:
     ValueError where the table ends (the interval lies beyond about 11 standard deviations, or is half-infinite and
     starts beyond about 9), or where the interval is so narrow that fewer than 2**24 values of p fall into it.
     """
-    from decimal import Context, Decimal, localcontext  # here, for few processes need it
+    from decimal import Decimal  # here, for few processes need it
 
-    from arrayinit.normal_cdf import cdf
+    from arrayinit.normal_cdf import cdf, digits
 
-    with localcontext(Context(prec=60)):
+    with digits(60):
         alpha, beta = ((Decimal(x) - Decimal(mean)) / Decimal(std) for x in (low, high))
         lower = alpha + beta <= 0 if math.isfinite(low) or math.isfinite(high) else True
         if not lower:
             alpha, beta = -beta, -alpha
-    with localcontext(Context(prec=160)):
+    with digits(160):
         p_low, p_high = cdf(alpha), cdf(beta)
         # Far out, a finer unit: the largest p still takes 61 bits, half of the whole.
         octave = 0

@@ -51,7 +51,6 @@ A subclass that overrides `__torch_function__` is handed uniform_, normal_, cons
 as by torch: these functions, not torch's of the same name.
 """
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, Unpack
@@ -70,7 +69,9 @@ from arrayinit.backends import is_compiling
 from arrayinit.draw import Keywords, draw
 from arrayinit.fans import calculate_fans
 from arrayinit.gains import calculate_gain
+from arrayinit.messages import shown, warn
 from arrayinit.models.torch import init_module_
+from arrayinit.schemes.arguments import real
 
 __all__ = [
     "calculate_gain",
@@ -127,7 +128,7 @@ def uniform_(
     """
     if has_torch_function_variadic(tensor):
         return handle_torch_function(uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator, **keywords)
-    a, b = _number(a), _number(b)
+    a, b = _real(a, "a"), _real(b, "b")
     if a == b:
         return _fill_point(tensor, generator, keywords, a)
     return _fill(initializers.uniform_, tensor, generator, keywords, a=a, b=b)
@@ -169,13 +170,12 @@ def trunc_normal_(
     Raises:
         ArgumentError: a > b, a negative std, an interval that is too far from the mean or too narrow.
     """
-    mean, std, a, b = _number(mean), _number(std), _number(a), _number(b)
+    mean, std, a, b = _real(mean, "mean"), _real(std, "std"), _real(a, "a"), _real(b, "b")
     _check_tensor(tensor)
     if not tensor.is_meta and (mean < a - 2 * std or mean > b + 2 * std):
-        warnings.warn(
+        warn(
             f"mean is more than 2 std from [a, b]: samples crowd at one of the bounds; "
-            f"got mean={mean!r}, std={std!r}, a={a!r} and b={b!r}",
-            stacklevel=2,
+            f"got mean={mean!r}, std={std!r}, a={a!r} and b={b!r}"
         )
     if a == b and std >= 0:
         return _fill_point(tensor, generator, keywords, a)
@@ -190,18 +190,38 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     """
     if has_torch_function_variadic(tensor):
         return handle_torch_function(constant_, (tensor,), tensor=tensor, val=val)
-    with torch.no_grad():
-        return tensor.fill_(val)
+    if torch.jit.is_scripting():  # which compiles no `try`
+        with torch.no_grad():
+            return tensor.fill_(val)
+    else:
+        return _constant_(tensor, val)
+
+
+def _constant_(tensor: Tensor, val: float) -> Tensor:
+    _check_tensor(tensor)
+    if isinstance(val, Tensor) and val.is_meta and not tensor.is_meta:
+        raise TypeError(f"`val` must be a number; got {shown(val)}, which has no value")
+    try:
+        with torch.no_grad():
+            return tensor.fill_(val)
+    except TypeError:
+        raise TypeError(f"`val` must be a number; got {shown(val)}") from None
+    except (RuntimeError, ValueError, OverflowError) as error:
+        raise ArgumentError(f"`val` must be a number that `tensor` can hold; got {shown(val)} ({error})") from None
 
 
 def ones_(tensor: Tensor) -> Tensor:
     """Fill with 1; returns tensor."""
+    if not torch.jit.is_scripting():
+        _check_tensor(tensor)
     with torch.no_grad():
         return tensor.fill_(1.0)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
     """Fill with 0; returns tensor."""
+    if not torch.jit.is_scripting():
+        _check_tensor(tensor)
     with torch.no_grad():
         return tensor.zero_()
 
@@ -358,7 +378,7 @@ def _kaiming(
 ) -> Tensor:
     _check_tensor(tensor)
     if 0 in tensor.shape and keywords.get("shape") is None:
-        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+        warn("Initializing zero-element tensors is a no-op")
         return tensor
     mode = _mode(mode)
     calculate_gain(nonlinearity, a)  # a boolean or a tensor is no slope, though a number elsewhere
@@ -367,7 +387,7 @@ def _kaiming(
 
 def _mode(mode: str) -> str:
     if not isinstance(mode, str) or mode.lower() not in MODES:
-        raise ValueError(f"`mode` must be 'fan_in' or 'fan_out'; got {mode!r}")
+        raise ValueError(f"`mode` must be 'fan_in' or 'fan_out'; got {shown(mode)}")
     return mode.lower()
 
 
@@ -406,11 +426,13 @@ def _write(initializer: Callable[..., Any], tensor: Tensor, **arguments: Any) ->
         return initializer(tensor, **arguments)
     except ValueError as error:
         raise ArgumentError(str(error).replace("`x`", "`tensor`")) from None
+    except TypeError as error:
+        raise TypeError(str(error).replace("`x`", "`tensor`")) from None
 
 
 def _check_tensor(tensor: Any) -> None:
     if not isinstance(tensor, Tensor):
-        raise TypeError(f"`tensor` must be a torch.Tensor; got {tensor!r}")
+        raise TypeError(f"`tensor` must be a torch.Tensor; got {shown(tensor)}")
 
 
 def _seed(generator: Generator | None, seed: Any) -> Any:
@@ -418,17 +440,25 @@ def _seed(generator: Generator | None, seed: Any) -> Any:
     if generator is None:
         return torch.default_generator if seed is None and not seeds.is_scoped() else seed
     if seed is not None:
-        raise ValueError(f"`generator` and `seed` exclude each other; got both, {generator!r} and {seed!r}")
+        raise ValueError(f"`generator` and `seed` exclude each other; got both, {shown(generator)} and {shown(seed)}")
     if not isinstance(generator, Generator):
-        raise TypeError(f"`generator` must be a torch.Generator; got {generator!r} (`seed` takes other kinds)")
+        raise TypeError(f"`generator` must be a torch.Generator; got {shown(generator)} (`seed` takes other kinds)")
     return generator
 
 
 def _number(value: Any) -> Any:
     """A Python number for what torch takes as one: a boolean, a tensor without dimensions."""
-    if isinstance(value, Tensor) and value.ndim == 0:
+    if isinstance(value, Tensor) and value.ndim == 0 and not value.is_meta:
         value = value.item()
     return float(value) if isinstance(value, bool) else value
+
+
+def _real(value: Any, name: str) -> float:
+    """A number that is compared before it is drawn with."""
+    try:
+        return real(_number(value), name)
+    except ValueError as error:
+        raise ArgumentError(str(error)) from None
 
 
 def _deprecated(function: Callable[P, R]) -> Callable[P, R]:
@@ -436,7 +466,7 @@ def _deprecated(function: Callable[P, R]) -> Callable[P, R]:
     old = function.__name__.removesuffix("_")
 
     def alias(*args: P.args, **kwargs: P.kwargs) -> R:
-        warnings.warn(f"`{old}` is deprecated, use `{old}_`", FutureWarning, stacklevel=2)
+        warn(f"`{old}` is deprecated, use `{old}_`", FutureWarning)
         return function(*args, **kwargs)
 
     alias.__name__ = alias.__qualname__ = old

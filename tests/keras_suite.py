@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from keras.src.utils.rng_utils import get_random_seed
+from wrong_calls import SOME, VALUES, Call, failures
 
 import arrayinit as ai
 import arrayinit.keras as init
@@ -710,3 +711,65 @@ def test_laws_without_a_spread_are_the_mean_in_both_parts():
         assert (host(initializer((2, 3))) == 0.25).all()
         assert ai.describe(initializer.spec_for((2, 3)), (2, 3)).mean == 0.25
         assert (initializer.spec_for((2, 3))((2, 3), seed=0, dtype="complex64") == 0.25 + 0.25j).all()
+
+
+def wrong_calls():
+    names = {
+        "value": ("val",), "stddev": ("std",), "minval": ("maxval", "a", "b"), "maxval": ("minval", "a", "b"),
+        "scale": ("std",), "input_axes": ("axis",), "output_axes": ("axis",), "spec": ("name",),
+    }  # fmt: skip
+    takes = {"input_axes": ("None", "list"), "output_axes": ("None", "list"), "name": ("None",), "seed": ("True",)}
+    for name, several in KERAS_NAMES.items():
+        given = {p.name: p.default for p in inspect.signature(getattr(init, name)).parameters.values()} | several[-1]
+        if "seed" in given:
+            given["seed"] = 0
+
+        yield Call(name, drawn(getattr(init, name)), given, names, takes=takes)
+    given = {"shape": (4, 6), "dtype": None, "layout": None}
+    yield Call(
+        "HeNormal.__call__", lambda **given: host(init.HeNormal(seed=0)(**given)), given, takes={"dtype": ("text",)}
+    )
+    yield Call("initializer", drawn(init.initializer), {"spec": "he_normal", "seed": 0, "name": 1}, names, takes=takes)
+
+
+def drawn(make):
+    return lambda **arguments: host(make(**arguments)((4, 6)))
+
+
+WRONG = {call.label: call for call in wrong_calls()}
+
+
+@pytest.mark.parametrize("label", WRONG)
+def test_wrong_calls(label):
+    assert failures(WRONG[label], VALUES, SOME) == []
+
+
+def test_refused_calls_take_nothing_from_a_seed_generator():
+    generator = keras.random.SeedGenerator(1)
+    before = host(generator.state)
+    for call in (
+        lambda: init.HeNormal(seed=generator)((3,) * 70),
+        lambda: init.HeNormal(seed=generator)((3, 4), "int32"),
+        lambda: init.RandomNormal(stddev=1e38, seed=generator)((3, 4)),
+        lambda: init.initializer("kaiming_normal", seed=generator)((3,)),
+        lambda: init.HeNormal(seed=generator)((3, 4), layout="x"),
+    ):
+        with pytest.raises((TypeError, ValueError)):
+            call()
+    init.RandomNormal(0.5, 0.0, seed=generator)((3,))
+    init.HeNormal(seed=generator)((0, 4))
+    assert same(generator.state, before)
+    init.HeNormal(seed=generator)((3, 4))
+    assert not same(generator.state, before)
+
+
+def test_warnings_name_the_line_that_called():
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    for call in (
+        lambda: init.init_model_(layer, {"*": "ones", "nothing": "zeros"}, seed=0),
+        lambda: init.initializer("kaiming_normal")((0, 3)),
+    ):
+        with pytest.warns(UserWarning, match="no parameter|no-op") as caught:
+            call()
+        assert [(w.filename, w.lineno) for w in caught] == [(__file__, call.__code__.co_firstlineno)]

@@ -1,5 +1,9 @@
 """Every wrong argument is refused before the first element is written, by an error that names it and its value."""
 
+import itertools
+import sys
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +11,9 @@ import pytest
 import torch
 
 import arrayinit as ai
+import arrayinit.jax
+import arrayinit.plot
+import arrayinit.recipes
 
 dask = pytest.importorskip("dask")
 pytest.importorskip("dask.array")
@@ -216,3 +223,118 @@ def test_sparse_tensors_and_unknown_shapes():
         ai.normal(unknown, seed=0)
     with pytest.raises(ValueError, match=r"2\*\*62"):
         ai.normal((2**40, 2**40), seed=0, index=(0, 0))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: ai.zeros(2**63), ValueError, r"`x`.*2\*\*62"),
+        (lambda: ai.zeros((2**70,)), ValueError, r"`x`.*2\*\*62"),
+        (lambda: ai.xavier_normal((10**400, 3), seed=0), ValueError, r"`x`.*2\*\*62"),
+        (lambda: ai.zeros(2**60), ValueError, r"`x`.*2\*\*59"),
+        (lambda: ai.zeros((2**61, 0)), ValueError, r"`x`.*2\*\*59"),
+        (lambda: ai.zeros((1,) * 65), TypeError, "`x`.*shape"),
+        (lambda: ai.wang_normal((2, 3), layers=10**400, seed=0), ValueError, r"`layers`.*2\*\*63"),
+        (lambda: ai.small_normal((2, 3), dim=10**400, seed=0), ValueError, r"`dim`.*2\*\*63"),
+        (lambda: ai.recipes.gpt2(layers=10**400), ValueError, r"`layers`.*2\*\*63"),
+        (lambda: ai.recipes.deepnorm(10**400, 10**400), ValueError, r"`encoder_layers`.*2\*\*63"),
+        (lambda: ai.recipes.mup(inputs=itertools.count()), TypeError, "`inputs`"),
+        (lambda: ai.recipes.recipe([]), ValueError, "`name`"),
+        (lambda: ai.packed((0, 3), ai.spec("normal"), 10**9, seed=0), ValueError, "`blocks`"),
+        (lambda: ai.packed((4, 3), ai.spec("normal"), itertools.count(), seed=0), TypeError, "`blocks`"),
+        (lambda: ai.packed((4, 3), ai.spec("normal"), torch.ones(1), seed=0), TypeError, "`blocks`"),
+        (lambda: ai.packed((4, 3), ai.spec("normal"), in_axis=(0, 1), out_axis=(), seed=0), ValueError, "`out_axis`"),
+        (lambda: ai.packed((4, 3), Initializing(), seed=0), TypeError, "`initializer`"),
+        (lambda: ai.icnr((0, 3, 2), scale=10**9, seed=0), ValueError, "`scale`"),
+        (lambda: ai.normal(3, dtype="f4,(", seed=0), TypeError, "`dtype`"),
+        (lambda: ai.normal(3, dtype=np.ones(2), seed=0), TypeError, "`dtype`"),
+        (lambda: ai.normal(3, dtype=jnp.ones(2), seed=0), TypeError, "`dtype`"),
+        (lambda: ai.normal(3, device=np.ones(2), seed=0), ValueError, "`device`"),
+        (lambda: ai.normal(3, device="xpu", xp="torch", seed=0), ValueError, "`device`"),
+        (lambda: ai.normal(3, device="xla", xp="torch", seed=0), ValueError, "`device`"),
+        (lambda: ai.normal(3, device=10**400, xp="torch", seed=0), ValueError, "`device`"),
+        (lambda: ai.normal(3, device="nowhere", xp="array_api_strict", seed=0), ValueError, "`device`"),
+        (lambda: ai.normal(3, xp=".", seed=0), ValueError, "`xp`"),
+        (lambda: ai.normal(3, xp="numpy.random", seed=0), ValueError, "`xp`"),
+        (lambda: ai.normal(3, xp=np.linalg, seed=0), ValueError, "`xp`"),
+        (lambda: ai.normal(3, xp="dask", chunks=itertools.count(), seed=0), ValueError, "`chunks`"),
+        (lambda: ai.normal((2, 3), xp="dask", chunks={2, 3}, seed=0), ValueError, "`chunks`"),
+        (lambda: ai.constant(3, np.longdouble("1e4000")), ValueError, "`val`.*range"),
+        (lambda: ai.normal(3, std=np.timedelta64(3, "s"), seed=0), TypeError, "`std`"),
+        (lambda: ai.normal(3, std=10**5000, seed=0), ValueError, "`std`"),
+        (lambda: ai.calculate_gain(np.array(["relu", "tanh"])), ValueError, "`nonlinearity`"),
+        (lambda: ai.calculate_gain("leaky_relu", np.timedelta64(3, "s")), ValueError, "`param`"),
+        (lambda: ai.gain(lambda z: 1 / 0), TypeError, "`f`"),
+        (lambda: ai.gain(lambda z: z * 1j), ValueError, "`f`"),
+        (lambda: ai.lstm_bias(8, 1e39), ValueError, "`forget`"),
+        (lambda: ai.normal(3, 1e39, 0.0), ValueError, "`mean`"),
+        (lambda: ai.xavier_normal((2, 3), 1e38, seed=0), ValueError, "`gain` 1e[+]38"),
+        (lambda: ai.init_params_({"a": np.ones(2)}, {"*": "ones"}, seed=0, dry_run="no"), TypeError, "`dry_run`"),
+        (lambda: ai.init_params_({"a": np.ones(2)}, {"*": "ones"}, seed=0, progress="no"), TypeError, "`progress`"),
+        (lambda: ai.report({"a": np.ones(2)}, values="no"), TypeError, "`values`"),
+        (lambda: ai.init_params_(holding_itself({}), {"*": "ones"}, seed=0), ValueError, "`params`.*holds itself"),
+        (lambda: ai.report(holding_itself({})), ValueError, "`model`.*holds itself"),
+        (lambda: arrayinit.jax.init_tree(holding_itself([]), {"*": "ones"}, seed=0), ValueError, "`tree`.*itself"),
+    ],
+)  # fmt: skip
+def test_what_led_to_other_errors_or_to_none(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
+
+
+class Initializing:
+    def law(self, geometry):
+        return "normal"
+
+
+def holding_itself(tree):
+    if isinstance(tree, dict):
+        tree["a"] = tree
+    else:
+        tree.append(tree)
+    return tree
+
+
+def test_a_tree_that_holds_itself_leaves_the_count_of_calls_alone():
+    def depth(n=0):
+        try:
+            return depth(n + 1)
+        except RecursionError:
+            return n
+
+    before = depth()
+    with pytest.raises(ValueError, match="`tree`"):
+        arrayinit.jax.init_tree(holding_itself([]), {"*": "ones"}, seed=0)
+    with pytest.raises(ValueError, match="`shardings`"):
+        arrayinit.jax.init_tree({"a": jnp.ones(2)}, {"*": "ones"}, seed=0, shardings=holding_itself([]))
+    assert depth() == before
+
+
+@pytest.mark.parametrize(
+    "library", ["torch", "jax", "dask.array", "dask", "cupy", "jax.core", "torch.distributed.tensor"]
+)
+@pytest.mark.parametrize("stub", [None, types.ModuleType("stub")])
+def test_libraries_that_are_barred_or_half_imported(monkeypatch, library, stub):
+    monkeypatch.setitem(sys.modules, library, stub)
+    x = np.ones((2, 3), "float32")
+    assert (ai.normal_(x, seed=0) == ai.normal((2, 3), seed=0)).all()
+    ai.normal((2, 3), seed=np.random.default_rng(0), name="a")
+    assert ai.gain(np.tanh) == pytest.approx(1.5925374197228312)
+    assert len(ai.report({"a": x}, {"*": "normal"})) == 1
+    with pytest.raises(TypeError, match="`x`"):
+        ai.normal("x")
+    with pytest.raises(TypeError, match="`seed`"):
+        ai.normal(3, seed="x")
+    with pytest.raises(TypeError, match="`model`"):
+        ai.report(3)
+    with pytest.raises(TypeError, match="`model`"):
+        arrayinit.plot.depth_scales(3, {"a": None}, x)
+
+
+def test_a_default_device_that_is_not_there():
+    torch.set_default_device("fpga")
+    try:
+        with pytest.raises(ValueError, match="`device` must be one that torch has here; got its default one"):
+            ai.normal(3, seed=0, xp="torch")
+    finally:
+        torch.set_default_device(None)

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 from conftest import PLACES, namespace, same
+from test_imports import modules
 
 import arrayinit as ai
 from arrayinit import __main__ as command
@@ -611,3 +612,92 @@ def test_fingerprint_refuses(capsys, files):
     assert (status, out) == (1, "")
     assert "must be a safetensors file" in err
     assert run(capsys, "fingerprint", "lost")[0] == 2
+
+
+@pytest.mark.slow
+def test_without_docstrings_and_assertions(tmp_path):
+    """`python -OO`: the import of all modules, and every command."""
+    (tmp_path / "shapes.json").write_text('{"h.c_proj.weight": [3, 2], "w.weight": [2, 2]}')
+    init = [
+        "init",
+        "--like",
+        "shapes.json",
+        "--recipe",
+        "gpt2",
+        "--set",
+        "layers=2",
+        "--seed",
+        "0",
+        "-o",
+        "a.safetensors",
+    ]
+    commands = {
+        "recipes": ["--help"],
+        "gpt2": ["recipes"],
+        "c_proj": ["recipes", "gpt2", "--format", "toml"],
+        "truncated_normal": ["describe", "trunc_normal", "3x4"],
+        "2 tensors, ": init,
+        "2 tensors": ["fingerprint", "a.safetensors"],
+        "all 1 identical": ["check", "--backend", "numpy", "--dtype", "float32"],
+        "torch/uniform": ["bench", "--list"],
+    }
+    every = [name for name in modules() if not any(word in name for word in ("cupy", "launcher", "triton", "keras"))]
+    code = f"""
+import contextlib, importlib, io
+from arrayinit.cli import main
+for said, arguments in {commands!r}.items():
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        if main(arguments) or said not in out.getvalue():
+            raise SystemExit(f"{{arguments}}: {{out.getvalue()}}")
+for name in {every!r}:
+    importlib.import_module(f"arrayinit.{{name}}".rstrip("."))
+"""
+    command = [sys.executable, "-OO", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+WORDS = [
+    *(
+        "",
+        " ",
+        "-1",
+        "0",
+        "1e400",
+        "9" * 5000,
+        "nan",
+        "None",
+        "x",
+        "f4,(",
+        "\uff11x2",
+        "a" * 10**4,
+        "--",
+        "=",
+    ),
+    *(",", ",,", "1,2", "[1]", "{}", "1_000", "9" * 30 + "x3", "1e3", "true", "normal", "gpt2", "%s", "/dev/null", "*"),
+]
+TEMPLATES = [
+    "describe @ 3x4", "describe normal @", "describe normal 3x4 --std @", "describe normal 3x4 --@ 1",
+    "describe kaiming_normal 3x4 --layout @", "describe kaiming_normal 3x4 --in-axis @ --out-axis 0",
+    "describe packed 3x4 --initializer @", "describe normal 3x4 --dtype @", "describe xavier_normal 3x4 --groups @",
+    "describe distribution 3x4 --distribution gamma --parameters @", "recipes @", "recipes gpt2 --set @",
+    "recipes gpt2 --set layers=@", "recipes mup --set inputs=@", "recipes gpt2 --format @",
+    "init --like @ --recipe gpt2 --seed 0 --dry-run", "init --like s.json --rules @ --seed 0 --dry-run",
+    "init --like s.json --recipe gpt2 --seed @ --dry-run", "init --like s.json --recipe @ --seed 0 --dry-run",
+    "init --like s.json --recipe gpt2 --seed 0 --seed-names @ --dry-run",
+    "init --like s.json --recipe gpt2 --seed 0 --dtype @ --dry-run", "fingerprint @", "fingerprint a.npy --layout @",
+    "check --backend @", "check --backend numpy --dtype @", "bench --rows @ --list", "@",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_wrong_words(tmp_path, monkeypatch, capsys, template):
+    """Whatever is typed, a command ends with a status, and says why where it is not 0."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.json").write_text('{"a.weight": [3, 2]}')
+    np.save("a.npy", np.ones(3))
+    for word in WORDS:
+        status = command.main([part.replace("@", word) for part in template.split()])
+        said = capsys.readouterr()
+        assert status in (0, 1, 2), word
+        assert status == 0 or said.err or "nothing to check" in said.out, word

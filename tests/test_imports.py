@@ -26,6 +26,7 @@ FRAMEWORKS = (
 
 # From the bottom up: a module may import those of earlier lines at its top, and those of its own line that come before.
 LAYERS = [
+    ["messages", "integers", "exact"],
     ["float_environment", "normal_cdf", "philox", "formats", "gains", "elementary", "quantiles"],
     ["tails", "chunks", "disks", "mapped", "escapes", "overlap"],
     ["deviates", "fans"],

@@ -313,6 +313,7 @@ class TestOneDrawEveryPrecision:
         low, high = self.ends(law, name)
         assert (values(law, name) == clipped(through(values(law, "float32"), name), low, high)).all()
 
+    @pytest.mark.filterwarnings("ignore:mean is more than 2 std")
     def test_of_public_draws(self, law):
         def draw(name):
             keywords = {"seed": 3, "dtype": dtype(name)}

@@ -229,7 +229,7 @@ def test_what_has_a_shape_and_is_no_array_stays_and_other_libraries_are_refused(
     made = init_tree({"w": jnp.ones((3, 4)), "space": space}, {"*": "normal"}, seed=0)
     assert made["space"] is space
     torch = namespace("torch")
-    with pytest.raises(TypeError, match=r"must be of JAX or NumPy; got one of torch at '1'"):
+    with pytest.raises(TypeError, match=r"must hold arrays of JAX or NumPy; got one of torch at '1'"):
         init_tree([jnp.ones((3, 4)), torch.ones(2, 2)], {"*": "normal"}, seed=0)
 
 

@@ -1,5 +1,6 @@
 """Rules as data: what matches, what wins, and that a text gives back what was written."""
 
+import itertools
 import json
 import pickle
 import re
@@ -125,8 +126,8 @@ def test_a_reader_can_print_them():
         (lambda: Rule("", NORMAL), TypeError, "`pattern` must be a glob"),
         (lambda: Rule("*", "zeros"), TypeError, "`initializer` must be an arrayinit.Spec.*'zeros'"),
         (lambda: Rule("*", NORMAL, like=3), TypeError, "`like` must be a string"),
-        (lambda: Rule("*", NORMAL, lr_scale="1"), TypeError, "`lr_scale` must be a number"),
-        (lambda: Rule("*", NORMAL, lr_scale=float("nan")), ValueError, "`lr_scale` must be finite and not negative"),
+        (lambda: Rule("*", NORMAL, lr_scale="1"), TypeError, "`lr_scale` must be a real number"),
+        (lambda: Rule("*", NORMAL, lr_scale=float("nan")), ValueError, "`lr_scale` must be finite"),
         (lambda: Rule("*", NORMAL, optional="no"), TypeError, "`optional` must be True or False; got 'no'"),
         (lambda: Rule(re.compile(b"w"), NORMAL), TypeError, "`pattern` must be a regular expression of text"),
         (lambda: Rules(None), TypeError, "`rules` must be a mapping.*got None"),
@@ -176,3 +177,62 @@ def test_json_is_plain():
             {"pattern": "x", "initializer": {"name": "normal", "std": 0.02}},
         ]
     }
+
+
+@pytest.mark.parametrize("read", [Rules.from_json, Rules.from_toml])
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (None, TypeError),
+        (3, TypeError),
+        ({}, TypeError),
+        ("", ValueError),
+        ("\0", ValueError),
+        ("[" * 10**5, ValueError),
+        ("rules = " + "[" * 10**5, ValueError),
+        ('{"rules": ' * 10**5, ValueError),
+        ('{"rules": [' + "9" * 5000 + "]}", ValueError),
+        ("rules = [" + "9" * 5000 + "]", ValueError),
+        ("[]", ValueError),
+        ("x = 1", ValueError),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_texts_that_are_no_rules(read, text, error):
+    with pytest.raises(error, match=r"^`text` "):
+        read(text)
+
+
+def test_specs_within_specs_end():
+    data = {"name": "normal"}
+    for _ in range(2000):
+        data = {"name": "packed", "initializer": data}
+    with pytest.raises(ValueError, match="nested at most"):
+        ai.Spec.from_dict(data)
+    with pytest.raises(ValueError, match="nested at most"):
+        Rules.from_dict({"rules": [{"pattern": "*", "initializer": data}]})
+    nested = ai.spec("normal")
+    with pytest.raises(TypeError, match="nested at most"):  # noqa: PT012 -- how many it takes is not the point
+        for _ in range(2000):
+            nested = ai.spec("packed", initializer=nested)
+    blocks = []
+    blocks.append(blocks)
+    with pytest.raises(TypeError, match="`blocks`"):
+        ai.spec("packed", initializer=ai.spec("normal"), blocks=blocks)
+
+
+def test_a_set_has_no_first_match():
+    rules = {Rule("*.bias", ai.spec("zeros")), Rule("*", NORMAL)}
+    for unordered in (rules, frozenset(rules)):
+        with pytest.raises(TypeError, match="`rules`"):
+            Rules(unordered)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"path": None}, {"path": b"a"}, {"shape": "x"}, {"kinds": "Linear"}, {"kinds": itertools.count()}],
+    ids=str,
+)
+def test_what_rules_look_for(given):
+    with pytest.raises(TypeError, match=rf"`{next(iter(given))}`"):
+        Rules({"*": "zeros"}).find(**({"path": "a", "shape": (2,)} | given))

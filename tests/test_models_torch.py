@@ -145,7 +145,7 @@ def test_what_is_parametrized_is_of_its_layer():
     assert alone[0].initializer == entry.initializer
 
 
-@pytest.mark.parametrize(("device", "said"), [("cudaa", "one that torch knows"), ("meta", "one that holds values")])
+@pytest.mark.parametrize(("device", "said"), [("cudaa", "one that torch has here"), ("meta", "one that holds values")])
 def test_devices_that_can_hold_nothing(device, said):
     model = nn.Linear(4, 4, device="meta")
     with pytest.raises(ValueError, match=f"`device` must be {said}; got '{device}'"):

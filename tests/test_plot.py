@@ -587,7 +587,7 @@ def test_no_layers_in_jax(kind):
 def test_bad_input_of_weights():
     model = {"w": ai.normal((4, 4), seed=0), "b": np.zeros(3), "nan": np.full((2, 2), np.nan)}
     for name, value in [("bins", 0), ("bins", 2.5), ("columns", True)]:
-        with pytest.raises(ValueError, match=f"`{name}` must be a positive integer"):
+        with pytest.raises(ValueError, match=f"`{name}` must be an integer from 1"):
             plot.weights(model, **{name: value})
     for layers in ("c", "nan"):
         with pytest.raises(ValueError, match=f"`layers` must choose parameters .* got '{layers}'"):

@@ -1,8 +1,10 @@
 """hypothesis over shapes, dtypes, layouts, slices, strides and arguments."""
 
+import decimal
 import math
 
 import numpy as np
+import pytest
 import torch
 from conftest import same, to_host
 from hypothesis import given, settings
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import arrayinit as ai
+from arrayinit import draw, lattice, normal_cdf, quantiles, tables, tails
+from arrayinit.cases import CASES, golden
 
 settings.register_profile("arrayinit", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("arrayinit")
@@ -139,3 +143,39 @@ def test_specs_round_trip(law, shape):
     assert again == law
     assert hash(again) == hash(law)
     assert same(again(shape, seed=1), law(shape, seed=1))
+
+
+SETTINGS = {"prec": 3, "rounding": decimal.ROUND_UP, "Emin": -5, "Emax": 5, "clamp": 1}
+
+
+@pytest.fixture
+def hostile():
+    """NumPy raises whatever it can, and decimals are of three digits, rounded up, with every trap set."""
+    contexts = [decimal.getcontext(), decimal.DefaultContext]
+    before = [(context.copy(), context) for context in contexts]
+    caches = [normal_cdf.pi, normal_cdf.cdf, tails.tail, lattice._plan, quantiles._plain, tables._turns, tables._log]
+    try:
+        for context in contexts:
+            for name, value in SETTINGS.items():
+                setattr(context, name, value)
+            for trap in context.traps:
+                context.traps[trap] = True
+        for cache in caches:
+            cache.cache_clear()
+        draw._decided.clear()
+        with np.errstate(all="raise"):
+            yield
+    finally:
+        for copy, context in before:
+            for name in SETTINGS:
+                setattr(context, name, getattr(copy, name))
+            context.traps.update(copy.traps)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_settings_of_the_process_change_no_bit(hostile, dtype):
+    for case in CASES:
+        drawn = case.draw(dtype)
+        assert not case.is_exact or ai.fingerprint(drawn) == golden()[case.name][dtype]["fingerprint"], case.name
+        if case.name != "sinusoidal slice":
+            ai.describe(case.spec, case.shape, dtype=dtype)

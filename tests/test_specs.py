@@ -236,3 +236,34 @@ def test_fingerprints_are_of_values_dtype_and_shape():
         ai.fingerprint([1.0])
     with pytest.raises(TypeError, match="`x` must be an array of numbers; got dtype object"):
         ai.fingerprint(np.array([None, "a"]))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: ai.Spec("nope")((3,)), ValueError, "`name` must be an initializer"),
+        (lambda: ai.Spec(None), ValueError, "`name`"),
+        (lambda: ai.Spec("__class__"), ValueError, "`name`"),
+        (lambda: ai.Spec("normal", {"std": 1.0}), TypeError, "`items`"),
+        (lambda: ai.Spec("normal", (("std",),)), TypeError, "`items`"),
+        (lambda: ai.Spec("normal", (("std", 1.0), ("std", 2.0))), TypeError, "once"),
+        (lambda: ai.Spec("normal", (("colour", 1.0),)), TypeError, "colour"),
+        (lambda: ai.Spec("normal", (("std", np.ones(2)),)), TypeError, "`std`"),
+        (lambda: ai.Spec("sparse"), TypeError, "sparsity"),
+        (lambda: ai.Spec.from_dict(None), ValueError, "`data`"),
+        (lambda: ai.Spec.from_dict({"name": "normal", 3: 4}), ValueError, "`data`"),
+        (lambda: ai.spec("normal", std=np.timedelta64(3, "s")), TypeError, "`std`"),
+        (lambda: ai.describe("normal", (2, 3), dtype=None), TypeError, "`dtype`"),
+        (lambda: ai.describe("normal", (2, 3), dtype="f4,("), TypeError, "`dtype`"),
+        (lambda: ai.fingerprint(np.array([object()])), TypeError, "`x`"),
+        (lambda: ai.fingerprint(torch.zeros(2).to(torch.float8_e4m3fn)), TypeError, "`x`"),
+    ],
+)
+def test_specs_that_are_none(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+def test_descriptions_of_what_reaches_far():
+    law = ai.spec("packed", initializer=[ai.spec("normal", std=1e200), ai.spec("zeros")], blocks=2)
+    assert ai.describe(law, (4, 6), dtype="float64").std == math.inf  # its square is beyond float64

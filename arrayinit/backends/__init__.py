@@ -9,11 +9,12 @@ import importlib
 import sys
 from types import FrameType, ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
-import array_api_compat
 import numpy as np
 
 from arrayinit.backends.base import Backend, Lanes
+from arrayinit.messages import shown
 
 __all__ = [
     "Backend",
@@ -24,11 +25,13 @@ __all__ = [
     "fold_words",
     "is_called_by",
     "is_compiling",
+    "is_torch_generator",
     "is_traced",
     "seed_words",
 ]
 
 _KNOWN = ("numpy", "torch", "jax", "cupy", "dask")  # libraries with a module and, but for NumPy, an extra of the name
+_NAMESPACES = (*_KNOWN, "jax.numpy", "jax.experimental.array_api", "dask.array")  # what else they go by
 
 _made: dict[str, Backend] = {}
 
@@ -41,36 +44,39 @@ def _make(library: str) -> Backend:
     return backend
 
 
-_libraries: dict[type, str] = {}  # types of arrays that were seen
+_libraries: dict[type, str] = {}  # types of arrays that were seen, those of the libraries themselves
+_subclasses: WeakKeyDictionary[type, str] = WeakKeyDictionary()  # and those of others, for as long as they exist
 
 
 def _library_of(x: object) -> str | None:
-    library = _libraries.get(type(x))
+    kind = type(x)
+    library = _libraries.get(kind)
+    if library is None:
+        library = _subclasses.get(kind)
     if library is None:
         library = _find_library(x)
         if library is not None:
-            _libraries[type(x)] = library
+            seen = _libraries if kind.__module__.partition(".")[0] in (*_KNOWN, "jaxlib") else _subclasses
+            seen[kind] = library
     return library
 
 
 def _find_library(x: object) -> str | None:
     if isinstance(x, np.ndarray):
         return "numpy"
-    if array_api_compat.is_torch_array(x):
-        distributed = sys.modules.get("torch.distributed.tensor")
-        return "dtensor" if distributed is not None and isinstance(x, distributed.DTensor) else "torch"
-    if array_api_compat.is_jax_array(x) or _is_jax_struct(x):
+    if _is_a(x, "torch", "Tensor"):
+        return "dtensor" if _is_a(x, "torch.distributed.tensor", "DTensor") else "torch"
+    if _is_a(x, "jax", "Array") or _is_a(x, "jax", "ShapeDtypeStruct"):
         return "jax"
-    if array_api_compat.is_cupy_array(x):
+    if _is_a(x, "cupy", "ndarray"):
         return "cupy"
-    if array_api_compat.is_dask_array(x):
-        return "dask"
-    return None
+    return "dask" if _is_a(x, "dask.array", "Array") else None
 
 
-def _is_jax_struct(x: object) -> bool:
-    jax = sys.modules.get("jax")
-    return jax is not None and isinstance(x, jax.ShapeDtypeStruct)
+def _is_a(x: object, module: str, name: str) -> bool:
+    """Whether x is of a type of a library, if that is imported: half of it may be, or None stand in its place."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return isinstance(kind, type) and isinstance(x, kind)
 
 
 def find_backend(x: Any) -> Backend | None:
@@ -85,9 +91,11 @@ def find_backend(x: Any) -> Backend | None:
 
 def backend_of(x: Any) -> Backend:
     """The backend of an array, or of a scalar that can pass for one. TypeError for anything else."""
-    backend = find_backend(x) or _standard_of(x)
+    backend = _make("numpy") if isinstance(x, np.generic) else find_backend(x) or _standard_of(x)
     if backend is None:
-        raise TypeError(f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard; got {x!r}")
+        raise TypeError(
+            f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard; got {shown(x)}"
+        )
     return backend
 
 
@@ -103,35 +111,40 @@ def _standard_of(x: Any) -> Backend | None:
 def backend_named(xp: str | ModuleType | Any) -> Backend:
     """The backend of a namespace, given as a module or by name ("numpy", "torch", "jax", "cupy", "dask", ...)."""
     name = xp if isinstance(xp, str) else getattr(xp, "__name__", None)
-    if not name:
-        raise TypeError(f"`xp` must be an array namespace or its name; got {xp!r}")
-    parts = name.removeprefix("array_api_compat.").split(".")
-    if parts[0] in _KNOWN:
+    if not name or not isinstance(name, str):
+        raise TypeError(f"`xp` must be an array namespace or its name; got {shown(xp)}")
+    plain = name.removeprefix("array_api_compat.")
+    if plain in _NAMESPACES:
+        library = plain.partition(".")[0]
         try:
-            return _make(parts[0])
+            return _make(library)
         except ImportError as error:
             raise ImportError(
-                f"`xp` is {name!r}, which can't be imported ({error}): pip install arrayinit[{parts[0]}]"
+                f"`xp` is {name!r}, which can't be imported ({error}): pip install arrayinit[{library}]"
             ) from error
     module = xp
     if isinstance(xp, str):
         try:
             module = importlib.import_module(xp)
-        except ImportError:
+        except Exception:  # a module that is not there, a name that is none, or one whose import fails
             raise ValueError(
-                f"`xp` must be a namespace that is installed: one of {', '.join(_KNOWN)} or another; got {xp!r}"
+                f"`xp` must be a namespace that is installed: one of {', '.join(_KNOWN)} or another; got {shown(xp)}"
             ) from None
     if not hasattr(module, "__array_api_version__"):
-        raise ValueError(f"`xp` must be a namespace of the array API standard; got {xp!r}")
+        raise ValueError(f"`xp` must be a namespace of the array API standard; got {shown(xp)}")
     return _standard(module)
+
+
+_standards: dict[str, Backend] = {}  # the last namespace of each name
 
 
 def _standard(namespace: Any) -> Backend:
     """A backend for any other namespace that keeps to the standard."""
-    name = namespace.__name__
-    if name not in _made:
-        _made[name] = Backend(name, namespace)
-    return _made[name]
+    name = getattr(namespace, "__name__", type(namespace).__name__)
+    backend = _standards.get(name)
+    if backend is None or backend.xp is not namespace:
+        backend = _standards[name] = Backend(name, namespace)
+    return backend
 
 
 def is_compiling() -> bool:
@@ -152,8 +165,12 @@ def is_compiling() -> bool:
 
 def is_traced(x: object) -> bool:
     """Whether x is a value that a JAX trace will supply."""
-    jax = sys.modules.get("jax")
-    return jax is not None and isinstance(x, jax.core.Tracer)
+    return _is_a(x, "jax.core", "Tracer")
+
+
+def is_torch_generator(x: object) -> bool:
+    """Whether x is a torch.Generator."""
+    return _is_a(x, "torch", "Generator")
 
 
 def is_called_by(library: str) -> bool:
@@ -182,12 +199,11 @@ def _module(library: str) -> Any:
 
 def seed_words(seed: Any) -> tuple[Any, ...] | None:
     """The words of a key of JAX or torch, or 64 bits of a torch.Generator, most significant first; else None."""
-    torch = sys.modules.get("torch")
     words: tuple[Any, ...] | None = None
-    if torch is not None and isinstance(seed, torch.Generator):
+    if is_torch_generator(seed):
         words = _module("torch").generator_words(seed)
-    elif torch is not None and isinstance(seed, torch.Tensor):
+    elif _is_a(seed, "torch", "Tensor"):
         words = _module("torch").key_words(seed)
-    elif array_api_compat.is_jax_array(seed):
+    elif _is_a(seed, "jax", "Array"):
         words = _module("jax").key_words(seed)
     return words

@@ -14,13 +14,15 @@ import numpy.typing as npt
 from arrayinit.deviates import normalize
 from arrayinit.formats import is_floating
 from arrayinit.lattice import Plan
+from arrayinit.messages import LONGEST, shown
 from arrayinit.philox import Lane
 from arrayinit.regions import Region
 
-__all__ = ["CACHE", "LAUNCH", "Backend", "Extent", "Lanes", "coefficients"]
+__all__ = ["CACHE", "LAUNCH", "Backend", "Extent", "Lanes", "check_elements", "coefficients"]
 
 
 CACHE = 1 << 16  # elements whose lanes stay in the cache of a core
+LARGEST = 1 << 59  # elements that no library has the addresses for: 16 bytes each are 2**63
 LAUNCH = 1 << 23  # elements for which an accelerator's launches no longer count
 
 
@@ -125,6 +127,13 @@ class Lanes:
         return self.xp.linalg.inv(upper) @ b
 
 
+def check_elements(shape: tuple[int, ...]) -> None:
+    """Refuse to make an array that no memory could hold; of one that some could, its library says what it lacks."""
+    count = math.prod(shape) or math.prod(n or 1 for n in shape)  # sizes beside a 0 count as well
+    if count >= LARGEST:
+        raise ValueError(f"`x` must have fewer than 2**59 elements to be an array in memory; got {shape}")
+
+
 def _from(corner: tuple[int, int], rows: int, columns: int) -> Any:
     """The index of this many rows and columns of each matrix of a stack."""
     i, j = corner
@@ -173,17 +182,21 @@ class Backend:
         try:
             return getattr(self.xp, name)
         except AttributeError:
-            raise TypeError(f"`dtype` must be one that {self.name} has; got {name!r}") from None
+            raise TypeError(f"`dtype` must be one that {self.name} has; got {name}") from None
 
     def dtype_name(self, dtype: Any) -> str:
         """The plain name of a dtype object: "float32"."""
-        try:
-            return self._names[dtype]
-        except KeyError:
-            name = self._names[dtype] = _dtype_name(dtype)
-            return name
-        except TypeError:
-            return _dtype_name(dtype)
+        if type(dtype) is str and is_floating(dtype):
+            return dtype
+        kind = type(dtype)
+        if not isinstance(dtype, np.dtype) and (kind.__module__, kind.__name__) != ("torch", "dtype"):
+            return _dtype_name(dtype)  # of an object of a user's, which is not to be kept
+        name = self._names.get(dtype)
+        if name is None:
+            name = _dtype_name(dtype)
+            if is_floating(name):
+                self._names[dtype] = name
+        return name
 
     def device(self, x: Any) -> Any:
         """The device of an array, as its own library describes it."""
@@ -206,6 +219,16 @@ class Backend:
     def empty_like(self, x: Any, dtype: str, device: Any) -> Any:
         """A new array with the shape (and, where the library knows them, the strides) of x."""
         return self.empty(tuple(x.shape), dtype, self.device(x) if device is None else device)
+
+    def allocate(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> Any:
+        """A new array like another one, or of a shape. None where an engine makes it as it draws, if it can be made.
+
+        Raises:
+            ValueError: the shape, `device` or `chunks` can't be had. MemoryError, and what the library says in its
+            place: there is too little memory.
+        """
+        check_elements(shape)
+        return self.empty(shape, dtype, device) if like is None else self.empty_like(like, dtype, device)
 
     def check_readable(self, x: Any) -> None:
         """Refuse arrays that no initializer can make another one like."""
@@ -286,6 +309,11 @@ class Backend:
 
     def check_device(self, device: Any) -> Any:
         """`device` as the library takes it; ValueError or TypeError where it is none."""
+        if device is not None:
+            try:
+                self.xp.empty((0,), device=device)
+            except Exception as error:
+                raise ValueError(f"`device` must be one that {self.name} has; got {shown(device)} ({error})") from None
         return device
 
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
@@ -294,10 +322,12 @@ class Backend:
 
 
 def _dtype_name(dtype: Any) -> str:
-    name = dtype if isinstance(dtype, str) else str(dtype).rpartition(".")[-1]
+    if dtype is None or hasattr(type(dtype), "__array__"):  # NumPy would take float64, and the dtype of an array
+        raise TypeError(f"`dtype` must be a dtype or its name; got {shown(dtype)}")
+    name = dtype if isinstance(dtype, str) else shown(dtype).rpartition(".")[-1]
     if is_floating(name):
-        return name
+        return str(name)
     try:
         return str(np.dtype(dtype).name)
-    except TypeError:
-        return name
+    except Exception:  # a TypeError for most, a SyntaxError for some names
+        return str(name[:LONGEST])

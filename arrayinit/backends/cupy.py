@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes
+from arrayinit.messages import shown
 from arrayinit.overlap import check_distinct
 
 __all__ = ["make"]
@@ -78,7 +79,7 @@ class CupyBackend(Backend):
         if not 0 <= number < count:
             raise ValueError(
                 f"`device` must be the number of a CUDA device, of which there are {count}, or a cupy.cuda.Device; "
-                f"got {device!r}"
+                f"got {shown(device)}"
             )
         return number
 

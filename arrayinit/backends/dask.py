@@ -8,8 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.backends.base import Backend
+from arrayinit.messages import shown
 
 __all__ = ["make"]
+
+
+_FORMS = (int, float, np.integer, str, list, tuple, dict, type(None))  # of `chunks`
 
 
 class DaskBackend(Backend):
@@ -23,13 +27,19 @@ class DaskBackend(Backend):
 
         return backend_named("numpy").dtype(name)
 
+    def allocate(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> None:
+        if like is None:
+            self.chunks(shape, dtype, chunks)
+
     def check_readable(self, x: Any) -> None:
         if any(np.isnan(n) for n in x.shape):
             raise ValueError(f"`x` must have a known shape; got a Dask array of shape {x.shape}")
 
     def check_device(self, device: Any) -> Any:
-        if device not in (None, "cpu"):
-            raise ValueError(f"`device` must be None or 'cpu' for Dask, whose blocks know their own; got {device!r}")
+        if device is not None and not (isinstance(device, str) and device == "cpu"):
+            raise ValueError(
+                f"`device` must be None or 'cpu' for Dask, whose blocks know their own; got {shown(device)}"
+            )
         return device
 
     def device(self, x: Any) -> Any:
@@ -49,13 +59,16 @@ class DaskBackend(Backend):
         """The blocks of an array of this shape and dtype: the given ones, or those that Dask itself would choose."""
         wanted, normalize = "auto" if given is None else given, dask.array.core.normalize_chunks
         try:
+            if not isinstance(given, _FORMS):  # an iterator may not end, a set has no order
+                raise TypeError("no number, text, sequence or dictionary")
             try:
                 return normalize(wanted, shape, dtype=self.dtype(dtype))
             except ZeroDivisionError:  # Dask shares bytes out between axes, and some empty arrays have none
                 return normalize(_without_bytes(wanted), shape, dtype=self.dtype(dtype))
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # whatever Dask's arithmetic raises
             raise ValueError(
-                f"`chunks` must be one of the forms that Dask takes, and fit the shape {shape}; got {given!r} ({error})"
+                f"`chunks` must be one of the forms that Dask takes, and fit the shape {shape}; got {shown(given)} "
+                f"({error})"
             ) from None
 
 

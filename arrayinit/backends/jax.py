@@ -14,7 +14,8 @@ import numpy.typing as npt
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from arrayinit.backends.base import Backend, Lanes, coefficients
+from arrayinit.backends.base import LAUNCH, Backend, Lanes, check_elements, coefficients
+from arrayinit.messages import shown
 from arrayinit.philox import MASK, philox4x32
 from arrayinit.regions import Region
 
@@ -124,7 +125,7 @@ def check_place(place: Any, name: str) -> Any:
     elif place is None or isinstance(place, jax.Device | jax.sharding.Sharding):
         return place
     else:
-        raise TypeError(f"`{name}` must be a jax.Device, a sharding, a PartitionSpec or a name; got {place!r}")
+        raise TypeError(f"`{name}` must be a jax.Device, a sharding, a PartitionSpec or a name; got {shown(place)}")
     traced = is_tracing()
     mesh = _abstract_mesh() if traced else _mesh()
     if mesh is None and traced:
@@ -133,12 +134,12 @@ def check_place(place: Any, name: str) -> Any:
     if mesh is None or (own.axis_names, own.axis_sizes) != (mesh.axis_names, mesh.axis_sizes):
         raise ValueError(
             f"`{name}` must be of the mesh that is set, `with jax.set_mesh(mesh):`, or a sharding over devices, "
-            f"jax.NamedSharding(mesh, spec); got {place!r}, and {'no mesh' if mesh is None else mesh} is set"
+            f"jax.NamedSharding(mesh, spec); got {shown(place)}, and {'no mesh' if mesh is None else mesh} is set"
         )
     try:
         return NamedSharding(mesh, spec, memory_kind=memory)
     except ValueError as error:
-        raise ValueError(f"`{name}` must be of the mesh that is set; got {place!r}: {error}") from None
+        raise ValueError(f"`{name}` must be of the mesh that is set; got {shown(place)}: {error}") from None
 
 
 def _abstract_mesh() -> Any:
@@ -250,6 +251,19 @@ class JaxBackend(Backend):
     def make_lanes(self, device: Any) -> Lanes:
         return JaxLanes(self, None)
 
+    def allocate(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> None:
+        check_elements(shape)
+        if isinstance(device, jax.sharding.Sharding):
+            try:
+                getattr(device, "check_compatible_aval", lambda shape: None)(shape)
+                shape = device.shard_shape(shape)
+            except ValueError as error:
+                raise ValueError(
+                    f"`device` must be a sharding that fits the shape {shape}; got {device!r} ({error})"
+                ) from None
+        if math.prod(shape) >= LAUNCH and not is_tracing(like):
+            np.empty(shape, dtype)  # that there is room for it on the host, where it will be drawn
+
     def check_readable(self, x: Any) -> None:
         if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
             raise TypeError(
@@ -296,7 +310,7 @@ class JaxBackend(Backend):
             try:
                 return jax.devices(device)[0]
             except RuntimeError as error:
-                raise ValueError(f"`device` must be one that JAX has; got {device!r} ({error})") from None
+                raise ValueError(f"`device` must be one that JAX has; got {shown(device)} ({error})") from None
         return check_place(device, "device")
 
     def is_abstract(self, x: Any) -> bool:

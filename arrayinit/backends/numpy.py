@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.backends.base import Backend, Extent, Lanes
+from arrayinit.messages import shown
 from arrayinit.overlap import check_distinct
 
 __all__ = ["make"]
@@ -62,7 +63,7 @@ class NumpyBackend(Backend):
             return np.dtype(ml_dtypes.bfloat16)
         try:
             return np.dtype(name)
-        except TypeError:
+        except Exception:  # a TypeError for most, a SyntaxError for some
             raise TypeError(f"`dtype` must be one that NumPy has; got {name!r}") from None
 
     def device(self, x: Any) -> Any:
@@ -90,8 +91,8 @@ class NumpyBackend(Backend):
         return (Extent.of("cpu", start, x.shape, x.strides, x.itemsize, x.dtype.str),)
 
     def check_device(self, device: Any) -> Any:
-        if device not in (None, "cpu"):
-            raise ValueError(f"`device` must be 'cpu' for NumPy; got {device!r}")
+        if device is not None and not (isinstance(device, str) and device == "cpu"):
+            raise ValueError(f"`device` must be 'cpu' for NumPy; got {shown(device)}")
         return device
 
     def drawing(self, device: Any) -> AbstractContextManager[Any]:

@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes
+from arrayinit.messages import shown
 from arrayinit.overlap import check_distinct
 from arrayinit.philox import MASK
 
@@ -76,6 +77,9 @@ _WATCHERS = functools.reduce(
 )
 
 
+_there: set[torch.device] = set()  # devices that were found to be there
+
+
 class TorchBackend(Backend):
     """The backend of torch.Tensor and its parameters."""
 
@@ -96,11 +100,17 @@ class TorchBackend(Backend):
     def dtype(self, name: str) -> Any:
         dtype = getattr(torch, name, None)
         if not isinstance(dtype, torch.dtype):
-            raise TypeError(f"`dtype` must be one that torch has; got {name!r}")
+            raise TypeError(f"`dtype` must be one that torch has; got {name}")
         return dtype
 
     def empty(self, shape: tuple[int, ...], dtype: str, device: Any) -> Any:
-        return torch.empty(shape, dtype=self.dtype(dtype), device=device)
+        try:
+            return torch.empty(shape, dtype=self.dtype(dtype), device=device)
+        except (AssertionError, NotImplementedError) as error:  # torch.set_default_device takes any
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"`device` must be one that torch has here; got {device or 'its default one'} ({reason})"
+            ) from None
 
     def empty_like(self, x: Any, dtype: str, device: Any) -> Any:
         with torch.no_grad():
@@ -185,10 +195,18 @@ class TorchBackend(Backend):
         return _full_precision(device)
 
     def check_device(self, device: Any) -> Any:
+        if device is None:
+            return None
         try:
-            return None if device is None else torch.device(device)
-        except (RuntimeError, TypeError) as error:
-            raise ValueError(f"`device` must be one that torch knows; got {device!r} ({error})") from None
+            found = torch.device(device)
+            if found.type not in ("cpu", "meta") and found not in _there:
+                new = torch.empty(0, device=found)  # else a draw finds out, when it has taken a key
+                if type(new) is torch.Tensor:  # not a fake one, which is on any device
+                    _there.add(found)
+        except Exception as error:  # a RuntimeError, TypeError, AssertionError, NotImplementedError, ImportError, ...
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"`device` must be one that torch has here; got {shown(device)} ({reason})") from None
+        return found
 
     def memory(self, x: Any) -> tuple[int, tuple[int, ...]] | None:
         if not x.is_cpu or self.is_abstract(x):

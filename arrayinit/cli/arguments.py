@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from arrayinit.escapes import cut, printable, shown
+from arrayinit.escapes import cut, printable
+from arrayinit.messages import shown
 from arrayinit.models.rules import Rules
 from arrayinit.storage.documents import parse_json, parse_toml, read_text
 from arrayinit.storage.safetensors import MAX_BYTES

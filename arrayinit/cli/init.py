@@ -8,8 +8,9 @@ import click
 
 from arrayinit.cli.arguments import rules_of
 from arrayinit.cli.output import say
-from arrayinit.escapes import printable, shown
+from arrayinit.escapes import printable
 from arrayinit.formats import is_floating
+from arrayinit.messages import shown
 from arrayinit.models.plans import Parameter, plan
 from arrayinit.storage.documents import parse_json, read_text
 from arrayinit.storage.safetensors import DTYPES, Tensor, save_safetensors

@@ -32,13 +32,18 @@ def recipes(name: str | None, pairs: tuple[str, ...], form: str) -> None:
             raise click.UsageError("--set goes with the name of a recipe")
         width = max(map(len, RECIPES))
         for key, function in RECIPES.items():
-            say(f"{key:<{width}}  {(inspect.getdoc(function) or '').splitlines()[0]}")
+            say(f"{key:<{width}}  {_summary(function)}".rstrip())
             parameters = ", ".join(str(parameter) for parameter in _parameters(function))
             if parameters:
                 say(f"{'':<{width}}  {parameters}")
         return
     rules = rules_of(None, name, pairs, "'NAME'")
     say(str(rules) if form == "text" else rules.to_toml() if form == "toml" else rules.to_json())
+
+
+def _summary(function: object) -> str:
+    """The first line of what is said of a recipe, which `python -OO` leaves out."""
+    return (inspect.getdoc(function) or "").partition("\n")[0]
 
 
 def _parameters(function: object) -> list[str]:

@@ -111,8 +111,10 @@ def _values(job: Job, low: Any, high: Any) -> Any:
             return jnp.asarray(wide).astype(job.dtype)
     if isinstance(job.law, Packed) and 0 not in job.shape:
         return _packed(job.keyed(Key.of_words(*(int(w) if isinstance(w, np.uint32) else w for w in (high, low)))))
-    if job.plan is None or 0 in job.shape:
-        return _compiled(replace(job, key=None))(low, high)
+    if 0 in job.shape:
+        return jnp.zeros(job.shape, job.dtype)
+    if job.plan is None:
+        return _compiled(replace(job, key=None), repr(job.law))(low, high)
     form, numbers = _form(job.plan)
     with x64():
         return _sampled(form, _as_it_lies(job))(low, high, numbers, _columns(job.plan))
@@ -261,13 +263,14 @@ def _fill(job: Job) -> Fill:
 
 
 @functools.lru_cache(maxsize=1024)
-def _compiled(job: Job) -> Any:
-    """The function (low, high) -> values of a job, traced once however often it is used."""
+def _compiled(job: Job, law: str) -> Any:
+    """The function (low, high) -> values of a job, traced once however often it is used.
+
+    Laws that are equal need not draw the same, 0.0 == -0.0: what they print tells them apart.
+    """
 
     def values(low: Any, high: Any) -> Any:
         with x64():
-            if 0 in job.shape:
-                return jnp.zeros(job.shape, job.dtype)
             keyed = replace(job, key=Key.of_words(high, low))
             lanes = backend_named("jax").lanes(None)
             if isinstance(job.law, Orthogonal | Sparse):

@@ -19,7 +19,13 @@ Numbers that you work out before, a std or a bound, are those that your environm
 
 Errors, before anything is written: TypeError for an argument or a dtype of the wrong kind (random values need a
 floating or complex dtype; constants, eye, dirac and identity also take integers and booleans), ValueError for one out
-of range, for a law that the dtype can't hold, and for arrays that are read-only or overlap themselves.
+of range, for a law that the dtype can't hold, and for arrays that are read-only or overlap themselves; also for
+shapes of more than 2**62 elements, and for new arrays of 2**59, which no memory has the addresses for. A new array that
+this machine has no memory for is a MemoryError, or what its library raises in the place of one. A call that raises, or
+that draws nothing at random, takes no key of the sequence and no bits of a generator.
+
+An integer is one of Python or of any library, but no boolean; a sequence of them is a tuple, a list, a range, another
+sequence or an array with one axis, but no iterator, set or text.
 """
 
 from arrayinit.initializers.distributions import (

@@ -1,11 +1,11 @@
 """Initializers whose elements are drawn one by one, or are one number."""
 
-import warnings
 from functools import partial
 from typing import Any, Unpack
 
 from arrayinit import schemes
 from arrayinit.draw import Keywords, draw
+from arrayinit.messages import warn
 
 __all__ = [
     "constant",
@@ -118,12 +118,11 @@ def trunc_normal_(
 
 
 def _warn_far(mean: float, std: float, a: float, b: float) -> None:
-    """Warn the caller of the caller of a mean that is far from the bounds, where the draw has passed."""
+    """Warn of a mean that is far from the bounds, where the draw has passed."""
     if mean < a - 2 * std or mean > b + 2 * std:
-        warnings.warn(
+        warn(
             f"mean is more than 2 std from [a, b]: samples crowd at one of the bounds; "
-            f"got mean={mean!r}, std={std!r}, a={a!r} and b={b!r}",
-            stacklevel=3,
+            f"got mean={mean!r}, std={std!r}, a={a!r} and b={b!r}"
         )
 
 

@@ -11,8 +11,11 @@ from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 from arrayinit.backends import backend_named, find_backend
 from arrayinit.backends.jax import check_place
 from arrayinit.formats import is_floating
-from arrayinit.models.plans import Parameter, Plan, PlanError, SeedNames, plan
+from arrayinit.messages import shown
+from arrayinit.models.mappings import check_depth
+from arrayinit.models.plans import Match, Parameter, Plan, PlanError, SeedNames, keyed, match
 from arrayinit.progress import progress_bar
+from arrayinit.schemes.arguments import flag
 from arrayinit.seeds import resolve_for
 
 __all__ = ["init_tree", "members_of_tree", "parameters_of_tree"]
@@ -58,7 +61,7 @@ def init_tree(
         seed_names: path -> name to be folded instead, as a mapping or a function.
         shardings: one sharding for all, a pytree of them like `tree` (or a prefix of it), or a function of path and
             shape; without it arrays keep that of their leaf.
-        dry_run: return the :class:`arrayinit.models.plans.Plan`, and draw nothing.
+        dry_run: return the :class:`arrayinit.models.plans.Plan`, draw nothing and take no key.
         progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
 
     Raises:
@@ -69,18 +72,23 @@ def init_tree(
     Warns:
         UserWarning: rules that match nothing.
     """
+    flag(dry_run, "dry_run")
+    check_depth(tree, "tree")  # JAX would end in an error that leaves Python's count of calls too high
     structure = jax.tree.structure(tree)
     leaves = [(path, leaf) for path, leaf, _ in _leaves(tree)]
     places = _places(shardings, tree, leaves)
-    root = resolve_for(backend_named("jax"), None, seed, None)
-    made = plan(parameters_of_tree(tree), rules, seed=root, seed_names=seed_names)
-    _check_dtypes(made)
+    matches = match(parameters_of_tree(tree), rules, seed_names)
+    _check(matches, dict(zip((path for path, _ in leaves), places, strict=True)))
+
+    def made(dry_run: bool) -> Plan:
+        return keyed(matches, lambda take: resolve_for(backend_named("jax"), None, seed, None, take), dry_run)
+
     if dry_run:
-        return made
-    entries = {entry.path: entry for entry in made}
+        return made(dry_run=True)
     result = []
-    total = sum(entry.parameter.size for entry in made if entry.initializer)
+    total = sum(each.parameter.size for each in matches if each.initializer)
     with progress_bar("parameters", total, progress, "elements") as advance:
+        entries = {entry.path: entry for entry in made(dry_run=False)}
         for (path, leaf), place in zip(leaves, places, strict=True):
             entry = entries.get(path) if _is_array(leaf) else None
             if entry is None or entry.initializer is None:
@@ -99,15 +107,17 @@ def init_tree(
     return jax.tree_util.tree_unflatten(structure, result)
 
 
-def _check_dtypes(made: Plan) -> None:
-    """Refuse arrays that are to be drawn in a dtype that JAX has not, or not now."""
+def _check(matches: list[Match], places: dict[str, Any]) -> None:
+    """Refuse what JAX can't hold as its rule says, before a key is taken. PlanError."""
+    backend = backend_named("jax")
     problems = {}
-    for entry in made:
-        if entry.initializer is not None:
+    for path, (parameter, _, initializer, _, _) in ((each.path, each) for each in matches):
+        if initializer is not None:
             try:
-                backend_named("jax").dtype(entry.parameter.dtype)
-            except TypeError as error:
-                problems[entry.path] = str(error)
+                backend.dtype(parameter.dtype)
+                backend.allocate(parameter.shape, parameter.dtype, None, places[path])
+            except (TypeError, ValueError) as error:
+                problems[path] = str(error)
     if problems:
         raise PlanError(problems)
 
@@ -125,7 +135,7 @@ def members_of_tree(tree: Any) -> list[tuple[Parameter, Any]]:
         if _is_array(leaf):
             owner = find_backend(leaf)
             if owner is not None and owner.name not in ("jax", "numpy"):
-                raise TypeError(f"the arrays of a pytree must be of JAX or NumPy; got one of {owner.name} at {path!r}")
+                raise TypeError(f"`tree` must hold arrays of JAX or NumPy; got one of {owner.name} at {path!r}")
             shape = tuple(map(int, leaf.shape))
             dtype = name_of(leaf.dtype)
             optional = not is_floating(dtype) and not isinstance(leaf, jax.ShapeDtypeStruct)
@@ -198,13 +208,23 @@ def _places(shardings: Any, tree: Any, leaves: list[tuple[str, Any]]) -> list[An
     if _is_place(shardings):
         return [check_place(shardings, "shardings")] * len(leaves)
     if callable(shardings):
-        found = [shardings(path, tuple(leaf.shape)) if _is_array(leaf) else None for path, leaf in leaves]
+        places = [shardings(path, tuple(leaf.shape)) if _is_array(leaf) else None for path, leaf in leaves]
     else:
-        spread = jax.tree.map(
-            lambda place, part: jax.tree.map(lambda _: _Box(place), part), shardings, tree, is_leaf=_is_place
-        )
-        found = [box.place for box in jax.tree.leaves(spread)]
-    return [check_place(place, "shardings") for place in found]
+        check_depth(shardings, "shardings")
+        try:
+            spread = jax.tree.map(
+                lambda place, part: jax.tree.map(lambda _: _Box(place), part), shardings, tree, is_leaf=_is_place
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"`shardings` must be one sharding, a pytree of them like `tree`, or a function; got "
+                f"{shown(shardings)} ({error})"
+            ) from None
+        places = [box.place for box in jax.tree.leaves(spread)]
+    for place in places:
+        if not _is_place(place):
+            raise TypeError(f"`shardings` must be shardings, PartitionSpecs, devices or None; got {shown(place)}")
+    return [check_place(place, "shardings") for place in places]
 
 
 def _is_place(x: Any) -> bool:

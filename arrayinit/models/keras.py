@@ -6,9 +6,11 @@ from typing import Any, Literal, overload
 
 import keras
 
-from arrayinit.models.plans import Frozen, Parameter, Plan, PlanError, SeedNames, plan, tied_paths
+from arrayinit.messages import shown
+from arrayinit.models.plans import Frozen, Parameter, Plan, PlanError, SeedNames, keyed, match, root_of, tied_paths
 from arrayinit.models.rules import BUFFER
 from arrayinit.progress import progress_bar
+from arrayinit.schemes.arguments import flag
 
 __all__ = ["init_model_", "parameters_of_model", "weights_of"]
 
@@ -64,7 +66,7 @@ def init_model_(
         frozen: what to do with the weights of layers whose `trainable` is False, as a loaded backbone's: "draw" them
             as their rules say, or "keep" them whatever the rules say. None asks for one of the two, by an error, where
             a rule would draw one.
-        dry_run: return the :class:`arrayinit.models.plans.Plan`, and draw nothing.
+        dry_run: return the :class:`arrayinit.models.plans.Plan`, draw nothing and take no key.
         progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
 
     Raises:
@@ -75,13 +77,14 @@ def init_model_(
     Warns:
         UserWarning: rules that match nothing.
     """
-    made = plan(parameters_of_model(model), rules, seed=seed, seed_names=seed_names, frozen=frozen)
+    flag(dry_run, "dry_run")
+    matches = match(parameters_of_model(model), rules, seed_names, frozen)
     if dry_run:
-        return made
+        return keyed(matches, lambda take: root_of(seed, take), dry_run=True)
     variables = {path: variable for path, _, variable in weights_of(model)}
-    total = sum(entry.parameter.size for entry in made if entry.initializer)
+    total = sum(each.parameter.size for each in matches if each.initializer)
     with progress_bar("parameters", total, progress, "elements") as advance:
-        for entry in made:
+        for entry in keyed(matches, lambda take: root_of(seed, take)):
             if entry.initializer is not None:
                 variable = variables[entry.path]
                 if keras.backend.backend() == "torch":
@@ -99,7 +102,7 @@ def parameters_of_model(model: Any) -> list[Parameter]:
         TypeError, PlanError: as :func:`init_model_`.
     """
     if not isinstance(model, keras.layers.Layer):
-        raise TypeError(f"`model` must be a keras.Model or a layer of Keras; got {model!r}")
+        raise TypeError(f"`model` must be a keras.Model or a layer of Keras; got {shown(model)}")
     if not model.built:
         raise PlanError({model.name: "not built: call it once, or its `build` with the shape of its input"})
     found: dict[str, tuple[Any, Any]] = {}

@@ -8,12 +8,28 @@ from typing import Any, Literal, overload
 
 from arrayinit.backends import find_backend, is_compiling
 from arrayinit.backends.base import Backend
+from arrayinit.key import Key
+from arrayinit.messages import shown
 from arrayinit.models.memory import shared_in_part
-from arrayinit.models.plans import Frozen, Parameter, Plan, PlanError, SeedNames, overlapping, plan, tied_paths
+from arrayinit.models.plans import (
+    Frozen,
+    Parameter,
+    Plan,
+    PlanError,
+    SeedNames,
+    keyed,
+    match,
+    overlapping,
+    root_of,
+    tied_paths,
+)
 from arrayinit.progress import progress_bar
-from arrayinit.seeds import resolve, resolve_for
+from arrayinit.schemes.arguments import flag
+from arrayinit.seeds import resolve_for
 
-__all__ = ["init_params_", "parameters_of_mapping"]
+__all__ = ["arrays_of", "check_depth", "init_params_", "parameters_of_mapping"]
+
+NESTED = 100  # mappings within mappings; one that holds itself has no end
 
 
 @overload
@@ -58,7 +74,7 @@ def init_params_(
         frozen: what to do with torch Parameters that do not require a gradient, and with tensors that transformers
             has loaded: "draw" them as their rules say, or "keep" them whatever the rules say. None asks for one of
             the two, by an error, where a rule would draw one.
-        dry_run: return the plan and draw nothing.
+        dry_run: return the plan, draw nothing and take no key: the plan has the keys of the next draw.
         progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
 
     Raises:
@@ -79,8 +95,9 @@ def init_params_(
         )
         return result
     if not isinstance(params, Mapping | list):
-        raise TypeError(f"`params` must be a mapping of names to arrays, or a list of such; got {params!r}")
-    every = list(_arrays(params))
+        raise TypeError(f"`params` must be a mapping of names to arrays, or a list of such; got {shown(params)}")
+    flag(dry_run, "dry_run")
+    every = list(arrays_of(params, "params"))
     found = dict(every)
     shared = Counter(path for path, _ in every)
     if len(found) < len(every):
@@ -88,18 +105,21 @@ def init_params_(
     arrays = {path: (_backend_at(path, x), x) for path, (_, _, x) in found.items()}
     # Asked for a key where None would be another one on each process, or baked into a compiled function.
     careful = next(((own, x) for own, x in arrays.values() if own.is_distributed or own.is_tracing(x)), None)
-    root = resolve(seed) if careful is None else resolve_for(*careful, seed, None)
     parameters = [
         each if each.problem
         else replace(each, problem=_problem(*arrays[each.path], (found[path][0] for path in (each.path, *each.tied))))
         for each in parameters_of_mapping(arrays)
     ]  # fmt: skip
-    made = plan(parameters, rules, seed=root, seed_names=seed_names, frozen=frozen)
+    matches = match(parameters, rules, seed_names, frozen)
+
+    def root(take: bool) -> Key:
+        return root_of(seed, take) if careful is None else resolve_for(*careful, seed, None, take)
+
     if dry_run:
-        return made
-    total = sum(entry.parameter.size for entry in made if entry.initializer)
+        return keyed(matches, root, dry_run=True)
+    total = sum(each.parameter.size for each in matches if each.initializer)
     with progress_bar("parameters", total, progress, "elements") as advance:
-        for entry in made:
+        for entry in keyed(matches, root):
             if entry.initializer is None:
                 continue
             owner, name, x = found[entry.path]
@@ -163,15 +183,36 @@ def _problem(backend: Backend, x: Any, owners: Iterable[Any]) -> str:
 def _backend_at(path: str, x: Any) -> Backend:
     backend = find_backend(x)
     if backend is None:
-        raise TypeError(f"`params` must hold arrays, and mappings and lists of them; got {x!r} at {path!r}")
+        raise TypeError(f"`params` must hold arrays, and mappings and lists of them; got {shown(x)} at {path!r}")
     return backend
 
 
-def _arrays(params: Any, prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any, Any]]]:
-    """(path, (mapping or list, key, array)) of everything in nested ones."""
+def check_depth(tree: Any, argument: str) -> None:
+    """Refuse mappings, lists and tuples that are nested without end. ValueError."""
+    deepest: dict[int, int] = {}
+    todo = [(tree, 0)]
+    while todo:
+        node, depth = todo.pop()
+        if depth > NESTED:
+            raise ValueError(f"`{argument}` must be nested at most {NESTED} times; got more, as where it holds itself")
+        if isinstance(node, Mapping | list | tuple) and deepest.get(id(node), -1) < depth:
+            deepest[id(node)] = depth
+            todo += [(inner, depth + 1) for inner in (node.values() if isinstance(node, Mapping) else node)]
+
+
+def arrays_of(
+    params: Any, argument: str, prefix: str = "", depth: int = 0
+) -> Iterator[tuple[str, tuple[Any, Any, Any]]]:
+    """(path, (mapping or list, key, array)) of everything in nested ones, which an `argument` holds.
+
+    Raises:
+        ValueError: they are nested without end.
+    """
+    if depth > NESTED:
+        raise ValueError(f"`{argument}` must be nested at most {NESTED} times; got more, as where it holds itself")
     for name, value in params.items() if isinstance(params, Mapping) else enumerate(params):
         path = f"{prefix}.{name}" if prefix else str(name)
         if isinstance(value, Mapping | list):
-            yield from _arrays(value, path)
+            yield from arrays_of(value, argument, path, depth + 1)
         else:
             yield path, (params, name, value)

@@ -1,23 +1,23 @@
 """A model's parameters and rules -> a plan: what each parameter is drawn by, and from which key. Draws nothing."""
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, NamedTuple, TypeAlias, overload
 
 from arrayinit.escapes import printable
 from arrayinit.formats import is_floating
 from arrayinit.key import Key
-from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform
+from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform, is_random
+from arrayinit.messages import shown, warn
 from arrayinit.models.rules import BUFFER, Rule, Rules, told
-from arrayinit.seeds import Name, resolve
+from arrayinit.seeds import Name, peek, resolve
 from arrayinit.specs import Spec, law_of, spec
 
 __all__ = [
-    "Frozen", "Parameter", "Plan", "PlanError", "Planned", "SeedNames", "matched", "overlapping", "plan", "ruled",
-    "tied_paths",
+    "Frozen", "Match", "Parameter", "Plan", "PlanError", "Planned", "SeedNames", "keyed", "match", "matched",
+    "overlapping", "plan", "root_of", "ruled", "tied_paths",
 ]  # fmt: skip
 
 SeedNames: TypeAlias = Mapping[str, Name] | Callable[[str], Name | None]
@@ -143,6 +143,21 @@ class Plan(Sequence[Planned]):
         }
 
 
+class Match(NamedTuple):
+    """What a parameter is drawn by, but for its key."""
+
+    parameter: Parameter
+    rule: Rule | None
+    initializer: Spec | None
+    seed_name: Name
+    is_random: bool  # whether its draw takes something from a key
+
+    @property
+    def path(self) -> str:
+        """The dotted path."""
+        return self.parameter.path
+
+
 def plan(
     parameters: Iterable[Parameter],
     rules: Any,
@@ -150,6 +165,7 @@ def plan(
     seed: Any = None,
     seed_names: SeedNames | None = None,
     frozen: Frozen = None,
+    dry_run: bool = False,
 ) -> Plan:
     """Match rules with parameters, and check that each can be drawn.
 
@@ -158,11 +174,13 @@ def plan(
 
     Args:
         rules: a :class:`Rules`, or what makes one. First match wins.
-        seed: as in every initializer; None takes one key of the process's sequence for all.
+        seed: as in every initializer; None takes one key of the process's sequence for all, when all else is found
+            to be right, and none where nothing is random.
         seed_names: path -> name, as a mapping or a function (None keeps the path): the old name of what was renamed,
             or the name that another framework has for the same weight. A tuple is folded part by part.
         frozen: "draw" to draw frozen parameters as their rules say, "keep" to leave them as they are, whatever the
             rules say; None to have an error where a rule would draw one.
+        dry_run: take no key: those of the plan are what the next one will have.
 
     Raises:
         PlanError: parameters that no rule matches, that their initializer can't draw (an integer dtype, a shape
@@ -173,29 +191,51 @@ def plan(
     Warns:
         UserWarning: rules that match nothing, and seed_names for paths that are not there.
     """
+    return keyed(match(parameters, rules, seed_names, frozen), lambda take: root_of(seed, take), dry_run)
+
+
+def root_of(seed: Any, take: bool) -> Key:
+    """The key of a whole model; the one that the next draw will take, where none is to be taken."""
+    return resolve(seed) if take else peek(seed)
+
+
+def keyed(matches: Iterable[Match], root: Callable[[bool], Key], dry_run: bool = False) -> Plan:
+    """A plan of matches: `root` gives the key of the whole, and is told whether it is to be taken."""
+    every = list(matches)
+    whole = root(not dry_run and any(each.is_random for each in every))
+    return Plan(
+        tuple(
+            Planned(p, rule, initializer, name, whole if initializer is None else resolve(whole, name))
+            for p, rule, initializer, name, _ in every
+        )
+    )
+
+
+def match(
+    parameters: Iterable[Parameter], rules: Any, seed_names: SeedNames | None = None, frozen: Frozen = None
+) -> list[Match]:
+    """Match rules with parameters: what :func:`plan` does and raises, without a key."""
     chosen = rules if isinstance(rules, Rules) else Rules(rules)
     if not (seed_names is None or isinstance(seed_names, Mapping) or callable(seed_names)):
-        raise TypeError(f"`seed_names` must be a mapping of paths to names or a function; got {seed_names!r}")
+        raise TypeError(f"`seed_names` must be a mapping of paths to names or a function; got {shown(seed_names)}")
     if frozen not in ("draw", "keep", None):
-        raise ValueError(f"`frozen` must be 'draw', 'keep' or None; got {frozen!r}")
-    entries, problems = matched(parameters, chosen, seed=seed, seed_names=seed_names, frozen=frozen)
+        raise ValueError(f"`frozen` must be 'draw', 'keep' or None; got {shown(frozen)}")
+    entries, problems = matched(parameters, chosen, seed_names, frozen)
     if problems:
         raise PlanError(problems)
     _warn(chosen, entries, seed_names)
-    return Plan(tuple(entries))
+    return entries
 
 
 def matched(
-    parameters: Iterable[Parameter], rules: Rules, *, seed: Any, seed_names: SeedNames | None = None,
-    frozen: Frozen = None,
-) -> tuple[list[Planned], dict[str, str]]:  # fmt: skip
+    parameters: Iterable[Parameter], rules: Rules, seed_names: SeedNames | None = None, frozen: Frozen = None
+) -> tuple[list[Match], dict[str, str]]:
     """What parameters are drawn by, and the reasons why some can't be, by their paths."""
     whole = list(parameters)
     every = ruled(whole, rules)
     # A tied neighbour is found by each of its paths.
     shapes = {path: parameter for parameter in whole for path in (*parameter.tied, parameter.path)}
     count = Counter(parameter.path for parameter, _ in every)
-    root = resolve(seed)
     entries, problems, owner = [], dict[str, str](), dict[Any, str]()
     for parameter, rule in every:
         if count[parameter.path] > 1:
@@ -218,7 +258,8 @@ def matched(
             except (TypeError, ValueError) as error:
                 problems[parameter.path] = f"{_shown(parameter)}: {error}"
         name = _name(parameter.path, seed_names)
-        key = root if initializer is None else resolve(root, name)
+        if initializer is not None:
+            resolve(_ANY, name)  # refuses what is no name
         if law is not None and not isinstance(law, Constant):  # constants take nothing from a key
             words = name if isinstance(name, tuple) else (name,)
             if words in owner:
@@ -226,8 +267,12 @@ def matched(
                     f"{_shown(parameter)}: has the seed name of {printable(owner[words])}, {name!r}"
                 )
             owner[words] = parameter.path
-        entries.append(Planned(parameter, rule, initializer, name, key))
+        takes = law is not None and is_random(law) and parameter.size > 0
+        entries.append(Match(parameter, rule, initializer, name, takes))
     return entries, problems
+
+
+_ANY = Key(0)
 
 
 def tied_paths(arrays: Iterable[tuple[str, Hashable]]) -> dict[str, list[str]]:
@@ -311,9 +356,7 @@ def _resolved(rule: Rule, parameter: Parameter, shapes: Mapping[str, Parameter])
 
 def _law(initializer: Spec, parameter: Parameter) -> Law:
     """The law of a parameter; TypeError or ValueError where it can't be drawn."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of empty arrays: said where they are drawn
-        return law_of(initializer, parameter.shape, parameter.dtype)[0]
+    return law_of(initializer, parameter.shape, parameter.dtype)[0]
 
 
 def _with_axes(initializer: Spec, parameter: Parameter) -> Spec:
@@ -349,17 +392,15 @@ def _name(path: str, seed_names: SeedNames | None) -> Name:
     return path if name is None else name
 
 
-def _warn(rules: Rules, entries: Sequence[Planned], seed_names: SeedNames | None) -> None:
+def _warn(rules: Rules, entries: Sequence[Match], seed_names: SeedNames | None) -> None:
     used = {id(entry.rule) for entry in entries}
     idle = [rule.text for rule in rules if id(rule) not in used and not rule.optional]
     if idle:
-        warnings.warn(
-            f"rules that match no parameter (or only after earlier rules): {printable(', '.join(idle))}", stacklevel=4
-        )
+        warn(f"rules that match no parameter (or only after earlier rules): {printable(', '.join(idle))}")
     if isinstance(seed_names, Mapping):
-        lost = sorted(set(seed_names) - {entry.path for entry in entries})
+        lost = sorted(set(seed_names) - {entry.path for entry in entries}, key=str)
         if lost:
-            warnings.warn(f"`seed_names` has paths that are not there: {printable(', '.join(lost))}", stacklevel=4)
+            warn(f"`seed_names` has paths that are not there: {printable(', '.join(map(str, lost)))}")
 
 
 def _shown(parameter: Parameter) -> str:

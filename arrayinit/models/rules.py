@@ -1,12 +1,14 @@
 """Rules: which parameter of a model is drawn by which initializer. Plain data, first match wins."""
 
 import fnmatch
-import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeAlias, overload
 
+from arrayinit.fans import check_shape
+from arrayinit.messages import shown
+from arrayinit.schemes.arguments import nonnegative
 from arrayinit.specs import Spec, spec
 
 __all__ = ["BUFFER", "Pattern", "Rule", "Rules", "told"]
@@ -45,23 +47,20 @@ class Rule:
         if not (isinstance(self.pattern, str | re.Pattern) or callable(self.pattern)) or self.pattern == "":
             raise TypeError(
                 f"`pattern` must be a glob, a compiled regular expression or a predicate of path and shape; "
-                f"got {self.pattern!r}"
+                f"got {shown(self.pattern)}"
             )
         if isinstance(self.pattern, re.Pattern) and not isinstance(self.pattern.pattern, str):
             raise TypeError(f"`pattern` must be a regular expression of text, not of bytes; got {self.pattern!r}")
         if not isinstance(self.initializer, Spec | None):
             raise TypeError(
-                f"`initializer` must be an arrayinit.Spec, or None to keep what is; got {self.initializer!r}"
+                f"`initializer` must be an arrayinit.Spec, or None to keep what is; got {shown(self.initializer)}"
             )
         for name, value, kinds in (("like", self.like, str | None), ("kind", self.kind, str | None)):
             if not isinstance(value, kinds):
-                raise TypeError(f"`{name}` must be a string or None; got {value!r}")
-        if isinstance(self.lr_scale, bool) or not isinstance(self.lr_scale, int | float):
-            raise TypeError(f"`lr_scale` must be a number; got {self.lr_scale!r}")
-        if not 0 <= self.lr_scale < math.inf:
-            raise ValueError(f"`lr_scale` must be finite and not negative; got {self.lr_scale!r}")
+                raise TypeError(f"`{name}` must be a string or None; got {shown(value)}")
+        nonnegative(self.lr_scale, "lr_scale")
         if not isinstance(self.optional, bool):
-            raise TypeError(f"`optional` must be True or False; got {self.optional!r}")
+            raise TypeError(f"`optional` must be True or False; got {shown(self.optional)}")
 
     def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> bool:
         """Whether this rule is for a parameter, first matches aside."""
@@ -112,22 +111,27 @@ class Rule:
     def from_dict(cls, data: Mapping[str, Any]) -> "Rule":
         """The inverse of :meth:`as_dict`. TypeError or ValueError where it is not of that form."""
         if not isinstance(data, Mapping):
-            raise TypeError(f"a rule must be a mapping with 'pattern' or 'regex' and 'initializer'; got {data!r}")
+            raise TypeError(
+                f"`data` of a rule must be a mapping with 'pattern' or 'regex' and 'initializer'; got {shown(data)}"
+            )
         rest = dict(data)
         pattern, regex = rest.pop("pattern", None), rest.pop("regex", None)
         given, keep = rest.pop("initializer", None), rest.pop("keep", False)
         if (pattern is None) == (regex is None):
-            raise ValueError(f"a rule must have one of 'pattern' and 'regex'; got {dict(data)!r}")
+            raise ValueError(f"`data` of a rule must have one of 'pattern' and 'regex'; got {shown(dict(data))}")
         if (given is None) != (keep is True):
-            raise ValueError(f"a rule must have an 'initializer', or 'keep' = true; got {dict(data)!r}")
+            raise ValueError(f"`data` of a rule must have an 'initializer', or 'keep' = true; got {shown(dict(data))}")
         unknown = set(rest) - {"like", "kind", "lr_scale", "optional"}
         if unknown:
-            raise ValueError(f"a rule must have no other entries; got {', '.join(sorted(unknown))} in {dict(data)!r}")
+            raise ValueError(
+                f"`data` of a rule must have no other entries; got {', '.join(map(str, unknown))} in "
+                f"{shown(dict(data))}"
+            )
         if regex is not None:
             try:
                 pattern = re.compile(regex)
-            except (re.error, TypeError) as error:
-                raise ValueError(f"'regex' must be a regular expression; got {regex!r} ({error})") from None
+            except Exception as error:  # no text, no expression, or one that is nested or repeats beyond all limits
+                raise ValueError(f"'regex' must be a regular expression; got {shown(regex)} ({error})") from None
         return cls(pattern, None if given is None else _spec(given), **rest)
 
 
@@ -149,11 +153,16 @@ class Rules(Sequence[Rule]):
     rules: tuple[Rule, ...]
 
     def __init__(self, rules: "Mapping[Pattern, Any] | Iterable[Rule | tuple[Pattern, Any]]" = ()) -> None:
-        if isinstance(rules, str) or not isinstance(rules, Iterable):
+        if isinstance(rules, str | Set) or not isinstance(rules, Iterable):  # a set has no order
             raise TypeError(
-                f"`rules` must be a mapping from patterns to initializers, or a sequence of Rules; got {rules!r}"
+                f"`rules` must be a mapping from patterns to initializers, or a sequence of Rules; got {shown(rules)}"
             )
-        pairs = rules.items() if isinstance(rules, Mapping) else rules
+        try:
+            pairs = iter(rules.items() if isinstance(rules, Mapping) else rules)
+        except TypeError:  # of an array without axes
+            raise TypeError(
+                f"`rules` must hold Rules, or pairs of a pattern and an initializer; got {shown(rules)}"
+            ) from None
         object.__setattr__(self, "rules", tuple(_rule(pair) for pair in pairs))
 
     @overload
@@ -178,7 +187,12 @@ class Rules(Sequence[Rule]):
         return "\n".join(f"{rule.text:<40} {_said(rule)}" for rule in self.rules)
 
     def find(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> Rule | None:
-        """The first rule that matches a parameter."""
+        """The first rule that matches a parameter. TypeError, ValueError: a path, a shape or kinds that are none."""
+        if not isinstance(path, str):
+            raise TypeError(f"`path` must be a string; got {shown(path)}")
+        if not isinstance(kinds, tuple | list) or not all(isinstance(kind, str) for kind in kinds):
+            raise TypeError(f"`kinds` must be a sequence of strings; got {shown(kinds)}")
+        shape = check_shape(shape, "shape")
         return next((rule for rule in self.rules if rule.matches(path, shape, kinds)), None)
 
     def as_dict(self) -> dict[str, Any]:
@@ -188,9 +202,7 @@ class Rules(Sequence[Rule]):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Rules":
         """The inverse of :meth:`as_dict`. TypeError or ValueError where it is not of that form."""
-        if not isinstance(data, Mapping) or not isinstance(data.get("rules"), list) or set(data) != {"rules"}:
-            raise ValueError(f"rules must be a mapping with a list under 'rules' and nothing else; got {data!r}")
-        return cls([Rule.from_dict(rule) for rule in data["rules"]])
+        return cls(_listed(data, "data"))
 
     def to_json(self) -> str:
         """As a JSON text, which :meth:`from_json` reads."""
@@ -200,10 +212,10 @@ class Rules(Sequence[Rule]):
 
     @classmethod
     def from_json(cls, text: str) -> "Rules":
-        """From a JSON text. ValueError where it is none, or no rules."""
+        """From a JSON text. ValueError where it is none, or no rules; TypeError where it is no text."""
         import json
 
-        return cls.from_dict(json.loads(text))
+        return cls(_listed(_parsed(json.loads, text, "JSON", str | bytes | bytearray), "text"))
 
     def to_toml(self) -> str:
         """As a TOML text, which :meth:`from_toml` reads. ImportError without tomli-w; ValueError for None in a spec."""
@@ -221,10 +233,31 @@ class Rules(Sequence[Rule]):
 
     @classmethod
     def from_toml(cls, text: str) -> "Rules":
-        """From a TOML text. ValueError where it is none, or no rules."""
+        """From a TOML text. ValueError where it is none, or no rules; TypeError where it is no text."""
         import tomllib
 
-        return cls.from_dict(tomllib.loads(text))
+        return cls(_listed(_parsed(tomllib.loads, text, "TOML", str), "text"))
+
+
+def _listed(data: Any, argument: str) -> list[Rule]:
+    """The rules of plain data."""
+    if not isinstance(data, Mapping) or not isinstance(data.get("rules"), list) or set(data) != {"rules"}:
+        raise ValueError(
+            f"`{argument}` of rules must be a mapping with a list under 'rules' and nothing else; got {shown(data)}"
+        )
+    return [Rule.from_dict(rule) for rule in data["rules"]]
+
+
+def _parsed(loads: Callable[[Any], Any], text: Any, language: str, kinds: Any) -> Any:
+    """What a text says. TypeError for what is no text, ValueError for one that is not of the language."""
+    if not isinstance(text, kinds):
+        raise TypeError(f"`text` must be {language}; got {shown(text)}")
+    try:
+        return loads(text)
+    except RecursionError:
+        raise ValueError(f"`text` must be {language} that is not nested so deeply") from None
+    except ValueError as error:
+        raise ValueError(f"`text` must be {language}; {error}") from None
 
 
 def _rule(given: Any) -> Rule:
@@ -233,7 +266,7 @@ def _rule(given: Any) -> Rule:
     if isinstance(given, Mapping):
         return Rule.from_dict(given)
     if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
-        raise TypeError(f"`rules` must hold Rules, or pairs of a pattern and an initializer; got {given!r}")
+        raise TypeError(f"`rules` must hold Rules, or pairs of a pattern and an initializer; got {shown(given)}")
     pattern, initializer = given
     return Rule(pattern, None if initializer is None else _spec(initializer))
 
@@ -245,7 +278,7 @@ def _spec(given: Any) -> Spec:
         return Spec.from_dict(given)
     if isinstance(given, str):
         return spec(given)
-    raise TypeError(f"`initializer` must be an arrayinit.Spec, its name or its dictionary; got {given!r}")
+    raise TypeError(f"`initializer` must be an arrayinit.Spec, its name or its dictionary; got {shown(given)}")
 
 
 def _has_none(value: Any) -> bool:

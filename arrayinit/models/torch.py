@@ -6,11 +6,14 @@ import torch
 from torch import nn
 
 from arrayinit.backends import Backend, backend_named, backend_of, is_compiling
+from arrayinit.key import Key
+from arrayinit.messages import shown
 from arrayinit.models.derived import tensor_at
-from arrayinit.models.plans import Frozen, Plan, PlanError, Planned, SeedNames, plan
+from arrayinit.models.plans import Frozen, Plan, PlanError, Planned, SeedNames, keyed, match, root_of
 from arrayinit.models.torch_members import Member, is_statistic, members_of, parameters_of, shapeless
 from arrayinit.progress import progress_bar
-from arrayinit.seeds import resolve, resolve_for
+from arrayinit.schemes.arguments import flag
+from arrayinit.seeds import resolve_for
 
 __all__ = ["init_module_", "parameters_of"]
 
@@ -80,7 +83,7 @@ def init_module_(
             (it sets `_is_hf_initialized` on them; its flags on modules, which new models have too, say nothing):
             "draw" them as their rules say, or "keep" them whatever the rules say. None asks for one of the two, by an
             error, where a rule would draw one. A rule of None keeps what it matches in any case.
-        dry_run: return the plan, and draw and allocate nothing.
+        dry_run: return the plan, and draw and allocate nothing, nor take a key: the plan has the keys of the next draw.
         device: for what is on the meta device; by default torch's default device, or that of a DTensor's mesh.
         progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
 
@@ -103,7 +106,8 @@ def init_module_(
         result: nn.Module | Plan = torch_compiled.unserved(init_module_, module, rules, seed=seed, **said)
         return result
     if not isinstance(module, nn.Module):
-        raise TypeError(f"`module` must be a torch.nn.Module; got {module!r}")
+        raise TypeError(f"`module` must be a torch.nn.Module; got {shown(module)}")
+    flag(dry_run, "dry_run")
     if device is not None and backend_named("torch").check_device(device).type == "meta":
         raise ValueError(f"`device` must be one that holds values; got {device!r}")
     unknown = shapeless(module)
@@ -112,15 +116,23 @@ def init_module_(
     parameters = parameters_of(module)
     members = {each.path: each for member in members_of(module) for each in (member, *member.parts)}
     distributed = next((x for member in members.values() for x in member.tensors if backend_of(x).is_distributed), None)
-    root = resolve(seed) if distributed is None else resolve_for(backend_of(distributed), distributed, seed, None)
-    made = plan(parameters, rules, seed=root, seed_names=seed_names, frozen=frozen)
+
+    def root(take: bool) -> Key:
+        if distributed is None:
+            return root_of(seed, take)
+        return resolve_for(backend_of(distributed), distributed, seed, None, take)
+
+    matches = match(parameters, rules, seed_names, frozen)
+    made = keyed(matches, root, dry_run=True)  # refuses what is no seed
     if dry_run:
         return made
     _check_assigned(made, members, device)
-    if any(x.is_meta for member in members.values() for x in member.tensors):
-        _materialize(module, made, members, device)
     total = sum(entry.parameter.size for entry in made if entry.initializer)
     with progress_bar("parameters", total, progress, "elements") as advance:
+        if any(x.is_meta for member in members.values() for x in member.tensors):
+            _materialize(module, made, members, device)
+        draws_nothing = all(backend_of(x).is_abstract(x) for member in members.values() for x in member.tensors)
+        made = keyed(matches, root, dry_run=draws_nothing)  # the key is taken when all else is done
         # Weights that are made of others come last, and those within others' parametrizations before them: what a
         # parametrization holds itself decides on what gives a weight.
         for entry in sorted(made, key=lambda entry: _turn(members[entry.path])):

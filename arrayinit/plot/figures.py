@@ -2,12 +2,13 @@
 
 import fnmatch
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arrayinit.integers import as_integer
+from arrayinit.messages import shown
 from arrayinit.models.plans import Planned
 from arrayinit.models.rules import Rules
 from arrayinit.plot.densities import Density, density
@@ -33,6 +34,7 @@ BARS, LINE = "#9ecae1", "#D55E00"
 WIDEST = 8.0  # decades of a logarithmic axis: the digits of float32
 LEAST, FEW = 0.7, 2.5  # decades: the fewest that are shown, and those that need more labels than their powers of ten
 POINTS = 512  # of a curve
+MOST = 1 << 16  # bars, and panels in a row
 
 
 def depth(
@@ -171,8 +173,11 @@ def weights(
         ImportError: no matplotlib. TypeError: no model. ValueError: nothing to be drawn.
     """
     for name, value in (("bins", bins), ("columns", columns)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"`{name}` must be a positive integer; got {value!r}")
+        number = as_integer(value)
+        if number is None or not 1 <= number <= MOST:
+            raise ValueError(f"`{name}` must be an integer from 1 to {MOST}; got {shown(value)}")
+    if layers is not None and not isinstance(layers, str) and not callable(layers):
+        raise TypeError(f"`layers` must be a glob, or a predicate of path and shape; got {shown(layers)}")
     found = members(model)
     chosen = [
         (held.parameter, x, moments)
@@ -182,7 +187,7 @@ def weights(
         and math.isfinite(moments.std)
     ]
     if not chosen:
-        raise ValueError(f"`layers` must choose parameters of `model` that have finite values; got {layers!r}")
+        raise ValueError(f"`layers` must choose parameters of `model` that have finite values; got {shown(layers)}")
     planned: dict[str, Planned] = {}
     if rules is not None:
         given = rules if isinstance(rules, Rules) else Rules(rules)
@@ -268,9 +273,7 @@ def _draw_atoms(ax: "Axes", atoms: Mapping[float, float], has_curve: bool) -> No
 def _expected(entry: Planned | None, dtype: str, x: Any) -> Density | None:
     if entry is None or entry.initializer is None:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of empty arrays, which are not shown
-        law, where = law_of(entry.initializer, entry.shape, dtype)
+    law, where = law_of(entry.initializer, entry.shape, dtype)
     return density(law, where, dtype, x)
 
 

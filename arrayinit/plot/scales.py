@@ -4,7 +4,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from arrayinit.messages import shown
 from arrayinit.plot.measures import DepthScale, Layers
+from arrayinit.schemes.arguments import integer
 
 __all__ = ["depth_scales"]
 
@@ -47,12 +49,12 @@ def depth_scales(
             inside of nn.scan, nn.remat or nn.jit, whose values can't be taken out. PlanError: as `init_module_`.
     """
     if not isinstance(recipes, Mapping):
-        raise TypeError(f"`recipes` must be a mapping from names to rules; got {recipes!r}")
+        raise TypeError(f"`recipes` must be a mapping from names to rules; got {shown(recipes)}")
     if not recipes:
         raise ValueError("`recipes` must have at least one entry; got none")
     if layers is not None and not isinstance(layers, str) and not callable(layers):
-        raise TypeError(f"`layers` must be a glob, or a predicate of path and module; got {layers!r}")
-    measure = _measurer(model, inputs, params, layers, loss, seed)
+        raise TypeError(f"`layers` must be a glob, or a predicate of path and module; got {shown(layers)}")
+    measure = _measurer(model, inputs, params, layers, loss, integer(seed, "seed", least=0))
     return tuple(measure(str(name), recipe) for name, recipe in recipes.items())
 
 
@@ -61,8 +63,8 @@ def _measurer(
 ) -> Callable[[str, Any], DepthScale]:
     """(name, recipe) -> its scales, for a model of any kind."""
     if params is not None:
-        if not callable(model):
-            raise TypeError(f"`model` must be a function f(tap, params, *inputs) with `params`; got {model!r}")
+        if not callable(model) or _is_module(model):
+            raise TypeError(f"`model` must be a function f(tap, params, *inputs) with `params`; got {shown(model)}")
         from arrayinit.plot.scales_jax import TappedModel
 
         return TappedModel(model, params, inputs, layers, loss, seed).measure
@@ -79,7 +81,7 @@ def _measurer(
         return (LinenModel if _is_linen(model) else NnxModel)(model, inputs, layers, loss, seed).measure
     raise TypeError(
         f"`model` must be a torch.nn.Module, a function that makes one, a module of Flax, or a function of JAX "
-        f"with `params`; got {'a function that makes ' if make else ''}{model!r}"
+        f"with `params`; got {'a function that makes ' if make else ''}{shown(model)}"
     )
 
 
@@ -88,15 +90,18 @@ def _is_module(model: Any) -> bool:
 
 
 def _is_nnx(model: Any) -> bool:
-    nnx = sys.modules.get("flax.nnx")
-    return nnx is not None and isinstance(model, nnx.Module)
+    return _is_of(model, "flax.nnx")
 
 
 def _is_torch(model: Any) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(model, torch.nn.Module)
+    return _is_of(model, "torch.nn")
 
 
 def _is_linen(model: Any) -> bool:
-    linen = sys.modules.get("flax.linen")
-    return linen is not None and isinstance(model, linen.Module)
+    return _is_of(model, "flax.linen")
+
+
+def _is_of(model: Any, library: str) -> bool:
+    """Whether a model is a Module of a library that is imported: half of it may be, or None stand in its place."""
+    kind = getattr(sys.modules.get(library), "Module", None)
+    return isinstance(kind, type) and isinstance(model, kind)

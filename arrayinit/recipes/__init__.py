@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from arrayinit.messages import shown
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.flax import flax_defaults
 from arrayinit.recipes.keras import keras_defaults
@@ -56,6 +57,6 @@ def recipe(name: str, /, **parameters: Any) -> Rules:
     Raises:
         ValueError: an unknown name; a parameter that the recipe refuses. TypeError: a parameter that it does not have.
     """
-    if name not in RECIPES:
-        raise ValueError(f"`name` must be a recipe: {', '.join(RECIPES)}; got {name!r}")
+    if not isinstance(name, str) or name not in RECIPES:
+        raise ValueError(f"`name` must be a recipe: {', '.join(RECIPES)}; got {shown(name)}")
     return RECIPES[name](**parameters)

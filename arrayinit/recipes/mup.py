@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from arrayinit.messages import shown
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import NORM_WEIGHT, rule
 from arrayinit.schemes.arguments import flag, integer, nonnegative, one_of
@@ -78,7 +79,7 @@ def mup(
 
 
 def _globs(given: str | Sequence[str], name: str) -> tuple[str, ...]:
-    globs = (given,) if isinstance(given, str) else tuple(given)
-    if not globs or not all(isinstance(glob, str) and glob for glob in globs):
-        raise TypeError(f"`{name}` must be a glob or a sequence of them; got {given!r}")
-    return globs
+    globs = (given,) if isinstance(given, str) else given
+    if not isinstance(globs, tuple | list) or not globs or not all(isinstance(glob, str) and glob for glob in globs):
+        raise TypeError(f"`{name}` must be a glob or a sequence of them; got {shown(given)}")
+    return tuple(globs)

@@ -1,20 +1,20 @@
 """How a report is made: what the rules plan, what the arrays hold, and what is to be said of it."""
 
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from arrayinit.fans import Geometry, geometry
 from arrayinit.formats import is_floating
 from arrayinit.laws import Law
-from arrayinit.models.plans import Parameter, Plan, Planned, matched, ruled
+from arrayinit.models.plans import Parameter, Plan, Planned, keyed, matched, root_of, ruled
 from arrayinit.models.rules import Rule, Rules, told
 from arrayinit.progress import progress_bar
 from arrayinit.reports.findings import expected_mean, judge
 from arrayinit.reports.members import Held, members
 from arrayinit.reports.moments import measure
 from arrayinit.reports.results import Finding, Report, Row
+from arrayinit.schemes.arguments import flag
 from arrayinit.specs import Description, describe, law_of
 
 __all__ = ["build", "plan_what_can_be"]
@@ -22,6 +22,7 @@ __all__ = ["build", "plan_what_can_be"]
 
 def build(model: Any, rules: Any, values: bool, progress: bool | None) -> Report:
     """The report on a model, as :func:`arrayinit.report` describes it."""
+    flag(values, "values")
     found = members(model)
     parameters = [held.parameter for held in found]
     chosen = None if rules is None else rules if isinstance(rules, Rules) else Rules(rules)
@@ -46,8 +47,8 @@ def build(model: Any, rules: Any, values: bool, progress: bool | None) -> Report
 
 def plan_what_can_be(parameters: Iterable[Parameter], rules: Rules) -> tuple[Plan, Mapping[str, str]]:
     """The plan of all parameters that can be drawn, and the reasons why others can't."""
-    entries, problems = matched(parameters, rules, seed=0, frozen="draw")
-    return Plan(tuple(entry for entry in entries if entry.path not in problems)), problems
+    entries, problems = matched(parameters, rules, frozen="draw")
+    return keyed((entry for entry in entries if entry.path not in problems), lambda take: root_of(0, take)), problems
 
 
 def _idle(matching: Iterable[Rule | None], rules: Rules) -> Iterable[Finding]:
@@ -67,10 +68,8 @@ def _row(
     expected: Description | None = None
     law: Law | None = None
     if initializer is not None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of empty arrays: said where they are drawn
-            law, where = law_of(initializer, parameter.shape, parameter.dtype)
-            expected = describe(initializer, parameter.shape, dtype=parameter.dtype)
+        law, where = law_of(initializer, parameter.shape, parameter.dtype)
+        expected = describe(initializer, parameter.shape, dtype=parameter.dtype)
     fan_in, fan_out = _fans(where) if expected is None else (expected.fan_in, expected.fan_out)
     roles = where.roles or ("oi" + "s" * len(parameter.shape))[: len(parameter.shape)]
     roles = roles if len(roles) >= 2 else ""

@@ -1,11 +1,12 @@
 """A model of any framework -> its parameters, each with its array."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from arrayinit.backends import find_backend
-from arrayinit.models.mappings import parameters_of_mapping
+from arrayinit.messages import shown
+from arrayinit.models.mappings import arrays_of, check_depth, parameters_of_mapping
 from arrayinit.models.plans import Parameter
 
 __all__ = ["Held", "members"]
@@ -28,7 +29,7 @@ def members(model: Any) -> list[Held]:
     """
     if find_backend(model) is None:
         for framework, find in (("keras", _of_keras), ("torch", _of_torch), ("jax", _of_jax)):
-            if framework in sys.modules:  # else no model can be one of its own
+            if sys.modules.get(framework) is not None:  # else no model can be one of its own
                 found = find(model)
                 if found is not None:
                     return found
@@ -76,6 +77,7 @@ def _of_jax(model: Any) -> list[Held] | None:
     jax = sys.modules["jax"]
     if not hasattr(jax, "tree") or (isinstance(model, Mapping) and not _has_arrays_of_jax(model)):
         return None
+    check_depth(model, "model")
     if not any(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in jax.tree.leaves(model)):
         return None
     from arrayinit.models.jax import members_of_tree
@@ -85,28 +87,22 @@ def _of_jax(model: Any) -> list[Held] | None:
 
 def _has_arrays_of_jax(model: Any) -> bool:
     """Whether there are JAX's in a nested mapping; also where there are boxes, which only JAX takes apart."""
-    names = {None if backend is None else backend.name for backend in (find_backend(x) for _, x in _arrays(model))}
+    names = {
+        None if backend is None else backend.name
+        for backend in (find_backend(x) for _, (_, _, x) in arrays_of(model, "model"))
+    }
     return None in names or ("jax" in names and names <= {"jax", "numpy"})
 
 
 def _of_mapping(model: Any) -> list[Held]:
     arrays = {}
-    for path, x in _arrays(model):
+    for path, (_, _, x) in arrays_of(model, "model"):
         backend = find_backend(x)
         if backend is None:
-            raise TypeError(f"`model` must hold arrays, and mappings and lists of them; got {x!r} at {path!r}")
+            raise TypeError(f"`model` must hold arrays, and mappings and lists of them; got {shown(x)} at {path!r}")
         arrays[path] = backend, x
     return [_held(parameter, arrays[parameter.path][1]) for parameter in parameters_of_mapping(arrays)]
 
 
 def _held(parameter: Parameter, x: Any) -> Held:
     return Held(parameter, lambda: x)
-
-
-def _arrays(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in model.items() if isinstance(model, Mapping) else enumerate(model):
-        path = f"{prefix}.{name}" if prefix else str(name)
-        if isinstance(value, Mapping | list):
-            yield from _arrays(value, path)
-        else:
-            yield path, value

@@ -113,7 +113,10 @@ def values_of(x: Any, dtype: str) -> Iterator[tuple[Place, npt.NDArray[Any]]]:
     for place, block in _blocks(backend, x):
         owner = backend_of(block)
         for start, piece in _cut(block):
-            host = owner.to_numpy(piece)
+            try:
+                host = owner.to_numpy(piece)
+            except TypeError:  # of a type that NumPy lacks, of 8 bits, or of no dense tensor: it has no numbers here
+                return
             if dtype == "bfloat16":
                 host = (host.astype(np.uint32) << 16).view(np.float32)
             wide = np.complex128 if dtype.startswith("complex") else np.float64

@@ -1,11 +1,14 @@
 """What schemes ask of their arguments: the value as they use it, or an error that names the argument and the rule."""
 
 import math
-import operator
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from arrayinit.fans import Geometry
+from arrayinit.integers import as_integer
+from arrayinit.messages import shown
 
 __all__ = ["finite", "flag", "integer", "nonnegative", "number", "one_of", "plain", "positive", "real"]
 
@@ -21,27 +24,33 @@ def plain(geometry: Geometry, ranks: tuple[int, ...] | None, name: str) -> None:
 
 def real(value: Any, name: str) -> float:
     """A real number as a float, NaN and infinite ones too."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"`{name}` must be a real number; got {value!r}")
+    if type(value) is float:
+        return value
+    # NumPy's durations are among its integers.
+    if isinstance(value, bool | np.timedelta64) or not isinstance(value, Real):
+        raise TypeError(f"`{name}` must be a real number; got {shown(value)}")
     try:
-        return float(value)
+        x = float(value)
+        if not math.isinf(x) or bool(value == x):
+            return x
     except OverflowError:
-        raise ValueError(f"`{name}` must be within the range of float64; got {value!r}") from None
+        pass
+    raise ValueError(f"`{name}` must be within the range of float64; got {shown(value)}")
 
 
 def number(value: Any, name: str) -> float:
     """A real number other than NaN."""
     x = real(value, name)
     if math.isnan(x):
-        raise ValueError(f"`{name}` must not be NaN; got {value!r}")
+        raise ValueError(f"`{name}` must not be NaN; got {shown(value)}")
     return x
 
 
 def finite(value: Any, name: str) -> float:
     """A finite real number."""
-    x = number(value, name)
-    if math.isinf(x):
-        raise ValueError(f"`{name}` must be finite; got {value!r}")
+    x = real(value, name)
+    if not math.isfinite(x):
+        raise ValueError(f"`{name}` must be finite; got {shown(value)}")
     return x
 
 
@@ -49,7 +58,7 @@ def nonnegative(value: Any, name: str) -> float:
     """A finite real number >= 0."""
     x = finite(value, name)
     if x < 0:
-        raise ValueError(f"`{name}` must not be negative; got {value!r}")
+        raise ValueError(f"`{name}` must not be negative; got {shown(value)}")
     return x
 
 
@@ -57,32 +66,31 @@ def positive(value: Any, name: str) -> float:
     """A finite real number > 0."""
     x = finite(value, name)
     if x <= 0:
-        raise ValueError(f"`{name}` must be positive; got {value!r}")
+        raise ValueError(f"`{name}` must be positive; got {shown(value)}")
     return x
 
 
 def integer(value: Any, name: str, least: int = 1) -> int:
-    """An integer of at least this size."""
-    try:
-        n = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        n = None
+    """An integer of at least this size, and of 63 bits, so that it has a root and a float."""
+    n = as_integer(value)
     if n is None:
-        raise TypeError(f"`{name}` must be an integer; got {value!r}")
+        raise TypeError(f"`{name}` must be an integer; got {shown(value)}")
     if n < least:
-        raise ValueError(f"`{name}` must be at least {least}; got {value!r}")
+        raise ValueError(f"`{name}` must be at least {least}; got {shown(value)}")
+    if n >= 1 << 63:
+        raise ValueError(f"`{name}` must be less than 2**63; got {shown(value)}")
     return n
 
 
 def flag(value: Any, name: str) -> bool:
     """True or False."""
     if not isinstance(value, bool):
-        raise TypeError(f"`{name}` must be True or False; got {value!r}")
+        raise TypeError(f"`{name}` must be True or False; got {shown(value)}")
     return value
 
 
 def one_of(value: Any, name: str, known: tuple[str, ...]) -> str:
     """One of these words."""
-    if value not in known:
-        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, known))}; got {value!r}")
-    return str(value)
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, known))}; got {shown(value)}")
+    return next(word for word in known if word == value)

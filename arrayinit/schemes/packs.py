@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 from arrayinit.fans import Geometry
+from arrayinit.integers import as_integer, as_integers
 from arrayinit.laws import Constant, Law, Packed, Piece
+from arrayinit.messages import shown
 from arrayinit.regions import Box
 from arrayinit.schemes.arguments import finite, integer
 from arrayinit.schemes.scaled import kaiming_normal
@@ -13,6 +15,7 @@ from arrayinit.schemes.scaled import kaiming_normal
 __all__ = ["chrono", "icnr", "lstm_bias", "packed"]
 
 GATES = "ifgo"
+BLOCKS = 1 << 16  # more than any tensor is packed of
 
 
 @runtime_checkable
@@ -52,10 +55,10 @@ def icnr(geometry: Geometry, initializer: Initializer | None = None, scale: int 
         raise ValueError(f"icnr needs the shape of a convolution, with spatial axes; got {geometry.shape}")
     copies = integer(scale, "scale") ** roles.count("s")
     channels, rest = divmod(geometry.shape[axis], copies)
-    if rest:
+    if rest or copies > BLOCKS:
         raise ValueError(
-            f"`scale` ** {roles.count('s')} must divide the output channels; got scale {scale} and "
-            f"{geometry.shape[axis]} channels"
+            f"`scale` ** {roles.count('s')} must divide the output channels, and be at most {BLOCKS}; got scale "
+            f"{shown(scale)} and {geometry.shape[axis]} channels"
         )
     base = _resized(geometry, axis, channels)
     law = kaiming_normal(base) if initializer is None else _law(initializer, base)
@@ -63,7 +66,7 @@ def icnr(geometry: Geometry, initializer: Initializer | None = None, scale: int 
 
 
 def lstm_bias(geometry: Geometry, forget: float = 1.0, gates: str = GATES) -> Law:
-    return _gated(geometry, "lstm_bias", gates, {"f": Constant(finite(forget, "forget"))})
+    return _gated(geometry, "lstm_bias", gates, {"f": Constant(finite(forget, "forget"), argument="forget")})
 
 
 def chrono(geometry: Geometry, t_max: float, t_min: float = 2.0, gates: str = GATES) -> Law:
@@ -80,7 +83,7 @@ def _gated(geometry: Geometry, name: str, gates: str, laws: dict[str, Law]) -> L
     """The law of a bias of four gates in this order, 0 where no other law is given."""
     axis = _out_axis(geometry, name)
     if not isinstance(gates, str) or sorted(gates) != sorted(GATES):
-        raise ValueError(f"`gates` must be the letters of {GATES!r} in the order of the blocks; got {gates!r}")
+        raise ValueError(f"`gates` must be the letters of {GATES!r} in the order of the blocks; got {shown(gates)}")
     width, rest = divmod(geometry.shape[axis], len(GATES))
     if rest:
         raise ValueError(f"{name} needs a size that four gates divide; got {geometry.shape}")
@@ -94,27 +97,38 @@ def _gated(geometry: Geometry, name: str, gates: str, laws: dict[str, Law]) -> L
 
 
 def _law(initializer: Any, geometry: Geometry) -> Law:
-    if not isinstance(initializer, Initializer):
-        raise TypeError(f"`initializer` must be made by arrayinit.spec; got {initializer!r}")
-    return initializer.law(geometry)
+    found = initializer.law(geometry) if isinstance(initializer, Initializer) else None
+    if not isinstance(found, Law):
+        raise TypeError(f"`initializer` must be made by arrayinit.spec; got {shown(initializer)}")
+    return found
 
 
 def _out_axis(geometry: Geometry, name: str) -> int:
     if not geometry.shape:
         raise ValueError(f"{name} needs a shape of at least 1 dimension; got {geometry.shape}")
-    return 0 if geometry.roles is None else geometry.roles.index("o")
+    if geometry.roles is None:
+        return 0
+    if "o" not in geometry.roles:
+        raise ValueError(f"`out_axis` must name an axis for {name}; got none for the shape {geometry.shape}")
+    return geometry.roles.index("o")
 
 
 def _sizes(n: int, blocks: Any) -> list[int]:
     """The sizes of the blocks of an axis."""
-    if isinstance(blocks, list | tuple):
-        sizes = [integer(size, "blocks", least=0) for size in blocks]
-        if sum(sizes) != n:
-            raise ValueError(f"`blocks` must add up to the size of the output axis, {n}; got {blocks!r}")
-        return sizes
-    count = integer(blocks, "blocks")
-    if n % count:
-        raise ValueError(f"`blocks` must divide the size of the output axis, {n}; got {blocks!r}")
+    sizes = as_integers(blocks, BLOCKS)
+    if sizes is not None:
+        if any(size < 0 for size in sizes) or sum(sizes) != n:
+            raise ValueError(f"`blocks` must add up to the size of the output axis, {n}; got {shown(blocks)}")
+        return list(sizes)
+    count = as_integer(blocks)
+    if count is None:
+        raise TypeError(
+            f"`blocks` must be an integer or a sequence of integers, at most {BLOCKS} of them; got {shown(blocks)}"
+        )
+    if not 1 <= count <= BLOCKS or n % count:
+        raise ValueError(
+            f"`blocks` must divide the size of the output axis, {n}, and be from 1 to {BLOCKS}; got {shown(blocks)}"
+        )
     return [n // count] * count
 
 

@@ -1,7 +1,6 @@
 """Laws of elements that are drawn one by one: bounds and standard deviations from fans, gains and numbers."""
 
 import math
-import warnings
 from numbers import Integral
 
 from arrayinit.fans import Geometry
@@ -88,13 +87,13 @@ def xavier_normal(geometry: Geometry, gain: float = 1.0) -> Law:
 def kaiming_uniform(
     geometry: Geometry, a: float | None = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Law:
-    return _centred(_kaiming_std(geometry, a, mode, nonlinearity), "uniform")
+    return _kaiming(geometry, a, mode, nonlinearity, "uniform")
 
 
 def kaiming_normal(
     geometry: Geometry, a: float | None = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Law:
-    return _centred(_kaiming_std(geometry, a, mode, nonlinearity), "normal")
+    return _kaiming(geometry, a, mode, nonlinearity, "normal")
 
 
 def lecun_uniform(geometry: Geometry) -> Law:
@@ -133,12 +132,14 @@ def wang_normal(geometry: Geometry, layers: int, dim: int | None = None) -> Law:
 
 
 def prior_bias(geometry: Geometry, p: float = 0.01) -> Law:
-    from decimal import Context, Decimal, localcontext  # here, for few processes need it
+    from decimal import Decimal  # here, for few processes need it
+
+    from arrayinit.normal_cdf import digits
 
     prior = finite(p, "p")
     if not 0 < prior < 1:
         raise ValueError(f"`p` must be a probability between 0 and 1; got {p!r}")
-    with localcontext(Context(prec=40)):  # correctly rounded: the same digits on every machine
+    with digits(40):  # correctly rounded: the same digits on every machine
         return Constant(float((Decimal(prior) / (1 - Decimal(prior))).ln()))
 
 
@@ -165,13 +166,12 @@ def _xavier_std(geometry: Geometry, gain: float) -> float:
     return factor * math.sqrt(2.0 / float(fan_in + fan_out)) if fan_in + fan_out else 0.0
 
 
-def _kaiming_std(geometry: Geometry, a: float | None, mode: str, nonlinearity: str) -> float:
+def _kaiming(geometry: Geometry, a: float | None, mode: str, nonlinearity: str, distribution: str) -> Law:
     gain = calculate_gain(nonlinearity, a)
     if 0 in geometry.shape:
         one_of(mode, "mode", MODES)
-        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=5)
-        return 0.0
-    return gain / math.sqrt(_fan(geometry, mode))
+        return Constant(0.0, is_empty=True)
+    return _centred(gain / math.sqrt(_fan(geometry, mode)), distribution)
 
 
 def _fan(geometry: Geometry, mode: str) -> float:

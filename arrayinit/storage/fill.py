@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.backends import Backend, find_backend
+from arrayinit.laws import is_random
 from arrayinit.mapped import check_space, release, write_back
-from arrayinit.progress import progress_bar
-from arrayinit.seeds import Name, resolve
+from arrayinit.messages import shown
+from arrayinit.progress import check_progress, progress_bar
+from arrayinit.seeds import Name, peek, resolve
 from arrayinit.specs import Spec, law_of, spec
 from arrayinit.storage.journal import opened
 from arrayinit.storage.parts import PART, Part, check_part, parts
@@ -63,13 +65,16 @@ def fill_(
     dtype = _check(x, backend)
     check_part(part)
     if journal is not None and seed is None:
-        raise TypeError(f"`seed` must be given with a journal, for a draw that goes on needs the same; got {seed!r}")
+        raise TypeError(
+            f"`seed` must be given with a journal, for a draw that goes on needs the same; got {shown(seed)}"
+        )
     shape = tuple(map(int, x.shape))
     law, _ = law_of(chosen, shape, dtype)  # raises what the initializer would
     size = np.dtype(x.dtype).itemsize if backend is None or backend.name == "numpy" else int(x.dtype.itemsize)
     cut = parts(law, shape, size, part, _chunks(x), _order(x))
+    check_progress(progress)
     check_space(x)
-    key = resolve(seed, name)
+    key = peek(seed, name)
     made = {"initializer": chosen.as_dict(), "key": int(key), "shape": list(shape), "dtype": dtype, "parts": len(cut)}
 
     def draw(where: Part) -> None:
@@ -91,6 +96,9 @@ def fill_(
 
     title = str(chosen.name if name is None else name)
     with progress_bar(title, math.prod(shape) * size, progress) as advance, opened(journal, made) as kept:
+        if is_random(law) and len(cut):
+            taken = resolve(seed, name)  # now that nothing can be refused
+            key = taken if journal is None else key
         written = kept.done
         for number, where in enumerate(cut):
             if number < written and holds(where):
@@ -117,14 +125,15 @@ def _check(x: Any, backend: Backend | None) -> str:
         return backend.dtype_name(x.dtype)
     if not all(hasattr(x, name) for name in ("shape", "dtype", "__getitem__", "__setitem__")):
         raise TypeError(
-            f"`x` must be an array, or have a shape, a dtype and assignment by slices, as those of zarr do; got {x!r}"
+            "`x` must be an array, or have a shape, a dtype and assignment by slices, as those of zarr do; got "
+            f"{shown(x)}"
         )
     if getattr(x, "read_only", False) or getattr(getattr(x, "file", None), "mode", None) == "r":  # zarr's, h5py's
-        raise ValueError(f"`x` must be writable; got {x!r}, which is read-only")
+        raise ValueError(f"`x` must be writable; got {shown(x)}, which is read-only")
     try:
         return str(np.dtype(x.dtype).name)
     except TypeError:
-        raise TypeError(f"`x` must have a dtype of NumPy's; got {x.dtype!r}") from None
+        raise TypeError(f"`x` must have a dtype of NumPy's; got {shown(x.dtype)}") from None
 
 
 def _chunks(x: Any) -> Any:

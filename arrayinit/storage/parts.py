@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from arrayinit.laws import Law, is_joint
+from arrayinit.messages import shown
 
 __all__ = ["PART", "Part", "Parts", "check_part", "parts"]
 
@@ -43,7 +44,7 @@ class Parts:
 def check_part(part: int) -> None:
     """ValueError where a limit is no number of bytes."""
     if isinstance(part, bool) or not isinstance(part, int) or part < 1:
-        raise ValueError(f"`part` must be a positive number of bytes; got {part!r}")
+        raise ValueError(f"`part` must be a positive number of bytes; got {shown(part)}")
 
 
 def parts(

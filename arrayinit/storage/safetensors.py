@@ -22,11 +22,15 @@ import numpy as np
 
 from arrayinit.backends import backend_named
 from arrayinit.disks import room
-from arrayinit.escapes import printable, shown
+from arrayinit.escapes import printable
 from arrayinit.fans import check_shape
+from arrayinit.integers import as_integer
 from arrayinit.key import Key
-from arrayinit.progress import progress_bar
-from arrayinit.seeds import Name, resolve
+from arrayinit.laws import is_random
+from arrayinit.messages import shown
+from arrayinit.progress import check_progress, progress_bar
+from arrayinit.schemes.arguments import flag
+from arrayinit.seeds import Name, peek, resolve
 from arrayinit.specs import Spec, law_of
 from arrayinit.storage.documents import LARGEST
 from arrayinit.storage.files import absolute, check_replaceable, held, holds, publish, sync, write
@@ -42,7 +46,6 @@ DTYPES = {
 }  # fmt: skip
 
 UNFINISHED = ".unfinished"  # what is added to the name until the file is whole
-MAX_AXES = 64  # what NumPy has
 MAX_BYTES = (1 << 63) - 1  # what a file may hold
 
 
@@ -101,12 +104,14 @@ def save_safetensors(
     if seed is None:
         raise TypeError("`seed` must be given; got None")
     check_part(part)
+    flag(force, "force")
+    check_progress(progress)
     if not isinstance(tensors, Mapping):
-        raise TypeError(f"`tensors` must be a mapping of names to arrayinit.storage.Tensor; got {tensors!r}")
+        raise TypeError(f"`tensors` must be a mapping of names to arrayinit.storage.Tensor; got {shown(tensors)}")
     planned = {name: _checked(name, tensor) for name, tensor in tensors.items()}
     extra = {"format": "pt"} if metadata is None else _strings(metadata)
     check_replaceable(goal, "`path`", force)
-    key = resolve(seed)  # late, since it may advance a generator
+    key = peek(seed)
     keys = {name: resolve(key, _seed_name(name, tensor)) for name, tensor in planned.items()}
     header = _header(planned, int(key), extra)
     total = sum(math.prod(tensor.shape) * itemsize(tensor.dtype) for tensor in planned.values())
@@ -117,7 +122,10 @@ def save_safetensors(
         raise OSError(errno.ENOSPC, f"`tensors` must fit the disk, of {here.total:,} bytes; got {total:,}", str(goal))
     with progress_bar(goal.name, total, progress) as advance, held(unfinished, "`path`") as file:
         check_replaceable(goal, "`path`", force)
+        laws = (law_of(t.initializer, t.shape, t.dtype)[0] for t in planned.values() if 0 not in t.shape)
         size = _size(file, unfinished, header, force)
+        if any(map(is_random, laws)):
+            resolve(seed)  # now that nothing can be refused
         if not size:
             write(file, 0, header)
             sync(file)  # before there is more of it, so that a loss of power leaves a header of this draw or nothing
@@ -209,14 +217,20 @@ def _checked(name: str, tensor: Tensor) -> Tensor:
         )
     kind = backend_named("numpy").dtype_name(tensor.dtype)
     if kind not in DTYPES:
-        raise TypeError(f"`dtype` of {shown(name)} must be one of {', '.join(DTYPES)}; got {tensor.dtype!r}")
+        raise TypeError(f"`dtype` of {shown(name)} must be one of {', '.join(DTYPES)}; got {shown(tensor.dtype)}")
     shape = check_shape(tensor.shape, f"shape of {printable(name)}")
-    if len(shape) > MAX_AXES:
-        raise ValueError(f"`shape of {printable(name)}` must have at most {MAX_AXES} axes; got {len(shape)}")
     law_of(tensor.initializer, shape, kind)
     itemsize(kind)
     resolve(0, _seed_name(name, tensor))
-    return tensor._replace(shape=shape, dtype=kind)
+    return tensor._replace(shape=shape, dtype=kind, name=_plain_name(tensor.name))
+
+
+def _plain_name(name: Any) -> Any:
+    """A name as JSON has it: integers of any library as Python's."""
+    if isinstance(name, tuple):
+        return tuple(map(_plain_name, name))
+    number = as_integer(name)
+    return name if number is None else number
 
 
 def _seed_name(name: str, tensor: Tensor) -> Name:

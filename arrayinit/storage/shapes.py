@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from arrayinit.escapes import printable, shown
+from arrayinit.escapes import printable
+from arrayinit.integers import AXES
+from arrayinit.messages import shown
 from arrayinit.storage.documents import LARGEST, decode, parse_json, read_text
 from arrayinit.storage.files import open_regular
-from arrayinit.storage.safetensors import DTYPES, MAX_AXES, MAX_BYTES, itemsize
+from arrayinit.storage.safetensors import DTYPES, MAX_BYTES, itemsize
 
 __all__ = ["NAMES", "header_of", "shapes_of"]
 
@@ -121,7 +123,7 @@ def _are_sizes(numbers: Any) -> bool:
     """Whether that is a list of integers that a shape of NumPy and a file may have."""
     return (
         isinstance(numbers, list)
-        and len(numbers) <= MAX_AXES
+        and len(numbers) <= AXES
         and all(type(n) is int and 0 <= n <= MAX_BYTES for n in numbers)
     )
 
@@ -136,7 +138,7 @@ def _entry(name: str, entry: Any) -> tuple[tuple[int, ...], str | None]:
             raise ValueError(f"`dtype` of {shown(name)} must be a string; got {shown(dtype)}")
     if not _are_sizes(entry):
         raise ValueError(
-            f"{shown(name)} must have a shape, a list of sizes, {MAX_AXES} at most and none beyond 2**63; "
+            f"{shown(name)} must have a shape, a list of sizes, {AXES} at most and none beyond 2**63; "
             f"got {shown(entry)}"
         )
     return tuple(entry), dtype

@@ -4,7 +4,7 @@ Environment variables, threads and stored loops change the speed of a draw, neve
 missing part is not an error: the engine works without it and warns once.
 """
 
-import warnings
+from arrayinit.messages import warn
 
 __all__ = ["warn_once"]
 
@@ -15,4 +15,4 @@ def warn_once(text: str) -> None:
     """Issue a RuntimeWarning, the first time only that a process has this text."""
     if text not in _said:
         _said.add(text)
-        warnings.warn(text, RuntimeWarning, stacklevel=3)
+        warn(text, RuntimeWarning)

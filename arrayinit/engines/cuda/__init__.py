@@ -8,7 +8,6 @@ raised for lack of memory, and while a CUDA graph is captured: there, what the r
 import functools
 import importlib
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.lattice import Plan
 from arrayinit.laws import Normal, Orthogonal, Sparse, Words
+from arrayinit.messages import warn
 from arrayinit.regions import box
 
 __all__ = ["draw"]
@@ -57,10 +57,9 @@ def _launched(job: Job, backend: Backend, out: Any) -> bool:
             raise
         where, why = _where(backend, out), f"{type(error).__name__}: {error}"
     _warned.add(where)
-    warnings.warn(
+    warn(
         f"draws of {backend.name} on device {where[1]} will be slow, for its kernel could not be used ({why})",
         RuntimeWarning,
-        stacklevel=2,
     )
     return False
 

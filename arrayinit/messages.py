@@ -1,0 +1,36 @@
+"""What errors and warnings say: a value in few words, and the line of the caller."""
+
+import sys
+import warnings
+from typing import Any
+
+__all__ = ["LONGEST", "shown", "warn"]
+
+LONGEST = 1000  # characters of a value in a message
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: its repr, cut where it is long; its type where it has none."""
+    try:
+        text = repr(value)
+    except Exception:  # of an object of a user's, of an integer of thousands of digits, of what is nested too deeply
+        bits = f" of {value.bit_length()} bits" if isinstance(value, int) else ""
+        return f"<{type(value).__name__}{bits}>"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn of the line that called this package, however many calls within the package lie between.
+
+    `stacklevel` would be another one for each way that leads here, and `skip_file_prefixes` came with Python 3.12.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_own(frame.f_globals.get("__name__")):
+        frame = frame.f_back
+    module = frame.f_globals.get("__name__") or "<string>"
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(message, category, frame.f_code.co_filename, frame.f_lineno, module, registry)
+
+
+def _is_own(module: Any) -> bool:
+    return isinstance(module, str) and module.partition(".")[0] == __name__.partition(".")[0]
