@@ -101,7 +101,7 @@ def draw(
 ) -> Any:
     """Draw what `scheme` asks for into x, or into a new array like x or of shape x."""
     if unknown:
-        raise TypeError(f"keywords must be of the initializer or among {', '.join(KEYWORDS)}; got {', '.join(unknown)}")
+        raise _unknown(scheme, next(iter(unknown)))
     axes = (layout, in_axis, out_axis, batch_axis, groups, transposed)
     if is_compiling():
         from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
@@ -138,6 +138,22 @@ def _drawn(x: Any, scheme: Scheme, target: Target, dtype: str, seed: Any, where:
     if not is_random(job.law) or not job.size or (made is not None and ready.backend.is_abstract(made)):
         return engines.run(job, ready)
     return engines.run(job.keyed(resolve_for(target.backend, target.array, seed, name)), ready)
+
+
+def _unknown(scheme: Scheme, key: str) -> TypeError:
+    """The error of a keyword that an initializer does not have."""
+    import difflib  # here, for few processes need them
+    import inspect
+
+    function: Any = scheme.func if isinstance(scheme, partial) else scheme
+    own = [*inspect.signature(function).parameters][1:]
+    near = difflib.get_close_matches(key, (*own, *KEYWORDS), n=1, cutoff=0.5)
+    hint = f", did you mean `{near[0]}`?" if near else ""
+    takes = f"it takes {', '.join(own)}, and " if own else "it takes "
+    return TypeError(
+        f"{function.__name__} has no parameter `{key}`{hint or ':'} {takes}the keywords of all initializers: "
+        f"{', '.join(KEYWORDS)}"
+    )
 
 
 def _refuse_keras(scheme: Scheme, job: Job) -> None:

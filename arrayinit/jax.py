@@ -95,7 +95,10 @@ class Initializer:
         chosen = self.dtype if dtype is None else dtype
         kind = jnp.result_type(float) if chosen is None else _canonical(chosen)
         axes = _axes(self.spec, len(sizes))
-        if key is None and is_random(law_of(spec(self.spec.name, **self.spec.parameters | axes), sizes, kind.name)[0]):
+        law, _ = (
+            law_of(spec(self.spec.name, **self.spec.parameters | axes), sizes, kind.name) if key is None else (None, 0)
+        )
+        if law is not None and is_random(law) and 0 not in sizes:
             if not is_haiku:
                 raise TypeError(f"`key` must be a JAX key or an integer for {self.spec.name}; got None")
             key = _key_of_haiku(sizes)
@@ -358,7 +361,22 @@ def _key_of_haiku(shape: tuple[int, ...]) -> Any:
 
 
 def _make(name: str, dtype: Any, **parameters: Any) -> Initializer:
+    for argument, value in parameters.items():
+        if _is_key(value):
+            raise TypeError(
+                f"`{argument}` must not be a JAX key; got {shown(value)}: call the name first to make an initializer, as in "
+                "kernel_init=arrayinit.jax.xavier_uniform(), with parentheses"
+            )
     return Initializer(spec(name, **parameters), _dtype(dtype))
+
+
+def _is_key(value: Any) -> bool:
+    """Whether a parameter is a JAX key, typed or raw, as where an initializer is called that was to be made first."""
+    if not isinstance(value, jax.Array):
+        return False
+    return jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key) or (
+        value.dtype == jnp.uint32 and value.shape == (2,)
+    )
 
 
 def _dtype(dtype: Any) -> np.dtype[Any] | None:

@@ -42,8 +42,17 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import keras
 import numpy as np
+
+try:
+    import keras
+except ModuleNotFoundError as error:
+    if error.name != "tensorflow":
+        raise
+    raise ImportError(
+        "Keras is set to TensorFlow, which is not installed and which arrayinit does not support: set "
+        "KERAS_BACKEND=jax, torch or numpy before Keras is imported"
+    ) from error
 from keras.initializers import STFT
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from keras.src.utils.rng_utils import get_random_seed

@@ -205,8 +205,8 @@ def resolve_for(backend: Backend, x: Any, seed: Any, name: Name | None, take: bo
     if ((seed is None and not is_bound) or _is_generator(seed)) and backend.is_tracing(x):
         library = "JAX" if backend.name == "jax" else backend.name
         raise ValueError(
-            f"`seed` must be given inside a {library} trace (a key or an integer); got {shown(seed)}, which would be "
-            "baked in"
+            f"`seed` must be given inside a {library} trace, as a key or an integer: the next key of a sequence or a "
+            f"generator would be a constant of the program; got {shown(seed)}"
         )
     if seed is None and backend.is_distributed and not (scoped or _process).manual:
         raise ValueError(

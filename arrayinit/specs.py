@@ -13,6 +13,7 @@ import numpy as np
 
 from arrayinit import initializers, schemes
 from arrayinit.backends import backend_named, is_compiling
+from arrayinit.deviates import NORMAL_REACH
 from arrayinit.draw import Keywords, decided, draw
 from arrayinit.exact import exact
 from arrayinit.fans import Axes, Geometry, geometry
@@ -76,7 +77,7 @@ class Spec:
         for key, value in self.items:
             if not isinstance(key, str) or key not in known:
                 raise TypeError(
-                    f"{self.name} must be given parameters that it has, {', '.join(sorted(known))}; got {shown(key)}"
+                    f"{self.name} has no parameter {shown(key)}: a spec of it takes {', '.join(sorted(known))}"
                 )
             if not _is_plain(value):
                 raise TypeError(
@@ -355,7 +356,7 @@ def _real_numbers(law: Law, where: Geometry) -> _Numbers:
         case Uniform(low, high):
             return "uniform", (low + high) / 2, (high - low) / math.sqrt(12), low, high
         case Normal(mean, std):
-            return "normal", mean, std, mean - 6.35 * std, mean + 6.35 * std
+            return "normal", mean, std, mean - NORMAL_REACH * std, mean + NORMAL_REACH * std
         case Truncated(mean, std, low, high):
             from scipy.stats import truncnorm
 
@@ -374,7 +375,13 @@ def _real_numbers(law: Law, where: Geometry) -> _Numbers:
             longest = max(out, in_ * spatial)
             return "orthogonal", 0.0, abs(gain) / math.sqrt(longest) if longest else 0.0, -abs(gain), abs(gain)
         case Sparse(zeros, std):
-            return "sparse", 0.0, std * math.sqrt(1 - zeros / shape[0]) if shape[0] else 0.0, -6.35 * std, 6.35 * std
+            return (
+                "sparse",
+                0.0,
+                std * math.sqrt(1 - zeros / shape[0]) if shape[0] else 0.0,
+                -NORMAL_REACH * std,
+                NORMAL_REACH * std,
+            )
         case Eye():
             return _indicator("eye", min(shape), shape)
         case Dirac(groups, value):

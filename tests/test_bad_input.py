@@ -1,5 +1,6 @@
 """Every wrong argument is refused before the first element is written, by an error that names it and its value."""
 
+import importlib
 import itertools
 import sys
 import types
@@ -315,6 +316,7 @@ def test_a_tree_that_holds_itself_leaves_the_count_of_calls_alone():
 )
 @pytest.mark.parametrize("stub", [None, types.ModuleType("stub")])
 def test_libraries_that_are_barred_or_half_imported(monkeypatch, library, stub):
+    importlib.import_module("torch._dynamo")
     monkeypatch.setitem(sys.modules, library, stub)
     x = np.ones((2, 3), "float32")
     assert (ai.normal_(x, seed=0) == ai.normal((2, 3), seed=0)).all()
@@ -338,3 +340,32 @@ def test_a_default_device_that_is_not_there():
             ai.normal(3, seed=0, xp="torch")
     finally:
         torch.set_default_device(None)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: ai.normal((3, 3), stddev=0.02), ["normal has no parameter `stddev`", "`std`?", "mean, std", "seed"]),
+        (lambda: ai.normal((3, 3), sedd=0), ["`sedd`", "`seed`?"]),
+        (lambda: ai.ones((3, 3), xyz=0), ["ones has no parameter `xyz`: it takes the keywords"]),
+        (lambda: ai.Rules({"*": ai.xavier_uniform}), ["`initializer`", "write 'xavier_uniform' or arrayinit.spec"]),
+        (lambda: ai.Rule("*", ai.xavier_uniform), ["`initializer`", "write 'xavier_uniform' or arrayinit.spec"]),
+        (
+            lambda: arrayinit.jax.xavier_uniform(jax.random.key(0), (3, 4)),
+            ["`in_axis`", "arrayinit.jax.xavier_uniform()"],
+        ),
+        (
+            lambda: arrayinit.jax.he_normal(jax.random.PRNGKey(0), (3, 4), "float32"),
+            ["`in_axis`", "arrayinit.jax.xavier_uniform()"],
+        ),
+    ],
+)
+def test_slips_are_told_what_to_write(call, words):
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_a_rule_takes_the_name_of_an_initializer():
+    assert ai.Rule("*", "ones").initializer == ai.spec("ones")
+    assert ai.Rule("*", {"name": "normal", "std": 0.5}).initializer == ai.spec("normal", std=0.5)

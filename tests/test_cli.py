@@ -145,7 +145,7 @@ def test_describe(capsys):
         (["kaimng_normal", "3x4"], "`name` must be an initializer"),
         (["kaiming_normal", "3xx4"], "must be sizes with an x between them, such as 512x256x3x3; got '3xx4'"),
         (["kaiming_normal", "3"], "fans need a shape of at least 2 dimensions"),
-        (["kaiming_normal", "3x4", "--gain", "2"], "kaiming_normal must be given parameters that it has"),
+        (["kaiming_normal", "3x4", "--gain", "2"], "kaiming_normal has no parameter"),
         (["kaiming_normal", "3x4", "--mode"], "--mode needs a value"),
         (["kaiming_normal", "3x4", "mode"], "parameters are given as --name value; got 'mode'"),
         (["kaiming_normal", "3x4", "--dtype", "int8"], "`dtype` must be one of"),
@@ -251,8 +251,8 @@ def test_init_does_not_overwrite(capsys, files):
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json"], 2, "one of -o FILE and --dry-run"),
-        (["--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "one of --rules and --recipe must be given"),
+        (["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json"], 2, "either -o FILE or --dry-run"),
+        (["--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "either --rules or --recipe must be given"),
         (["--rules", "rules.toml", "--seed", "-1", "--like", "shapes.json", "-o", "m"], 2, "-1 is not in the range"),
         (["--rules", "rules.toml", "--like", "shapes.json", "-o", "m"], 2, "Missing option '--seed'"),
         (["--rules", "lost.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "'lost.toml' does not exist"),
@@ -366,7 +366,7 @@ def test_names_command_no_terminal(capsys, files):
         ((*init, "shapes.json", "--recipe", EVIL), SHOWN),
         (("describe", EVIL, "3"), SHOWN),
         (("describe", "normal", EVIL), SHOWN),
-        (("describe", "normal", "3", f"--{EVIL}=3"), "must be given parameters"),
+        (("describe", "normal", "3", f"--{EVIL}=3"), "has no parameter"),
         (("recipes", EVIL), SHOWN),
         ((EVIL,), "No such command"),
     ):

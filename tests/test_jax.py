@@ -1106,3 +1106,9 @@ def test_leaves_of_another_precision_are_listed_before_anything_is_drawn():
     with pytest.raises(PlanError) as caught:
         ours.init_tree(tree, {"*": "zeros"}, seed=0)
     assert set(caught.value.problems) == {"b", "c"}
+
+
+def test_haiku_needs_no_key_for_arrays_without_elements():
+    hk = pytest.importorskip("haiku")
+    drawn = hk.transform(lambda: hk.get_parameter("w", (0, 3), init=ours.he_normal())).init(None)
+    assert drawn["~"]["w"].shape == (0, 3)

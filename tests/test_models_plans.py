@@ -238,3 +238,20 @@ def test_a_plan_can_be_read():
     ]
     assert made.lr_scales == {"fc.weight": 1.0, "fc.bias": 1.0, "head.weight": 0.5}
     assert len(made[1:]) == 2
+
+
+def test_numbers_of_a_neighbour_have_the_precision_of_the_parameter():
+    shapes = {"weight": (4, 3), "bias": (4,)}
+
+    def bias(initializer, dtype):
+        parameters = [Parameter(path, shape, dtype) for path, shape in shapes.items()]
+        rules = ai.Rules([ai.Rule("bias", initializer, like="weight"), ai.Rule("*", ai.spec("zeros"))])
+        entry = next(entry for entry in plan(parameters, rules, seed=0) if entry.path == "bias")
+        return entry.initializer((4,), seed=entry.key, dtype=dtype)
+
+    assert (bias(ai.spec("constant", val=0.1), "float64") == 0.1).all()
+    assert (bias(ai.spec("normal", mean=0.1, std=0.0), "float64") == 0.1).all()
+    assert (bias(ai.spec("normal", mean=0.5, std=0.0), "complex64") == 0.5 + 0.5j).all()
+    assert (bias(ai.spec("constant", val=0.5), "complex64") == 0.5).all()
+    assert (bias(ai.spec("constant", val=1e300), "float64") == 1e300).all()
+    assert (bias(ai.spec("normal", std=1e-200), "float64") != 0).all()

@@ -124,7 +124,6 @@ def test_a_reader_can_print_them():
     [
         (lambda: Rule(3, NORMAL), TypeError, "`pattern` must be a glob.*got 3"),
         (lambda: Rule("", NORMAL), TypeError, "`pattern` must be a glob"),
-        (lambda: Rule("*", "zeros"), TypeError, "`initializer` must be an arrayinit.Spec.*'zeros'"),
         (lambda: Rule("*", NORMAL, like=3), TypeError, "`like` must be a string"),
         (lambda: Rule("*", NORMAL, lr_scale="1"), TypeError, "`lr_scale` must be a real number"),
         (lambda: Rule("*", NORMAL, lr_scale=float("nan")), ValueError, "`lr_scale` must be finite"),

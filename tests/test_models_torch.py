@@ -2,12 +2,14 @@
 
 import warnings
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from conftest import same  # noqa: E402
 from torch import nn  # noqa: E402
+from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 
 import arrayinit as ai  # noqa: E402
 from arrayinit.models.torch import parameters_of  # noqa: E402
@@ -307,3 +309,34 @@ def test_what_layers_compute_is_asked_for_and_can_be_made_anew():
     real = init_module_(transformers.LlamaForCausalLM(config), recipes.llama(), seed=0)
     tokens = torch.arange(6)[None]
     assert torch.equal(model(tokens).logits, real(tokens).logits)
+
+
+def test_the_next_key_is_not_baked_into_a_graph():
+    def draw(seed):
+        return lambda x: (
+            x
+            + init_module_(torch.nn.Linear(3, 2).requires_grad_(False), {"*": "normal"}, seed=seed, frozen="draw").bias
+        )
+
+    for seed in (None, torch.Generator(), np.random.default_rng(3)):
+        with pytest.raises(ValueError, match="`seed` must be given inside a torch trace"):
+            make_fx(draw(seed))(torch.ones(2))
+    assert torch.equal(make_fx(draw(3))(torch.ones(2))(torch.ones(2)), draw(3)(torch.ones(2)))
+
+
+def test_what_to_do_with_frozen_parameters_is_heard_within_a_compiled_function():
+    frozen = torch.nn.Linear(3, 2)
+    frozen.weight.requires_grad_(False)
+    before = frozen.weight.clone()
+    for choice in ("keep", "draw"):
+        drawn = torch.compile(
+            lambda x, choice=choice: init_module_(frozen, {"*": "normal"}, seed=1, frozen=choice).weight + x,
+            backend="eager",
+        )(0.0)
+        assert torch.equal(drawn, before) == (choice == "keep")
+        weights = {"a": torch.nn.Parameter(torch.zeros(3), requires_grad=False)}
+        torch.compile(
+            lambda x, w=weights, choice=choice: ai.init_params_(w, {"*": "normal"}, seed=1, frozen=choice)["a"] + x,
+            backend="eager",
+        )(0.0)
+        assert (weights["a"] == 0).all() == (choice == "keep")

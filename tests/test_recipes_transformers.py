@@ -109,7 +109,7 @@ def test_truncated_as_googles_bert():
         (lambda: recipes.gpt2(std=-1), ValueError, "`std` must not be negative; got -1"),
         (lambda: recipes.llama(layers=-1), ValueError, "`layers` must be at least 1; got -1"),
         (lambda: recipes.bert(truncated=1), TypeError, "`truncated` must be True or False; got 1"),
-        (lambda: recipes.vit(std=float("nan")), ValueError, "`std` must not be NaN"),
+        (lambda: recipes.vit(std=float("nan")), ValueError, "`std` must be finite"),
         (lambda: recipes.vit_jax(head_bias=math.inf), ValueError, "`head_bias` must be finite"),
     ],
 )

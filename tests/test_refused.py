@@ -169,6 +169,7 @@ NOTHING = {
     "meta, from a shape": normal(xp="torch", device="meta"),
     "meta, a pack": lambda seed: ai.packed(torch.empty(SHAPE, device="meta"), ai.spec("normal"), 2, seed=seed),
     "fake": lambda seed: fake(seed),
+    "file, meta": lambda seed: storage.fill_(torch.empty(3, device="meta"), "normal", seed=seed),
     "mapping, dry run": lambda seed: ai.init_params_({"a": np.zeros(3)}, {"*": "normal"}, seed=seed, dry_run=True),
     "mapping, constants": lambda seed: ai.init_params_({"a": np.zeros(3)}, {"*": "zeros"}, seed=seed),
     "mapping, kept": lambda seed: ai.init_params_({"a": np.zeros(3)}, {"*": None}, seed=seed),
@@ -287,3 +288,76 @@ def test_a_seed_that_waits_is_asked_once_and_last():
     assert asked == []
     assert (ai.normal(SHAPE, seed=seeds.Deferred(take)) == ai.normal(SHAPE, seed=5)).all()
     assert asked == [1]
+
+
+def test_weights_that_are_made_of_a_key_take_one():
+    def spectral():
+        return torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(4, 4))
+
+    def vectors(module):
+        return module.parametrizations.weight[0]._u.clone()
+
+    rules = {"weight": "eye", "bias": "zeros"}
+    for make in SOURCES:
+        with make() as source:
+            before = source.state()
+            arrayinit.torch.init_module_(spectral(), rules, seed=source.seed, dry_run=True)
+            assert source.state() == before
+            modules = [arrayinit.torch.init_module_(spectral(), rules, seed=source.seed) for _ in range(2)]
+            assert not torch.equal(*map(vectors, modules))
+            assert source.state() != before
+
+
+def test_what_a_right_inverse_draws_takes_the_key_of_its_weight():
+    class Noisy(torch.nn.Module):
+        def forward(self, x):
+            return x
+
+        def right_inverse(self, x):
+            return x + ai.normal(x)
+
+    def make():
+        layer = torch.nn.Linear(3, 3)
+        torch.nn.utils.parametrize.register_parametrization(layer, "weight", Noisy())
+        return layer
+
+    for source in SOURCES:
+        with source() as given:
+            layer = make()
+            entry = arrayinit.torch.init_module_(layer, {"*": "normal"}, seed=given.seed, dry_run=True)[0]
+            wanted = int(seeds.peek(given.seed))
+            arrayinit.torch.init_module_(layer, {"*": "normal"}, seed=given.seed)
+            again = arrayinit.torch.init_module_(make(), {"*": "normal"}, seed=wanted)
+            assert torch.equal(layer.weight, again.weight)
+            assert entry.key == ai.fold(wanted, entry.path)
+
+
+def test_a_draw_that_was_interrupted_takes_the_key_of_its_generator_at_the_end(tmp_path):
+    class FullError(Exception):
+        pass
+
+    class Disk:
+        """An array whose memory is full after some writes."""
+
+        shape, dtype, left = (8, 4), np.dtype("float32"), 3
+
+        def __init__(self):
+            self.values = np.zeros(self.shape, self.dtype)
+
+        def __getitem__(self, where):
+            return self.values[where]
+
+        def __setitem__(self, where, values):
+            self.left -= 1
+            if not self.left:
+                raise FullError
+            self.values[where] = values
+
+    x, generator = Disk(), np.random.default_rng(5)
+    wanted = int(seeds.peek(generator))
+    with pytest.raises(FullError):
+        storage.fill_(x, "normal", seed=generator, journal=tmp_path / "journal", part=16)
+    assert int(seeds.peek(generator)) == wanted
+    storage.fill_(x, "normal", seed=generator, journal=tmp_path / "journal", part=16)
+    assert int(seeds.peek(generator)) != wanted
+    assert (x.values == ai.normal(x.shape, seed=wanted)).all()

@@ -149,9 +149,9 @@ def _standard(namespace: Any) -> Backend:
 
 def is_compiling() -> bool:
     """Whether torch's compiler reads the calling code instead of running it, or would read what that calls."""
-    if sys.modules.get("torch._dynamo") is None:
+    torch: Any = sys.modules.get("torch")
+    if sys.modules.get("torch._dynamo") is None or not hasattr(torch, "compiler"):  # or torch is barred, or a stub
         return False
-    torch = sys.modules["torch"]
     if torch.compiler.is_dynamo_compiling():
         return True
     # The hook that compiles each function as it is called. Taking it away is how torch itself asks for it.

@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         say("arrayinit: interrupted", err=True)
         return 130
+    except ImportError as error:  # a library that is an extra
+        say(f"arrayinit: {error}", err=True)
+        return 1
     except OSError as error:  # stdout that can't be written to: commands tell of their files themselves
         _give_up_stdout()
         if not isinstance(error, BrokenPipeError):  # whose reader has what it wanted

@@ -69,7 +69,7 @@ def values_of(pairs: tuple[str, ...], option: str) -> dict[str, Any]:
 def rules_of(file: str | None, recipe: str | None, pairs: tuple[str, ...], hint: str = "'--recipe'") -> Rules:
     """The rules of a file, or of a recipe with parameters; `hint` is what an error calls the recipe."""
     if (file is None) == (recipe is None):
-        raise click.UsageError("one of --rules and --recipe must be given")
+        raise click.UsageError(f"either --rules or --recipe must be given{', not both' if recipe else ''}")
     if recipe is not None:
         from arrayinit import recipes
 

@@ -23,7 +23,7 @@ __all__ = ["describe"]
 @click.option("--dtype", default="float32", show_default=True, help="Of the elements, real or complex.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; null for what has no value, or no bound.")
 def describe(initializer: str, shape: tuple[int, ...], parameters: tuple[str, ...], dtype: str, as_json: bool) -> None:
-    r"""Fans, gain, mean, standard deviation and range of an initializer.
+    """Fans, gain, mean, standard deviation and range of an initializer.
 
     Nothing is drawn. The initializer's own parameters, and layout, in-axis, out-axis, batch-axis, groups and
     transposed, are given as options:
@@ -32,7 +32,7 @@ def describe(initializer: str, shape: tuple[int, ...], parameters: tuple[str, ..
         arrayinit describe kaiming_normal 512x256x3x3 --nonlinearity relu --mode fan_out
         arrayinit describe xavier_uniform 3x3x64x128 --layout hwio
         arrayinit describe trunc_normal 512x512 --std 0.02 --a -0.04 --b 0.04
-    """
+    """  # noqa: D301 # click reads the backspace
     try:
         found = arrayinit.describe(arrayinit.spec(initializer, **_pairs(parameters)), shape, dtype=dtype)
     except (TypeError, ValueError) as error:

@@ -48,7 +48,7 @@ def init(
     dry_run: bool,
     progress: bool | None,
 ) -> int:
-    r"""Draw the weights of a model into a new safetensors file.
+    """Draw the weights of a model into a new safetensors file.
 
     \b
         arrayinit init --like model.safetensors --rules rules.toml --seed 0 -o new.safetensors
@@ -57,10 +57,10 @@ def init(
     No more than about 128 MiB are in memory at a time, but for orthogonal and sparse tensors, which are drawn in one.
     The file has its name when it is whole; until then it is FILE.unfinished, and the same command goes on where an
     interrupted one ended.
-    """
+    """  # noqa: D301 # click reads the backspace
     chosen = rules_of(rules, recipe, pairs)
     if (output is None) != dry_run:
-        raise click.UsageError("one of -o FILE and --dry-run must be given")
+        raise click.UsageError(f"either -o FILE or --dry-run must be given{', not both' if dry_run else ''}")
     try:
         shapes = shapes_of(like)
         names = None if seed_names is None else _names(seed_names)

@@ -18,13 +18,13 @@ __all__ = ["recipes"]
     help="As a table, or as a file that `init --rules` reads.",
 )  # fmt: skip
 def recipes(name: str | None, pairs: tuple[str, ...], form: str) -> None:
-    r"""List the recipes, or print the rules of one.
+    """List the recipes, or print the rules of one.
 
     \b
         arrayinit recipes
         arrayinit recipes gpt2 --set layers=12
         arrayinit recipes gpt2 --set layers=12 --format toml > rules.toml
-    """
+    """  # noqa: D301 # click reads the backspace
     from arrayinit.recipes import RECIPES
 
     if name is None:

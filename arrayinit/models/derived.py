@@ -23,6 +23,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from arrayinit.backends import backend_of
 from arrayinit.initializers import normal
 from arrayinit.key import Key
+from arrayinit.seeds import seeded
 
 __all__ = ["Derived", "Place", "derived_of", "tensor_at"]
 
@@ -446,4 +447,5 @@ def _seeded(key: Key, device: torch.device) -> Iterator[None]:
         if devices:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(int(key))
-        yield
+        with seeded(key):  # for draws of this package that take the next key
+            yield

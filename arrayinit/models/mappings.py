@@ -89,7 +89,7 @@ def init_params_(
     if is_compiling():
         from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
 
-        said = {"seed_names": seed_names, "dry_run": dry_run, "progress": progress}
+        said = {"seed_names": seed_names, "frozen": frozen, "dry_run": dry_run, "progress": progress}
         result: MutableMapping[str, Any] | Plan = torch_compiled.unserved(
             init_params_, params, rules, seed=seed, **said
         )

@@ -260,14 +260,16 @@ def matched(
         name = _name(parameter.path, seed_names)
         if initializer is not None:
             resolve(_ANY, name)  # refuses what is no name
-        if law is not None and not isinstance(law, Constant):  # constants take nothing from a key
+        # What makes a weight of others, as the vectors of spectral_norm, is drawn from its key, too.
+        is_made = bool(parameter.through or parameter.marks)
+        takes = law is not None and parameter.size > 0 and (is_random(law) or is_made)
+        if takes:
             words = name if isinstance(name, tuple) else (name,)
             if words in owner:
                 problems[parameter.path] = (
                     f"{_shown(parameter)}: has the seed name of {printable(owner[words])}, {name!r}"
                 )
             owner[words] = parameter.path
-        takes = law is not None and is_random(law) and parameter.size > 0
         entries.append(Match(parameter, rule, initializer, name, takes))
     return entries, problems
 
@@ -349,7 +351,7 @@ def _resolved(rule: Rule, parameter: Parameter, shapes: Mapping[str, Parameter])
         if path not in shapes:
             raise ValueError(f"`like` must name a neighbour; got {rule.like!r}, and there is no {printable(path)}")
         neighbour = shapes[path]
-        law, _ = law_of(_with_axes(rule.initializer, neighbour), neighbour.shape)
+        law, _ = law_of(_with_axes(rule.initializer, neighbour), neighbour.shape, parameter.dtype)
         found = _plain(law, rule.initializer)
     return found
 
@@ -378,6 +380,8 @@ def _plain(law: Law, initializer: Spec) -> Spec:
             return spec("normal", mean=mean, std=std)
         case Truncated(mean, std, low, high):
             return spec("trunc_normal", mean=mean, std=std, a=low, b=high)
+        case Constant(value, of_parts=True):
+            return spec("normal", mean=value, std=0.0)
         case Constant(value):
             return spec("constant", val=value)
     raise ValueError(f"`like` goes with uniform, normal, truncated and constant laws; got {initializer!r}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeAlias, overload
 
+from arrayinit import schemes
 from arrayinit.fans import check_shape
 from arrayinit.messages import shown
 from arrayinit.schemes.arguments import nonnegative
@@ -26,7 +27,7 @@ class Rule:
     pattern: a glob of the whole dotted path, in which `*` stands for any text, dots too, `?` for one character and
         `[ab]` for one of some; or a compiled regular expression that is found somewhere in the path; or a predicate
         of path and shape.
-    initializer: a :class:`arrayinit.Spec`; None leaves the parameter as it is.
+    initializer: a :class:`arrayinit.Spec`, or its name or dictionary; None leaves the parameter as it is.
     like: the last part of the path of a neighbour whose shape gives the fans: "weight" for a bias that is drawn within
         1 / sqrt(fan_in) of its layer.
     kind: a glob of the name of the type of the layer that owns the parameter, or of one that it inherits from
@@ -51,10 +52,8 @@ class Rule:
             )
         if isinstance(self.pattern, re.Pattern) and not isinstance(self.pattern.pattern, str):
             raise TypeError(f"`pattern` must be a regular expression of text, not of bytes; got {self.pattern!r}")
-        if not isinstance(self.initializer, Spec | None):
-            raise TypeError(
-                f"`initializer` must be an arrayinit.Spec, or None to keep what is; got {shown(self.initializer)}"
-            )
+        if self.initializer is not None:
+            object.__setattr__(self, "initializer", _spec(self.initializer))
         for name, value, kinds in (("like", self.like, str | None), ("kind", self.kind, str | None)):
             if not isinstance(value, kinds):
                 raise TypeError(f"`{name}` must be a string or None; got {shown(value)}")
@@ -278,7 +277,9 @@ def _spec(given: Any) -> Spec:
         return Spec.from_dict(given)
     if isinstance(given, str):
         return spec(given)
-    raise TypeError(f"`initializer` must be an arrayinit.Spec, its name or its dictionary; got {shown(given)}")
+    name = getattr(given, "__name__", "")
+    hint = f": write {name!r} or arrayinit.spec({name!r}, ...)" if name in schemes.__all__ else ""
+    raise TypeError(f"`initializer` must be an arrayinit.Spec, its name or its dictionary; got {shown(given)}{hint}")
 
 
 def _has_none(value: Any) -> bool:

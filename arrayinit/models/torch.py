@@ -102,7 +102,9 @@ def init_module_(
     if is_compiling():
         from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
 
-        said = {"seed_names": seed_names, "dry_run": dry_run, "device": device, "progress": progress}
+        said = {
+            "seed_names": seed_names, "frozen": frozen, "dry_run": dry_run, "device": device, "progress": progress,
+        }  # fmt: skip
         result: nn.Module | Plan = torch_compiled.unserved(init_module_, module, rules, seed=seed, **said)
         return result
     if not isinstance(module, nn.Module):
@@ -115,12 +117,13 @@ def init_module_(
         raise PlanError(unknown)
     parameters = parameters_of(module)
     members = {each.path: each for member in members_of(module) for each in (member, *member.parts)}
-    distributed = next((x for member in members.values() for x in member.tensors if backend_of(x).is_distributed), None)
+    # Asked for a key where None would be another one on each process, or baked into a graph.
+    careful = next((x for member in members.values() for x in member.tensors if _needs_key(x)), None)
 
     def root(take: bool) -> Key:
-        if distributed is None:
+        if careful is None:
             return root_of(seed, take)
-        return resolve_for(backend_of(distributed), distributed, seed, None, take)
+        return resolve_for(backend_of(careful), careful, seed, None, take)
 
     matches = match(parameters, rules, seed_names, frozen)
     made = keyed(matches, root, dry_run=True)  # refuses what is no seed
@@ -141,6 +144,11 @@ def init_module_(
                 advance(entry.parameter.size)
     _renew(made, members)
     return module
+
+
+def _needs_key(x: torch.Tensor) -> bool:
+    backend = backend_of(x)
+    return backend.is_distributed or backend.is_tracing(x)
 
 
 def _draw(entry: Planned, member: Member, device: Any) -> None:

@@ -75,6 +75,7 @@ def fill_(
     check_progress(progress)
     check_space(x)
     key = peek(seed, name)
+    takes = is_random(law) and len(cut) > 0 and not (backend is not None and backend.is_abstract(x))
     made = {"initializer": chosen.as_dict(), "key": int(key), "shape": list(shape), "dtype": dtype, "parts": len(cut)}
 
     def draw(where: Part) -> None:
@@ -96,9 +97,8 @@ def fill_(
 
     title = str(chosen.name if name is None else name)
     with progress_bar(title, math.prod(shape) * size, progress) as advance, opened(journal, made) as kept:
-        if is_random(law) and len(cut):
-            taken = resolve(seed, name)  # now that nothing can be refused
-            key = taken if journal is None else key
+        if takes and journal is None:
+            key = resolve(seed, name)  # now that nothing can be refused
         written = kept.done
         for number, where in enumerate(cut):
             if number < written and holds(where):
@@ -109,6 +109,8 @@ def fill_(
                 kept.advance(max(kept.done, number + 1))
             advance(math.prod(s.stop - s.start for s in where) * size)
         write_back(x)  # what was found there may be in memory alone, too
+        if takes and journal is not None:
+            resolve(seed)  # at the end, for what is interrupted goes on with the key of the same generator
     return x
 
 

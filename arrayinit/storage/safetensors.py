@@ -117,21 +117,21 @@ def save_safetensors(
     total = sum(math.prod(tensor.shape) * itemsize(tensor.dtype) for tensor in planned.values())
     if len(header) + total > MAX_BYTES:
         raise ValueError(f"`tensors` must fit a file, of {MAX_BYTES:,} bytes at most; got {total:,}")
+    laws = [law_of(t.initializer, t.shape, t.dtype)[0] for t in planned.values() if 0 not in t.shape]
     here = room(goal.parent)
     if here is not None and total > here.total:  # else what the disk has no room for is found when it is full
         raise OSError(errno.ENOSPC, f"`tensors` must fit the disk, of {here.total:,} bytes; got {total:,}", str(goal))
     with progress_bar(goal.name, total, progress) as advance, held(unfinished, "`path`") as file:
         check_replaceable(goal, "`path`", force)
-        laws = (law_of(t.initializer, t.shape, t.dtype)[0] for t in planned.values() if 0 not in t.shape)
         size = _size(file, unfinished, header, force)
-        if any(map(is_random, laws)):
-            resolve(seed)  # now that nothing can be refused
         if not size:
             write(file, 0, header)
             sync(file)  # before there is more of it, so that a loss of power leaves a header of this draw or nothing
         _write(file, planned, keys, len(header), size, part, advance)
         check_replaceable(goal, "`path`", force)  # which another program may have made meanwhile
         publish(file, unfinished, goal)
+    if any(map(is_random, laws)):
+        resolve(seed)  # at the end, for what is interrupted goes on with the key of the same generator
 
 
 def _write(
