@@ -364,8 +364,8 @@ def _make(name: str, dtype: Any, **parameters: Any) -> Initializer:
     for argument, value in parameters.items():
         if _is_key(value):
             raise TypeError(
-                f"`{argument}` must not be a JAX key; got {shown(value)}: call the name first to make an initializer, as in "
-                "kernel_init=arrayinit.jax.xavier_uniform(), with parentheses"
+                f"`{argument}` must not be a JAX key; got {shown(value)}: call the name to make an initializer, "
+                "as in kernel_init=arrayinit.jax.xavier_uniform(), with parentheses"
             )
     return Initializer(spec(name, **parameters), _dtype(dtype))
 
@@ -374,9 +374,8 @@ def _is_key(value: Any) -> bool:
     """Whether a parameter is a JAX key, typed or raw, as where an initializer is called that was to be made first."""
     if not isinstance(value, jax.Array):
         return False
-    return jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key) or (
-        value.dtype == jnp.uint32 and value.shape == (2,)
-    )
+    is_raw = value.dtype == jnp.uint32 and value.shape == (2,)
+    return is_raw or bool(jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key))
 
 
 def _dtype(dtype: Any) -> np.dtype[Any] | None:
