@@ -2,9 +2,7 @@
 
 import typing as _typing
 
-from arrayinit.fans import calculate_fans
 from arrayinit.fingerprints import fingerprint
-from arrayinit.gains import calculate_gain, gain
 from arrayinit.initializers import (
     chrono,
     chrono_,
@@ -85,8 +83,10 @@ from arrayinit.initializers import (
     zeros,
     zeros_,
 )
+from arrayinit.initializers.bits import bits
 from arrayinit.key import Key
-from arrayinit.raw import bits
+from arrayinit.laws.gains import calculate_gain, gain
+from arrayinit.laws.geometry import calculate_fans
 from arrayinit.reports import report
 from arrayinit.seeds import fold, manual_seed, seeded
 from arrayinit.specs import Description, Spec, describe, spec

@@ -9,12 +9,10 @@ from typing import Any, TypeAlias, TypedDict
 
 from arrayinit import engines
 from arrayinit.backends import Backend, backend_named, find_backend, is_called_by, is_compiling
-from arrayinit.exact import NotPlainError, exact
-from arrayinit.fans import Axes, Geometry, check_shape, geometry
-from arrayinit.float_environment import in_default_environment
-from arrayinit.formats import COMPLEX, FORMATS, is_floating, real_name
+from arrayinit.common.exact import NotPlainError, exact
+from arrayinit.common.float_environment import in_default_environment
+from arrayinit.common.messages import shown, warn
 from arrayinit.job import Job, Target
-from arrayinit.lattice import Plan, plan
 from arrayinit.laws import (
     SAMPLED,
     Constant,
@@ -31,9 +29,11 @@ from arrayinit.laws import (
     is_random,
     warns,
 )
-from arrayinit.messages import shown, warn
-from arrayinit.regions import Index, box
+from arrayinit.laws.geometry import Axes, Geometry, check_shape, geometry
+from arrayinit.laws.lattice import Plan, plan
+from arrayinit.laws.regions import Index, box
 from arrayinit.seeds import Name, resolve_for
+from arrayinit.stream.formats import COMPLEX, FORMATS, is_floating, real_name
 
 __all__ = ["Keywords", "Scheme", "decide", "decided", "draw", "shape_of"]
 
@@ -104,7 +104,7 @@ def draw(
         raise _unknown(scheme, next(iter(unknown)))
     axes = (layout, in_axis, out_axis, batch_axis, groups, transposed)
     if is_compiling():
-        from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
+        from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
 
         return torch_compiled.draw(x, scheme, in_place, seed, (name, shape, index, axes), (xp, dtype, device, chunks))
     backend = find_backend(x)
@@ -117,7 +117,7 @@ def draw(
             raise TypeError(f"`x` must be an array to be filled in place; got {shown(x)}")
         target, dtype_name = _shape_target(xp, dtype, device, chunks)
     if target.backend.is_recorded(target.array):
-        from arrayinit import torch_operator  # here, for few processes need it
+        from arrayinit.tracing import torch_operator  # here, for few processes need it
 
         return torch_operator.record(x, scheme, target, dtype_name, seed, (name, shape, index, axes))
     return _drawn(x, scheme, target, dtype_name, seed, (name, shape, index, axes))

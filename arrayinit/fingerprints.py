@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.backends import backend_of
-from arrayinit.fans import Axes, geometry
-from arrayinit.mapped import release
-from arrayinit.messages import shown
+from arrayinit.common.memory_maps import release
+from arrayinit.common.messages import shown
+from arrayinit.laws.geometry import Axes, geometry
 
 __all__ = ["fingerprint"]
 

@@ -27,10 +27,10 @@ import numpy as np
 
 from arrayinit.backends import backend_named
 from arrayinit.backends.jax import check_place
-from arrayinit.fans import Axes, axis_numbers, check_shape
-from arrayinit.integers import as_integer
+from arrayinit.common.integers import as_integer
+from arrayinit.common.messages import shown
 from arrayinit.laws import is_random
-from arrayinit.messages import shown
+from arrayinit.laws.geometry import Axes, axis_numbers, check_shape
 from arrayinit.models.jax import init_tree
 from arrayinit.schemes.arguments import finite, nonnegative, one_of, real
 from arrayinit.specs import Spec, law_of, spec

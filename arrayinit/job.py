@@ -6,11 +6,11 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from arrayinit.backends import Backend
-from arrayinit.fans import Geometry
 from arrayinit.key import Key
-from arrayinit.lattice import Plan
 from arrayinit.laws import Law
-from arrayinit.regions import Box, Region, region
+from arrayinit.laws.geometry import Geometry
+from arrayinit.laws.lattice import Plan
+from arrayinit.laws.regions import Box, Region, region
 
 __all__ = ["Job", "Target"]
 

@@ -58,15 +58,15 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from keras.src.utils.rng_utils import get_random_seed
 
 from arrayinit import seeds
-from arrayinit.fans import check_shape
-from arrayinit.integers import as_integer, as_integers
+from arrayinit.common.integers import as_integer, as_integers
+from arrayinit.common.messages import shown
 from arrayinit.key import Key
-from arrayinit.messages import shown
+from arrayinit.laws.geometry import check_shape
 from arrayinit.models.keras import init_model_
-from arrayinit.philox import MASK
 from arrayinit.schemes.arguments import finite, nonnegative, one_of, real
 from arrayinit.seeds import Deferred
 from arrayinit.specs import Spec, spec
+from arrayinit.stream.philox import MASK
 
 __all__ = [
     "STFT",

@@ -6,9 +6,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from arrayinit.backends import fold_words, is_traced
-from arrayinit.integers import as_integer
-from arrayinit.messages import shown
-from arrayinit.philox import MASK, Lane, philox4x32
+from arrayinit.common.integers import as_integer
+from arrayinit.common.messages import shown
+from arrayinit.stream.philox import MASK, Lane, philox4x32
 
 __all__ = ["Counter", "Key", "counter_of"]
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from arrayinit.backends import Backend, is_compiling, is_torch_generator, seed_words
+from arrayinit.common.messages import shown
 from arrayinit.key import Key, counter_of
-from arrayinit.messages import shown
 
 __all__ = [
     "Deferred", "Name", "fold", "is_scoped", "is_seeded", "manual_seed", "peek", "resolve", "resolve_for", "seeded",
@@ -140,7 +140,7 @@ def fold(key: Any, name: str | int) -> Key:
         ValueError: an integer outside [0, 2**64).
     """
     if is_compiling():
-        from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
+        from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
 
         return torch_compiled.fold(key, name)
     return resolve(_given(key), (name,))

@@ -13,13 +13,10 @@ import numpy as np
 
 from arrayinit import initializers, schemes
 from arrayinit.backends import backend_named, is_compiling
-from arrayinit.deviates import NORMAL_REACH
+from arrayinit.common.exact import exact
+from arrayinit.common.float_environment import in_default_environment
+from arrayinit.common.messages import shown
 from arrayinit.draw import Keywords, decided, draw
-from arrayinit.exact import exact
-from arrayinit.fans import Axes, Geometry, geometry
-from arrayinit.float_environment import in_default_environment
-from arrayinit.formats import COMPLEX
-from arrayinit.gains import calculate_gain
 from arrayinit.laws import (
     SAMPLED,
     Constant,
@@ -37,7 +34,10 @@ from arrayinit.laws import (
     Uniform,
     Words,
 )
-from arrayinit.messages import shown
+from arrayinit.laws.gains import calculate_gain
+from arrayinit.laws.geometry import Axes, Geometry, geometry
+from arrayinit.stream.deviates import NORMAL_REACH
+from arrayinit.stream.formats import COMPLEX
 
 __all__ = ["Description", "Spec", "describe", "law_of", "spec"]
 
@@ -188,7 +188,7 @@ def spec(name: str, /, **parameters: Any) -> Spec:
             What a value may be is checked when the spec is described or drawn.
     """
     if is_compiling():
-        from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
+        from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
 
         return torch_compiled.spec(name, parameters)
     _parameters_of(name)  # refuses what is no initializer
@@ -214,7 +214,7 @@ def _signature(name: str) -> tuple[inspect.Parameter, ...]:
 
 def _distribution(parameters: dict[str, Any]) -> dict[str, Any]:
     """A frozen distribution of scipy.stats as its name and parameters."""
-    from arrayinit.distributions import as_data  # here, for few processes need it
+    from arrayinit.laws.quantile_functions import as_data  # here, for few processes need it
 
     data = as_data(parameters["distribution"], parameters.get("parameters", ()))
     return {"distribution": data[0], "parameters": data[1]} if type(data) is tuple else {}
@@ -363,7 +363,7 @@ def _real_numbers(law: Law, where: Geometry) -> _Numbers:
             moments = truncnorm.stats((low - mean) / std, (high - mean) / std, mean, std, moments="mv")
             return "truncated_normal", float(moments[0]), math.sqrt(float(moments[1])), low, high
         case Quantile(function, arguments, least, most, negative):
-            from arrayinit.quantiles import quantiles  # here, for few processes need it
+            from arrayinit.stream.quantile_tables import quantiles  # here, for few processes need it
 
             mean, std, low, high = quantiles(function, arguments).moments
             low, high = max(low, least), min(high, most)
@@ -387,7 +387,7 @@ def _real_numbers(law: Law, where: Geometry) -> _Numbers:
         case Dirac(groups, value):
             return _indicator("dirac", groups * min(shape[0] // groups, shape[1]), shape, value)
         case Table():
-            from arrayinit import tables  # here, for few processes need it
+            from arrayinit.laws import formulas as tables  # here, for few processes need it
 
             return "formula", *tables.moments(law, where)
         case Words() | Packed() | Point():

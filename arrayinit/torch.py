@@ -59,17 +59,12 @@ import torch
 from torch import Generator, Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from arrayinit import (
-    initializers,
-    schemes,
-    seeds,
-    torch_operator,  # noqa: F401 # makes the operator known, of which saved graphs are made
-)
+from arrayinit import initializers, schemes, seeds
 from arrayinit.backends import is_compiling
+from arrayinit.common.messages import shown, warn
 from arrayinit.draw import Keywords, draw
-from arrayinit.fans import calculate_fans
-from arrayinit.gains import calculate_gain
-from arrayinit.messages import shown, warn
+from arrayinit.laws.gains import calculate_gain
+from arrayinit.laws.geometry import calculate_fans
 from arrayinit.models.torch import init_module_
 from arrayinit.schemes.arguments import real
 
@@ -400,7 +395,7 @@ def _fill(
 ) -> Tensor:
     """Fill with random values."""
     if keywords.get("seed") is None and is_compiling():
-        from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
+        from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
 
         return torch_compiled.unseeded(_fill, initializer, tensor, generator, keywords, **arguments)
     _check_tensor(tensor)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from arrayinit.check import BACKENDS, Place, installed, places
+from arrayinit.conformance.check import BACKENDS, Place, installed, places
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else JAX leaves a device no memory for the others
 

@@ -13,7 +13,7 @@ from conftest import namespace, same
 
 import arrayinit as ai
 from arrayinit.backends import backend_of, find_backend
-from arrayinit.cases import CASES
+from arrayinit.conformance.cases import CASES
 
 dask = pytest.importorskip("dask")
 pytest.importorskip("dask.array")

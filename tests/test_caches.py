@@ -11,7 +11,7 @@ from conftest import same
 
 import arrayinit as ai
 import arrayinit.draw as draw_module
-from arrayinit.exact import NotPlainError, exact
+from arrayinit.common.exact import NotPlainError, exact
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
@@ -188,7 +188,7 @@ def test_a_distribution_that_changes_is_drawn_as_it_is(kind):
 
 
 def test_tables_of_distributions_are_kept_while_these_exist(monkeypatch):
-    from arrayinit import quantiles
+    from arrayinit.stream import quantile_tables as quantiles
 
     made, table = [], quantiles._table
     monkeypatch.setattr(quantiles, "_table", lambda *a: (made.append(a), table(*a))[1])
@@ -296,8 +296,8 @@ def test_jobs_are_remembered_for_plain_data():
 
 
 def test_tables_are_equal_by_their_numbers():
-    from arrayinit.distributions import law
-    from arrayinit.lattice import plan
+    from arrayinit.laws.lattice import plan
+    from arrayinit.laws.quantile_functions import law
 
     first, second = (plan(law(Law(2.0)), "float32").quantiles for _ in range(2))
     assert first == second

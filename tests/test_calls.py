@@ -7,10 +7,12 @@ from functools import partial
 import numpy as np
 import pytest
 
-from arrayinit import calls, raw, schemes, spec
+from arrayinit import schemes, spec
 from arrayinit.draw import fit
-from arrayinit.fans import geometry
+from arrayinit.initializers import bits as raw
 from arrayinit.laws import is_random
+from arrayinit.laws.geometry import geometry
+from arrayinit.tracing import calls
 
 AXES = (None, None, None, (), 1, False)
 NOWHERE = (None, None, None, AXES)

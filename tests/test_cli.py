@@ -15,8 +15,9 @@ from test_imports import modules
 
 import arrayinit as ai
 from arrayinit import __main__ as command
-from arrayinit import __version__, check
-from arrayinit.cases import DTYPES
+from arrayinit import __version__
+from arrayinit.conformance import check
+from arrayinit.conformance.cases import DTYPES
 
 
 def test_check_says_that_everything_is_identical(capsys):

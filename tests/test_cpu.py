@@ -19,11 +19,11 @@ from test_philox import other
 
 import arrayinit as ai
 from arrayinit.backends.numpy import NumpyBackend
-from arrayinit.cases import CASES, DTYPES, golden
+from arrayinit.conformance.cases import CASES, DTYPES, golden
 from arrayinit.engines import cpu, reference
 from arrayinit.engines.cpu import machine_code, notices, parameters, switch, vectors
 from arrayinit.engines.cpu.rows import rows_of
-from arrayinit.regions import Region
+from arrayinit.laws.regions import Region
 
 LAWS = [
     ai.spec("uniform", a=-0.25, b=3.0),

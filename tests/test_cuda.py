@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import arrayinit as ai
 from arrayinit import engines
-from arrayinit.cases import CASES, DTYPES, golden
+from arrayinit.conformance.cases import CASES, DTYPES, golden
 from arrayinit.engines import reference
 from arrayinit.engines.cuda import parameters
 from arrayinit.engines.cuda.parameters import PARAMETERS, launches
@@ -352,7 +352,7 @@ def asked(monkeypatch):
     from standin_bindings import install
 
     from arrayinit.backends import backend_named
-    from arrayinit.engines.cuda import torch_launcher
+    from arrayinit.engines.cuda import torch as torch_launcher
 
     asked = install(monkeypatch)
     asked.device = 0
@@ -476,7 +476,7 @@ def test_what_has_no_kernel_is_left_to_the_reference(asked):
 
 def test_tensors_of_the_host_are_not_for_the_launcher():
     torch = pytest.importorskip("torch")
-    from arrayinit.engines.cuda import torch_launcher
+    from arrayinit.engines.cuda import torch as torch_launcher
 
     assert not torch_launcher.fill(None, torch.zeros(3))
 
@@ -535,7 +535,7 @@ def test_lack_of_memory_and_captures_are_errors(asked, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 48 KiB")
 
-    monkeypatch.setattr("arrayinit.engines.cuda.torch_launcher.fill_on", full)
+    monkeypatch.setattr("arrayinit.engines.cuda.torch.fill_on", full)
     with pytest.raises(torch.OutOfMemoryError, match="48 KiB"):
         ai.normal_(x, seed=1)
 
@@ -821,7 +821,7 @@ def test_torch_draws_wait_for_nothing(torch):
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore:The CUDA Graph is empty")
 def test_a_first_draw_within_a_capture_is_an_error(torch):
-    from arrayinit.engines.cuda import torch_launcher
+    from arrayinit.engines.cuda import torch as torch_launcher
 
     torch_launcher._kernels.clear()
     x = torch.zeros(300, device="cuda")

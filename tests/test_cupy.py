@@ -11,8 +11,8 @@ HERE = Path(__file__).parent
 SCRIPTS = {
     "every case has the golden bits": """
         import numpy as np
-        from arrayinit.cases import CASES, golden
-        from arrayinit.check import check, places
+        from arrayinit.conformance.cases import CASES, golden
+        from arrayinit.conformance.check import check, places
         found = list(places("cupy"))
         assert [place.device for place in found] == ["cuda:0", "cuda:1"]
         for place in found:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from arrayinit import deviates
 from arrayinit.backends import backend_named
-from arrayinit.deviates import NORMAL_REACH, Z_BITS
-from arrayinit.tails import tail
+from arrayinit.stream import deviates
+from arrayinit.stream.deviates import NORMAL_REACH, Z_BITS
+from arrayinit.stream.truncation import tail
 
 LANES = backend_named("numpy").lanes(None)
 UNIT = 2.0**Z_BITS

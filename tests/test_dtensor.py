@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from arrayinit.chunks import chunk, strided_chunk
+from arrayinit.backends.chunks import chunk, strided_chunk
 
 torch = pytest.importorskip("torch")
 

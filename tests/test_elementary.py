@@ -7,7 +7,7 @@ from decimal import Context, Decimal, localcontext
 import numpy as np
 import pytest
 
-from arrayinit import elementary as own
+from arrayinit.laws import elementary as own
 
 RNG = np.random.default_rng(0)
 ULP = 2.0**-52

@@ -5,9 +5,9 @@ import pytest
 from conftest import PLACES, param_places, same, to_host
 
 import arrayinit as ai
-from arrayinit.cases import CASES, DTYPES, golden
-from arrayinit.check import tolerance
-from arrayinit.data.make_golden import vector
+from arrayinit.conformance.cases import CASES, DTYPES, golden
+from arrayinit.conformance.check import tolerance
+from arrayinit.conformance.make_golden import vector
 
 EXACT = [case for case in CASES if case.is_exact]
 INEXACT = [case for case in CASES if not case.is_exact]

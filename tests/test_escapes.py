@@ -2,7 +2,7 @@
 
 import pytest
 
-from arrayinit.escapes import LONGEST, cut, printable
+from arrayinit.common.escapes import LONGEST, cut, printable
 
 
 @pytest.mark.parametrize(

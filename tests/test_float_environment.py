@@ -14,12 +14,15 @@ from torch.fx.experimental import proxy_tensor as fx
 
 import arrayinit as ai
 import arrayinit.draw as draw_module
-from arrayinit import float_environment, lattice, quantiles, tails
 from arrayinit.backends import backend_of
-from arrayinit.cases import CASES, golden
+from arrayinit.common import float_environment
+from arrayinit.common.float_environment import default_environment, is_default
+from arrayinit.conformance.cases import CASES, golden
 from arrayinit.engines import cpu
 from arrayinit.engines.cpu import machine_code
-from arrayinit.float_environment import default_environment, is_default
+from arrayinit.laws import lattice
+from arrayinit.stream import quantile_tables as quantiles
+from arrayinit.stream import truncation as tails
 
 try:
     C = ctypes.CDLL("libm.so.6")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from arrayinit.formats import COMPLEX, FORMATS, is_floating, real_name
+from arrayinit.stream.formats import COMPLEX, FORMATS, is_floating, real_name
 
 NAMES = ["float64", "float32", "float16", "bfloat16"]
 

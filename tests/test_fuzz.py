@@ -261,7 +261,7 @@ def test_every_draw_is_the_one_by_hand(shard, request):
     ("place", "value"),
     [
         ("arrayinit.key.NUMBERED", 0),
-        ("arrayinit.fans.Geometry.order", property(lambda geometry: tuple(range(len(geometry.shape))))),
+        ("arrayinit.laws.geometry.Geometry.order", property(lambda geometry: tuple(range(len(geometry.shape))))),
         ("arrayinit.backends.numpy.NumpyBackend.check_writable", lambda backend, x: None),
     ],
     ids=["names", "layouts", "memory"],

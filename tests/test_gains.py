@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 import arrayinit as ai
-from arrayinit import gains
+from arrayinit.laws import gains
 
 SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 

@@ -23,7 +23,7 @@ from jax.nn import initializers as theirs  # noqa: E402
 
 import arrayinit.jax as ours  # noqa: E402
 from arrayinit.backends.jax import is_tracing  # noqa: E402
-from arrayinit.engines import xla  # noqa: E402
+from arrayinit.engines import jax as xla  # noqa: E402
 from arrayinit.models.plans import PlanError  # noqa: E402
 
 ALIASES = {

@@ -9,10 +9,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import arrayinit as ai
-from arrayinit import deviates
 from arrayinit.backends import backend_named
-from arrayinit.lattice import plan
 from arrayinit.laws import Normal, Truncated, Uniform
+from arrayinit.laws.lattice import plan
+from arrayinit.stream import deviates
 
 LANES = backend_named("numpy").lanes(None)
 INF = math.inf

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import arrayinit as ai
-from arrayinit.mapped import release
+from arrayinit.common.memory_maps import release
 
 
 @pytest.mark.parametrize("mode", ["w+", "r+", "c"])

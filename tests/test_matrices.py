@@ -10,11 +10,11 @@ from conftest import PLACES, same, to_host
 
 import arrayinit as ai
 from arrayinit.backends import backend_named
-from arrayinit.cases import DTYPES
-from arrayinit.check import tolerance
+from arrayinit.conformance.cases import DTYPES
+from arrayinit.conformance.check import tolerance
 from arrayinit.engines.cpu import sparse
-from arrayinit.householder import orthonormal
-from arrayinit.patterns import keep
+from arrayinit.engines.householder import orthonormal
+from arrayinit.laws.patterns import keep
 
 
 def naive_keep(words, zeros):

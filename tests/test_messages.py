@@ -10,7 +10,7 @@ from wrong_calls import Broken
 import arrayinit as ai
 import arrayinit.jax
 import arrayinit.torch
-from arrayinit.messages import LONGEST, shown, warn
+from arrayinit.common.messages import LONGEST, shown, warn
 from arrayinit.models.plans import Parameter, plan
 
 torch = pytest.importorskip("torch")

@@ -4,7 +4,7 @@ from decimal import Context, Decimal, getcontext, localcontext
 
 import pytest
 
-from arrayinit.normal_cdf import DIGITS, cdf, quantile
+from arrayinit.stream.normal_cdf import DIGITS, cdf, quantile
 
 mpmath = pytest.importorskip("mpmath")
 

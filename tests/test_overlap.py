@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import arrayinit as ai
-from arrayinit.overlap import check_distinct
+from arrayinit.backends.overlap import check_distinct
 
 AXES = st.lists(st.tuples(st.integers(0, 6), st.integers(-60, 60)), max_size=5)
 

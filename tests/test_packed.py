@@ -12,7 +12,7 @@ import arrayinit as ai
 import arrayinit.draw as draw_module
 from arrayinit import specs
 from arrayinit.engines import packed
-from arrayinit.regions import Box
+from arrayinit.laws.regions import Box
 
 dask = pytest.importorskip("dask")
 pytest.importorskip("dask.array")

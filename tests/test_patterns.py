@@ -10,9 +10,9 @@ import torch
 from conftest import PLACES, same, to_host
 
 import arrayinit as ai
-from arrayinit import patterns
 from arrayinit.engines import reference
-from arrayinit.regions import box
+from arrayinit.laws import patterns
+from arrayinit.laws.regions import box
 
 DTYPES = ("float32", "float16", "bfloat16", "float64", "complex64", "int8", "int64", "uint8", "bool")
 

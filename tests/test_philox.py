@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import arrayinit as ai
-from arrayinit.philox import MASK, ORDER, VALUES, block_of, philox4x32
+from arrayinit.stream.philox import MASK, ORDER, VALUES, block_of, philox4x32
 
 # Random123 1.14, tests/kat_vectors, "philox4x32 10": counter, key -> output.
 KNOWN = [

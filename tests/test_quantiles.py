@@ -12,8 +12,8 @@ import torch
 from conftest import PLACES, same, to_host
 
 import arrayinit as ai
-from arrayinit import distributions
-from arrayinit.quantiles import quantiles
+from arrayinit.laws import quantile_functions as distributions
+from arrayinit.stream.quantile_tables import quantiles
 
 dask = pytest.importorskip("dask")
 pytest.importorskip("dask.array")

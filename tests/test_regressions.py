@@ -12,8 +12,8 @@ from conftest import same
 
 import arrayinit as ai
 import arrayinit.draw as draw_module
-from arrayinit.lattice import plan
 from arrayinit.laws import Normal, Truncated
+from arrayinit.laws.lattice import plan
 
 dask = pytest.importorskip("dask")
 pytest.importorskip("dask.array")

@@ -503,7 +503,7 @@ def test_a_rule_that_keeps_and_a_rule_of_a_neighbour():
 
 
 def test_every_initializer_agrees_with_what_it_promises():
-    from arrayinit.cases import CASES
+    from arrayinit.conformance.cases import CASES
 
     seen = set()
     for case in CASES:

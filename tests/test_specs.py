@@ -12,7 +12,7 @@ from conftest import same
 
 import arrayinit as ai
 from arrayinit import schemes
-from arrayinit.fans import geometry
+from arrayinit.laws.geometry import geometry
 
 GIVEN = {
     "constant": {"val": 0.5},

@@ -9,8 +9,8 @@ import stream_by_hand
 from initializers_by_hand import CLOSE, INITIALIZERS, draw
 
 from arrayinit import Spec, schemes
-from arrayinit.cases import CASES, DTYPES, SEED, golden
-from arrayinit.check import tolerance
+from arrayinit.conformance.cases import CASES, DTYPES, SEED, golden
+from arrayinit.conformance.check import tolerance
 
 BY_TABLES_OF_SCIPY = {"chrono", "distribution", "mamba_dt_bias"}
 

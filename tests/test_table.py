@@ -7,8 +7,8 @@ import pytest
 from scipy.special import ndtri_exp
 
 from arrayinit.backends.base import coefficients
-from arrayinit.data import make_table
-from arrayinit.data.make_table import OCTAVES, PATH, SEGMENTS, UNIT
+from arrayinit.stream import make_table
+from arrayinit.stream.make_table import OCTAVES, PATH, SEGMENTS, UNIT
 
 LIMIT = 2.95e-8  # the largest error of |z|
 

@@ -13,9 +13,9 @@ import torch
 from conftest import PLACES, same, to_host
 
 import arrayinit as ai
-from arrayinit import tables
-from arrayinit.regions import box
-from arrayinit.tables import eigenvalues
+from arrayinit.laws import formulas as tables
+from arrayinit.laws.formulas import eigenvalues
+from arrayinit.laws.regions import box
 
 S = ai.spec
 

@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import arrayinit as ai
-from arrayinit.lattice import plan
 from arrayinit.laws import Truncated
-from arrayinit.tails import OCTAVES, RESOLUTION_BITS, TAIL_BITS, tail
+from arrayinit.laws.lattice import plan
+from arrayinit.stream.truncation import OCTAVES, RESOLUTION_BITS, TAIL_BITS, tail
 
 INF = math.inf
 INTERVALS = [

@@ -10,7 +10,7 @@ import arrayinit as ai
 import arrayinit.jax
 import arrayinit.torch
 from arrayinit import recipes, schemes, storage
-from arrayinit.fans import geometry
+from arrayinit.laws.geometry import geometry
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")

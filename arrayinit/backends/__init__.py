@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from arrayinit.backends.base import Backend, Lanes
-from arrayinit.messages import shown
+from arrayinit.common.messages import shown
 
 __all__ = [
     "Backend",

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.deviates import normalize
-from arrayinit.formats import is_floating
-from arrayinit.lattice import Plan
-from arrayinit.messages import LONGEST, shown
-from arrayinit.philox import Lane
-from arrayinit.regions import Region
+from arrayinit.common.messages import LONGEST, shown
+from arrayinit.laws.lattice import Plan
+from arrayinit.laws.regions import Region
+from arrayinit.stream.deviates import normalize
+from arrayinit.stream.formats import is_floating
+from arrayinit.stream.philox import Lane
 
 __all__ = ["CACHE", "LAUNCH", "Backend", "Extent", "Lanes", "check_elements", "coefficients"]
 
@@ -29,7 +29,7 @@ LAUNCH = 1 << 23  # elements for which an accelerator's launches no longer count
 @functools.cache
 def coefficients() -> npt.NDArray[np.int64]:
     """The inverse-CDF table, three rows c0, c1, c2 of 96 octaves x 64 segments (see data/make_table.py)."""
-    data = pkgutil.get_data("arrayinit.data", "inverse_normal.npy")
+    data = pkgutil.get_data("arrayinit.stream", "inverse_normal.npy")
     assert data is not None
     return np.ascontiguousarray(np.load(io.BytesIO(data)).T.astype(np.int64))
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes
-from arrayinit.messages import shown
-from arrayinit.overlap import check_distinct
+from arrayinit.backends.overlap import check_distinct
+from arrayinit.common.messages import shown
 
 __all__ = ["make"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.backends.base import Backend
-from arrayinit.messages import shown
+from arrayinit.common.messages import shown
 
 __all__ = ["make"]
 
@@ -19,7 +19,7 @@ _FORMS = (int, float, np.integer, str, list, tuple, dict, type(None))  # of `chu
 class DaskBackend(Backend):
     """The backend of dask.array.Array."""
 
-    engine = "blocks"
+    engine = "dask"
     is_chunked = True
 
     def dtype(self, name: str) -> Any:

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch.distributed.tensor import DTensor
 
+from arrayinit.backends.chunks import Runs, chunk, strided_chunk
 from arrayinit.backends.torch import TorchBackend
-from arrayinit.chunks import Runs, chunk, strided_chunk
 
 __all__ = ["DTensorBackend", "make"]
 
@@ -18,7 +18,7 @@ __all__ = ["DTensorBackend", "make"]
 class DTensorBackend(TorchBackend):
     """The backend of torch.distributed.tensor.DTensor and of parameters that are one."""
 
-    engine = "shards"
+    engine = "dtensor"
     is_distributed = True
 
     def check_readable(self, x: Any) -> None:

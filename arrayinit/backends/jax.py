@@ -15,9 +15,9 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from arrayinit.backends.base import LAUNCH, Backend, Lanes, check_elements, coefficients
-from arrayinit.messages import shown
-from arrayinit.philox import MASK, philox4x32
-from arrayinit.regions import Region
+from arrayinit.common.messages import shown
+from arrayinit.laws.regions import Region
+from arrayinit.stream.philox import MASK, philox4x32
 
 __all__ = [
     "Fill",
@@ -238,7 +238,7 @@ class JaxLanes(Lanes):
 class JaxBackend(Backend):
     """The backend of jax.Array, of tracers and of jax.ShapeDtypeStruct."""
 
-    engine = "xla"
+    engine = "jax"
 
     def dtype(self, name: str) -> Any:
         if name in WIDE and not jax.config.jax_enable_x64:

@@ -16,9 +16,9 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes
-from arrayinit.messages import shown
-from arrayinit.overlap import check_distinct
-from arrayinit.philox import MASK
+from arrayinit.backends.overlap import check_distinct
+from arrayinit.common.messages import shown
+from arrayinit.stream.philox import MASK
 
 __all__ = ["check_key", "generator_words", "key_words", "make"]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from arrayinit.escapes import cut, printable
-from arrayinit.messages import shown
+from arrayinit.common.escapes import cut, printable
+from arrayinit.common.messages import shown
 from arrayinit.models.rules import Rules
 from arrayinit.storage.documents import parse_json, parse_toml, read_text
 from arrayinit.storage.safetensors import MAX_BYTES

@@ -3,9 +3,9 @@
 import click
 
 from arrayinit import STREAM_VERSION
-from arrayinit import check as checks
-from arrayinit.cases import DTYPES
 from arrayinit.cli.output import say
+from arrayinit.conformance import check as checks
+from arrayinit.conformance.cases import DTYPES
 
 __all__ = ["check"]
 

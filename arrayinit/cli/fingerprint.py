@@ -11,8 +11,8 @@ import numpy.typing as npt
 import arrayinit
 from arrayinit.backends import backend_named
 from arrayinit.cli.output import say
-from arrayinit.escapes import printable
-from arrayinit.messages import shown
+from arrayinit.common.escapes import printable
+from arrayinit.common.messages import shown
 from arrayinit.storage.files import open_regular
 
 __all__ = ["fingerprint"]

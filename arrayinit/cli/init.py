@@ -8,13 +8,13 @@ import click
 
 from arrayinit.cli.arguments import rules_of
 from arrayinit.cli.output import say
-from arrayinit.escapes import printable
-from arrayinit.formats import is_floating
-from arrayinit.messages import shown
+from arrayinit.common.escapes import printable
+from arrayinit.common.messages import shown
 from arrayinit.models.plans import Parameter, plan
 from arrayinit.storage.documents import parse_json, read_text
 from arrayinit.storage.safetensors import DTYPES, Tensor, save_safetensors
 from arrayinit.storage.shapes import shapes_of
+from arrayinit.stream.formats import is_floating
 
 __all__ = ["init"]
 

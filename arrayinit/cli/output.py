@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from arrayinit.escapes import printable
+from arrayinit.common.escapes import printable
 
 __all__ = ["say", "show"]
 

@@ -10,7 +10,7 @@ from arrayinit.laws import Packed
 
 __all__ = ["run"]
 
-_WHOLE = ("blocks", "shards", "xla", "negated")  # engines that cut packed tensors themselves, or have them cut
+_WHOLE = ("dask", "dtensor", "jax", "negated")  # engines that cut packed tensors themselves, or have them cut
 
 
 def run(job: Job, target: Target) -> Any:

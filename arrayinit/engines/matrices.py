@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from arrayinit.backends import Lanes
-from arrayinit.formats import COMPLEX, FORMATS
-from arrayinit.householder import orthonormal
+from arrayinit.engines.householder import orthonormal
 from arrayinit.job import Job
 from arrayinit.key import Key
-from arrayinit.lattice import Plan, plan
 from arrayinit.laws import Normal, Orthogonal, Sparse
-from arrayinit.patterns import keep
-from arrayinit.philox import ORDER, Lane
+from arrayinit.laws.lattice import Plan, plan
+from arrayinit.laws.patterns import keep
+from arrayinit.stream.formats import COMPLEX, FORMATS
+from arrayinit.stream.philox import ORDER, Lane
 
 __all__ = ["Sample", "Words", "orthogonal", "sparse"]
 

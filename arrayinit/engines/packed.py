@@ -7,8 +7,8 @@ from arrayinit.engines import run
 from arrayinit.engines.reference import allocate
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.lattice import plan
 from arrayinit.laws import SAMPLED, Packed, Piece
+from arrayinit.laws.lattice import plan
 
 __all__ = ["draw", "parts"]
 

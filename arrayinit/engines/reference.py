@@ -3,17 +3,17 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from arrayinit import tables
 from arrayinit.backends import Backend, Lanes
-from arrayinit.deviates import tabulated
 from arrayinit.engines import matrices
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.lattice import Plan
 from arrayinit.laws import Constant, Dirac, Eye, Orthogonal, Sparse, Table, Words
-from arrayinit.patterns import dirac, eye, ones
-from arrayinit.philox import VALUES, Lane, block_of
-from arrayinit.regions import Region
+from arrayinit.laws import formulas as tables
+from arrayinit.laws.lattice import Plan
+from arrayinit.laws.patterns import dirac, eye, ones
+from arrayinit.laws.regions import Region
+from arrayinit.stream.deviates import tabulated
+from arrayinit.stream.philox import VALUES, Lane, block_of
 
 __all__ = ["allocate", "draw", "elements", "fill", "matrix", "sample", "where_one", "words"]
 

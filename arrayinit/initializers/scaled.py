@@ -4,8 +4,8 @@ from functools import partial
 from typing import Any, Unpack
 
 from arrayinit import schemes
+from arrayinit.common.messages import warn
 from arrayinit.draw import Keywords, draw
-from arrayinit.messages import warn
 
 __all__ = [
     "constant",

@@ -10,13 +10,13 @@ from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 
 from arrayinit.backends import backend_named, find_backend
 from arrayinit.backends.jax import check_place
-from arrayinit.formats import is_floating
-from arrayinit.messages import shown
+from arrayinit.common.messages import shown
+from arrayinit.common.progress import progress_bar
 from arrayinit.models.mappings import check_depth
 from arrayinit.models.plans import Match, Parameter, Plan, PlanError, SeedNames, keyed, match
-from arrayinit.progress import progress_bar
 from arrayinit.schemes.arguments import flag
 from arrayinit.seeds import resolve_for
+from arrayinit.stream.formats import is_floating
 
 __all__ = ["init_tree", "members_of_tree", "parameters_of_tree"]
 

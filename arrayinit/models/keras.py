@@ -6,10 +6,10 @@ from typing import Any, Literal, overload
 
 import keras
 
-from arrayinit.messages import shown
+from arrayinit.common.messages import shown
+from arrayinit.common.progress import progress_bar
 from arrayinit.models.plans import Frozen, Parameter, Plan, PlanError, SeedNames, keyed, match, root_of, tied_paths
 from arrayinit.models.rules import BUFFER
-from arrayinit.progress import progress_bar
 from arrayinit.schemes.arguments import flag
 
 __all__ = ["init_model_", "parameters_of_model", "weights_of"]

@@ -8,8 +8,9 @@ from typing import Any, Literal, overload
 
 from arrayinit.backends import find_backend, is_compiling
 from arrayinit.backends.base import Backend
+from arrayinit.common.messages import shown
+from arrayinit.common.progress import progress_bar
 from arrayinit.key import Key
-from arrayinit.messages import shown
 from arrayinit.models.memory import shared_in_part
 from arrayinit.models.plans import (
     Frozen,
@@ -23,7 +24,6 @@ from arrayinit.models.plans import (
     root_of,
     tied_paths,
 )
-from arrayinit.progress import progress_bar
 from arrayinit.schemes.arguments import flag
 from arrayinit.seeds import resolve_for
 
@@ -87,7 +87,7 @@ def init_params_(
         UserWarning: rules that match nothing.
     """
     if is_compiling():
-        from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
+        from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
 
         said = {"seed_names": seed_names, "frozen": frozen, "dry_run": dry_run, "progress": progress}
         result: MutableMapping[str, Any] | Plan = torch_compiled.unserved(

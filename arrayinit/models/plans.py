@@ -6,14 +6,14 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias, overload
 
-from arrayinit.escapes import printable
-from arrayinit.formats import is_floating
+from arrayinit.common.escapes import printable
+from arrayinit.common.messages import shown, warn
 from arrayinit.key import Key
 from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform, is_random
-from arrayinit.messages import shown, warn
 from arrayinit.models.rules import BUFFER, Rule, Rules, told
 from arrayinit.seeds import Name, peek, resolve
 from arrayinit.specs import Spec, law_of, spec
+from arrayinit.stream.formats import is_floating
 
 __all__ = [
     "Frozen", "Match", "Parameter", "Plan", "PlanError", "Planned", "SeedNames", "keyed", "match", "matched",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, overload
 
 from arrayinit import schemes
-from arrayinit.fans import check_shape
-from arrayinit.messages import shown
+from arrayinit.common.messages import shown
+from arrayinit.laws.geometry import check_shape
 from arrayinit.schemes.arguments import nonnegative
 from arrayinit.specs import Spec, spec
 

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from arrayinit.backends import Backend, backend_named, backend_of, is_compiling
+from arrayinit.common.messages import shown
+from arrayinit.common.progress import progress_bar
 from arrayinit.key import Key
-from arrayinit.messages import shown
 from arrayinit.models.derived import tensor_at
 from arrayinit.models.plans import Frozen, Plan, PlanError, Planned, SeedNames, keyed, match, root_of
 from arrayinit.models.torch_members import Member, is_statistic, members_of, parameters_of, shapeless
-from arrayinit.progress import progress_bar
 from arrayinit.schemes.arguments import flag
 from arrayinit.seeds import resolve_for
 
@@ -100,7 +100,7 @@ def init_module_(
         UserWarning: rules that match nothing.
     """
     if is_compiling():
-        from arrayinit import torch_compiled  # here, for it needs the compiler, which is there by now
+        from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
 
         said = {
             "seed_names": seed_names, "frozen": frozen, "dry_run": dry_run, "device": device, "progress": progress,

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.fans import Geometry
-from arrayinit.formats import COMPLEX
 from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Packed, Quantile, Sparse, Truncated, Uniform
+from arrayinit.laws.geometry import Geometry
+from arrayinit.stream.formats import COMPLEX
 
 __all__ = ["Density", "density"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arrayinit.integers import as_integer
-from arrayinit.messages import shown
+from arrayinit.common.integers import as_integer
+from arrayinit.common.messages import shown
 from arrayinit.models.plans import Planned
 from arrayinit.models.rules import Rules
 from arrayinit.plot.densities import Density, density

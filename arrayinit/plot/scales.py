@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from arrayinit.messages import shown
+from arrayinit.common.messages import shown
 from arrayinit.plot.measures import DepthScale, Layers
 from arrayinit.schemes.arguments import integer
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from arrayinit.messages import shown
+from arrayinit.common.messages import shown
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.flax import flax_defaults
 from arrayinit.recipes.keras import keras_defaults

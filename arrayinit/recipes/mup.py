@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from arrayinit.messages import shown
+from arrayinit.common.messages import shown
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import NORM_WEIGHT, rule
 from arrayinit.schemes.arguments import flag, integer, nonnegative, one_of

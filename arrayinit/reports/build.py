@@ -4,18 +4,18 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from arrayinit.fans import Geometry, geometry
-from arrayinit.formats import is_floating
+from arrayinit.common.progress import progress_bar
 from arrayinit.laws import Law
+from arrayinit.laws.geometry import Geometry, geometry
 from arrayinit.models.plans import Parameter, Plan, Planned, keyed, matched, root_of, ruled
 from arrayinit.models.rules import Rule, Rules, told
-from arrayinit.progress import progress_bar
 from arrayinit.reports.findings import expected_mean, judge
 from arrayinit.reports.members import Held, members
 from arrayinit.reports.moments import measure
 from arrayinit.reports.results import Finding, Report, Row
 from arrayinit.schemes.arguments import flag
 from arrayinit.specs import Description, describe, law_of
+from arrayinit.stream.formats import is_floating
 
 __all__ = ["build", "plan_what_can_be"]
 

@@ -4,11 +4,11 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from arrayinit.formats import is_floating
 from arrayinit.laws import Constant, Law, Packed, is_random
 from arrayinit.models.plans import Parameter
 from arrayinit.reports.moments import Moments
 from arrayinit.specs import Description
+from arrayinit.stream.formats import is_floating
 
 __all__ = ["LEAST", "MOST", "expected_mean", "judge"]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from arrayinit.backends import find_backend
-from arrayinit.messages import shown
+from arrayinit.common.messages import shown
 from arrayinit.models.mappings import arrays_of, check_depth, parameters_of_mapping
 from arrayinit.models.plans import Parameter
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from arrayinit.fans import Geometry
-from arrayinit.integers import as_integer
-from arrayinit.messages import shown
+from arrayinit.common.integers import as_integer
+from arrayinit.common.messages import shown
+from arrayinit.laws.geometry import Geometry
 
 __all__ = ["finite", "flag", "integer", "nonnegative", "number", "one_of", "plain", "positive", "real"]
 

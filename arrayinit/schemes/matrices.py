@@ -2,11 +2,11 @@
 
 import math
 
-from arrayinit.fans import Geometry
 from arrayinit.laws import Constant, Dirac, Eye, Law, Orthogonal, Packed, Piece, Sparse, Table
-from arrayinit.regions import Box
+from arrayinit.laws.formulas import hadamard
+from arrayinit.laws.geometry import Geometry
+from arrayinit.laws.regions import Box
 from arrayinit.schemes.arguments import finite, nonnegative, plain
-from arrayinit.tables import hadamard
 
 __all__ = ["delta_orthogonal", "dirac", "eye", "identity", "orthogonal", "sparse", "zero_hadamard"]
 

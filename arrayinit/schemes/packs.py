@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
-from arrayinit.fans import Geometry
-from arrayinit.integers import as_integer, as_integers
+from arrayinit.common.integers import as_integer, as_integers
+from arrayinit.common.messages import shown
 from arrayinit.laws import Constant, Law, Packed, Piece
-from arrayinit.messages import shown
-from arrayinit.regions import Box
+from arrayinit.laws.geometry import Geometry
+from arrayinit.laws.regions import Box
 from arrayinit.schemes.arguments import finite, integer
 from arrayinit.schemes.scaled import kaiming_normal
 
@@ -70,7 +70,7 @@ def lstm_bias(geometry: Geometry, forget: float = 1.0, gates: str = GATES) -> La
 
 
 def chrono(geometry: Geometry, t_max: float, t_min: float = 2.0, gates: str = GATES) -> Law:
-    from arrayinit.distributions import known, log_of_uniform  # here, for few processes need it
+    from arrayinit.laws.quantile_functions import known, log_of_uniform  # here, for few processes need it
 
     first, last = finite(t_min, "t_min"), finite(t_max, "t_max")
     if not 1 < first < last:

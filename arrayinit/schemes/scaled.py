@@ -3,9 +3,9 @@
 import math
 from numbers import Integral
 
-from arrayinit.fans import Geometry
-from arrayinit.gains import calculate_gain
 from arrayinit.laws import Constant, Law, Normal, Point, Truncated, Uniform
+from arrayinit.laws.gains import calculate_gain
+from arrayinit.laws.geometry import Geometry
 from arrayinit.schemes.arguments import finite, flag, integer, nonnegative, number, one_of, positive, real
 
 __all__ = [
@@ -134,7 +134,7 @@ def wang_normal(geometry: Geometry, layers: int, dim: int | None = None) -> Law:
 def prior_bias(geometry: Geometry, p: float = 0.01) -> Law:
     from decimal import Decimal  # here, for few processes need it
 
-    from arrayinit.normal_cdf import digits
+    from arrayinit.stream.normal_cdf import digits
 
     prior = finite(p, "p")
     if not 0 < prior < 1:

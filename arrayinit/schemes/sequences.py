@@ -2,8 +2,8 @@
 
 import math
 
-from arrayinit.fans import Geometry
 from arrayinit.laws import Constant, Law, Table
+from arrayinit.laws.geometry import Geometry
 from arrayinit.schemes.arguments import flag, one_of, plain, positive
 
 __all__ = ["hippo_legs", "mamba_a_log", "s4d", "sinusoidal"]
@@ -13,7 +13,7 @@ POSITIONS = 1 << 32
 
 
 def hippo_legs(geometry: Geometry) -> Law:
-    from arrayinit import tables  # here, for few processes need it
+    from arrayinit.laws import formulas as tables  # here, for few processes need it
 
     shape, roles = geometry.canonical, geometry.roles
     if len(shape) != 2 if roles is None else sorted(roles.replace("b", "")) != ["i", "o"]:
@@ -25,7 +25,7 @@ def hippo_legs(geometry: Geometry) -> Law:
 
 
 def s4d(geometry: Geometry, variant: str = "lin") -> Law:
-    from arrayinit import tables  # here, for few processes need it
+    from arrayinit.laws import formulas as tables  # here, for few processes need it
 
     one_of(variant, "variant", VARIANTS)
     count = _last(geometry, "s4d")
@@ -41,13 +41,13 @@ def s4d(geometry: Geometry, variant: str = "lin") -> Law:
 
 
 def mamba_a_log(geometry: Geometry) -> Law:
-    from arrayinit import tables  # here, for few processes need it
+    from arrayinit.laws import formulas as tables  # here, for few processes need it
 
     return Table(tables.logs, (), math.log(_last(geometry, "mamba_a_log") + 1))
 
 
 def sinusoidal(geometry: Geometry, base: float = 10000.0, interleaved: bool = True) -> Law:
-    from arrayinit import tables  # here, for few processes need it
+    from arrayinit.laws import formulas as tables  # here, for few processes need it
 
     plain(geometry, (2,), "sinusoidal")
     number, (positions, features) = positive(base, "base"), geometry.canonical

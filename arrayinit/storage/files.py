@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.escapes import printable
+from arrayinit.common.escapes import printable
 
 __all__ = ["absolute", "check_replaceable", "held", "holds", "is_at", "open_regular", "publish", "sync", "write"]
 

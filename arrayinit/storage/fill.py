@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.backends import Backend, find_backend
+from arrayinit.common.memory_maps import check_space, release, write_back
+from arrayinit.common.messages import shown
+from arrayinit.common.progress import check_progress, progress_bar
 from arrayinit.laws import is_random
-from arrayinit.mapped import check_space, release, write_back
-from arrayinit.messages import shown
-from arrayinit.progress import check_progress, progress_bar
 from arrayinit.seeds import Name, peek, resolve
 from arrayinit.specs import Spec, law_of, spec
 from arrayinit.storage.journal import opened

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from arrayinit.escapes import printable
+from arrayinit.common.escapes import printable
 from arrayinit.storage.documents import decode, parse_json
 from arrayinit.storage.files import absolute, held, is_at, sync, write
 

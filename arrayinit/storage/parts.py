@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from arrayinit.common.messages import shown
 from arrayinit.laws import Law, is_joint
-from arrayinit.messages import shown
 
 __all__ = ["PART", "Part", "Parts", "check_part", "parts"]
 

@@ -21,14 +21,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from arrayinit.backends import backend_named
-from arrayinit.disks import room
-from arrayinit.escapes import printable
-from arrayinit.fans import check_shape
-from arrayinit.integers import as_integer
+from arrayinit.common.disks import room
+from arrayinit.common.escapes import printable
+from arrayinit.common.integers import as_integer
+from arrayinit.common.messages import shown
+from arrayinit.common.progress import check_progress, progress_bar
 from arrayinit.key import Key
 from arrayinit.laws import is_random
-from arrayinit.messages import shown
-from arrayinit.progress import check_progress, progress_bar
+from arrayinit.laws.geometry import check_shape
 from arrayinit.schemes.arguments import flag
 from arrayinit.seeds import Name, peek, resolve
 from arrayinit.specs import Spec, law_of

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from arrayinit.escapes import printable
-from arrayinit.integers import AXES
-from arrayinit.messages import shown
+from arrayinit.common.escapes import printable
+from arrayinit.common.integers import AXES
+from arrayinit.common.messages import shown
 from arrayinit.storage.documents import LARGEST, decode, parse_json, read_text
 from arrayinit.storage.files import open_regular
 from arrayinit.storage.safetensors import DTYPES, MAX_BYTES, itemsize

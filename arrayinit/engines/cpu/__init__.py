@@ -40,13 +40,13 @@ from arrayinit.engines.cpu.rows import Moves, Rows, rows_of
 from arrayinit.engines.cpu.sparse import clear
 from arrayinit.engines.cpu.switch import compiled
 from arrayinit.engines.cpu.vectors import RUN
-from arrayinit.fans import geometry
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.lattice import Plan, plan
 from arrayinit.laws import Dirac, Eye, Normal, Orthogonal, Sparse, Words
-from arrayinit.philox import VALUES
-from arrayinit.regions import Region, box
+from arrayinit.laws.geometry import geometry
+from arrayinit.laws.lattice import Plan, plan
+from arrayinit.laws.regions import Region, box
+from arrayinit.stream.philox import VALUES
 
 __all__ = ["draw"]
 

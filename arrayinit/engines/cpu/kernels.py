@@ -12,7 +12,6 @@ busier than one long chain of operations an element: words; in their place latti
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
-from arrayinit.deviates import SEGMENT_BITS
 from arrayinit.engines.cpu.assembly import F32, F64, I16, I32, I64, Code, Value
 from arrayinit.engines.cpu.parameters import (
     BFLOAT16,
@@ -54,8 +53,9 @@ from arrayinit.engines.cpu.parameters import (
     WORDS,
     WORDS_BYTES,
 )
-from arrayinit.philox import MASK, MULTIPLIERS, ROUNDS, WEYL
-from arrayinit.tails import TAIL_BITS
+from arrayinit.stream.deviates import SEGMENT_BITS
+from arrayinit.stream.philox import MASK, MULTIPLIERS, ROUNDS, WEYL
+from arrayinit.stream.truncation import TAIL_BITS
 
 __all__ = ["intermediate_code"]
 

@@ -4,7 +4,7 @@ Environment variables, threads and stored loops change the speed of a draw, neve
 missing part is not an error: the engine works without it and warns once.
 """
 
-from arrayinit.messages import warn
+from arrayinit.common.messages import warn
 
 __all__ = ["warn_once"]
 

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.backends.base import coefficients
-from arrayinit.deviates import SEGMENT_BITS
-from arrayinit.formats import real_name
-from arrayinit.lattice import LATTICE_BITS, Plan
-from arrayinit.philox import MASK
-from arrayinit.tails import OCTAVES, TAIL_BITS
+from arrayinit.laws.lattice import LATTICE_BITS, Plan
+from arrayinit.stream.deviates import SEGMENT_BITS
+from arrayinit.stream.formats import real_name
+from arrayinit.stream.philox import MASK
+from arrayinit.stream.truncation import OCTAVES, TAIL_BITS
 
 __all__ = ["KEY", "REST", "SCRATCH", "STRIP_CHUNK", "STRIP_ROWS", "can_draw", "common"]
 

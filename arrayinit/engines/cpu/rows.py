@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from arrayinit.regions import Region
+from arrayinit.laws.regions import Region
 
 __all__ = ["Moves", "Rows", "rows_of"]
 

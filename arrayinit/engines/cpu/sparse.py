@@ -11,9 +11,9 @@ from arrayinit.backends import Lanes
 from arrayinit.engines.cpu import pool
 from arrayinit.job import Job
 from arrayinit.laws import Sparse, Words
-from arrayinit.patterns import keep
-from arrayinit.philox import ORDER
-from arrayinit.regions import Box
+from arrayinit.laws.patterns import keep
+from arrayinit.laws.regions import Box
+from arrayinit.stream.philox import ORDER
 
 __all__ = ["clear"]
 

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.backends.base import coefficients
-from arrayinit.deviates import SEGMENT_BITS
 from arrayinit.key import Key
-from arrayinit.lattice import Plan
-from arrayinit.philox import MASK, MULTIPLIERS, ROUNDS, WEYL
+from arrayinit.laws.lattice import Plan
+from arrayinit.stream.deviates import SEGMENT_BITS
+from arrayinit.stream.philox import MASK, MULTIPLIERS, ROUNDS, WEYL
 
 __all__ = ["RUN", "Buffers", "bfloat16", "borrowed", "values"]
 

@@ -12,18 +12,18 @@ from collections.abc import Callable
 from typing import Any
 
 from arrayinit.backends import Backend, Lanes
+from arrayinit.common.messages import warn
 from arrayinit.engines import matrices, reference
-from arrayinit.fans import geometry
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.lattice import Plan
 from arrayinit.laws import Normal, Orthogonal, Sparse, Words
-from arrayinit.messages import warn
-from arrayinit.regions import box
+from arrayinit.laws.geometry import geometry
+from arrayinit.laws.lattice import Plan
+from arrayinit.laws.regions import box
 
 __all__ = ["draw"]
 
-_LAUNCHERS = {"cupy": "arrayinit.engines.cuda.launcher", "torch": "arrayinit.engines.cuda.torch_launcher"}
+_LAUNCHERS = {"cupy": "arrayinit.engines.cuda.cupy", "torch": "arrayinit.engines.cuda.torch"}
 _warned: set[tuple[str, str]] = set()  # (library, device) whose kernels failed
 
 

@@ -10,15 +10,15 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from arrayinit.backends.base import coefficients
-from arrayinit.deviates import SEGMENT_BITS, Z_BITS
-from arrayinit.formats import real_name
 from arrayinit.job import Job
 from arrayinit.key import Key
-from arrayinit.lattice import Plan
 from arrayinit.laws import Words
-from arrayinit.philox import MASK, ROUNDS, VALUES, WEYL
-from arrayinit.quantiles import Quantiles
-from arrayinit.tails import TAIL_BITS, Tail
+from arrayinit.laws.lattice import Plan
+from arrayinit.stream.deviates import SEGMENT_BITS, Z_BITS
+from arrayinit.stream.formats import real_name
+from arrayinit.stream.philox import MASK, ROUNDS, VALUES, WEYL
+from arrayinit.stream.quantile_tables import Quantiles
+from arrayinit.stream.truncation import TAIL_BITS, Tail
 
 __all__ = ["PARAMETERS", "Grid", "Launch", "grid", "launches", "remembered"]
 

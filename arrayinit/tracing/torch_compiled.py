@@ -12,16 +12,17 @@ from typing import Any, cast
 
 import torch
 
-from arrayinit import calls, seeds, specs
 from arrayinit import draw as junction
+from arrayinit import seeds, specs
 from arrayinit.backends import backend_named
-from arrayinit.calls import Where
 from arrayinit.draw import Scheme
 from arrayinit.key import SEED_BITS, Key
-from arrayinit.regions import box
+from arrayinit.laws.regions import box
 from arrayinit.specs import Spec
-from arrayinit.torch_operator import draw as operator
-from arrayinit.torch_operator import signed
+from arrayinit.tracing import calls
+from arrayinit.tracing.calls import Where
+from arrayinit.tracing.torch_operator import draw as operator
+from arrayinit.tracing.torch_operator import signed
 
 __all__ = ["draw", "fold", "spec", "unseeded", "unserved"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from arrayinit.engines.cuda.parameters import Grid, grid, remembered
 from arrayinit.engines.cuda.source import options, source
 from arrayinit.job import Job
-from arrayinit.quantiles import Quantiles
+from arrayinit.stream.quantile_tables import Quantiles
 
 __all__ = ["fill"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from arrayinit.escapes import printable
-from arrayinit.messages import shown
+from arrayinit.common.escapes import printable
+from arrayinit.common.messages import shown
 
 __all__ = ["check_progress", "progress_bar"]
 

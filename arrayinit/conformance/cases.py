@@ -98,6 +98,6 @@ CASES = tuple(_cases())
 @functools.cache
 def golden() -> dict[str, dict[str, dict[str, Any]]]:
     """Case -> dtype -> {"fingerprint": of the whole, "head": its first elements}, as committed."""
-    text = importlib.resources.files("arrayinit.data").joinpath("golden.json").read_text("utf-8")
+    text = importlib.resources.files("arrayinit.conformance").joinpath("golden.json").read_text("utf-8")
     vectors: dict[str, dict[str, dict[str, Any]]] = json.loads(text)["vectors"]
     return vectors

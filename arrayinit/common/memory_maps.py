@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from arrayinit.disks import room
+from arrayinit.common.disks import room
 
 __all__ = ["check_space", "release", "write_back"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from types import EllipsisType
 from typing import Any, TypeAlias
 
-from arrayinit.fans import Geometry
-from arrayinit.integers import as_integer
-from arrayinit.messages import shown
+from arrayinit.common.integers import as_integer
+from arrayinit.common.messages import shown
+from arrayinit.laws.geometry import Geometry
 
 __all__ = ["Box", "Index", "Region", "box", "region"]
 

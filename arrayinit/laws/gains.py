@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.float_environment import in_default_environment
-from arrayinit.messages import shown
+from arrayinit.common.float_environment import in_default_environment
+from arrayinit.common.messages import shown
 
 __all__ = ["NONLINEARITIES", "calculate_gain", "gain"]
 

@@ -28,13 +28,13 @@ import torch
 from arrayinit import engines
 from arrayinit.backends import Backend, backend_named
 from arrayinit.backends.torch import check_key
-from arrayinit.calls import Where, call, is_fixed, text
+from arrayinit.common.float_environment import in_default_environment
 from arrayinit.draw import Scheme, decide, shape_of
-from arrayinit.float_environment import in_default_environment
 from arrayinit.job import Job, Target
 from arrayinit.key import SEED_BITS, Key
-from arrayinit.regions import box
+from arrayinit.laws.regions import box
 from arrayinit.seeds import resolve, resolve_for
+from arrayinit.tracing.calls import Where, call, is_fixed, text
 
 __all__ = ["draw", "record", "signed"]
 

@@ -1,4 +1,4 @@
-"""Make `inverse_normal.npy`: run `python -m arrayinit.data.make_table` (about a minute; it needs no input).
+"""Make `inverse_normal.npy`: run `python -m arrayinit.stream.make_table` (about a minute; it needs no input).
 
 The table holds |z| = -Phi^-1(p) for p in (2**-97, 1/2), in units of 2**-27. Octave c is the range
 [2**-(c+2), 2**-(c+1)); each of its 64 equal segments is a parabola in t in [0, 2**32), evaluated in integers as
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.normal_cdf import quantile
+from arrayinit.stream.normal_cdf import quantile
 
 OCTAVES = 96
 SEGMENTS = 64

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from arrayinit import elementary
-from arrayinit.laws import Quantile
-from arrayinit.messages import shown
-from arrayinit.quantiles import Floats, Function
+from arrayinit.common.messages import shown
+from arrayinit.laws import Quantile, elementary
+from arrayinit.stream.quantile_tables import Floats, Function
 
 __all__ = ["as_data", "frozen", "known", "law", "log_of_uniform", "named", "softplus_inverse"]
 

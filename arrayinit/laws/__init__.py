@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from arrayinit.fans import Geometry
-from arrayinit.formats import COMPLEX
-from arrayinit.regions import Box
+from arrayinit.laws.geometry import Geometry
+from arrayinit.laws.regions import Box
+from arrayinit.stream.formats import COMPLEX
 
 if TYPE_CHECKING:
-    from arrayinit.quantiles import Function
+    from arrayinit.stream.quantile_tables import Function
 
 __all__ = [
     "SAMPLED",

@@ -7,8 +7,8 @@ import dask.array
 
 from arrayinit.backends import backend_of
 from arrayinit.backends.dask import DaskBackend
+from arrayinit.common.float_environment import in_default_environment
 from arrayinit.engines import run
-from arrayinit.float_environment import in_default_environment
 from arrayinit.job import Job, Target
 from arrayinit.laws import is_joint
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from arrayinit.backends import backend_of
-from arrayinit.cases import CASES, DTYPES, SEED, Case, golden
+from arrayinit.conformance.cases import CASES, DTYPES, SEED, Case, golden
 from arrayinit.fingerprints import fingerprint
 from arrayinit.specs import spec
 

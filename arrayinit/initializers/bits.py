@@ -5,9 +5,9 @@ from types import ModuleType
 from typing import Any
 
 from arrayinit.draw import draw
-from arrayinit.fans import Geometry, check_shape
 from arrayinit.laws import Law, Words
-from arrayinit.regions import Index
+from arrayinit.laws.geometry import Geometry, check_shape
+from arrayinit.laws.regions import Index
 from arrayinit.seeds import Name
 
 __all__ = ["bits", "words"]

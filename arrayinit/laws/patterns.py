@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.fans import Geometry
-from arrayinit.philox import Lane
-from arrayinit.regions import Box
+from arrayinit.laws.geometry import Geometry
+from arrayinit.laws.regions import Box
+from arrayinit.stream.philox import Lane
 
 __all__ = ["dirac", "eye", "keep", "ones"]
 

@@ -5,14 +5,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from arrayinit import deviates
-from arrayinit.formats import COMPLEX, FORMATS, Format, real_name
 from arrayinit.laws import Normal, Quantile, Sampled, Truncated, Uniform
-from arrayinit.philox import Lane
-from arrayinit.tails import Tail, tail
+from arrayinit.stream import deviates
+from arrayinit.stream.formats import COMPLEX, FORMATS, Format, real_name
+from arrayinit.stream.philox import Lane
+from arrayinit.stream.truncation import Tail, tail
 
 if TYPE_CHECKING:
-    from arrayinit.quantiles import Quantiles
+    from arrayinit.stream.quantile_tables import Quantiles
 
 __all__ = ["Lattice", "Plan", "plan"]
 
@@ -91,7 +91,7 @@ def _plan(law: Sampled, dtype: str) -> Plan:
 
 
 def _quantile(law: Quantile, form: Format, dtype: str) -> Plan:
-    from arrayinit.quantiles import DIGITS, quantiles  # here, for few processes need it
+    from arrayinit.stream.quantile_tables import DIGITS, quantiles  # here, for few processes need it
 
     table = quantiles(law.function, law.arguments)
     what = f"quantiles of {', '.join(map(str, law.arguments))}"

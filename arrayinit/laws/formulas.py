@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.elementary import cos_sin, log
-from arrayinit.fans import Geometry
-from arrayinit.formats import COMPLEX, FORMATS
 from arrayinit.laws import Table
-from arrayinit.normal_cdf import digits, pi
-from arrayinit.regions import Box
+from arrayinit.laws.elementary import cos_sin, log
+from arrayinit.laws.geometry import Geometry
+from arrayinit.laws.regions import Box
+from arrayinit.stream.formats import COMPLEX, FORMATS
+from arrayinit.stream.normal_cdf import digits, pi
 
 __all__ = [
     "eigenvalues",

@@ -13,8 +13,9 @@ from numbers import Integral, Real
 from types import EllipsisType
 from typing import Any, NamedTuple, TypeAlias
 
-from arrayinit import raw, schemes
+from arrayinit import schemes
 from arrayinit.draw import Scheme
+from arrayinit.initializers import bits as raw
 from arrayinit.specs import Spec
 
 __all__ = ["Call", "Where", "call", "is_fixed", "text"]
@@ -56,7 +57,7 @@ def text(scheme: Scheme, where: Where) -> str:
     name = _name(scheme)
     given = scheme.keywords if isinstance(scheme, partial) else {}
     if name == "distribution":
-        from arrayinit.distributions import as_data  # here, for few processes need it
+        from arrayinit.laws.quantile_functions import as_data  # here, for few processes need it
 
         kind = as_data(given["distribution"], given.get("parameters", ()))
         given = dict(zip(("distribution", "parameters"), kind, strict=True)) if isinstance(kind, tuple) else given

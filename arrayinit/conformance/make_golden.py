@@ -1,4 +1,4 @@
-"""Make `golden.json`: run `python -m arrayinit.data.make_golden`. Vectors change only with STREAM_VERSION.
+"""Make `golden.json`: run `python -m arrayinit.conformance.make_golden`. Vectors change only with STREAM_VERSION.
 
 Each vector is drawn by the reference engine on NumPy: the fingerprint of the whole array, and its first elements as
 hexadecimal floats (the real and the imaginary part of a complex one) for whoever writes another implementation.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from arrayinit import STREAM_VERSION, fingerprint
-from arrayinit.cases import CASES, DTYPES, Case
+from arrayinit.conformance.cases import CASES, DTYPES, Case
 
 PATH = Path(__file__).with_name("golden.json")
 HEAD = 4

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from arrayinit.integers import AXES, as_integer, as_integers
-from arrayinit.messages import shown
+from arrayinit.common.integers import AXES, as_integer, as_integers
+from arrayinit.common.messages import shown
 
 __all__ = ["Axes", "Geometry", "axis_numbers", "calculate_fans", "check_shape", "geometry"]
 

@@ -37,7 +37,7 @@ def tail(mean: float, std: float, low: float, high: float) -> Tail:
     """
     from decimal import Decimal  # here, for few processes need it
 
-    from arrayinit.normal_cdf import cdf, digits
+    from arrayinit.stream.normal_cdf import cdf, digits
 
     with digits(60):
         alpha, beta = ((Decimal(x) - Decimal(mean)) / Decimal(std) for x in (low, high))

@@ -14,21 +14,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from arrayinit import engines, tables
+from arrayinit import engines
 from arrayinit.backends import backend_named
 from arrayinit.backends.jax import Fill, JaxBackend, JaxLanes, columns32, is_tracing, x64
-from arrayinit.deviates import tabulated
 from arrayinit.engines import reference
 from arrayinit.engines.packed import parts
-from arrayinit.formats import COMPLEX, FORMATS
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.lattice import Lattice, Plan
 from arrayinit.laws import Constant, Orthogonal, Packed, Sparse, Table, is_joint
-from arrayinit.philox import MASK, MULTIPLIERS, ROUNDS, VALUES, WEYL, Lane
-from arrayinit.quantiles import Quantiles
-from arrayinit.regions import Region
-from arrayinit.tails import Tail
+from arrayinit.laws import formulas as tables
+from arrayinit.laws.lattice import Lattice, Plan
+from arrayinit.laws.regions import Region
+from arrayinit.stream.deviates import tabulated
+from arrayinit.stream.formats import COMPLEX, FORMATS
+from arrayinit.stream.philox import MASK, MULTIPLIERS, ROUNDS, VALUES, WEYL, Lane
+from arrayinit.stream.quantile_tables import Quantiles
+from arrayinit.stream.truncation import Tail
 
 __all__ = ["draw"]
 
@@ -218,7 +219,7 @@ def _sampled(form: _Form, region: Region) -> Any:
 def _words(lanes: JaxLanes, low: Any, high: Any, region: Region, parts: int) -> list[Lane]:
     """The words of each element, one or two. All elements compute the block of four that they are in.
 
-    This is :func:`arrayinit.philox.block_of` in fewer operations: compilers take their time for each one.
+    This is :func:`arrayinit.stream.philox.block_of` in fewer operations: compilers take their time for each one.
     """
     index = lanes.index(region).astype(jnp.uint64)
     last = region.offset + sum(max(0, (n - 1) * step) for n, step in zip(region.counts, region.strides, strict=True))

@@ -6,11 +6,11 @@ All arithmetic is on int64 lanes and stays below 2**63. `lanes` is the seam to t
 
 from typing import TYPE_CHECKING, Any
 
-from arrayinit.philox import MASK, Lane
-from arrayinit.tails import TAIL_BITS, Tail
+from arrayinit.stream.philox import MASK, Lane
+from arrayinit.stream.truncation import TAIL_BITS, Tail
 
 if TYPE_CHECKING:
-    from arrayinit.quantiles import Quantiles
+    from arrayinit.stream.quantile_tables import Quantiles
 
 __all__ = ["NORMAL_REACH", "Z_BITS", "normal", "normalize", "tabulated", "truncated", "uniform"]
 

@@ -13,7 +13,7 @@ import torch
 from arrayinit.engines.cuda import driver
 from arrayinit.engines.cuda.parameters import Launch, remembered
 from arrayinit.job import Job
-from arrayinit.quantiles import Quantiles
+from arrayinit.stream.quantile_tables import Quantiles
 
 __all__ = ["fill"]
 
