@@ -1,11 +1,12 @@
 """The one place where a draw is planned: check the arguments, find the law, take the key, run an engine."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, ParamSpec, TypeAlias, TypedDict
 
 from arrayinit import engines
 from arrayinit.backends import Backend, backend_named, find_backend, is_called_by, is_compiling
@@ -35,8 +36,9 @@ from arrayinit.laws.regions import Index, box
 from arrayinit.seeds import Name, resolve_for
 from arrayinit.stream.formats import COMPLEX, FORMATS, is_floating, real_name
 
-__all__ = ["Keywords", "Scheme", "decide", "decided", "draw", "shape_of"]
+__all__ = ["Keywords", "Scheme", "decide", "decided", "draw", "filling", "shape_of"]
 
+P = ParamSpec("P")
 Scheme: TypeAlias = Callable[[Geometry], Law]
 
 
@@ -78,10 +80,23 @@ class Keywords(TypedDict, total=False):
 KEYWORDS = tuple(Keywords.__annotations__)
 
 
+def filling(initializer: Callable[P, Any]) -> Callable[P, Any]:
+    """The form of an initializer that fills x: f -> f_."""
+    name = initializer.__name__
+
+    def fill_(*args: P.args, **keywords: P.kwargs) -> Any:
+        return initializer(*args, **keywords, _in_place=True)  # type: ignore[arg-type] # of `draw`, and of nobody else
+
+    functools.update_wrapper(fill_, initializer)
+    fill_.__name__ = fill_.__qualname__ = f"{name}_"
+    fill_.__doc__ = f"Fill x in place with :func:`{name}`; returns x."
+    return fill_
+
+
 def draw(
     x: Any,
     scheme: Scheme,
-    in_place: bool,
+    _in_place: bool = False,
     *,
     seed: Any = None,
     name: Name | None = None,
@@ -106,14 +121,14 @@ def draw(
     if is_compiling():
         from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
 
-        return torch_compiled.draw(x, scheme, in_place, seed, (name, shape, index, axes), (xp, dtype, device, chunks))
+        return torch_compiled.draw(x, scheme, _in_place, seed, (name, shape, index, axes), (xp, dtype, device, chunks))
     backend = find_backend(x)
     if backend is not None:
         if chunks is not None:
             raise TypeError(f"`chunks` goes with a shape; got {shown(chunks)} and an array of {backend.name}")
-        target, dtype_name = _array_target(backend, x, in_place, xp, dtype, device)
+        target, dtype_name = _array_target(backend, x, _in_place, xp, dtype, device)
     else:
-        if in_place:
+        if _in_place:
             raise TypeError(f"`x` must be an array to be filled in place; got {shown(x)}")
         target, dtype_name = _shape_target(xp, dtype, device, chunks)
     if target.backend.is_recorded(target.array):
@@ -146,13 +161,12 @@ def _unknown(scheme: Scheme, key: str) -> TypeError:
     import inspect
 
     function: Any = scheme.func if isinstance(scheme, partial) else scheme
-    own = [*inspect.signature(function).parameters][1:]
+    name, own = function.__name__.removeprefix("_"), [*inspect.signature(function).parameters][1:]
     near = difflib.get_close_matches(key, (*own, *KEYWORDS), n=1, cutoff=0.5)
     hint = f", did you mean `{near[0]}`?" if near else ""
     takes = f"it takes {', '.join(own)}, and " if own else "it takes "
     return TypeError(
-        f"{function.__name__} has no parameter `{key}`{hint or ':'} {takes}the keywords of all initializers: "
-        f"{', '.join(KEYWORDS)}"
+        f"{name} has no parameter `{key}`{hint or ':'} {takes}the keywords of all initializers: {', '.join(KEYWORDS)}"
     )
 
 
@@ -160,7 +174,8 @@ def _refuse_keras(scheme: Scheme, job: Job) -> None:
     """Refuse to be a layer's initializer without a layout: Keras's kernels are not (out, in), and it can't say so."""
     if isinstance(job.law, Constant):
         return
-    name = scheme.func.__name__ if isinstance(scheme, partial) else getattr(scheme, "__name__", "...")
+    function = scheme.func if isinstance(scheme, partial) else scheme
+    name = getattr(function, "__name__", "...").removeprefix("_")
     raise TypeError(
         f"`layout` must be given where Keras calls {name} itself, here for the shape {job.geometry.shape}: give the "
         f'layer arrayinit.keras.initializer("{name}"), or with parameters arrayinit.keras.initializer('
@@ -291,7 +306,7 @@ def decided(scheme: Scheme, where: Geometry, dtype: str) -> tuple[Law, Plan | No
         if not isinstance(scheme, partial):
             raise
         given = ", ".join(f"`{name}` {shown(value)}" for name, value in scheme.keywords.items())
-        raise ValueError(f"{error}; asked for by {scheme.func.__name__} with {given}") from None
+        raise ValueError(f"{error}; asked for by {scheme.func.__name__.removeprefix('_')} with {given}") from None
 
 
 def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:

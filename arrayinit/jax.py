@@ -30,9 +30,9 @@ from arrayinit.backends.jax import check_place
 from arrayinit.common.integers import as_integer
 from arrayinit.common.messages import shown
 from arrayinit.laws import is_random
+from arrayinit.laws.arguments import finite, nonnegative, one_of, real
 from arrayinit.laws.geometry import Axes, axis_numbers, check_shape
 from arrayinit.models.jax import init_tree
-from arrayinit.schemes.arguments import finite, nonnegative, one_of, real
 from arrayinit.specs import Spec, law_of, spec
 
 __all__ = [

@@ -61,9 +61,9 @@ from arrayinit import seeds
 from arrayinit.common.integers import as_integer, as_integers
 from arrayinit.common.messages import shown
 from arrayinit.key import Key
+from arrayinit.laws.arguments import finite, nonnegative, one_of, real
 from arrayinit.laws.geometry import check_shape
 from arrayinit.models.keras import init_model_
-from arrayinit.schemes.arguments import finite, nonnegative, one_of, real
 from arrayinit.seeds import Deferred
 from arrayinit.specs import Spec, spec
 from arrayinit.stream.philox import MASK

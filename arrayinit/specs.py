@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
-from arrayinit import initializers, schemes
+from arrayinit import initializers
 from arrayinit.backends import backend_named, is_compiling
 from arrayinit.common.exact import exact
 from arrayinit.common.float_environment import in_default_environment
@@ -44,12 +44,6 @@ __all__ = ["Description", "Spec", "describe", "law_of", "spec"]
 # The shared keywords that say what a weight is, not where it goes or from which seed.
 _GEOMETRY = ("layout", "in_axis", "out_axis", "batch_axis", "groups", "transposed")
 _Numbers: TypeAlias = tuple[str, float, float, float, float]  # distribution, mean, std, low, high
-_ALIASES = {
-    "glorot_uniform": "xavier_uniform",
-    "glorot_normal": "xavier_normal",
-    "he_uniform": "kaiming_uniform",
-    "he_normal": "kaiming_normal",
-}
 
 
 NESTED = 16  # specs within specs, far more than mean anything
@@ -120,20 +114,16 @@ class Spec:
         given: dict[str, Any] = self.parameters | keywords
         if is_compiling():  # for torch's compiler can't read signatures
             return getattr(initializers, self.name + "_" * in_place)(x, **given)
-        own = {
-            p.name: given.pop(p.name, p.default)
-            for p in _parameters_of(self.name)
-            if p.name in given or p.default is not p.empty
-        }  # all of them in their order: jobs are remembered by the values
-        return draw(x, partial(_scheme(self.name), **own), in_place, **given)
+        own = _complete(self.name, given)
+        shared: dict[str, Any] = {key: value for key, value in given.items() if key not in own}
+        return draw(x, partial(initializers.scheme(self.name), **own), in_place, **shared)
 
     def law(self, geometry: Geometry) -> Law:
         """The law of a tensor of this geometry, which the spec must not say itself. Errors as the initializer."""
         own = [key for key in self.parameters if key in _GEOMETRY]
         if own:
             raise ValueError(f"`{own[0]}` must be said of the whole, not of the spec of a part; got {self!r}")
-        law: Law = _scheme(self.name)(geometry, **self.parameters)
-        return law
+        return initializers.scheme(self.name)(geometry, **_complete(self.name, self.parameters))
 
     def as_dict(self) -> dict[str, Any]:
         """{"name": ..., parameter: value, ...}, plain data for JSON or TOML; specs among the values likewise."""
@@ -171,10 +161,6 @@ def _value(data: Any, depth: int) -> Any:
     return tuple(_value(one, depth + 1) for one in data) if isinstance(data, list | tuple) else data
 
 
-def _scheme(name: str) -> Any:
-    return getattr(schemes, _ALIASES.get(name, name))
-
-
 def spec(name: str, /, **parameters: Any) -> Spec:
     """An initializer by name, with its own parameters and layout, in_axis, out_axis, batch_axis, groups, transposed.
 
@@ -200,8 +186,8 @@ def spec(name: str, /, **parameters: Any) -> Spec:
 
 def _parameters_of(name: Any) -> tuple[inspect.Parameter, ...]:
     """The parameters that an initializer has of its own. ValueError for a name that is none's."""
-    if not isinstance(name, str) or _ALIASES.get(name, name) not in schemes.__all__:
-        known = ", ".join([*schemes.__all__, *_ALIASES])
+    if not isinstance(name, str) or initializers.ALIASES.get(name, name) not in initializers.NAMES:
+        known = ", ".join([*initializers.NAMES, *initializers.ALIASES])
         raise ValueError(f"`name` must be an initializer: {known}; got {shown(name)}")
     return _signature(name)
 
@@ -209,7 +195,12 @@ def _parameters_of(name: Any) -> tuple[inspect.Parameter, ...]:
 @functools.cache
 def _signature(name: str) -> tuple[inspect.Parameter, ...]:
     """Looking takes longer than all the rest of a spec."""
-    return tuple(inspect.signature(_scheme(name)).parameters.values())[1:]
+    return tuple(inspect.signature(getattr(initializers, name)).parameters.values())[1:-1]
+
+
+def _complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The own parameters of an initializer, given or by default, in their order: jobs are remembered by the values."""
+    return {p.name: given.get(p.name, p.default) for p in _parameters_of(name)}
 
 
 def _distribution(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -262,8 +253,8 @@ def law_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32"
 
 def _law_of(name: str, parameters: Mapping[str, Any], shape: Sequence[int] | int, dtype: str) -> tuple[Law, Geometry]:
     where = geometry(shape, **{key: value for key, value in parameters.items() if key in _GEOMETRY})
-    own = {key: value for key, value in parameters.items() if key not in _GEOMETRY}
-    return decided(functools.partial(_scheme(name), **own), where, dtype)[0], where
+    scheme = partial(initializers.scheme(name), **_complete(name, parameters))
+    return decided(scheme, where, dtype)[0], where
 
 
 @in_default_environment
@@ -315,7 +306,7 @@ def _fans(law: Law, where: Geometry) -> tuple[int | None, int | None]:
 
 
 def _gain(name: str, parameters: Mapping[str, Any]) -> float | None:
-    base = _ALIASES.get(name, name)
+    base = initializers.ALIASES.get(name, name)
     if base.startswith("kaiming"):
         return calculate_gain(parameters.get("nonlinearity", "leaky_relu"), parameters.get("a", 0.0))
     if base in ("xavier_uniform", "xavier_normal", "orthogonal", "delta_orthogonal", "identity"):

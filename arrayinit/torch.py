@@ -59,14 +59,14 @@ import torch
 from torch import Generator, Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from arrayinit import initializers, schemes, seeds
+from arrayinit import initializers, seeds
 from arrayinit.backends import is_compiling
 from arrayinit.common.messages import shown, warn
 from arrayinit.draw import Keywords, draw
+from arrayinit.laws.arguments import real
 from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import calculate_fans
 from arrayinit.models.torch import init_module_
-from arrayinit.schemes.arguments import real
 
 __all__ = [
     "calculate_gain",
@@ -358,7 +358,8 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
 
 def _trunc_normal_(x: Tensor, mean: float, std: float, a: float, b: float, **keywords: Unpack[Keywords]) -> Tensor:
     """arrayinit.trunc_normal_ without its warning, which is given above."""
-    filled: Tensor = draw(x, partial(schemes.trunc_normal, mean=mean, std=std, a=a, b=b), True, **keywords)
+    scheme = partial(initializers.scheme("trunc_normal"), mean=mean, std=std, a=a, b=b)
+    filled: Tensor = draw(x, scheme, True, **keywords)
     return filled
 
 

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from arrayinit import schemes, spec
+from arrayinit import initializers, spec
 from arrayinit.draw import fit
 from arrayinit.initializers import bits as raw
 from arrayinit.laws import is_random
@@ -35,14 +35,14 @@ EXAMPLES = {
 
 def example(name):
     arguments, shape = EXAMPLES.get(name, ({}, (4, 4)))
-    return partial(getattr(schemes, name), **arguments) if arguments else getattr(schemes, name), shape
+    return partial(initializers.scheme(name), **arguments) if arguments else initializers.scheme(name), shape
 
 
 def law(scheme, shape):
     return fit(scheme(geometry(shape)), "float32")[0]
 
 
-@pytest.mark.parametrize("name", schemes.__all__)
+@pytest.mark.parametrize("name", initializers.NAMES)
 def test_a_scheme_comes_back_as_it_was(name):
     scheme, shape = example(name)
     said = calls.call(calls.text(scheme, NOWHERE))
@@ -50,7 +50,7 @@ def test_a_scheme_comes_back_as_it_was(name):
     assert said.where == NOWHERE
 
 
-@pytest.mark.parametrize("name", schemes.__all__)
+@pytest.mark.parametrize("name", initializers.NAMES)
 def test_which_schemes_take_a_key(name):
     scheme, shape = example(name)
     assert calls.is_fixed(scheme) is not is_random(law(scheme, shape))
@@ -66,23 +66,23 @@ def test_which_schemes_take_a_key(name):
     ],
 )
 def test_where_comes_back_as_it_was(where):
-    assert calls.call(calls.text(schemes.normal, where)).where == where
+    assert calls.call(calls.text(initializers.scheme("normal"), where)).where == where
 
 
 @pytest.mark.parametrize("number", [np.float32(0.1), Fraction(1, 3), np.int64(2), 1e-300, 5])
 def test_numbers_keep_their_law(number):
-    scheme = partial(schemes.kaiming_normal, a=number)
+    scheme = partial(initializers.scheme("kaiming_normal"), a=number)
     assert law(calls.call(calls.text(scheme, NOWHERE)).scheme, (4, 4)) == law(scheme, (4, 4))
 
 
 def test_infinite_bounds_come_back():
-    scheme = partial(schemes.trunc_normal, a=3.0, b=float("inf"))
+    scheme = partial(initializers.scheme("trunc_normal"), a=3.0, b=float("inf"))
     assert law(calls.call(calls.text(scheme, NOWHERE)).scheme, (4,)) == law(scheme, (4,))
 
 
 def test_a_frozen_distribution_is_its_name_and_parameters():
     stats = pytest.importorskip("scipy.stats")
-    said = json.loads(calls.text(partial(schemes.distribution, distribution=stats.gamma(2.0)), NOWHERE))
+    said = json.loads(calls.text(partial(initializers.scheme("distribution"), distribution=stats.gamma(2.0)), NOWHERE))
     assert said["with"] == {"distribution": "gamma", "parameters": [2.0, 0.0, 1.0]}
 
 
@@ -93,14 +93,14 @@ def test_the_raw_words_are_a_call_too():
 
 def test_what_text_can_not_hold_is_refused_by_its_name():
     with pytest.raises(TypeError, match="`std` must be plain data"):
-        calls.text(partial(schemes.normal, std=np.ones(2)), NOWHERE)
+        calls.text(partial(initializers.scheme("normal"), std=np.ones(2)), NOWHERE)
     with pytest.raises(TypeError, match="`name` must be plain data"):
-        calls.text(schemes.normal, (b"x", None, None, AXES))
+        calls.text(initializers.scheme("normal"), (b"x", None, None, AXES))
     with pytest.raises(TypeError, match="must be of an initializer of arrayinit"):
         calls.text(lambda geometry: None, NOWHERE)
 
 
 def test_a_text_of_another_stream_is_refused():
-    said = json.dumps(json.loads(calls.text(schemes.normal, NOWHERE)) | {"stream": 99})
+    said = json.dumps(json.loads(calls.text(initializers.scheme("normal"), NOWHERE)) | {"stream": 99})
     with pytest.raises(ValueError, match="this stream version"):
         calls.call(said)

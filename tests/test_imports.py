@@ -35,7 +35,6 @@ ORDER = (
     "key",
     "seeds",
     "job",
-    "schemes",
     "engines",
     "draw",
     "initializers",

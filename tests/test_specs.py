@@ -11,7 +11,7 @@ import torch
 from conftest import same
 
 import arrayinit as ai
-from arrayinit import schemes
+from arrayinit import initializers
 from arrayinit.laws.geometry import geometry
 
 GIVEN = {
@@ -33,7 +33,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("name", [*schemes.__all__, "glorot_uniform", "he_normal"])
+@pytest.mark.parametrize("name", [*initializers.NAMES, "glorot_uniform", "he_normal"])
 def test_a_spec_draws_what_the_function_draws(name):
     shape = SHAPES.get(name, (4, 6))
     s = ai.spec(name, **GIVEN.get(name, {}))
@@ -109,7 +109,7 @@ def test_specs_within_specs_survive_json():
 
 def test_a_spec_gives_its_law_for_a_geometry():
     where = geometry((6, 8))
-    assert ai.spec("he_normal").law(where) == schemes.kaiming_normal(where)
+    assert ai.spec("he_normal").law(where) == initializers.scheme("kaiming_normal")(where)
     with pytest.raises(ValueError, match="`layout`"):
         ai.spec("he_normal", layout="io").law(where)
 

@@ -8,7 +8,7 @@ import pytest
 import stream_by_hand
 from initializers_by_hand import CLOSE, INITIALIZERS, draw
 
-from arrayinit import Spec, schemes
+from arrayinit import Spec, initializers
 from arrayinit.conformance.cases import CASES, DTYPES, SEED, golden
 from arrayinit.conformance.check import tolerance
 
@@ -45,7 +45,7 @@ def plain(value):
 
 
 def test_it_knows_every_initializer():
-    assert set(INITIALIZERS) == set(schemes.__all__) - BY_TABLES_OF_SCIPY | {"bits"}
+    assert set(INITIALIZERS) == set(initializers.NAMES) - BY_TABLES_OF_SCIPY | {"bits"}
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.spec.name in INITIALIZERS], ids=lambda case: case.name)

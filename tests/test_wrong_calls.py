@@ -9,7 +9,7 @@ from wrong_calls import SOME, VALUES, Call, failures, library_values
 import arrayinit as ai
 import arrayinit.jax
 import arrayinit.torch
-from arrayinit import recipes, schemes, storage
+from arrayinit import initializers, recipes, storage
 from arrayinit.laws.geometry import geometry
 
 torch = pytest.importorskip("torch")
@@ -36,9 +36,9 @@ SHARED = {
 }  # fmt: skip
 
 
-def initializers():
-    for name in schemes.__all__:
-        own = {p: GIVEN.get(name, {}).get(p, d) for p, d in defaults(getattr(schemes, name)).items()}
+def of_initializers():
+    for name in initializers.NAMES:
+        own = {p: GIVEN.get(name, {}).get(p, d) for p, d in defaults(getattr(initializers, name)).items()}
         shape = SHAPES.get(name, (4, 6))
         skip = ("x", "seed")
         yield Call(name, getattr(ai, name), {"x": shape, "seed": 0, **own}, skip=skip)
@@ -73,8 +73,8 @@ def numbers():
 
 def specs():
     yield Call("spec", lambda name: ai.spec(name), {"name": "normal"})
-    for name in schemes.__all__:
-        own = {p: GIVEN.get(name, {}).get(p, d) for p, d in defaults(getattr(schemes, name)).items()}
+    for name in initializers.NAMES:
+        own = {p: GIVEN.get(name, {}).get(p, d) for p, d in defaults(getattr(initializers, name)).items()}
         if own:
             yield Call(f"spec of {name}", spec_drawn(name, SHAPES.get(name, (4, 6))), own)
     yield Call("Spec", drawn_spec, {"name": "normal", "items": (("std", 1.0),)})

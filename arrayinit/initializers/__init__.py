@@ -28,170 +28,244 @@ An integer is one of Python or of any library, but no boolean; a sequence of the
 sequence or an array with one axis, but no iterator, set or text.
 """
 
+from collections.abc import Callable
+
+from arrayinit.initializers import distributions, matrices, packs, scaled, sequences
 from arrayinit.initializers.distributions import (
-    distribution,
-    distribution_,
-    mamba_dt_bias,
-    mamba_dt_bias_,
+    distribution as distribution,
+)
+from arrayinit.initializers.distributions import (
+    distribution_ as distribution_,
+)
+from arrayinit.initializers.distributions import (
+    mamba_dt_bias as mamba_dt_bias,
+)
+from arrayinit.initializers.distributions import (
+    mamba_dt_bias_ as mamba_dt_bias_,
 )
 from arrayinit.initializers.matrices import (
-    delta_orthogonal,
-    delta_orthogonal_,
-    dirac,
-    dirac_,
-    eye,
-    eye_,
-    identity,
-    identity_,
-    orthogonal,
-    orthogonal_,
-    sparse,
-    sparse_,
-    zero_hadamard,
-    zero_hadamard_,
+    delta_orthogonal as delta_orthogonal,
+)
+from arrayinit.initializers.matrices import (
+    delta_orthogonal_ as delta_orthogonal_,
+)
+from arrayinit.initializers.matrices import (
+    dirac as dirac,
+)
+from arrayinit.initializers.matrices import (
+    dirac_ as dirac_,
+)
+from arrayinit.initializers.matrices import (
+    eye as eye,
+)
+from arrayinit.initializers.matrices import (
+    eye_ as eye_,
+)
+from arrayinit.initializers.matrices import (
+    identity as identity,
+)
+from arrayinit.initializers.matrices import (
+    identity_ as identity_,
+)
+from arrayinit.initializers.matrices import (
+    orthogonal as orthogonal,
+)
+from arrayinit.initializers.matrices import (
+    orthogonal_ as orthogonal_,
+)
+from arrayinit.initializers.matrices import (
+    sparse as sparse,
+)
+from arrayinit.initializers.matrices import (
+    sparse_ as sparse_,
+)
+from arrayinit.initializers.matrices import (
+    zero_hadamard as zero_hadamard,
+)
+from arrayinit.initializers.matrices import (
+    zero_hadamard_ as zero_hadamard_,
 )
 from arrayinit.initializers.packs import (
-    chrono,
-    chrono_,
-    icnr,
-    icnr_,
-    lstm_bias,
-    lstm_bias_,
-    packed,
-    packed_,
+    chrono as chrono,
+)
+from arrayinit.initializers.packs import (
+    chrono_ as chrono_,
+)
+from arrayinit.initializers.packs import (
+    icnr as icnr,
+)
+from arrayinit.initializers.packs import (
+    icnr_ as icnr_,
+)
+from arrayinit.initializers.packs import (
+    lstm_bias as lstm_bias,
+)
+from arrayinit.initializers.packs import (
+    lstm_bias_ as lstm_bias_,
+)
+from arrayinit.initializers.packs import (
+    packed as packed,
+)
+from arrayinit.initializers.packs import (
+    packed_ as packed_,
 )
 from arrayinit.initializers.scaled import (
-    constant,
-    constant_,
-    kaiming_normal,
-    kaiming_normal_,
-    kaiming_uniform,
-    kaiming_uniform_,
-    lecun_normal,
-    lecun_normal_,
-    lecun_uniform,
-    lecun_uniform_,
-    normal,
-    normal_,
-    ones,
-    ones_,
-    prior_bias,
-    prior_bias_,
-    siren,
-    siren_,
-    small_normal,
-    small_normal_,
-    trunc_normal,
-    trunc_normal_,
-    truncated_normal,
-    truncated_normal_,
-    uniform,
-    uniform_,
-    variance_scaling,
-    variance_scaling_,
-    wang_normal,
-    wang_normal_,
-    xavier_normal,
-    xavier_normal_,
-    xavier_uniform,
-    xavier_uniform_,
-    zeros,
-    zeros_,
+    constant as constant,
+)
+from arrayinit.initializers.scaled import (
+    constant_ as constant_,
+)
+from arrayinit.initializers.scaled import (
+    kaiming_normal as kaiming_normal,
+)
+from arrayinit.initializers.scaled import (
+    kaiming_normal_ as kaiming_normal_,
+)
+from arrayinit.initializers.scaled import (
+    kaiming_uniform as kaiming_uniform,
+)
+from arrayinit.initializers.scaled import (
+    kaiming_uniform_ as kaiming_uniform_,
+)
+from arrayinit.initializers.scaled import (
+    lecun_normal as lecun_normal,
+)
+from arrayinit.initializers.scaled import (
+    lecun_normal_ as lecun_normal_,
+)
+from arrayinit.initializers.scaled import (
+    lecun_uniform as lecun_uniform,
+)
+from arrayinit.initializers.scaled import (
+    lecun_uniform_ as lecun_uniform_,
+)
+from arrayinit.initializers.scaled import (
+    normal as normal,
+)
+from arrayinit.initializers.scaled import (
+    normal_ as normal_,
+)
+from arrayinit.initializers.scaled import (
+    ones as ones,
+)
+from arrayinit.initializers.scaled import (
+    ones_ as ones_,
+)
+from arrayinit.initializers.scaled import (
+    prior_bias as prior_bias,
+)
+from arrayinit.initializers.scaled import (
+    prior_bias_ as prior_bias_,
+)
+from arrayinit.initializers.scaled import (
+    siren as siren,
+)
+from arrayinit.initializers.scaled import (
+    siren_ as siren_,
+)
+from arrayinit.initializers.scaled import (
+    small_normal as small_normal,
+)
+from arrayinit.initializers.scaled import (
+    small_normal_ as small_normal_,
+)
+from arrayinit.initializers.scaled import (
+    trunc_normal as trunc_normal,
+)
+from arrayinit.initializers.scaled import (
+    trunc_normal_ as trunc_normal_,
+)
+from arrayinit.initializers.scaled import (
+    truncated_normal as truncated_normal,
+)
+from arrayinit.initializers.scaled import (
+    truncated_normal_ as truncated_normal_,
+)
+from arrayinit.initializers.scaled import (
+    uniform as uniform,
+)
+from arrayinit.initializers.scaled import (
+    uniform_ as uniform_,
+)
+from arrayinit.initializers.scaled import (
+    variance_scaling as variance_scaling,
+)
+from arrayinit.initializers.scaled import (
+    variance_scaling_ as variance_scaling_,
+)
+from arrayinit.initializers.scaled import (
+    wang_normal as wang_normal,
+)
+from arrayinit.initializers.scaled import (
+    wang_normal_ as wang_normal_,
+)
+from arrayinit.initializers.scaled import (
+    xavier_normal as xavier_normal,
+)
+from arrayinit.initializers.scaled import (
+    xavier_normal_ as xavier_normal_,
+)
+from arrayinit.initializers.scaled import (
+    xavier_uniform as xavier_uniform,
+)
+from arrayinit.initializers.scaled import (
+    xavier_uniform_ as xavier_uniform_,
+)
+from arrayinit.initializers.scaled import (
+    zeros as zeros,
+)
+from arrayinit.initializers.scaled import (
+    zeros_ as zeros_,
 )
 from arrayinit.initializers.sequences import (
-    hippo_legs,
-    hippo_legs_,
-    mamba_a_log,
-    mamba_a_log_,
-    s4d,
-    s4d_,
-    sinusoidal,
-    sinusoidal_,
+    hippo_legs as hippo_legs,
 )
-
-__all__ = [
-    "chrono",
-    "chrono_",
-    "constant",
-    "constant_",
-    "delta_orthogonal",
-    "delta_orthogonal_",
-    "dirac",
-    "dirac_",
-    "distribution",
-    "distribution_",
-    "eye",
-    "eye_",
-    "glorot_normal",
-    "glorot_normal_",
-    "glorot_uniform",
-    "glorot_uniform_",
-    "he_normal",
-    "he_normal_",
-    "he_uniform",
-    "he_uniform_",
-    "hippo_legs",
-    "hippo_legs_",
-    "icnr",
-    "icnr_",
-    "identity",
-    "identity_",
-    "kaiming_normal",
-    "kaiming_normal_",
-    "kaiming_uniform",
-    "kaiming_uniform_",
-    "lecun_normal",
-    "lecun_normal_",
-    "lecun_uniform",
-    "lecun_uniform_",
-    "lstm_bias",
-    "lstm_bias_",
-    "mamba_a_log",
-    "mamba_a_log_",
-    "mamba_dt_bias",
-    "mamba_dt_bias_",
-    "normal",
-    "normal_",
-    "ones",
-    "ones_",
-    "orthogonal",
-    "orthogonal_",
-    "packed",
-    "packed_",
-    "prior_bias",
-    "prior_bias_",
-    "s4d",
-    "s4d_",
-    "sinusoidal",
-    "sinusoidal_",
-    "siren",
-    "siren_",
-    "small_normal",
-    "small_normal_",
-    "sparse",
-    "sparse_",
-    "trunc_normal",
-    "trunc_normal_",
-    "truncated_normal",
-    "truncated_normal_",
-    "uniform",
-    "uniform_",
-    "variance_scaling",
-    "variance_scaling_",
-    "wang_normal",
-    "wang_normal_",
-    "xavier_normal",
-    "xavier_normal_",
-    "xavier_uniform",
-    "xavier_uniform_",
-    "zero_hadamard",
-    "zero_hadamard_",
-    "zeros",
-    "zeros_",
-]
+from arrayinit.initializers.sequences import (
+    hippo_legs_ as hippo_legs_,
+)
+from arrayinit.initializers.sequences import (
+    mamba_a_log as mamba_a_log,
+)
+from arrayinit.initializers.sequences import (
+    mamba_a_log_ as mamba_a_log_,
+)
+from arrayinit.initializers.sequences import (
+    s4d as s4d,
+)
+from arrayinit.initializers.sequences import (
+    s4d_ as s4d_,
+)
+from arrayinit.initializers.sequences import (
+    sinusoidal as sinusoidal,
+)
+from arrayinit.initializers.sequences import (
+    sinusoidal_ as sinusoidal_,
+)
+from arrayinit.laws import Law
 
 # The names of JAX and Keras for the same formulas. Theirs truncate the normal ones: see `arrayinit.jax`.
 glorot_uniform, glorot_uniform_ = xavier_uniform, xavier_uniform_
 glorot_normal, glorot_normal_ = xavier_normal, xavier_normal_
 he_uniform, he_uniform_ = kaiming_uniform, kaiming_uniform_
 he_normal, he_normal_ = kaiming_normal, kaiming_normal_
+ALIASES = {
+    "glorot_uniform": "xavier_uniform",
+    "glorot_normal": "xavier_normal",
+    "he_uniform": "kaiming_uniform",
+    "he_normal": "kaiming_normal",
+}
+
+# Initializer f has its scheme, `_f`, above it, and `f_` below.
+_SCHEMES: dict[str, Callable[..., Law]] = {
+    name: getattr(module, "_" + name)
+    for module in (distributions, matrices, packs, scaled, sequences)
+    for name in vars(module)
+    if f"_{name}" in vars(module) and f"{name}_" in vars(module)
+}
+NAMES = tuple(sorted(_SCHEMES))
+"""The names of all initializers, without aliases."""
+
+
+def scheme(name: str) -> Callable[..., Law]:
+    """The scheme of an initializer, or of an alias: geometry and all parameters -> law. KeyError for other names."""
+    return _SCHEMES[ALIASES.get(name, name)]

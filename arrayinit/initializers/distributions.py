@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Unpack
 
-from arrayinit import schemes
-from arrayinit.draw import Keywords, draw
+from arrayinit.draw import Keywords, draw, filling
+from arrayinit.laws import Law
+from arrayinit.laws.arguments import nonnegative, positive
+from arrayinit.laws.geometry import Geometry
 
-__all__ = [
-    "distribution",
-    "distribution_",
-    "mamba_dt_bias",
-    "mamba_dt_bias_",
-]
+
+def _distribution(geometry: Geometry, distribution: Any, parameters: Any) -> Law:
+    from arrayinit.laws.quantile_functions import law  # here, for few processes need it
+
+    return law(distribution, parameters)
 
 
 def distribution(x: Any, distribution: Any, parameters: Sequence[float] = (), **keywords: Unpack[Keywords]) -> Any:
@@ -43,12 +44,22 @@ def distribution(x: Any, distribution: Any, parameters: Sequence[float] = (), **
 
     Source: inversion, as in :func:`normal`: Devroye, Non-Uniform Random Variate Generation, 1986, chapter II.2.
     """
-    return draw(x, partial(schemes.distribution, distribution=distribution, parameters=parameters), False, **keywords)
+    return draw(x, partial(_distribution, distribution=distribution, parameters=parameters), **keywords)
 
 
-def distribution_(x: Any, distribution: Any, parameters: Sequence[float] = (), **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`distribution`; returns x."""
-    return draw(x, partial(schemes.distribution, distribution=distribution, parameters=parameters), True, **keywords)
+distribution_ = filling(distribution)
+
+
+def _mamba_dt_bias(geometry: Geometry, dt_min: float, dt_max: float, dt_floor: float) -> Law:
+    from arrayinit.laws.quantile_functions import known, softplus_inverse  # here, for few processes need it
+
+    low, high, floor = positive(dt_min, "dt_min"), positive(dt_max, "dt_max"), nonnegative(dt_floor, "dt_floor")
+    if not max(low, floor) < high:
+        raise ValueError(
+            f"`dt_max` must be above `dt_min` and `dt_floor`; got dt_min={dt_min!r}, dt_max={dt_max!r} and "
+            f"dt_floor={dt_floor!r}"
+        )
+    return known(softplus_inverse, low, high, floor)
 
 
 def mamba_dt_bias(
@@ -67,11 +78,7 @@ def mamba_dt_bias(
 
     Source: Gu and Dao, Mamba, 2023, section 3.6; mamba_ssm's Mamba.
     """
-    return draw(x, partial(schemes.mamba_dt_bias, dt_min=dt_min, dt_max=dt_max, dt_floor=dt_floor), False, **keywords)
+    return draw(x, partial(_mamba_dt_bias, dt_min=dt_min, dt_max=dt_max, dt_floor=dt_floor), **keywords)
 
 
-def mamba_dt_bias_(
-    x: Any, dt_min: float = 1e-3, dt_max: float = 0.1, dt_floor: float = 1e-4, **keywords: Unpack[Keywords]
-) -> Any:
-    """Fill x in place with :func:`mamba_dt_bias`; returns x."""
-    return draw(x, partial(schemes.mamba_dt_bias, dt_min=dt_min, dt_max=dt_max, dt_floor=dt_floor), True, **keywords)
+mamba_dt_bias_ = filling(mamba_dt_bias)

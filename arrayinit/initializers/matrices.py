@@ -1,27 +1,20 @@
 """Initializers of whole matrices and kernels: identities, orthogonal and sparse ones."""
 
+import math
 from functools import partial
 from typing import Any, Unpack
 
-from arrayinit import schemes
-from arrayinit.draw import Keywords, draw
+from arrayinit.draw import Keywords, draw, filling
+from arrayinit.laws import Constant, Dirac, Eye, Law, Orthogonal, Packed, Piece, Sparse, Table
+from arrayinit.laws.arguments import finite, nonnegative, plain
+from arrayinit.laws.formulas import hadamard
+from arrayinit.laws.geometry import Geometry
+from arrayinit.laws.regions import Box
 
-__all__ = [
-    "delta_orthogonal",
-    "delta_orthogonal_",
-    "dirac",
-    "dirac_",
-    "eye",
-    "eye_",
-    "identity",
-    "identity_",
-    "orthogonal",
-    "orthogonal_",
-    "sparse",
-    "sparse_",
-    "zero_hadamard",
-    "zero_hadamard_",
-]
+
+def _eye(geometry: Geometry) -> Law:
+    plain(geometry, (2,), "eye")
+    return Eye()
 
 
 def eye(x: Any, **keywords: Unpack[Keywords]) -> Any:
@@ -30,12 +23,16 @@ def eye(x: Any, **keywords: Unpack[Keywords]) -> Any:
     Raises:
         ValueError: a shape that is not two-dimensional.
     """
-    return draw(x, schemes.eye, False, **keywords)
+    return draw(x, _eye, **keywords)
 
 
-def eye_(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`eye`; returns x."""
-    return draw(x, schemes.eye, True, **keywords)
+eye_ = filling(eye)
+
+
+def _dirac(geometry: Geometry) -> Law:
+    plain(geometry, (3, 4, 5), "dirac")
+    _check_groups(geometry)
+    return Dirac(geometry.groups)
 
 
 def dirac(x: Any, **keywords: Unpack[Keywords]) -> Any:
@@ -48,12 +45,16 @@ def dirac(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Source: Zagoruyko and Komodakis, DiracNets, 2017; torch.nn.init.dirac_.
     """
-    return draw(x, schemes.dirac, False, **keywords)
+    return draw(x, _dirac, **keywords)
 
 
-def dirac_(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`dirac`; returns x."""
-    return draw(x, schemes.dirac, True, **keywords)
+dirac_ = filling(dirac)
+
+
+def _orthogonal(geometry: Geometry, gain: float) -> Law:
+    if len(geometry.shape) < 2:
+        raise ValueError(f"orthogonal needs a shape of at least 2 dimensions; got {geometry.shape}")
+    return Orthogonal(finite(gain, "gain"))
 
 
 def orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
@@ -73,12 +74,22 @@ def orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
 
     Sources: Saxe et al., ICLR 2014; the Haar measure by Householder reflectors: Stewart 1980, Mezzadri 2007.
     """
-    return draw(x, partial(schemes.orthogonal, gain=gain), False, **keywords)
+    return draw(x, partial(_orthogonal, gain=gain), **keywords)
 
 
-def orthogonal_(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`orthogonal`; returns x."""
-    return draw(x, partial(schemes.orthogonal, gain=gain), True, **keywords)
+orthogonal_ = filling(orthogonal)
+
+
+def _sparse(geometry: Geometry, sparsity: float, std: float) -> Law:
+    from fractions import Fraction  # here, for few processes need it
+
+    plain(geometry, (2,), "sparse")
+    fraction, scale = finite(sparsity, "sparsity"), nonnegative(std, "std")
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"`sparsity` must be in [0, 1]; got {sparsity!r}")
+    # The decimal number that was written, not the binary one nearest to it: 0.07 of 100 rows are 7, not 8.
+    zeros = math.ceil(Fraction(repr(fraction)) * geometry.canonical[0])
+    return Sparse(zeros, scale) if scale else Constant(0.0)
 
 
 def sparse(x: Any, sparsity: float, std: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
@@ -96,12 +107,16 @@ def sparse(x: Any, sparsity: float, std: float = 0.01, **keywords: Unpack[Keywor
 
     Source: Martens, ICML 2010, section 5.
     """
-    return draw(x, partial(schemes.sparse, sparsity=sparsity, std=std), False, **keywords)
+    return draw(x, partial(_sparse, sparsity=sparsity, std=std), **keywords)
 
 
-def sparse_(x: Any, sparsity: float, std: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`sparse`; returns x."""
-    return draw(x, partial(schemes.sparse, sparsity=sparsity, std=std), True, **keywords)
+sparse_ = filling(sparse)
+
+
+def _identity(geometry: Geometry, gain: float) -> Law:
+    plain(geometry, None, "identity")
+    _check_groups(geometry)
+    return Dirac(geometry.groups, finite(gain, "gain"))
 
 
 def identity(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
@@ -117,12 +132,23 @@ def identity(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
 
     Sources: Le, Jaitly and Hinton, 2015 (IRNN); keras.initializers.Identity.
     """
-    return draw(x, partial(schemes.identity, gain=gain), False, **keywords)
+    return draw(x, partial(_identity, gain=gain), **keywords)
 
 
-def identity_(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`identity`; returns x."""
-    return draw(x, partial(schemes.identity, gain=gain), True, **keywords)
+identity_ = filling(identity)
+
+
+def _delta_orthogonal(geometry: Geometry, gain: float) -> Law:
+    plain(geometry, (3, 4, 5), "delta_orthogonal")
+    factor, (out, in_, _) = finite(gain, "gain"), geometry.sizes
+    if geometry.groups != 1:
+        raise ValueError(f"`groups` must be 1 for delta_orthogonal; got {geometry.groups}")
+    if in_ > out:
+        raise ValueError(
+            f"delta_orthogonal needs at least as many output channels as input channels; got {in_} in, {out} out "
+            f"for the shape {geometry.shape}"
+        )
+    return at_centre(geometry, Orthogonal(factor), lower=True)
 
 
 def delta_orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
@@ -140,12 +166,22 @@ def delta_orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) ->
 
     Source: Xiao et al., ICML 2018, section 3.3 and algorithm 1; jax.nn.initializers.delta_orthogonal.
     """
-    return draw(x, partial(schemes.delta_orthogonal, gain=gain), False, **keywords)
+    return draw(x, partial(_delta_orthogonal, gain=gain), **keywords)
 
 
-def delta_orthogonal_(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`delta_orthogonal`; returns x."""
-    return draw(x, partial(schemes.delta_orthogonal, gain=gain), True, **keywords)
+delta_orthogonal_ = filling(delta_orthogonal)
+
+
+def _zero_hadamard(geometry: Geometry) -> Law:
+    plain(geometry, None, "zero_hadamard")
+    if geometry.groups != 1:
+        raise ValueError(f"`groups` must be 1 for zero_hadamard; got {geometry.groups}")
+    out, in_, _ = geometry.sizes
+    if out <= in_:
+        return Dirac()
+    bits = (out - 1).bit_length()
+    scale = math.ldexp(math.sqrt(0.5) if bits % 2 else 1.0, -(bits // 2))
+    return at_centre(geometry, Table(hadamard, (scale,), scale), lower=False)
 
 
 def zero_hadamard(x: Any, **keywords: Unpack[Keywords]) -> Any:
@@ -162,9 +198,29 @@ def zero_hadamard(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Source: Zhao, Schaefer and Anandkumar, ZerO Initialization, TMLR 2022, algorithms 1 and 2.
     """
-    return draw(x, schemes.zero_hadamard, False, **keywords)
+    return draw(x, _zero_hadamard, **keywords)
 
 
-def zero_hadamard_(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`zero_hadamard`; returns x."""
-    return draw(x, schemes.zero_hadamard, True, **keywords)
+zero_hadamard_ = filling(zero_hadamard)
+
+
+def at_centre(geometry: Geometry, law: Law, lower: bool) -> Law:
+    """The law of a matrix (out, in) at the centre of a kernel that is 0 elsewhere: at (k - 1) // 2, or k // 2."""
+    space = geometry.order[2:]
+    if not space or 0 in geometry.shape:
+        return law if not space else Constant(0.0)
+    matrix = Geometry(
+        tuple(n for axis, n in enumerate(geometry.shape) if axis not in space),
+        None if geometry.roles is None else geometry.roles.replace("s", ""),
+        1,
+        geometry.transposed,
+    )
+    starts = tuple((n - lower) // 2 if axis in space else 0 for axis, n in enumerate(geometry.shape))
+    counts = tuple(None if axis in space else n for axis, n in enumerate(geometry.shape))
+    return Packed((Piece(Box(starts, (1,) * len(starts), counts), law, matrix, None),))
+
+
+def _check_groups(geometry: Geometry) -> None:
+    out = geometry.canonical[0]
+    if out % geometry.groups:
+        raise ValueError(f"`groups` must divide the output channels; got groups {geometry.groups} and {out} channels")

@@ -1,50 +1,28 @@
 """Initializers whose elements are drawn one by one, or are one number."""
 
+import math
 from functools import partial
+from numbers import Integral
 from typing import Any, Unpack
 
-from arrayinit import schemes
 from arrayinit.common.messages import warn
-from arrayinit.draw import Keywords, draw
+from arrayinit.draw import Keywords, draw, filling
+from arrayinit.laws import Constant, Law, Normal, Point, Truncated, Uniform
+from arrayinit.laws.arguments import finite, flag, integer, nonnegative, number, one_of, positive, real
+from arrayinit.laws.gains import calculate_gain
+from arrayinit.laws.geometry import Geometry
 
-__all__ = [
-    "constant",
-    "constant_",
-    "kaiming_normal",
-    "kaiming_normal_",
-    "kaiming_uniform",
-    "kaiming_uniform_",
-    "lecun_normal",
-    "lecun_normal_",
-    "lecun_uniform",
-    "lecun_uniform_",
-    "normal",
-    "normal_",
-    "ones",
-    "ones_",
-    "prior_bias",
-    "prior_bias_",
-    "siren",
-    "siren_",
-    "small_normal",
-    "small_normal_",
-    "trunc_normal",
-    "trunc_normal_",
-    "truncated_normal",
-    "truncated_normal_",
-    "uniform",
-    "uniform_",
-    "variance_scaling",
-    "variance_scaling_",
-    "wang_normal",
-    "wang_normal_",
-    "xavier_normal",
-    "xavier_normal_",
-    "xavier_uniform",
-    "xavier_uniform_",
-    "zeros",
-    "zeros_",
-]
+MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
+DISTRIBUTIONS = ("uniform", "normal", "truncated_normal")
+# The standard deviation of a standard normal truncated to [-2, 2]: sqrt(1 - 4 phi(2) / (2 Phi(2) - 1)).
+TRUNCATED_STD = 0.87962566103423978
+
+
+def _uniform(geometry: Geometry, a: float, b: float) -> Law:
+    low, high = finite(a, "a"), finite(b, "b")
+    if not low < high:
+        raise ValueError(f"`a` must be less than `b`; got a={a!r} and b={b!r}")
+    return Uniform(low, high)
 
 
 def uniform(x: Any, a: float = 0.0, b: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
@@ -56,12 +34,14 @@ def uniform(x: Any, a: float = 0.0, b: float = 1.0, **keywords: Unpack[Keywords]
     Raises:
         ValueError: a >= b, a bound that is NaN or infinite, or no value of the dtype in [a, b).
     """
-    return draw(x, partial(schemes.uniform, a=a, b=b), False, **keywords)
+    return draw(x, partial(_uniform, a=a, b=b), **keywords)
 
 
-def uniform_(x: Any, a: float = 0.0, b: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`uniform`; returns x."""
-    return draw(x, partial(schemes.uniform, a=a, b=b), True, **keywords)
+uniform_ = filling(uniform)
+
+
+def _normal(geometry: Geometry, mean: float, std: float) -> Law:
+    return _normal_law(finite(mean, "mean"), nonnegative(std, "std"))
 
 
 def normal(x: Any, mean: float = 0.0, std: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
@@ -74,12 +54,17 @@ def normal(x: Any, mean: float = 0.0, std: float = 1.0, **keywords: Unpack[Keywo
     Raises:
         ValueError: a negative std, NaN or infinity, or |mean| + 8 std beyond the dtype's range.
     """
-    return draw(x, partial(schemes.normal, mean=mean, std=std), False, **keywords)
+    return draw(x, partial(_normal, mean=mean, std=std), **keywords)
 
 
-def normal_(x: Any, mean: float = 0.0, std: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`normal`; returns x."""
-    return draw(x, partial(schemes.normal, mean=mean, std=std), True, **keywords)
+normal_ = filling(normal)
+
+
+def _trunc_normal(geometry: Geometry, mean: float, std: float, a: float, b: float) -> Law:
+    mean, std, low, high = finite(mean, "mean"), nonnegative(std, "std"), number(a, "a"), number(b, "b")
+    if not low < high:
+        raise ValueError(f"`a` must be less than `b`; got a={a!r} and b={b!r}")
+    return Truncated(mean, std, low, high) if std else Point(min(max(mean, low), high), low, high)
 
 
 def trunc_normal(
@@ -103,27 +88,17 @@ def trunc_normal(
             nearly all of it lies at one bound, and what was meant is often bounds in units of std. A spec, and
             :func:`truncated_normal`, whose bounds are in those units, don't warn.
     """
-    new = draw(x, partial(schemes.trunc_normal, mean=mean, std=std, a=a, b=b), False, **keywords)
+    new = draw(x, partial(_trunc_normal, mean=mean, std=std, a=a, b=b), **keywords)
     _warn_far(mean, std, a, b)
     return new
 
 
-def trunc_normal_(
-    x: Any, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, **keywords: Unpack[Keywords]
-) -> Any:
-    """Fill x in place with :func:`trunc_normal`; returns x."""
-    draw(x, partial(schemes.trunc_normal, mean=mean, std=std, a=a, b=b), True, **keywords)
-    _warn_far(mean, std, a, b)
-    return x
+trunc_normal_ = filling(trunc_normal)
 
 
-def _warn_far(mean: float, std: float, a: float, b: float) -> None:
-    """Warn of a mean that is far from the bounds, where the draw has passed."""
-    if mean < a - 2 * std or mean > b + 2 * std:
-        warn(
-            f"mean is more than 2 std from [a, b]: samples crowd at one of the bounds; "
-            f"got mean={mean!r}, std={std!r}, a={a!r} and b={b!r}"
-        )
+def _constant(geometry: Geometry, val: float) -> Law:
+    real(val, "val")
+    return Constant(int(val) if isinstance(val, Integral) else float(val))
 
 
 def constant(x: Any, val: float, **keywords: Unpack[Keywords]) -> Any:
@@ -135,32 +110,38 @@ def constant(x: Any, val: float, **keywords: Unpack[Keywords]) -> Any:
     Raises:
         ValueError: a finite val beyond the dtype's range or, for integer and boolean dtypes, one that they don't have.
     """
-    return draw(x, partial(schemes.constant, val=val), False, **keywords)
+    return draw(x, partial(_constant, val=val), **keywords)
 
 
-def constant_(x: Any, val: float, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`constant`; returns x."""
-    return draw(x, partial(schemes.constant, val=val), True, **keywords)
+constant_ = filling(constant)
+
+
+def _ones(geometry: Geometry) -> Law:
+    return Constant(1.0)
 
 
 def ones(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """Every element is 1."""
-    return draw(x, schemes.ones, False, **keywords)
+    return draw(x, _ones, **keywords)
 
 
-def ones_(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`ones`; returns x."""
-    return draw(x, schemes.ones, True, **keywords)
+ones_ = filling(ones)
+
+
+def _zeros(geometry: Geometry) -> Law:
+    return Constant(0.0)
 
 
 def zeros(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """Every element is 0."""
-    return draw(x, schemes.zeros, False, **keywords)
+    return draw(x, _zeros, **keywords)
 
 
-def zeros_(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`zeros`; returns x."""
-    return draw(x, schemes.zeros, True, **keywords)
+zeros_ = filling(zeros)
+
+
+def _xavier_uniform(geometry: Geometry, gain: float) -> Law:
+    return _centred(_xavier_std(geometry, gain), "uniform")
 
 
 def xavier_uniform(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
@@ -174,12 +155,14 @@ def xavier_uniform(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> A
 
     Source: Glorot and Bengio, AISTATS 2010, eq. 16.
     """
-    return draw(x, partial(schemes.xavier_uniform, gain=gain), False, **keywords)
+    return draw(x, partial(_xavier_uniform, gain=gain), **keywords)
 
 
-def xavier_uniform_(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`xavier_uniform`; returns x."""
-    return draw(x, partial(schemes.xavier_uniform, gain=gain), True, **keywords)
+xavier_uniform_ = filling(xavier_uniform)
+
+
+def _xavier_normal(geometry: Geometry, gain: float) -> Law:
+    return _centred(_xavier_std(geometry, gain), "normal")
 
 
 def xavier_normal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
@@ -193,12 +176,14 @@ def xavier_normal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> An
 
     Source: Glorot and Bengio, AISTATS 2010, eq. 12.
     """
-    return draw(x, partial(schemes.xavier_normal, gain=gain), False, **keywords)
+    return draw(x, partial(_xavier_normal, gain=gain), **keywords)
 
 
-def xavier_normal_(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`xavier_normal`; returns x."""
-    return draw(x, partial(schemes.xavier_normal, gain=gain), True, **keywords)
+xavier_normal_ = filling(xavier_normal)
+
+
+def _kaiming_uniform(geometry: Geometry, a: float | None, mode: str, nonlinearity: str) -> Law:
+    return _kaiming(geometry, a, mode, nonlinearity, "uniform")
 
 
 def kaiming_uniform(
@@ -217,14 +202,14 @@ def kaiming_uniform(
 
     Source: He et al., ICCV 2015, eq. 10 and 14.
     """
-    return draw(x, partial(schemes.kaiming_uniform, a=a, mode=mode, nonlinearity=nonlinearity), False, **keywords)
+    return draw(x, partial(_kaiming_uniform, a=a, mode=mode, nonlinearity=nonlinearity), **keywords)
 
 
-def kaiming_uniform_(
-    x: Any, a: float | None = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", **keywords: Unpack[Keywords]
-) -> Any:
-    """Fill x in place with :func:`kaiming_uniform`; returns x."""
-    return draw(x, partial(schemes.kaiming_uniform, a=a, mode=mode, nonlinearity=nonlinearity), True, **keywords)
+kaiming_uniform_ = filling(kaiming_uniform)
+
+
+def _kaiming_normal(geometry: Geometry, a: float | None, mode: str, nonlinearity: str) -> Law:
+    return _kaiming(geometry, a, mode, nonlinearity, "normal")
 
 
 def kaiming_normal(
@@ -240,14 +225,14 @@ def kaiming_normal(
 
     Source: He et al., ICCV 2015, eq. 10 and 14.
     """
-    return draw(x, partial(schemes.kaiming_normal, a=a, mode=mode, nonlinearity=nonlinearity), False, **keywords)
+    return draw(x, partial(_kaiming_normal, a=a, mode=mode, nonlinearity=nonlinearity), **keywords)
 
 
-def kaiming_normal_(
-    x: Any, a: float | None = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", **keywords: Unpack[Keywords]
-) -> Any:
-    """Fill x in place with :func:`kaiming_normal`; returns x."""
-    return draw(x, partial(schemes.kaiming_normal, a=a, mode=mode, nonlinearity=nonlinearity), True, **keywords)
+kaiming_normal_ = filling(kaiming_normal)
+
+
+def _lecun_uniform(geometry: Geometry) -> Law:
+    return _variance_scaling(geometry, 1.0, "fan_in", "uniform")
 
 
 def lecun_uniform(x: Any, **keywords: Unpack[Keywords]) -> Any:
@@ -258,12 +243,14 @@ def lecun_uniform(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Source: LeCun et al., Efficient BackProp, 1998, section 4.6.
     """
-    return draw(x, schemes.lecun_uniform, False, **keywords)
+    return draw(x, _lecun_uniform, **keywords)
 
 
-def lecun_uniform_(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`lecun_uniform`; returns x."""
-    return draw(x, schemes.lecun_uniform, True, **keywords)
+lecun_uniform_ = filling(lecun_uniform)
+
+
+def _lecun_normal(geometry: Geometry) -> Law:
+    return _variance_scaling(geometry, 1.0, "fan_in", "normal")
 
 
 def lecun_normal(x: Any, **keywords: Unpack[Keywords]) -> Any:
@@ -274,12 +261,17 @@ def lecun_normal(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Source: LeCun et al., Efficient BackProp, 1998, section 4.6; Klambauer et al., NeurIPS 2017 (SELU).
     """
-    return draw(x, schemes.lecun_normal, False, **keywords)
+    return draw(x, _lecun_normal, **keywords)
 
 
-def lecun_normal_(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`lecun_normal`; returns x."""
-    return draw(x, schemes.lecun_normal, True, **keywords)
+lecun_normal_ = filling(lecun_normal)
+
+
+def _variance_scaling(geometry: Geometry, scale: float, mode: str, distribution: str) -> Law:
+    one_of(distribution, "distribution", DISTRIBUTIONS)
+    factor = nonnegative(scale, "scale")
+    fan = _fan(geometry, mode)
+    return _centred(math.sqrt(factor / fan) if fan else 0.0, distribution)
 
 
 def variance_scaling(
@@ -305,22 +297,17 @@ def variance_scaling(
 
     Source: jax.nn.initializers.variance_scaling and Keras's VarianceScaling, after Glorot and He.
     """
-    return draw(
-        x, partial(schemes.variance_scaling, scale=scale, mode=mode, distribution=distribution), False, **keywords
-    )
+    return draw(x, partial(_variance_scaling, scale=scale, mode=mode, distribution=distribution), **keywords)
 
 
-def variance_scaling_(
-    x: Any,
-    scale: float = 1.0,
-    mode: str = "fan_in",
-    distribution: str = "truncated_normal",
-    **keywords: Unpack[Keywords],
-) -> Any:
-    """Fill x in place with :func:`variance_scaling`; returns x."""
-    return draw(
-        x, partial(schemes.variance_scaling, scale=scale, mode=mode, distribution=distribution), True, **keywords
-    )
+variance_scaling_ = filling(variance_scaling)
+
+
+def _truncated_normal(geometry: Geometry, mean: float, std: float, lower: float, upper: float) -> Law:
+    mean, std, low, high = finite(mean, "mean"), nonnegative(std, "std"), number(lower, "lower"), number(upper, "upper")
+    if not low < high:
+        raise ValueError(f"`lower` must be less than `upper`; got lower={lower!r} and upper={upper!r}")
+    return Truncated(mean, std, mean + low * std, mean + high * std, scaled=True) if std else Point(mean)
 
 
 def truncated_normal(
@@ -341,14 +328,18 @@ def truncated_normal(
 
     Source: jax.nn.initializers.truncated_normal.
     """
-    return draw(x, partial(schemes.truncated_normal, mean=mean, std=std, lower=lower, upper=upper), False, **keywords)
+    return draw(x, partial(_truncated_normal, mean=mean, std=std, lower=lower, upper=upper), **keywords)
 
 
-def truncated_normal_(
-    x: Any, mean: float = 0.0, std: float = 1.0, lower: float = -2.0, upper: float = 2.0, **keywords: Unpack[Keywords]
-) -> Any:
-    """Fill x in place with :func:`truncated_normal`; returns x."""
-    return draw(x, partial(schemes.truncated_normal, mean=mean, std=std, lower=lower, upper=upper), True, **keywords)
+truncated_normal_ = filling(truncated_normal)
+
+
+def _siren(geometry: Geometry, omega: float, first: bool) -> Law:
+    frequency, fan_in = positive(omega, "omega"), geometry.fans[0]
+    if not fan_in:
+        return Constant(0.0)
+    bound = 1 / fan_in if flag(first, "first") else math.sqrt(6 / fan_in) / frequency
+    return Uniform(-bound, bound, scaled=True)
 
 
 def siren(x: Any, omega: float = 30.0, first: bool = False, **keywords: Unpack[Keywords]) -> Any:
@@ -363,12 +354,15 @@ def siren(x: Any, omega: float = 30.0, first: bool = False, **keywords: Unpack[K
 
     Source: Sitzmann et al., NeurIPS 2020, section 3.2 and supplement, section 1.5.
     """
-    return draw(x, partial(schemes.siren, omega=omega, first=first), False, **keywords)
+    return draw(x, partial(_siren, omega=omega, first=first), **keywords)
 
 
-def siren_(x: Any, omega: float = 30.0, first: bool = False, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`siren`; returns x."""
-    return draw(x, partial(schemes.siren, omega=omega, first=first), True, **keywords)
+siren_ = filling(siren)
+
+
+def _small_normal(geometry: Geometry, dim: int | None) -> Law:
+    width = _width(geometry, dim)
+    return _normal_law(0.0, math.sqrt(2 / (5 * width)) if width else 0.0)
 
 
 def small_normal(x: Any, dim: int | None = None, **keywords: Unpack[Keywords]) -> Any:
@@ -382,12 +376,15 @@ def small_normal(x: Any, dim: int | None = None, **keywords: Unpack[Keywords]) -
 
     Source: Nguyen and Salazar, Transformers without Tears, IWSLT 2019, section 2.2.
     """
-    return draw(x, partial(schemes.small_normal, dim=dim), False, **keywords)
+    return draw(x, partial(_small_normal, dim=dim), **keywords)
 
 
-def small_normal_(x: Any, dim: int | None = None, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`small_normal`; returns x."""
-    return draw(x, partial(schemes.small_normal, dim=dim), True, **keywords)
+small_normal_ = filling(small_normal)
+
+
+def _wang_normal(geometry: Geometry, layers: int, dim: int | None) -> Law:
+    depth, width = integer(layers, "layers"), _width(geometry, dim)
+    return _normal_law(0.0, 2 / (depth * math.sqrt(width)) if width else 0.0)
 
 
 def wang_normal(x: Any, layers: int, dim: int | None = None, **keywords: Unpack[Keywords]) -> Any:
@@ -402,12 +399,22 @@ def wang_normal(x: Any, layers: int, dim: int | None = None, **keywords: Unpack[
 
     Source: Wang and Komatsuzaki, GPT-J-6B, 2021; Black et al., GPT-NeoX-20B, 2022, section 2.1.
     """
-    return draw(x, partial(schemes.wang_normal, layers=layers, dim=dim), False, **keywords)
+    return draw(x, partial(_wang_normal, layers=layers, dim=dim), **keywords)
 
 
-def wang_normal_(x: Any, layers: int, dim: int | None = None, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`wang_normal`; returns x."""
-    return draw(x, partial(schemes.wang_normal, layers=layers, dim=dim), True, **keywords)
+wang_normal_ = filling(wang_normal)
+
+
+def _prior_bias(geometry: Geometry, p: float) -> Law:
+    from decimal import Decimal  # here, for few processes need it
+
+    from arrayinit.stream.normal_cdf import digits
+
+    prior = finite(p, "p")
+    if not 0 < prior < 1:
+        raise ValueError(f"`p` must be a probability between 0 and 1; got {p!r}")
+    with digits(40):  # correctly rounded: the same digits on every machine
+        return Constant(float((Decimal(prior) / (1 - Decimal(prior))).ln()))
 
 
 def prior_bias(x: Any, p: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
@@ -423,9 +430,61 @@ def prior_bias(x: Any, p: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
 
     Source: Lin et al., Focal Loss, ICCV 2017, section 4.1.
     """
-    return draw(x, partial(schemes.prior_bias, p=p), False, **keywords)
+    return draw(x, partial(_prior_bias, p=p), **keywords)
 
 
-def prior_bias_(x: Any, p: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`prior_bias`; returns x."""
-    return draw(x, partial(schemes.prior_bias, p=p), True, **keywords)
+prior_bias_ = filling(prior_bias)
+
+
+def _warn_far(mean: float, std: float, a: float, b: float) -> None:
+    """Warn of a mean that is far from the bounds, where the draw has passed."""
+    if mean < a - 2 * std or mean > b + 2 * std:
+        warn(
+            f"mean is more than 2 std from [a, b]: samples crowd at one of the bounds; "
+            f"got mean={mean!r}, std={std!r}, a={a!r} and b={b!r}"
+        )
+
+
+def _centred(std: float, distribution: str) -> Law:
+    """The law of mean 0 and this standard deviation."""
+    if std == 0:
+        return Constant(0.0)
+    if distribution == "normal":
+        return Normal(0.0, std)
+    if distribution == "uniform":
+        bound = math.sqrt(3.0) * std
+        return Uniform(-bound, bound, scaled=True)
+    whole = std / TRUNCATED_STD
+    return Truncated(0.0, whole, -2 * whole, 2 * whole, scaled=True)
+
+
+def _normal_law(mean: float, std: float) -> Law:
+    return Normal(mean, std) if std else Point(mean)
+
+
+def _xavier_std(geometry: Geometry, gain: float) -> float:
+    factor = nonnegative(gain, "gain")
+    fan_in, fan_out = geometry.fans
+    return factor * math.sqrt(2.0 / float(fan_in + fan_out)) if fan_in + fan_out else 0.0
+
+
+def _kaiming(geometry: Geometry, a: float | None, mode: str, nonlinearity: str, distribution: str) -> Law:
+    gain = calculate_gain(nonlinearity, a)
+    if 0 in geometry.shape:
+        one_of(mode, "mode", MODES)
+        return Constant(0.0, is_empty=True)
+    return _centred(gain / math.sqrt(_fan(geometry, mode)), distribution)
+
+
+def _fan(geometry: Geometry, mode: str) -> float:
+    one_of(mode, "mode", MODES)
+    fan_in, fan_out = geometry.fans
+    if mode == "fan_in":
+        return fan_in
+    if mode == "fan_out":
+        return fan_out
+    return (fan_in + fan_out) / 2 if mode == "fan_avg" else math.sqrt(fan_in * fan_out)
+
+
+def _width(geometry: Geometry, dim: int | None) -> int:
+    return geometry.fans[0] if dim is None else integer(dim, "dim")

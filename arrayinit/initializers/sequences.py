@@ -1,21 +1,28 @@
 """Initializers of sequence models: state spaces and positions."""
 
+import math
 from functools import partial
 from typing import Any, Unpack
 
-from arrayinit import schemes
-from arrayinit.draw import Keywords, draw
+from arrayinit.draw import Keywords, draw, filling
+from arrayinit.laws import Constant, Law, Table
+from arrayinit.laws.arguments import flag, one_of, plain, positive
+from arrayinit.laws.geometry import Geometry
 
-__all__ = [
-    "hippo_legs",
-    "hippo_legs_",
-    "mamba_a_log",
-    "mamba_a_log_",
-    "s4d",
-    "s4d_",
-    "sinusoidal",
-    "sinusoidal_",
-]
+VARIANTS = ("lin", "inv", "legs", "real")
+POSITIONS = 1 << 32
+
+
+def _hippo_legs(geometry: Geometry) -> Law:
+    from arrayinit.laws import formulas as tables  # here, for few processes need it
+
+    shape, roles = geometry.canonical, geometry.roles
+    if len(shape) != 2 if roles is None else sorted(roles.replace("b", "")) != ["i", "o"]:
+        raise ValueError(f"hippo_legs needs a matrix, or with a layout a batch of them; got {geometry.shape}")
+    n = shape[-1]
+    if shape[-2] != n:
+        raise ValueError(f"hippo_legs needs a square matrix; got {geometry.shape}")
+    return Table(tables.hippo, (), math.sqrt((2 * n + 1) * (2 * n - 1)) if n else 0.0)
 
 
 def hippo_legs(x: Any, **keywords: Unpack[Keywords]) -> Any:
@@ -29,12 +36,26 @@ def hippo_legs(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Sources: Gu et al., HiPPO, NeurIPS 2020, theorem 2; Gu, Goel and Re, S4, ICLR 2022, eq. 2.
     """
-    return draw(x, schemes.hippo_legs, False, **keywords)
+    return draw(x, _hippo_legs, **keywords)
 
 
-def hippo_legs_(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`hippo_legs`; returns x."""
-    return draw(x, schemes.hippo_legs, True, **keywords)
+hippo_legs_ = filling(hippo_legs)
+
+
+def _s4d(geometry: Geometry, variant: str) -> Law:
+    from arrayinit.laws import formulas as tables  # here, for few processes need it
+
+    one_of(variant, "variant", VARIANTS)
+    count = _last(geometry, "s4d")
+    if not count:
+        return Constant(0.0)
+    if variant == "real":
+        return Table(tables.real, (), float(count))
+    if variant == "lin":
+        return Table(tables.linear, (), math.pi * count, is_complex=True)
+    if variant == "inv":
+        return Table(tables.inverse, (count,), 4 / math.pi * count * count, is_complex=True)
+    return Table(tables.legs, (count,), float(tables.eigenvalues(count)[-1]), is_complex=True)
 
 
 def s4d(x: Any, variant: str = "lin", **keywords: Unpack[Keywords]) -> Any:
@@ -56,12 +77,16 @@ def s4d(x: Any, variant: str = "lin", **keywords: Unpack[Keywords]) -> Any:
 
     Source: Gu et al., Parameterization and Initialization of Diagonal State Space Models, NeurIPS 2022, section 4.
     """
-    return draw(x, partial(schemes.s4d, variant=variant), False, **keywords)
+    return draw(x, partial(_s4d, variant=variant), **keywords)
 
 
-def s4d_(x: Any, variant: str = "lin", **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`s4d`; returns x."""
-    return draw(x, partial(schemes.s4d, variant=variant), True, **keywords)
+s4d_ = filling(s4d)
+
+
+def _mamba_a_log(geometry: Geometry) -> Law:
+    from arrayinit.laws import formulas as tables  # here, for few processes need it
+
+    return Table(tables.logs, (), math.log(_last(geometry, "mamba_a_log") + 1))
 
 
 def mamba_a_log(x: Any, **keywords: Unpack[Keywords]) -> Any:
@@ -74,12 +99,24 @@ def mamba_a_log(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Source: Gu and Dao, Mamba, 2023, section 3.6; mamba_ssm's Mamba.
     """
-    return draw(x, schemes.mamba_a_log, False, **keywords)
+    return draw(x, _mamba_a_log, **keywords)
 
 
-def mamba_a_log_(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`mamba_a_log`; returns x."""
-    return draw(x, schemes.mamba_a_log, True, **keywords)
+mamba_a_log_ = filling(mamba_a_log)
+
+
+def _sinusoidal(geometry: Geometry, base: float, interleaved: bool) -> Law:
+    from arrayinit.laws import formulas as tables  # here, for few processes need it
+
+    plain(geometry, (2,), "sinusoidal")
+    number, (positions, features) = positive(base, "base"), geometry.canonical
+    if number <= 1:
+        raise ValueError(f"`base` must be above 1; got {base!r}")
+    if not flag(interleaved, "interleaved") and features % 2:
+        raise ValueError(f"sinusoidal in two halves needs an even number of features; got {features}")
+    if positions > POSITIONS:
+        raise ValueError(f"sinusoidal has at most 2**32 positions; got {positions}")
+    return Table(tables.sinusoid, (number, features, interleaved), 1.0)
 
 
 def sinusoidal(x: Any, base: float = 10000.0, interleaved: bool = True, **keywords: Unpack[Keywords]) -> Any:
@@ -98,9 +135,13 @@ def sinusoidal(x: Any, base: float = 10000.0, interleaved: bool = True, **keywor
 
     Source: Vaswani et al., Attention Is All You Need, NeurIPS 2017, section 3.5.
     """
-    return draw(x, partial(schemes.sinusoidal, base=base, interleaved=interleaved), False, **keywords)
+    return draw(x, partial(_sinusoidal, base=base, interleaved=interleaved), **keywords)
 
 
-def sinusoidal_(x: Any, base: float = 10000.0, interleaved: bool = True, **keywords: Unpack[Keywords]) -> Any:
-    """Fill x in place with :func:`sinusoidal`; returns x."""
-    return draw(x, partial(schemes.sinusoidal, base=base, interleaved=interleaved), True, **keywords)
+sinusoidal_ = filling(sinusoidal)
+
+
+def _last(geometry: Geometry, name: str) -> int:
+    if not geometry.shape:
+        raise ValueError(f"{name} needs a shape of at least 1 dimension; got {geometry.shape}")
+    return geometry.canonical[-1]

@@ -12,9 +12,9 @@ from arrayinit.backends import backend_named, find_backend
 from arrayinit.backends.jax import check_place
 from arrayinit.common.messages import shown
 from arrayinit.common.progress import progress_bar
+from arrayinit.laws.arguments import flag
 from arrayinit.models.mappings import check_depth
 from arrayinit.models.plans import Match, Parameter, Plan, PlanError, SeedNames, keyed, match
-from arrayinit.schemes.arguments import flag
 from arrayinit.seeds import resolve_for
 from arrayinit.stream.formats import is_floating
 

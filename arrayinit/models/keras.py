@@ -8,9 +8,9 @@ import keras
 
 from arrayinit.common.messages import shown
 from arrayinit.common.progress import progress_bar
+from arrayinit.laws.arguments import flag
 from arrayinit.models.plans import Frozen, Parameter, Plan, PlanError, SeedNames, keyed, match, root_of, tied_paths
 from arrayinit.models.rules import BUFFER
-from arrayinit.schemes.arguments import flag
 
 __all__ = ["init_model_", "parameters_of_model", "weights_of"]
 

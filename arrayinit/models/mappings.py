@@ -11,6 +11,7 @@ from arrayinit.backends.base import Backend
 from arrayinit.common.messages import shown
 from arrayinit.common.progress import progress_bar
 from arrayinit.key import Key
+from arrayinit.laws.arguments import flag
 from arrayinit.models.memory import shared_in_part
 from arrayinit.models.plans import (
     Frozen,
@@ -24,7 +25,6 @@ from arrayinit.models.plans import (
     root_of,
     tied_paths,
 )
-from arrayinit.schemes.arguments import flag
 from arrayinit.seeds import resolve_for
 
 __all__ = ["arrays_of", "check_depth", "init_params_", "parameters_of_mapping"]

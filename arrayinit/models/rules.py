@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeAlias, overload
 
-from arrayinit import schemes
+from arrayinit import initializers
 from arrayinit.common.messages import shown
+from arrayinit.laws.arguments import nonnegative
 from arrayinit.laws.geometry import check_shape
-from arrayinit.schemes.arguments import nonnegative
 from arrayinit.specs import Spec, spec
 
 __all__ = ["BUFFER", "Pattern", "Rule", "Rules", "told"]
@@ -278,7 +278,7 @@ def _spec(given: Any) -> Spec:
     if isinstance(given, str):
         return spec(given)
     name = getattr(given, "__name__", "")
-    hint = f": write {name!r} or arrayinit.spec({name!r}, ...)" if name in schemes.__all__ else ""
+    hint = f": write {name!r} or arrayinit.spec({name!r}, ...)" if name in initializers.NAMES else ""
     raise TypeError(f"`initializer` must be an arrayinit.Spec, its name or its dictionary; got {shown(given)}{hint}")
 
 

@@ -9,10 +9,10 @@ from arrayinit.backends import Backend, backend_named, backend_of, is_compiling
 from arrayinit.common.messages import shown
 from arrayinit.common.progress import progress_bar
 from arrayinit.key import Key
+from arrayinit.laws.arguments import flag
 from arrayinit.models.derived import tensor_at
 from arrayinit.models.plans import Frozen, Plan, PlanError, Planned, SeedNames, keyed, match, root_of
 from arrayinit.models.torch_members import Member, is_statistic, members_of, parameters_of, shapeless
-from arrayinit.schemes.arguments import flag
 from arrayinit.seeds import resolve_for
 
 __all__ = ["init_module_", "parameters_of"]

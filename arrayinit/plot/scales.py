@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from arrayinit.common.messages import shown
+from arrayinit.laws.arguments import integer
 from arrayinit.plot.measures import DepthScale, Layers
-from arrayinit.schemes.arguments import integer
 
 __all__ = ["depth_scales"]
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 from arrayinit.common.messages import shown
+from arrayinit.laws.arguments import flag, integer, nonnegative, one_of
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import NORM_WEIGHT, rule
-from arrayinit.schemes.arguments import flag, integer, nonnegative, one_of
 from arrayinit.specs import spec
 
 __all__ = ["mup"]

@@ -2,10 +2,10 @@
 
 import math
 
+from arrayinit.laws.arguments import flag, integer, one_of
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import rule
 from arrayinit.recipes.torch import torch_defaults
-from arrayinit.schemes.arguments import flag, integer, one_of
 from arrayinit.specs import spec
 
 __all__ = ["fixup", "resnet"]

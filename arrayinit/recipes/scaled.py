@@ -3,9 +3,9 @@
 import math
 import re
 
+from arrayinit.laws.arguments import integer
 from arrayinit.models.rules import Rule, Rules
 from arrayinit.recipes.parts import NORM_WEIGHT, rule
-from arrayinit.schemes.arguments import integer
 from arrayinit.specs import Spec, spec
 
 __all__ = ["deepnorm", "deepnorm_constants", "t_fixup"]

@@ -3,9 +3,9 @@
 import math
 import re
 
+from arrayinit.laws.arguments import flag, integer, nonnegative
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import NORM_WEIGHT, rule
-from arrayinit.schemes.arguments import flag, integer, nonnegative
 from arrayinit.specs import spec
 
 __all__ = ["bert", "gpt2", "llama"]

@@ -1,8 +1,8 @@
 """Vision transformers as transformers and as Google's JAX code start them."""
 
+from arrayinit.laws.arguments import finite, nonnegative
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import NORM_WEIGHT, rule
-from arrayinit.schemes.arguments import finite, nonnegative
 from arrayinit.specs import spec
 
 __all__ = ["vit", "vit_jax"]

@@ -6,6 +6,7 @@ from typing import Any
 
 from arrayinit.common.progress import progress_bar
 from arrayinit.laws import Law
+from arrayinit.laws.arguments import flag
 from arrayinit.laws.geometry import Geometry, geometry
 from arrayinit.models.plans import Parameter, Plan, Planned, keyed, matched, root_of, ruled
 from arrayinit.models.rules import Rule, Rules, told
@@ -13,7 +14,6 @@ from arrayinit.reports.findings import expected_mean, judge
 from arrayinit.reports.members import Held, members
 from arrayinit.reports.moments import measure
 from arrayinit.reports.results import Finding, Report, Row
-from arrayinit.schemes.arguments import flag
 from arrayinit.specs import Description, describe, law_of
 from arrayinit.stream.formats import is_floating
 

@@ -28,8 +28,8 @@ from arrayinit.common.messages import shown
 from arrayinit.common.progress import check_progress, progress_bar
 from arrayinit.key import Key
 from arrayinit.laws import is_random
+from arrayinit.laws.arguments import flag
 from arrayinit.laws.geometry import check_shape
-from arrayinit.schemes.arguments import flag
 from arrayinit.seeds import Name, peek, resolve
 from arrayinit.specs import Spec, law_of
 from arrayinit.storage.documents import LARGEST

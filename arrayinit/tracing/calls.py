@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from types import EllipsisType
 from typing import Any, NamedTuple, TypeAlias
 
-from arrayinit import schemes
+from arrayinit import initializers
 from arrayinit.draw import Scheme
 from arrayinit.initializers import bits as raw
 from arrayinit.specs import Spec
@@ -82,7 +82,7 @@ def call(said: str) -> Call:
             f"the graph must be recorded by an arrayinit of this stream version, {STREAM_VERSION}; "
             f"got one of version {data['stream']}"
         )
-    scheme = raw.words if data["draw"] == _BITS else getattr(schemes, data["draw"])
+    scheme = raw.words if data["draw"] == _BITS else initializers.scheme(data["draw"])
     given = {key: _value(value) for key, value in data["with"].items()}
     keys = ("name", "shape", "index", *_AXES)
     folded, shape, index, *axes = (_value(data[key]) if key in data else _DEFAULTS.get(key) for key in keys)
@@ -91,7 +91,7 @@ def call(said: str) -> Call:
 
 def is_fixed(scheme: Scheme) -> bool:
     """Whether a scheme takes no key, whatever the shape."""
-    return getattr(_function(scheme), "__name__", "") in _FIXED
+    return getattr(_function(scheme), "__name__", "").removeprefix("_") in _FIXED
 
 
 def _is_default(value: Any, key: str) -> bool:
@@ -107,8 +107,8 @@ def _name(scheme: Scheme) -> str:
     function = _function(scheme)
     if function is raw.words:
         return _BITS
-    name: str = getattr(function, "__name__", "")
-    if getattr(schemes, name, None) is not function:
+    name: str = getattr(function, "__name__", "").removeprefix("_")
+    if name not in initializers.NAMES or initializers.scheme(name) is not function:
         raise TypeError(f"a draw that torch records must be of an initializer of arrayinit; got {scheme!r}")
     return name
 

@@ -25,8 +25,8 @@ __all__ = ["is_stored", "load"]
 Loops = Callable[..., None]
 
 SOURCES = (
-    *("deviates.py", "engines/cpu/assembly.py", "engines/cpu/kernels.py", "engines/cpu/machine_code.py"),
-    *("engines/cpu/parameters.py", "philox.py", "tails.py"),
+    *("stream/deviates.py", "engines/cpu/assembly.py", "engines/cpu/kernels.py", "engines/cpu/machine_code.py"),
+    *("engines/cpu/parameters.py", "stream/philox.py", "stream/truncation.py"),
 )
 SYMBOL = "arrayinit_fill"
 VARIABLE = "ARRAYINIT_CPU_NAME"
