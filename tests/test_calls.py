@@ -1,5 +1,6 @@
 """Calls of initializers as text."""
 
+import inspect
 import json
 from fractions import Fraction
 from functools import partial
@@ -35,7 +36,9 @@ EXAMPLES = {
 
 def example(name):
     arguments, shape = EXAMPLES.get(name, ({}, (4, 4)))
-    return partial(initializers.scheme(name), **arguments) if arguments else initializers.scheme(name), shape
+    parameters = inspect.signature(getattr(initializers, name)).parameters.values()
+    own = {p.name: p.default for p in parameters if p.default is not p.empty} | arguments
+    return partial(initializers.scheme(name), **own) if own else initializers.scheme(name), shape
 
 
 def law(scheme, shape):
@@ -71,12 +74,12 @@ def test_where_comes_back_as_it_was(where):
 
 @pytest.mark.parametrize("number", [np.float32(0.1), Fraction(1, 3), np.int64(2), 1e-300, 5])
 def test_numbers_keep_their_law(number):
-    scheme = partial(initializers.scheme("kaiming_normal"), a=number)
+    scheme = partial(example("kaiming_normal")[0], a=number)
     assert law(calls.call(calls.text(scheme, NOWHERE)).scheme, (4, 4)) == law(scheme, (4, 4))
 
 
 def test_infinite_bounds_come_back():
-    scheme = partial(initializers.scheme("trunc_normal"), a=3.0, b=float("inf"))
+    scheme = partial(example("trunc_normal")[0], a=3.0, b=float("inf"))
     assert law(calls.call(calls.text(scheme, NOWHERE)).scheme, (4,)) == law(scheme, (4,))
 
 

@@ -14,6 +14,7 @@ from conftest import same
 
 import arrayinit as ai
 import arrayinit.jax
+from arrayinit.laws.gains import NONLINEARITIES
 from arrayinit.storage import Tensor, save_safetensors
 
 
@@ -59,7 +60,7 @@ def test_fans_are_the_sums_that_torch_takes(groups, transposed):
 SLOPES = [None, 0, 0.01, 0.2, 1, -3.5, 10, 10.0]
 
 
-@pytest.mark.parametrize("name", ai.gains.NONLINEARITIES)
+@pytest.mark.parametrize("name", NONLINEARITIES)
 @pytest.mark.parametrize("slope", SLOPES)
 def test_gains_are_those_of_torch_to_the_last_digit(name, slope):
     assert ai.calculate_gain(name, slope) == torch.nn.init.calculate_gain(name, slope)

@@ -109,7 +109,7 @@ def test_specs_within_specs_survive_json():
 
 def test_a_spec_gives_its_law_for_a_geometry():
     where = geometry((6, 8))
-    assert ai.spec("he_normal").law(where) == initializers.scheme("kaiming_normal")(where)
+    assert ai.spec("he_normal").law(where) == ai.spec("kaiming_normal").law(where)
     with pytest.raises(ValueError, match="`layout`"):
         ai.spec("he_normal", layout="io").law(where)
 

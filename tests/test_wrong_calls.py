@@ -53,7 +53,8 @@ def of_initializers():
 
 
 def defaults(function):
-    return {p.name: p.default for p in list(inspect.signature(function).parameters.values())[1:]}
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    return {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
 
 
 AXES = {"layout": None, "in_axis": 1, "out_axis": 0, "batch_axis": (), "groups": 1, "transposed": False}
@@ -260,7 +261,7 @@ def drawn(function):
 
 CALLS = {
     call.label: call
-    for group in (initializers, numbers, specs, rules, seeds, recipe_calls, of_torch, of_jax, models, plots)
+    for group in (of_initializers, numbers, specs, rules, seeds, recipe_calls, of_torch, of_jax, models, plots)
     for call in group()
 }
 
