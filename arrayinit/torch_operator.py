@@ -27,9 +27,10 @@ import torch
 
 from arrayinit import engines
 from arrayinit.backends import Backend, backend_named
+from arrayinit.backends.base import check_elements
 from arrayinit.backends.torch import check_key
 from arrayinit.calls import Where, call, is_fixed, text
-from arrayinit.draw import Scheme, decide, shape_of
+from arrayinit.draw import Scheme, decide, needs_key, review, shape_of
 from arrayinit.float_environment import in_default_environment
 from arrayinit.job import Job, Target
 from arrayinit.key import SEED_BITS, Key
@@ -46,7 +47,15 @@ def record(x: Any, scheme: Scheme, target: Target, dtype: str, seed: Any, where:
     """Draw by the operator: into a tensor, or a new one like it or of the shape x."""
     like, where = (x, where) if target.array is not None else _like(x, target.device, where)
     said = text(scheme, where)
-    number, key = (0, None) if is_fixed(scheme) else _seed(target, seed)
+    job = _sized_job(target.backend, like, said, target.backend.dtype(dtype))
+    if job is not None:
+        review(job, scheme, target)
+        if not target.in_place:
+            check_elements(job.shape)
+    number, key = 0, None
+    if _needs_key(job, scheme, target.backend, target.array):
+        resolve(Key(0), where[0])  # which refuses what is no name
+        number, key = _seed(target, seed, _is_abstract(target.backend, like, target.device))
     with torch._C.DisableTorchFunctionSubclass():
         drawn = draw(like.detach(), said, number, key, dtype=target.backend.dtype(dtype), device=target.device)
         if not target.in_place:
@@ -73,7 +82,21 @@ def _like(x: Any, device: Any, where: Where) -> tuple[torch.Tensor, Where]:
     return torch.zeros((), device=device).expand(sizes), (name, None if index is None else shape, index, axes)
 
 
-def _seed(target: Target, seed: Any) -> tuple[Any, torch.Tensor | None]:
+def _needs_key(job: Job | None, scheme: Scheme, backend: Backend, x: Any) -> bool:
+    """Whether a draw needs a key. In a graph, which may run with other sizes, that is a matter of the scheme alone."""
+    return not is_fixed(scheme) if job is None or backend.is_tracing(x) else needs_key(job)
+
+
+def _is_abstract(backend: Backend, like: torch.Tensor, device: torch.device | None) -> bool:
+    """Whether a result has no elements: one into or like a tensor, or like it on another device."""
+    if device is not None and "meta" in (device.type, like.device.type):
+        return device.type == "meta"
+    while _functorch.is_functorch_wrapped_tensor(like):
+        like = _functorch.get_unwrapped(like)
+    return backend.is_abstract(like)
+
+
+def _seed(target: Target, seed: Any, is_abstract: bool) -> tuple[Any, torch.Tensor | None]:
     """`seed` as the operator's two arguments. All that is refused is refused before a key is taken."""
     if isinstance(seed, torch.Tensor):
         check_key(seed)
@@ -85,6 +108,8 @@ def _seed(target: Target, seed: Any) -> tuple[Any, torch.Tensor | None]:
             f"got {seed!r}, which would be baked in"
         )
     _check_maps(target, is_taken)
+    if is_taken and is_abstract:
+        return 0, None
     if isinstance(seed, torch.SymInt):
         if seed < 0:
             raise ValueError(f"`seed` must be in [0, 2**64); got {seed}")
@@ -156,14 +181,14 @@ def _drawn(
     backend = backend_named("torch")
     job = _job(backend, like, said, dtype)
     name = call(said).where[0]
-    root = resolve(Key(seed % (1 << SEED_BITS)) if key is None else key, name)
+    root = resolve(Key(seed % (1 << SEED_BITS)) if key is None else key, name) if needs_key(job) else None
     result: torch.Tensor
     if not batch:
         result = engines.run(job.keyed(root), Target(backend, like, in_place=False, device=device))
         return result
     result = torch.empty((*batch, *like.shape), dtype=dtype or like.dtype, device=device or like.device)
     for member in np.ndindex(*batch):
-        own = functools.reduce(Key.fold, member, root)
+        own = None if root is None else functools.reduce(Key.fold, member, root)
         engines.run(job.keyed(own), Target(backend, result[member], in_place=True, device=None))
     return result
 
@@ -179,8 +204,7 @@ def _fake(
     device: torch.device | None = None,
 ) -> torch.Tensor:
     """The operator where only shapes are known; arguments are checked unless sizes are symbols."""
-    if all(isinstance(n, int) for n in like.shape):
-        _job(backend_named("torch"), like, said, dtype)
+    _sized_job(backend_named("torch"), like, said, dtype)
     if key is not None:
         check_key(key)
     if not batch:
@@ -193,6 +217,11 @@ def _job(backend: Backend, like: torch.Tensor, said: str, dtype: torch.dtype | N
     scheme, (_, shape, index, axes) = call(said)
     target = Target(backend, like, in_place=False, device=None)
     return decide(like, scheme, target, backend.dtype_name(dtype or like.dtype), shape, index, axes)
+
+
+def _sized_job(backend: Backend, like: torch.Tensor, said: str, dtype: torch.dtype | None) -> Job | None:
+    """What is to be drawn; None where sizes are symbols."""
+    return _job(backend, like, said, dtype) if all(isinstance(n, int) for n in like.shape) else None
 
 
 def _mapped(
@@ -219,10 +248,12 @@ def _mapped(
                 ]
             )
         else:
-            fixed = is_fixed(call(said).scheme)
-            if not fixed:
+            backend = backend_named("torch")
+            job = _sized_job(backend, like, said, dtype)
+            is_random = _needs_key(job, call(said).scheme, backend, None)
+            if is_random:
                 _check_map(layer, overwrites=False, is_given=False)
-            if fixed or layer.randomness() == _functorch.RandomnessType.Same:
+            if not is_random or layer.randomness() == _functorch.RandomnessType.Same:
                 return draw(like, said, seed, key, batch=batch, dtype=dtype, device=device)
             drawn = draw(like, said, seed, key, batch=[size, *batch], dtype=dtype, device=device)
         result: torch.Tensor = _functorch._add_batch_dim(drawn, 0, level)

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
 import arrayinit as ai
+from arrayinit import seeds
 
 torch = pytest.importorskip("torch")
 
@@ -398,6 +400,90 @@ def test_modes_change_no_refusal():
             ai.normal(poison(), std=torch.ones(2), seed=0)
 
 
+# Draws that draw nothing, or are refused: they take no key, whatever watches.
+KEYLESS = {
+    "no elements": lambda seed: ai.normal_(torch.empty(0, 4), seed=seed),
+    "no elements, new": lambda seed: ai.normal((0, 3), seed=seed, xp="torch"),
+    "no elements, no name": lambda seed: ai.normal_(torch.empty(0), seed=seed, name=1.5),
+    "no spread": lambda seed: ai.normal_(torch.empty(3), std=0.0, seed=seed),
+    "packed zeros": lambda seed: ai.packed_(torch.empty(4, 2), ai.spec("zeros"), 2, seed=seed),
+    "packed constants": lambda seed: ai.packed(torch.empty(4, 2), ai.spec("normal", std=0.0), 2, seed=seed),
+    "drop-in": lambda seed: init.normal_(torch.empty(3), std=0.0, generator=seed),
+    "meta": lambda seed: ai.normal_(torch.empty(3, device="meta"), seed=seed),
+    "to meta": lambda seed: ai.normal(torch.empty(3), seed=seed, device="meta"),
+    "negative std": lambda seed: ai.normal_(torch.empty(3), std=-1.0, seed=seed),
+    "empty interval": lambda seed: ai.uniform_(torch.empty(3), a=2.0, b=1.0, seed=seed),
+    "integers": lambda seed: ai.normal_(torch.empty(3, dtype=torch.int32), seed=seed),
+    "wrong part": lambda seed: ai.normal_(torch.empty(3), shape=(10,), index=slice(0, 4), seed=seed),
+    "no name": lambda seed: ai.normal_(torch.empty(3), name=1.5, seed=seed),
+    "too many elements": lambda seed: ai.normal((1 << 60,), seed=seed, xp="torch"),
+}
+
+
+def outcome(draw, seed):
+    """What becomes of a draw, of what it warns, and which key comes next."""
+    ai.manual_seed(0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            drawn = draw(seed)
+            kind = "meta" if drawn.is_meta else str(drawn.tolist())
+        except (TypeError, ValueError) as error:
+            kind = str(error)
+    return kind, [str(warning.message) for warning in caught], seeds.peek(None)
+
+
+@pytest.mark.parametrize("name", KEYLESS)
+def test_a_mode_takes_no_key_where_none_is_needed(name):
+    plain = outcome(KEYLESS[name], None if name != "drop-in" else torch.Generator())
+    assert plain[2] == ai.fold(0, 0)
+    with Log():
+        assert outcome(KEYLESS[name], None if name != "drop-in" else torch.Generator()) == plain
+        generator = torch.Generator().manual_seed(3)
+        outcome(KEYLESS[name], generator)
+    assert torch.equal(generator.get_state(), torch.Generator().manual_seed(3).get_state())
+
+
+def test_a_mode_warns_of_empty_tensors():
+    for draw in (
+        lambda seed: ai.kaiming_normal_(torch.empty(0, 4)),
+        lambda seed: ai.kaiming_uniform((3, 0), xp="torch"),
+        lambda seed: ai.packed_(torch.empty(0, 4), ai.spec("kaiming_normal"), 1),
+    ):
+        plain = outcome(draw, None)
+        assert plain[1]
+        with Log():
+            assert outcome(draw, None) == plain
+
+
+def test_a_mode_changes_no_later_value():
+    def draw():
+        ai.manual_seed(0)
+        ai.normal_(torch.empty(0, 4))
+        return ai.normal_(torch.empty(4, 6))
+
+    with Log():
+        drawn = draw()
+    assert equal(drawn, draw())
+
+
+def test_abstract_tensors_under_a_map_take_no_key():
+    ai.manual_seed(0)
+    meta = torch.empty(3, 4, device="meta")
+    assert torch.vmap(ai.normal, **DIFFERENT)(meta).is_meta
+    assert seeds.peek(None) == ai.fold(0, 0)
+    assert not torch.vmap(lambda x: ai.normal(x, device="cpu"), **DIFFERENT)(meta).is_meta
+    assert seeds.peek(None) == ai.fold(0, 1)
+
+
+@pytest.mark.parametrize("mode", ["real", "symbolic"])
+def test_a_graph_keeps_the_seed_of_an_empty_draw(mode):
+    graph = make_fx(lambda x: ai.normal(x, seed=5), tracing_mode=mode)(torch.empty(0, 4))
+    assert equal(graph(poison(0, 4)), torch.empty(0, 4))
+    if mode == "real":
+        assert equal(graph(poison(3, 4)), normal((3, 4), 5))
+
+
 def test_fake_tensors_stay_fake_and_real_ones_are_drawn():
     fake_tensor = pytest.importorskip("torch._subclasses.fake_tensor")
     real = poison()
@@ -512,6 +598,11 @@ def test_a_tensor_that_members_share_can_not_differ():
 def test_what_draws_nothing_is_mapped_as_any_operator():
     assert equal(torch.vmap(lambda x: ai.zeros_(x.clone()))(X), torch.zeros(3, 4, 5))
     assert equal(torch.vmap(ai.eye)(X), torch.eye(4, 5).expand(3, 4, 5))
+    ai.manual_seed(0)
+    assert equal(torch.vmap(lambda x: ai.normal(x, mean=2.0, std=0.0))(X), torch.full((3, 4, 5), 2.0))
+    assert equal(torch.vmap(lambda x: ai.packed_(x.clone(), ai.spec("zeros"), 2))(X), torch.zeros(3, 4, 5))
+    assert torch.vmap(ai.normal)(torch.empty(3, 0)).shape == (3, 0)
+    assert seeds.peek(None) == ai.fold(0, 0)
 
 
 def test_a_map_without_a_seed_takes_one_key_and_a_refused_one_none():
