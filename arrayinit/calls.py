@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from arrayinit import raw, schemes
 from arrayinit.draw import Scheme
+from arrayinit.float_environment import in_default_environment
 from arrayinit.specs import Spec
 
 __all__ = ["Call", "Where", "call", "is_fixed", "text"]
@@ -51,6 +52,7 @@ class Call(NamedTuple):
     where: Where
 
 
+@in_default_environment  # numbers as text are rounded, too
 def text(scheme: Scheme, where: Where) -> str:
     """A scheme with its parameters, and where it is drawn, as text. TypeError for what text can't hold."""
     name = _name(scheme)
@@ -71,6 +73,7 @@ def text(scheme: Scheme, where: Where) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
+@in_default_environment
 def call(said: str) -> Call:
     """The inverse of :func:`text`. ValueError for what another version of the stream wrote."""
     from arrayinit import STREAM_VERSION  # as above

@@ -43,6 +43,7 @@ _functorch = torch._C._functorch
 _MODE = torch._C.DispatchKeySet(torch._C.DispatchKey.FuncTorchVmapMode)
 
 
+@in_default_environment
 def record(x: Any, scheme: Scheme, target: Target, dtype: str, seed: Any, where: Where) -> Any:
     """Draw by the operator: into a tensor, or a new one like it or of the shape x."""
     like, where = (x, where) if target.array is not None else _like(x, target.device, where)
@@ -193,6 +194,7 @@ def _drawn(
     return result
 
 
+@in_default_environment
 def _fake(
     like: torch.Tensor,
     said: str,
@@ -224,6 +226,7 @@ def _sized_job(backend: Backend, like: torch.Tensor, said: str, dtype: torch.dty
     return _job(backend, like, said, dtype) if all(isinstance(n, int) for n in like.shape) else None
 
 
+@in_default_environment
 def _mapped(
     like: torch.Tensor,
     said: str,
