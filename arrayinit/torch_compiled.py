@@ -125,10 +125,11 @@ def draw(x: Any, scheme: Scheme, in_place: bool, seed: Any, where: Where, new: t
     if not torch.compiler.is_dynamo_compiling():
         return unserved(junction.draw, x, scheme, in_place, **_keywords(seed, where, new))
     _, dtype, device, _ = new
+    is_partial = _READS_PARTIALS and isinstance(scheme, partial)
     said, kind, number, key = None, None, 0, None
     sizes, part = _placed(x, where)
     if _is_served(x, in_place, where, new) and sizes is not None:
-        if _READS_PARTIALS and isinstance(scheme, partial):
+        if is_partial:
             # One by one: the compiler takes an object for a constant where it is an argument, but not inside of one.
             said = _text(scheme.func, _exact(part), [*scheme.keywords], *map(_exact, scheme.keywords.values()))
         else:
@@ -142,7 +143,7 @@ def draw(x: Any, scheme: Scheme, in_place: bool, seed: Any, where: Where, new: t
         number = signed(seed.low + seed.high * (1 << 32))
     elif isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 1 << SEED_BITS:
         number = signed(seed)
-    elif seed is not None or not _is_fixed(scheme):
+    elif seed is not None or not _is_fixed(scheme.func if is_partial else scheme):
         return unseeded(junction.draw, x, scheme, in_place, **_keywords(seed, where, new))
     like = x.detach() if isinstance(x, torch.Tensor) else torch.zeros((), device=device).expand(sizes)
     drawn = operator(like, said, number, key, dtype=kind, device=device)

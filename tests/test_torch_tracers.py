@@ -169,6 +169,31 @@ def test_a_key_is_never_baked_in(draw):
     assert not equal(first, second)
 
 
+PACKED = ai.spec("packed", initializer=(SPEC, ai.spec("zeros")), blocks=2)
+UNSEEDED = {
+    "packed": lambda x: ai.packed_(x, SPEC, 2),
+    "packed by a spec made within": lambda x: ai.packed_(x, ai.spec("normal", std=1 / x.shape[0]), (1, 3)),
+    "specs in a spec": lambda x: PACKED.fill_(x),
+    "specs in a spec made within": lambda x: ai.spec("packed", initializer=(SPEC, ai.spec("ones")), blocks=2)(x),
+    "icnr": lambda x: ai.icnr(x[:, :, None], SPEC, 2),
+    "specs with a generator": lambda x: PACKED.fill_(x, seed=np.random.default_rng(0)),
+}
+
+
+@pytest.mark.parametrize("name", ["packed", *(pytest.param(name, marks=pytest.mark.slow) for name in [*UNSEEDED][1:])])
+def test_specs_in_specs_need_no_seed_where_the_graph_breaks(name):
+    ai.manual_seed(0)
+    wanted = (
+        UNSEEDED[name](
+            poison(),
+        ),
+        UNSEEDED[name](poison()),
+    )
+    ai.manual_seed(0)
+    f = compiled(UNSEEDED[name], fullgraph=False)
+    assert all(map(equal, (f(poison()), f(poison())), wanted))
+
+
 class Own:
     """A distribution that text can't hold."""
 
