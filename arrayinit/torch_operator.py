@@ -91,7 +91,7 @@ def _needs_key(job: Job | None, scheme: Scheme, backend: Backend, x: Any) -> boo
 def _is_abstract(backend: Backend, like: torch.Tensor, device: torch.device | None) -> bool:
     """Whether a result has no elements: one into or like a tensor, or like it on another device."""
     if device is not None and "meta" in (device.type, like.device.type):
-        return device.type == "meta"
+        return bool(device.type == "meta")
     while _functorch.is_functorch_wrapped_tensor(like):
         like = _functorch.get_unwrapped(like)
     return backend.is_abstract(like)

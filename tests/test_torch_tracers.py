@@ -194,6 +194,38 @@ def test_specs_in_specs_need_no_seed_where_the_graph_breaks(name):
     assert all(map(equal, (f(poison()), f(poison())), wanted))
 
 
+# The compiler makes arrays without axes of NumPy's numbers.
+NUMBERS = {
+    "parameter": lambda x: ai.normal(x, std=1 / np.sqrt(x.shape[0]), seed=1),
+    "seed": lambda x: ai.normal_(x.clone(), std=np.float32(0.1), seed=np.int64(3)),
+    "without a seed": lambda x: ai.normal_(x.clone(), std=np.float64(0.1)),
+    "drop-in": lambda x: init.normal_(x.clone(), std=np.float64(0.1), seed=np.int64(4)),
+    "name": lambda x: ai.normal(x, seed=ai.fold(np.int64(3), "w"), name=np.int64(3)) + ai.zeros(x),
+    "name of a key": lambda x: ai.normal(x, seed=ai.fold(3, np.int64(3)), name=("w", np.uint8(2))),
+    "spec": lambda x: ai.packed(x, ai.spec("normal", std=1 / np.sqrt(4)), np.int64(2), seed=3),
+    "shape": lambda x: x.zero_() + ai.normal((np.int64(4), 6), seed=3, xp="torch"),
+    "part": lambda x: ai.normal(x, seed=3, shape=(np.int64(8), 6), index=np.s_[np.int64(1) : 5]),
+    "part of a shape": lambda x: ai.normal((8, np.int64(6)), seed=3, index=np.s_[:: np.int64(2)], xp="torch"),
+    "groups": lambda x: ai.xavier_normal(x, seed=3, groups=np.int64(2)),
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["parameter", *(pytest.param(name, marks=pytest.mark.slow) for name in [*NUMBERS][1:])]
+)
+def test_numbers_of_numpy_are_taken_where_the_graph_breaks(name):
+    ai.manual_seed(0)
+    wanted = NUMBERS[name](poison())
+    ai.manual_seed(0)
+    assert equal(compiled(NUMBERS[name], fullgraph=False)(poison()), wanted)
+
+
+def test_arrays_without_axes_and_integers_as_shapes_stay_what_they_are():
+    f = compiled(lambda x, y: x + torch.from_numpy(ai.normal(y, seed=1)), fullgraph=False)
+    for y in (np.int64(3), np.zeros(())):
+        assert equal(f(torch.zeros(3), y), torch.zeros(3) + torch.from_numpy(ai.normal(y, seed=1)))
+
+
 class Own:
     """A distribution that text can't hold."""
 
