@@ -244,12 +244,12 @@ def _mapped(
     with torch._C._ExcludeDispatchKeyGuard(_MODE):
         like = _member(like, level, 0)
         if key is not None and _is_of(key, level):
-            drawn = torch.stack(
-                [
-                    draw(like, said, seed, _member(key, level, i), batch=batch, dtype=dtype, device=device)
-                    for i in range(size)
-                ]
-            )
+            each = [
+                draw(like, said, seed, _member(key, level, i), batch=batch, dtype=dtype, device=device)
+                for i in range(size)
+            ]
+            none = (0, *batch, *like.shape)
+            drawn = torch.stack(each) if each else like.new_empty(none, dtype=dtype, device=device)
         else:
             backend = backend_named("torch")
             job = _sized_job(backend, like, said, dtype)
@@ -264,8 +264,13 @@ def _mapped(
 
 
 def _member(x: torch.Tensor, level: int, i: int) -> torch.Tensor:
-    """Member i of what the map of this level maps over; x itself where it doesn't."""
-    return _functorch.get_unwrapped(x).select(_functorch.maybe_get_bdim(x), i) if _is_of(x, level) else x
+    """Member i of what the map of this level maps over, or of none one of that shape; x itself where it doesn't."""
+    if not _is_of(x, level):
+        return x
+    members, axis = _functorch.get_unwrapped(x), _functorch.maybe_get_bdim(x)
+    if members.shape[axis] == 0:
+        return members.new_zeros(()).expand([n for j, n in enumerate(members.shape) if j != axis])
+    return members.select(axis, i)
 
 
 _library = torch.library.Library("arrayinit", "FRAGMENT")

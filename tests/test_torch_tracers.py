@@ -662,6 +662,31 @@ def test_what_draws_nothing_is_mapped_as_any_operator():
     assert seeds.peek(None) == ai.fold(0, 0)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_maps_over_no_members(way):
+    for randomness in (DIFFERENT, SAME):
+        for dims, shape in ((0, (0, 4, 5)), (1, (4, 0, 5)), (-1, (4, 5, 0))):
+            drawn = torch.vmap(WAYS[way], in_dims=dims, **randomness)(torch.empty(shape))
+            assert equal(drawn, torch.empty(0, 4, 5))
+            nested = torch.vmap(torch.vmap(WAYS[way], in_dims=dims, **randomness), **randomness)(torch.empty(3, *shape))
+            assert equal(nested, torch.empty(3, 0, 4, 5))
+            nested = torch.vmap(torch.vmap(WAYS[way], **randomness), in_dims=dims, **randomness)(torch.empty(shape))
+            assert equal(nested, torch.empty(0, 4, 5))
+    with pytest.raises(RuntimeError, match="needs randomness"):
+        torch.vmap(WAYS[way])(torch.empty(0, 4, 5))
+    assert equal(torch.vmap(ai.eye)(torch.empty(0, 4, 5)), torch.empty(0, 4, 5))
+
+
+def test_maps_over_no_keys():
+    keys = torch.empty(0, 2, dtype=torch.uint64)
+    drawn = torch.vmap(lambda key: ai.normal((4, 5), seed=key, xp="torch", dtype="float64"))(keys)
+    assert equal(drawn, torch.empty(0, 4, 5, dtype=torch.float64))
+    both = torch.vmap(lambda x, key: init.normal_(x.clone(), seed=key))(torch.empty(0, 4, 5), keys)
+    assert equal(both, torch.empty(0, 4, 5))
+    nested = torch.vmap(torch.vmap(lambda key: normal((4, 5), key)))(torch.empty(3, 0, 2, dtype=torch.uint64))
+    assert equal(nested, torch.empty(3, 0, 4, 5))
+
+
 def test_a_map_without_a_seed_takes_one_key_and_a_refused_one_none():
     ai.manual_seed(1)
     shared = poison()
