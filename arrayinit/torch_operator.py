@@ -28,7 +28,7 @@ import torch
 from arrayinit import engines
 from arrayinit.backends import Backend, backend_named
 from arrayinit.backends.base import check_elements
-from arrayinit.backends.torch import check_key
+from arrayinit.backends.torch import check_key, is_foreign
 from arrayinit.calls import Where, call, is_fixed, text
 from arrayinit.draw import Scheme, decide, needs_key, review, shape_of
 from arrayinit.float_environment import in_default_environment
@@ -46,6 +46,11 @@ _MODE = torch._C.DispatchKeySet(torch._C.DispatchKey.FuncTorchVmapMode)
 @in_default_environment
 def record(x: Any, scheme: Scheme, target: Target, dtype: str, seed: Any, where: Where) -> Any:
     """Draw by the operator: into a tensor, or a new one like it or of the shape x."""
+    if target.array is not None and is_foreign(target.array):
+        raise TypeError(
+            "`x` must be a fake tensor where torch's FakeTensorMode and another mode or transform are active; got a "
+            "real one, which they refuse"
+        )
     like, where = (x, where) if target.array is not None else _like(x, target.device, where)
     said = text(scheme, where)
     job = _sized_job(target.backend, like, said, target.backend.dtype(dtype))

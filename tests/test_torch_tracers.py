@@ -554,6 +554,26 @@ def test_fake_tensors_stay_fake_and_real_ones_are_drawn():
     assert equal(real, normal((4, 6)))
 
 
+def test_new_tensors_like_real_ones_are_fake_in_a_fake_mode():
+    fake_tensor = pytest.importorskip("torch._subclasses.fake_tensor")
+    ai.manual_seed(0)
+    for x in (poison(2, 3, 4, 5).to(memory_format=torch.channels_last), torch.nn.Parameter(poison(3, 4))):
+        with fake_tensor.FakeTensorMode():
+            drawn = [ai.normal(x), ai.normal(x, dtype="float64"), ai.normal(x, device="cpu"), ai.zeros(x)]
+            assert ai.normal(x, device="meta").device.type == "meta"
+        assert all(isinstance(one, fake_tensor.FakeTensor) for one in drawn)
+        assert all((one.shape, one.stride(), one.device) == (x.shape, x.stride(), x.device) for one in drawn)
+        assert drawn[1].dtype == torch.float64
+    assert seeds.peek(None) == ai.fold(0, 0)
+    outside = poison()
+    with fake_tensor.FakeTensorMode(), Log():
+        for draw in (ai.normal, ai.normal_, ai.zeros):
+            with pytest.raises(TypeError, match="`x` must be a fake tensor"):
+                draw(outside)
+    assert seeds.peek(None) == ai.fold(0, 0)
+    assert outside.isnan().all()
+
+
 def test_meta_tensors():
     meta = torch.empty(3, 4, device="meta")
     assert torch.ops.arrayinit.draw(meta, '{"stream": 1, "draw": "normal", "with": {}}', 0).is_meta
