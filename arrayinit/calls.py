@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from arrayinit import raw, schemes
 from arrayinit.draw import Scheme
+from arrayinit.float_environment import in_default_environment
+from arrayinit.integers import as_integer, as_integers
 from arrayinit.specs import Spec
 
 __all__ = ["Call", "Where", "call", "is_fixed", "text"]
@@ -23,7 +25,7 @@ Where: TypeAlias = tuple[Any, Any, Any, tuple[Any, ...]]  # name, shape, index, 
 
 _AXES = ("layout", "in_axis", "out_axis", "batch_axis", "groups", "transposed")
 _DEFAULTS = {"batch_axis": (), "groups": 1, "transposed": False}  # of the shared keywords, where it is not None
-_SIZES = ("shape", "index")  # keywords whose integers may be tensors, as sizes are in a graph of torch.jit.trace
+_INTEGERS = ("name", "shape", "index", *_AXES)  # keywords whose integers may be of any library, arrays or traced sizes
 _BITS = "bits"  # the name of the one scheme that is no initializer
 
 # Schemes that draw nothing at random, whatever their parameters and the shape are.
@@ -51,6 +53,7 @@ class Call(NamedTuple):
     where: Where
 
 
+@in_default_environment  # numbers as text are rounded, too
 def text(scheme: Scheme, where: Where) -> str:
     """A scheme with its parameters, and where it is drawn, as text. TypeError for what text can't hold."""
     name = _name(scheme)
@@ -71,6 +74,7 @@ def text(scheme: Scheme, where: Where) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
+@in_default_environment
 def call(said: str) -> Call:
     """The inverse of :func:`text`. ValueError for what another version of the stream wrote."""
     from arrayinit import STREAM_VERSION  # as above
@@ -116,8 +120,13 @@ def _data(value: Any, name: str) -> Any:
     """A value as JSON has it; numbers as all schemes take them, so that the law is the same to the last digit."""
     if value is None or isinstance(value, bool | str):
         return value
-    if isinstance(value, Integral) or _is_symbolic(value, "SymInt") or (name in _SIZES and hasattr(value, "__index__")):
+    if isinstance(value, Integral) or _is_symbolic(value, "SymInt"):
         return int(value)
+    if name in _INTEGERS:
+        number = as_integer(value)
+        numbers = as_integers(value) if number is None else None
+        if number is not None or numbers is not None:
+            return number if numbers is None else list(numbers)
     if isinstance(value, Real) or _is_symbolic(value, "SymFloat"):
         return float(value)
     if isinstance(value, list | tuple):
