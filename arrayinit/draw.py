@@ -36,7 +36,9 @@ from arrayinit.laws.regions import Index, box
 from arrayinit.seeds import Name, resolve_for
 from arrayinit.stream.formats import COMPLEX, FORMATS, is_floating, real_name
 
-__all__ = ["Keywords", "Scheme", "decide", "decided", "draw", "filling", "shape_of"]
+__all__ = [
+    "Keywords", "Scheme", "decide", "decided", "draw", "filling", "needs_key", "review", "shape_of",
+]  # fmt: skip
 
 P = ParamSpec("P")
 Scheme: TypeAlias = Callable[[Geometry], Law]
@@ -143,16 +145,26 @@ def _drawn(x: Any, scheme: Scheme, target: Target, dtype: str, seed: Any, where:
     """Decide the job and run an engine. The key is taken last: what is refused, or draws nothing, takes none."""
     name, shape, index, axes = where
     job = decide(x, scheme, target, dtype, shape, index, axes)
+    review(job, scheme, target)
+    ready = target.ready(job)
+    made = ready.array if ready.in_place else None
+    if not needs_key(job) or (made is not None and ready.backend.is_abstract(made)):
+        return engines.run(job, ready)
+    return engines.run(job.keyed(resolve_for(target.backend, target.array, seed, name)), ready)
+
+
+def needs_key(job: Job) -> bool:
+    """Whether anything is drawn at random."""
+    return is_random(job.law) and job.size > 0
+
+
+def review(job: Job, scheme: Scheme, target: Target) -> None:
+    """What is said of a job before it is drawn: a TypeError where Keras needs a layout, a warning of empty tensors."""
     is_new = target.array is None
     if is_new and job.geometry.roles is None and len(job.geometry.shape) > 1 and is_called_by("keras"):
         _refuse_keras(scheme, job)
     if isinstance(job.law, _MAY_WARN) and warns(job.law):
         warn("Initializing zero-element tensors is a no-op")
-    ready = target.ready(job)
-    made = ready.array if ready.in_place else None
-    if not is_random(job.law) or not job.size or (made is not None and ready.backend.is_abstract(made)):
-        return engines.run(job, ready)
-    return engines.run(job.keyed(resolve_for(target.backend, target.array, seed, name)), ready)
 
 
 def _unknown(scheme: Scheme, key: str) -> TypeError:

@@ -39,7 +39,7 @@ from arrayinit.laws.geometry import Axes, Geometry, geometry
 from arrayinit.stream.deviates import NORMAL_REACH
 from arrayinit.stream.formats import COMPLEX
 
-__all__ = ["Description", "Spec", "describe", "law_of", "spec"]
+__all__ = ["Description", "Spec", "complete", "describe", "law_of", "spec"]
 
 # The shared keywords that say what a weight is, not where it goes or from which seed.
 _GEOMETRY = ("layout", "in_axis", "out_axis", "batch_axis", "groups", "transposed")
@@ -114,7 +114,7 @@ class Spec:
         given: dict[str, Any] = self.parameters | keywords
         if is_compiling():  # for torch's compiler can't read signatures
             return getattr(initializers, self.name + "_" * in_place)(x, **given)
-        own = _complete(self.name, given)
+        own = complete(self.name, given)
         shared: dict[str, Any] = {key: value for key, value in given.items() if key not in own}
         return draw(x, partial(initializers.scheme(self.name), **own), in_place, **shared)
 
@@ -123,7 +123,7 @@ class Spec:
         own = [key for key in self.parameters if key in _GEOMETRY]
         if own:
             raise ValueError(f"`{own[0]}` must be said of the whole, not of the spec of a part; got {self!r}")
-        return initializers.scheme(self.name)(geometry, **_complete(self.name, self.parameters))
+        return initializers.scheme(self.name)(geometry, **complete(self.name, self.parameters))
 
     def as_dict(self) -> dict[str, Any]:
         """{"name": ..., parameter: value, ...}, plain data for JSON or TOML; specs among the values likewise."""
@@ -198,7 +198,7 @@ def _signature(name: str) -> tuple[inspect.Parameter, ...]:
     return tuple(inspect.signature(getattr(initializers, name)).parameters.values())[1:-1]
 
 
-def _complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The own parameters of an initializer, given or by default, in their order: jobs are remembered by the values."""
     return {p.name: given.get(p.name, p.default) for p in _parameters_of(name)}
 
@@ -253,7 +253,7 @@ def law_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32"
 
 def _law_of(name: str, parameters: Mapping[str, Any], shape: Sequence[int] | int, dtype: str) -> tuple[Law, Geometry]:
     where = geometry(shape, **{key: value for key, value in parameters.items() if key in _GEOMETRY})
-    scheme = partial(initializers.scheme(name), **_complete(name, parameters))
+    scheme = partial(initializers.scheme(name), **complete(name, parameters))
     return decided(scheme, where, dtype)[0], where
 
 

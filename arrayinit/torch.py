@@ -67,6 +67,7 @@ from arrayinit.laws.arguments import real
 from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import calculate_fans
 from arrayinit.models.torch import init_module_
+from arrayinit.tracing import torch_operator  # noqa: F401 # makes the operator known, of which saved graphs are made
 
 __all__ = [
     "calculate_gain",

@@ -12,6 +12,7 @@ import torch
 from conftest import namespace, same
 
 import arrayinit as ai
+from arrayinit import seeds
 from arrayinit.backends import backend_of, find_backend
 from arrayinit.conformance.cases import CASES
 
@@ -306,6 +307,33 @@ def test_dask_chunks_of_no_size():
     assert empty.chunks == ((0,), (5000,), (1000,) * 5)
     with pytest.raises(ValueError, match="`chunks`"):
         ai.normal((0, 5000, 5000), seed=0, xp="dask", chunks="some")
+
+
+def test_dask_refuses_shapes_of_too_many_blocks_at_once():
+    before = seeds.peek(None)
+    for shape in ((2**45,), (2**30, 2**31), (2**20, 2**20, 2**18)):
+        with pytest.raises(ValueError, match=r"`x` must have at most 2\*\*18 blocks where `chunks` is not given; got"):
+            ai.normal(shape, xp="dask")
+    assert seeds.peek(None) == before
+    assert ai.normal((2**48,), xp="dask", chunks=-1).numblocks == (1,)
+
+
+def test_dask_names_the_argument_that_was_given(monkeypatch):
+    def fail(error):
+        def normalize_chunks(*args, **kwargs):
+            raise error
+
+        monkeypatch.setattr(dask.array.core, "normalize_chunks", normalize_chunks)
+
+    fail(MemoryError())
+    for chunks in (None, 3):
+        with pytest.raises(MemoryError):
+            ai.normal((4, 3), seed=0, xp="dask", chunks=chunks)
+    fail(OverflowError("too large"))
+    with pytest.raises(ValueError, match=r"`x` must be a shape that Dask can cut .* got \(4, 3\) \(too large\)"):
+        ai.normal((4, 3), seed=0, xp="dask")
+    with pytest.raises(ValueError, match=r"`chunks` must be one of the forms .* got 3 \(too large\)"):
+        ai.normal((4, 3), seed=0, xp="dask", chunks=3)
 
 
 def test_array_api_strict_is_the_stand_in_for_any_other_namespace():

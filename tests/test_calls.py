@@ -103,6 +103,25 @@ def test_what_text_can_not_hold_is_refused_by_its_name():
         calls.text(lambda geometry: None, NOWHERE)
 
 
+INTEGERS = {"NumPy": np.array, "torch": lambda value: pytest.importorskip("torch").tensor(value)}
+
+
+@pytest.mark.parametrize("library", INTEGERS)
+def test_integers_of_libraries_are_those_of_python(library):
+    array = INTEGERS[library]
+    axes = (None, array(1), array([0]), array([2]), array(2), False)
+    said = calls.text(
+        example("normal")[0], (array(3), array([10, 4, 5]), (slice(array(2), array(6)), array(1), ...), axes)
+    )
+    plain = (None, 1, (0,), (2,), 2, False)
+    assert said == calls.text(example("normal")[0], (3, (10, 4, 5), (slice(2, 6), 1, ...), plain))
+    said = calls.text(example("normal")[0], (("w", array(3)), array(8), array(1), AXES))
+    assert said == calls.text(example("normal")[0], (("w", 3), 8, 1, AXES))
+    for wrong in (array(1.5), array([[1]]), array(True)):
+        with pytest.raises(TypeError, match="`shape` must be plain data"):
+            calls.text(example("normal")[0], (None, wrong, None, AXES))
+
+
 def test_a_text_of_another_stream_is_refused():
     said = json.dumps(json.loads(calls.text(initializers.scheme("normal"), NOWHERE)) | {"stream": 99})
     with pytest.raises(ValueError, match="this stream version"):

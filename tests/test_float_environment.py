@@ -3,6 +3,7 @@
 import ctypes
 import threading
 from contextlib import contextmanager
+from functools import partial
 
 import array_api_strict
 import jax
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 from torch.fx.experimental import proxy_tensor as fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import arrayinit as ai
 import arrayinit.draw as draw_module
+from arrayinit import initializers
 from arrayinit.backends import backend_of
 from arrayinit.common import float_environment
 from arrayinit.common.float_environment import default_environment, is_default
@@ -23,6 +26,7 @@ from arrayinit.engines.cpu import machine_code
 from arrayinit.laws import lattice
 from arrayinit.stream import quantile_tables as quantiles
 from arrayinit.stream import truncation as tails
+from arrayinit.tracing import calls
 
 try:
     C = ctypes.CDLL("libm.so.6")
@@ -54,7 +58,7 @@ def environment(name):
 def odd(request):
     """Nothing worked out before, so that all of it is worked out in an odd environment."""
     draw_module._decided.clear()
-    for remembered in (lattice._plan, tails.tail, quantiles._plain):
+    for remembered in (calls.call, lattice._plan, tails.tail, quantiles._plain):
         remembered.cache_clear()
     with environment(request.param):
         assert not is_default()
@@ -93,6 +97,48 @@ def test_the_operator_of_torch_draws_the_same(odd):
     with default_environment():
         wanted = ai.kaiming_uniform(like, seed=3)
     assert (drawn(like) == wanted).all()
+
+
+VALUES = (0.1, 1 / 3, 2 / 3, 1e-300, 5e-324, 3e22)
+
+
+def test_calls_are_written_and_read_the_same(odd):
+    nowhere = (None, None, None, (None, None, None, (), 1, False))
+    for value in VALUES:
+        scheme = partial(initializers.scheme("constant"), val=value)
+        said = calls.text(scheme, nowhere)
+        with default_environment():
+            assert said == calls.text(scheme, nowhere)
+        read = calls.call(said).scheme.keywords["val"]
+        assert read.hex() == value.hex()
+
+
+def test_maps_and_modes_of_torch_draw_the_same(odd):
+    x = torch.zeros(2, 3, dtype=torch.float64)
+    for value in VALUES:
+        for drawn in (torch.vmap(lambda t, v=value: ai.constant(t, v))(x), _watched(ai.constant, x, value)):
+            assert drawn.numpy().tobytes() == np.full((2, 3), value).tobytes(), value
+    for draw in (ai.kaiming_uniform, ai.trunc_normal, ai.mamba_a_log):
+        drawn = _watched(draw, x, seed=3)
+        mapped = torch.vmap(lambda t, draw=draw: draw(t, seed=3), randomness="same")(x[None])[0]
+        with default_environment():
+            wanted = draw(x, seed=3)
+        assert equal_bits(drawn, wanted), draw
+        assert equal_bits(mapped, wanted), draw
+
+
+def equal_bits(a, b):
+    return a.numpy().tobytes() == b.numpy().tobytes()
+
+
+class _Watching(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+
+def _watched(draw, *args, **kwargs):
+    with _Watching():
+        return draw(*args, **kwargs)
 
 
 def test_blocks_are_computed_in_threads_of_their_own():

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
 import arrayinit as ai
+from arrayinit import seeds
 
 torch = pytest.importorskip("torch")
 
@@ -165,6 +167,63 @@ def test_a_key_is_never_baked_in(draw):
     first, second = twice(compiled(draw, fullgraph=False))  # the graph breaks, and the draw is eager's
     assert all(map(equal, (first, second), twice(draw)))
     assert not equal(first, second)
+
+
+PACKED = ai.spec("packed", initializer=(SPEC, ai.spec("zeros")), blocks=2)
+UNSEEDED = {
+    "packed": lambda x: ai.packed_(x, SPEC, 2),
+    "packed by a spec made within": lambda x: ai.packed_(x, ai.spec("normal", std=1 / x.shape[0]), (1, 3)),
+    "specs in a spec": lambda x: PACKED.fill_(x),
+    "specs in a spec made within": lambda x: ai.spec("packed", initializer=(SPEC, ai.spec("ones")), blocks=2)(x),
+    "icnr": lambda x: ai.icnr(x[:, :, None], SPEC, 2),
+    "specs with a generator": lambda x: PACKED.fill_(x, seed=np.random.default_rng(0)),
+}
+
+
+@pytest.mark.parametrize("name", ["packed", *(pytest.param(name, marks=pytest.mark.slow) for name in [*UNSEEDED][1:])])
+def test_specs_in_specs_need_no_seed_where_the_graph_breaks(name):
+    ai.manual_seed(0)
+    wanted = (
+        UNSEEDED[name](
+            poison(),
+        ),
+        UNSEEDED[name](poison()),
+    )
+    ai.manual_seed(0)
+    f = compiled(UNSEEDED[name], fullgraph=False)
+    assert all(map(equal, (f(poison()), f(poison())), wanted))
+
+
+# The compiler makes arrays without axes of NumPy's numbers.
+NUMBERS = {
+    "parameter": lambda x: ai.normal(x, std=1 / np.sqrt(x.shape[0]), seed=1),
+    "seed": lambda x: ai.normal_(x.clone(), std=np.float32(0.1), seed=np.int64(3)),
+    "without a seed": lambda x: ai.normal_(x.clone(), std=np.float64(0.1)),
+    "drop-in": lambda x: init.normal_(x.clone(), std=np.float64(0.1), seed=np.int64(4)),
+    "name": lambda x: ai.normal(x, seed=ai.fold(np.int64(3), "w"), name=np.int64(3)) + ai.zeros(x),
+    "name of a key": lambda x: ai.normal(x, seed=ai.fold(3, np.int64(3)), name=("w", np.uint8(2))),
+    "spec": lambda x: ai.packed(x, ai.spec("normal", std=1 / np.sqrt(4)), np.int64(2), seed=3),
+    "shape": lambda x: x.zero_() + ai.normal((np.int64(4), 6), seed=3, xp="torch"),
+    "part": lambda x: ai.normal(x, seed=3, shape=(np.int64(8), 6), index=np.s_[np.int64(1) : 5]),
+    "part of a shape": lambda x: ai.normal((8, np.int64(6)), seed=3, index=np.s_[:: np.int64(2)], xp="torch"),
+    "groups": lambda x: ai.xavier_normal(x, seed=3, groups=np.int64(2)),
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["parameter", *(pytest.param(name, marks=pytest.mark.slow) for name in [*NUMBERS][1:])]
+)
+def test_numbers_of_numpy_are_taken_where_the_graph_breaks(name):
+    ai.manual_seed(0)
+    wanted = NUMBERS[name](poison())
+    ai.manual_seed(0)
+    assert equal(compiled(NUMBERS[name], fullgraph=False)(poison()), wanted)
+
+
+def test_arrays_without_axes_and_integers_as_shapes_stay_what_they_are():
+    f = compiled(lambda x, y: x + torch.from_numpy(ai.normal(y, seed=1)), fullgraph=False)
+    for y in (np.int64(3), np.zeros(())):
+        assert equal(f(torch.zeros(3), y), torch.zeros(3) + torch.from_numpy(ai.normal(y, seed=1)))
 
 
 class Own:
@@ -398,6 +457,90 @@ def test_modes_change_no_refusal():
             ai.normal(poison(), std=torch.ones(2), seed=0)
 
 
+# Draws that draw nothing, or are refused: they take no key, whatever watches.
+KEYLESS = {
+    "no elements": lambda seed: ai.normal_(torch.empty(0, 4), seed=seed),
+    "no elements, new": lambda seed: ai.normal((0, 3), seed=seed, xp="torch"),
+    "no elements, no name": lambda seed: ai.normal_(torch.empty(0), seed=seed, name=1.5),
+    "no spread": lambda seed: ai.normal_(torch.empty(3), std=0.0, seed=seed),
+    "packed zeros": lambda seed: ai.packed_(torch.empty(4, 2), ai.spec("zeros"), 2, seed=seed),
+    "packed constants": lambda seed: ai.packed(torch.empty(4, 2), ai.spec("normal", std=0.0), 2, seed=seed),
+    "drop-in": lambda seed: init.normal_(torch.empty(3), std=0.0, generator=seed),
+    "meta": lambda seed: ai.normal_(torch.empty(3, device="meta"), seed=seed),
+    "to meta": lambda seed: ai.normal(torch.empty(3), seed=seed, device="meta"),
+    "negative std": lambda seed: ai.normal_(torch.empty(3), std=-1.0, seed=seed),
+    "empty interval": lambda seed: ai.uniform_(torch.empty(3), a=2.0, b=1.0, seed=seed),
+    "integers": lambda seed: ai.normal_(torch.empty(3, dtype=torch.int32), seed=seed),
+    "wrong part": lambda seed: ai.normal_(torch.empty(3), shape=(10,), index=slice(0, 4), seed=seed),
+    "no name": lambda seed: ai.normal_(torch.empty(3), name=1.5, seed=seed),
+    "too many elements": lambda seed: ai.normal((1 << 60,), seed=seed, xp="torch"),
+}
+
+
+def outcome(draw, seed):
+    """What becomes of a draw, of what it warns, and which key comes next."""
+    ai.manual_seed(0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            drawn = draw(seed)
+            kind = "meta" if drawn.is_meta else str(drawn.tolist())
+        except (TypeError, ValueError) as error:
+            kind = str(error)
+    return kind, [str(warning.message) for warning in caught], seeds.peek(None)
+
+
+@pytest.mark.parametrize("name", KEYLESS)
+def test_a_mode_takes_no_key_where_none_is_needed(name):
+    plain = outcome(KEYLESS[name], None if name != "drop-in" else torch.Generator())
+    assert plain[2] == ai.fold(0, 0)
+    with Log():
+        assert outcome(KEYLESS[name], None if name != "drop-in" else torch.Generator()) == plain
+        generator = torch.Generator().manual_seed(3)
+        outcome(KEYLESS[name], generator)
+    assert torch.equal(generator.get_state(), torch.Generator().manual_seed(3).get_state())
+
+
+def test_a_mode_warns_of_empty_tensors():
+    for draw in (
+        lambda seed: ai.kaiming_normal_(torch.empty(0, 4)),
+        lambda seed: ai.kaiming_uniform((3, 0), xp="torch"),
+        lambda seed: ai.packed_(torch.empty(0, 4), ai.spec("kaiming_normal"), 1),
+    ):
+        plain = outcome(draw, None)
+        assert plain[1]
+        with Log():
+            assert outcome(draw, None) == plain
+
+
+def test_a_mode_changes_no_later_value():
+    def draw():
+        ai.manual_seed(0)
+        ai.normal_(torch.empty(0, 4))
+        return ai.normal_(torch.empty(4, 6))
+
+    with Log():
+        drawn = draw()
+    assert equal(drawn, draw())
+
+
+def test_abstract_tensors_under_a_map_take_no_key():
+    ai.manual_seed(0)
+    meta = torch.empty(3, 4, device="meta")
+    assert torch.vmap(ai.normal, **DIFFERENT)(meta).is_meta
+    assert seeds.peek(None) == ai.fold(0, 0)
+    assert not torch.vmap(lambda x: ai.normal(x, device="cpu"), **DIFFERENT)(meta).is_meta
+    assert seeds.peek(None) == ai.fold(0, 1)
+
+
+@pytest.mark.parametrize("mode", ["real", "symbolic"])
+def test_a_graph_keeps_the_seed_of_an_empty_draw(mode):
+    graph = make_fx(lambda x: ai.normal(x, seed=5), tracing_mode=mode)(torch.empty(0, 4))
+    assert equal(graph(poison(0, 4)), torch.empty(0, 4))
+    if mode == "real":
+        assert equal(graph(poison(3, 4)), normal((3, 4), 5))
+
+
 def test_fake_tensors_stay_fake_and_real_ones_are_drawn():
     fake_tensor = pytest.importorskip("torch._subclasses.fake_tensor")
     real = poison()
@@ -409,6 +552,26 @@ def test_fake_tensors_stay_fake_and_real_ones_are_drawn():
         init.normal_(real, seed=0)
     assert isinstance(ai.normal(fake, seed=0), fake_tensor.FakeTensor)
     assert equal(real, normal((4, 6)))
+
+
+def test_new_tensors_like_real_ones_are_fake_in_a_fake_mode():
+    fake_tensor = pytest.importorskip("torch._subclasses.fake_tensor")
+    ai.manual_seed(0)
+    for x in (poison(2, 3, 4, 5).to(memory_format=torch.channels_last), torch.nn.Parameter(poison(3, 4))):
+        with fake_tensor.FakeTensorMode():
+            drawn = [ai.normal(x), ai.normal(x, dtype="float64"), ai.normal(x, device="cpu"), ai.zeros(x)]
+            assert ai.normal(x, device="meta").device.type == "meta"
+        assert all(isinstance(one, fake_tensor.FakeTensor) for one in drawn)
+        assert all((one.shape, one.stride(), one.device) == (x.shape, x.stride(), x.device) for one in drawn)
+        assert drawn[1].dtype == torch.float64
+    assert seeds.peek(None) == ai.fold(0, 0)
+    outside = poison()
+    with fake_tensor.FakeTensorMode(), Log():
+        for draw in (ai.normal, ai.normal_, ai.zeros):
+            with pytest.raises(TypeError, match="`x` must be a fake tensor"):
+                draw(outside)
+    assert seeds.peek(None) == ai.fold(0, 0)
+    assert outside.isnan().all()
 
 
 def test_meta_tensors():
@@ -512,6 +675,36 @@ def test_a_tensor_that_members_share_can_not_differ():
 def test_what_draws_nothing_is_mapped_as_any_operator():
     assert equal(torch.vmap(lambda x: ai.zeros_(x.clone()))(X), torch.zeros(3, 4, 5))
     assert equal(torch.vmap(ai.eye)(X), torch.eye(4, 5).expand(3, 4, 5))
+    ai.manual_seed(0)
+    assert equal(torch.vmap(lambda x: ai.normal(x, mean=2.0, std=0.0))(X), torch.full((3, 4, 5), 2.0))
+    assert equal(torch.vmap(lambda x: ai.packed_(x.clone(), ai.spec("zeros"), 2))(X), torch.zeros(3, 4, 5))
+    assert torch.vmap(ai.normal)(torch.empty(3, 0)).shape == (3, 0)
+    assert seeds.peek(None) == ai.fold(0, 0)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_maps_over_no_members(way):
+    for randomness in (DIFFERENT, SAME):
+        for dims, shape in ((0, (0, 4, 5)), (1, (4, 0, 5)), (-1, (4, 5, 0))):
+            drawn = torch.vmap(WAYS[way], in_dims=dims, **randomness)(torch.empty(shape))
+            assert equal(drawn, torch.empty(0, 4, 5))
+            nested = torch.vmap(torch.vmap(WAYS[way], in_dims=dims, **randomness), **randomness)(torch.empty(3, *shape))
+            assert equal(nested, torch.empty(3, 0, 4, 5))
+            nested = torch.vmap(torch.vmap(WAYS[way], **randomness), in_dims=dims, **randomness)(torch.empty(shape))
+            assert equal(nested, torch.empty(0, 4, 5))
+    with pytest.raises(RuntimeError, match="needs randomness"):
+        torch.vmap(WAYS[way])(torch.empty(0, 4, 5))
+    assert equal(torch.vmap(ai.eye)(torch.empty(0, 4, 5)), torch.empty(0, 4, 5))
+
+
+def test_maps_over_no_keys():
+    keys = torch.empty(0, 2, dtype=torch.uint64)
+    drawn = torch.vmap(lambda key: ai.normal((4, 5), seed=key, xp="torch", dtype="float64"))(keys)
+    assert equal(drawn, torch.empty(0, 4, 5, dtype=torch.float64))
+    both = torch.vmap(lambda x, key: init.normal_(x.clone(), seed=key))(torch.empty(0, 4, 5), keys)
+    assert equal(both, torch.empty(0, 4, 5))
+    nested = torch.vmap(torch.vmap(lambda key: normal((4, 5), key)))(torch.empty(3, 0, 2, dtype=torch.uint64))
+    assert equal(nested, torch.empty(3, 0, 4, 5))
 
 
 def test_a_map_without_a_seed_takes_one_key_and_a_refused_one_none():

@@ -1,9 +1,12 @@
 """Dask arrays: lazy, each block drawn where it is computed, in the library of the block (NumPy or CuPy)."""
 
+import math
 from typing import Any
 
 import array_api_compat.dask.array as xp
 import dask.array
+import dask.config
+import dask.utils
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +16,7 @@ from arrayinit.common.messages import shown
 __all__ = ["make"]
 
 
+BLOCKS = 1 << 18  # of a shape without chunks: a draw takes some 20 microseconds for each
 _FORMS = (int, float, np.integer, str, list, tuple, dict, type(None))  # of `chunks`
 
 
@@ -58,6 +62,8 @@ class DaskBackend(Backend):
     def chunks(self, shape: tuple[int, ...], dtype: str, given: Any = None) -> Any:
         """The blocks of an array of this shape and dtype: the given ones, or those that Dask itself would choose."""
         wanted, normalize = "auto" if given is None else given, dask.array.core.normalize_chunks
+        if given is None:
+            self._check_blocks(shape, dtype)
         try:
             if not isinstance(given, _FORMS):  # an iterator may not end, a set has no order
                 raise TypeError("no number, text, sequence or dictionary")
@@ -65,11 +71,28 @@ class DaskBackend(Backend):
                 return normalize(wanted, shape, dtype=self.dtype(dtype))
             except ZeroDivisionError:  # Dask shares bytes out between axes, and some empty arrays have none
                 return normalize(_without_bytes(wanted), shape, dtype=self.dtype(dtype))
+        except MemoryError:
+            raise
         except Exception as error:  # whatever Dask's arithmetic raises
+            if given is None:
+                raise ValueError(
+                    f"`x` must be a shape that Dask can cut into blocks where `chunks` is not given; got {shape} "
+                    f"({error})"
+                ) from None
             raise ValueError(
                 f"`chunks` must be one of the forms that Dask takes, and fit the shape {shape}; got {shown(given)} "
                 f"({error})"
             ) from None
+
+    def _check_blocks(self, shape: tuple[int, ...], dtype: str) -> None:
+        """Refuse a shape that Dask would cut into more blocks than it can list, before it tries."""
+        size = dask.utils.parse_bytes(dask.config.get("array.chunk-size"))
+        blocks = math.prod(shape) * np.dtype(self.dtype(dtype)).itemsize // max(size, 1)
+        if blocks > BLOCKS:
+            raise ValueError(
+                f"`x` must have at most 2**18 blocks where `chunks` is not given; got {shape}, which Dask cuts into "
+                f"some {blocks:,}: give larger `chunks`, or 'auto' for these"
+            )
 
 
 def _without_bytes(chunks: Any) -> Any:

@@ -20,7 +20,7 @@ from arrayinit.backends.overlap import check_distinct
 from arrayinit.common.messages import shown
 from arrayinit.stream.philox import MASK
 
-__all__ = ["check_key", "generator_words", "key_words", "make"]
+__all__ = ["check_key", "generator_words", "is_foreign", "key_words", "make"]
 
 
 class TorchLanes(Lanes):
@@ -113,6 +113,12 @@ class TorchBackend(Backend):
             ) from None
 
     def empty_like(self, x: Any, dtype: str, device: Any) -> Any:
+        if is_foreign(x):  # which fake tensors can't be made like
+            with _real():
+                like = torch.empty_like(x, device="meta")
+            return torch.empty_strided(
+                like.shape, like.stride(), dtype=self.dtype(dtype), device=x.device if device is None else device
+            )
         with torch.no_grad():
             return torch.empty_like(_plain(x.detach()), dtype=self.dtype(dtype), device=device)
 
@@ -307,6 +313,15 @@ def _only_fakes() -> bool:
     fakes = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
     others = _is_jit_tracing() or _includes(_PRE_DISPATCH) or _transform() is not None
     return fakes and _modes() == 1 and not others
+
+
+def is_foreign(x: torch.Tensor) -> bool:
+    """Whether x is a real tensor that the active FakeTensorMode refuses to compute with."""
+    mode = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)
+    if mode is None or mode.allow_non_fake_inputs or type(x) not in _COMMON:
+        return False
+    is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor(x) or torch._is_functional_tensor(x)
+    return not (is_wrapped or x.is_meta)
 
 
 def _is_wrapper(x: Any) -> bool:

@@ -14,9 +14,11 @@ from types import EllipsisType
 from typing import Any, NamedTuple, TypeAlias
 
 from arrayinit import initializers
+from arrayinit.common.float_environment import in_default_environment
+from arrayinit.common.integers import as_integer, as_integers
 from arrayinit.draw import Scheme
-from arrayinit.initializers import bits as raw
-from arrayinit.specs import Spec
+from arrayinit.initializers.bits import words
+from arrayinit.specs import Spec, complete
 
 __all__ = ["Call", "Where", "call", "is_fixed", "text"]
 
@@ -24,7 +26,7 @@ Where: TypeAlias = tuple[Any, Any, Any, tuple[Any, ...]]  # name, shape, index, 
 
 _AXES = ("layout", "in_axis", "out_axis", "batch_axis", "groups", "transposed")
 _DEFAULTS = {"batch_axis": (), "groups": 1, "transposed": False}  # of the shared keywords, where it is not None
-_SIZES = ("shape", "index")  # keywords whose integers may be tensors, as sizes are in a graph of torch.jit.trace
+_INTEGERS = ("name", "shape", "index", *_AXES)  # keywords whose integers may be of any library, arrays or traced sizes
 _BITS = "bits"  # the name of the one scheme that is no initializer
 
 # Schemes that draw nothing at random, whatever their parameters and the shape are.
@@ -52,6 +54,7 @@ class Call(NamedTuple):
     where: Where
 
 
+@in_default_environment  # numbers as text are rounded, too
 def text(scheme: Scheme, where: Where) -> str:
     """A scheme with its parameters, and where it is drawn, as text. TypeError for what text can't hold."""
     name = _name(scheme)
@@ -72,6 +75,7 @@ def text(scheme: Scheme, where: Where) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
+@in_default_environment
 def call(said: str) -> Call:
     """The inverse of :func:`text`. ValueError for what another version of the stream wrote."""
     from arrayinit import STREAM_VERSION  # as above
@@ -82,11 +86,11 @@ def call(said: str) -> Call:
             f"the graph must be recorded by an arrayinit of this stream version, {STREAM_VERSION}; "
             f"got one of version {data['stream']}"
         )
-    scheme = raw.words if data["draw"] == _BITS else initializers.scheme(data["draw"])
-    given = {key: _value(value) for key, value in data["with"].items()}
+    name, given = data["draw"], {key: _value(value) for key, value in data["with"].items()}
+    scheme: Scheme = words if name == _BITS else partial(initializers.scheme(name), **complete(name, given))
     keys = ("name", "shape", "index", *_AXES)
     folded, shape, index, *axes = (_value(data[key]) if key in data else _DEFAULTS.get(key) for key in keys)
-    return Call(partial(scheme, **given) if given else scheme, (folded, shape, index, tuple(axes)))
+    return Call(scheme, (folded, shape, index, tuple(axes)))
 
 
 def is_fixed(scheme: Scheme) -> bool:
@@ -105,7 +109,7 @@ def _function(scheme: Scheme) -> Any:
 
 def _name(scheme: Scheme) -> str:
     function = _function(scheme)
-    if function is raw.words:
+    if function is words:
         return _BITS
     name: str = getattr(function, "__name__", "").removeprefix("_")
     if name not in initializers.NAMES or initializers.scheme(name) is not function:
@@ -117,8 +121,13 @@ def _data(value: Any, name: str) -> Any:
     """A value as JSON has it; numbers as all schemes take them, so that the law is the same to the last digit."""
     if value is None or isinstance(value, bool | str):
         return value
-    if isinstance(value, Integral) or _is_symbolic(value, "SymInt") or (name in _SIZES and hasattr(value, "__index__")):
+    if isinstance(value, Integral) or _is_symbolic(value, "SymInt"):
         return int(value)
+    if name in _INTEGERS:
+        number = as_integer(value)
+        numbers = as_integers(value) if number is None else None
+        if number is not None or numbers is not None:
+            return number if numbers is None else list(numbers)
     if isinstance(value, Real) or _is_symbolic(value, "SymFloat"):
         return float(value)
     if isinstance(value, list | tuple):

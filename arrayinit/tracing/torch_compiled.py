@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from arrayinit import draw as junction
@@ -31,7 +32,9 @@ def _outside(reason: str) -> Callable[..., Any]:
     """Call a function outside of the graph; `reason` is what the compiler says where that is not allowed."""
 
     def outside(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs)
+        if function is not _draw:  # whose `x` may be an array without axes
+            args = _with_scalars(args)
+        return function(*args, **{name: _with_scalars(value) for name, value in kwargs.items()})
 
     has_reason = "reason" in inspect.signature(torch.compiler.disable).parameters
     disabled: Callable[..., Any] = torch.compiler.disable(outside, **({"reason": reason} if has_reason else {}))
@@ -107,7 +110,7 @@ del arrayinit_dtype, arrayinit_spec_in_parts, arrayinit_fold
 
 def spec(name: str, parameters: dict[str, Any]) -> Spec:
     """What `arrayinit.spec` makes of constants."""
-    if not torch.compiler.is_dynamo_compiling():
+    if not torch.compiler.is_dynamo_compiling() or _has_arrays([*parameters.values()]):
         return cast(Spec, unserved(specs.spec, name, **parameters))
     made = _spec(name, {key: _exact(value) for key, value in parameters.items()})
     return cast(Spec, unserved(specs.spec, name, **parameters) if made is None else _whole(made))
@@ -116,7 +119,7 @@ def spec(name: str, parameters: dict[str, Any]) -> Spec:
 def fold(key: Any, name: Any) -> Key:
     """What `arrayinit.fold` makes of a key that is a constant."""
     folded = None
-    if torch.compiler.is_dynamo_compiling() and isinstance(key, (int, Key)):
+    if torch.compiler.is_dynamo_compiling() and isinstance(key, (int, Key)) and not _has_arrays(name):
         folded = _fold(_exact(key), _exact(name))
     return cast(Key, unseeded(seeds.fold, key, name) if folded is None else folded)
 
@@ -124,27 +127,31 @@ def fold(key: Any, name: Any) -> Key:
 def draw(x: Any, scheme: Scheme, in_place: bool, seed: Any, where: Where, new: tuple[Any, Any, Any, Any]) -> Any:
     """Draw by the operator, or outside of the graph; `new` are xp, dtype, device and chunks."""
     if not torch.compiler.is_dynamo_compiling():
-        return unserved(junction.draw, x, scheme, in_place, **_keywords(seed, where, new))
+        return unserved(_draw, x, scheme, in_place, **_keywords(seed, where, new))
     _, dtype, device, _ = new
+    function: Any = scheme
+    given: dict[str, Any] = {}
+    if _READS_PARTIALS and isinstance(scheme, partial):
+        function, given = scheme.func, scheme.keywords
+    values = [*given.values()]
+    if _has_arrays([*values, where]) or (isinstance(x, (tuple, list)) and _has_arrays(x)):
+        return unserved(_draw, x, scheme, in_place, **_keywords(seed, where, new))
     said, kind, number, key = None, None, 0, None
     sizes, part = _placed(x, where)
     if _is_served(x, in_place, where, new) and sizes is not None:
-        if _READS_PARTIALS and isinstance(scheme, partial):
-            # One by one: the compiler takes an object for a constant where it is an argument, but not inside of one.
-            said = _text(scheme.func, _exact(part), [*scheme.keywords], *map(_exact, scheme.keywords.values()))
-        else:
-            said = _text(scheme, _exact(part))
+        # One by one: the compiler takes an object for a constant where it is an argument, but not inside of one.
+        said = _text(function, _exact(part), [*given], *map(_exact, values))
         kind = _dtype(dtype) if dtype is not None else x.dtype if isinstance(x, torch.Tensor) else torch.float32
     if said is None or kind is None:
-        return unserved(junction.draw, x, scheme, in_place, **_keywords(seed, where, new))
+        return unserved(_draw, x, scheme, in_place, **_keywords(seed, where, new))
     if isinstance(seed, torch.Tensor):
         key = seed
     elif isinstance(seed, Key):
         number = signed(seed.low + seed.high * (1 << 32))
     elif isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 1 << SEED_BITS:
         number = signed(seed)
-    elif seed is not None or not _is_fixed(scheme):
-        return unseeded(junction.draw, x, scheme, in_place, **_keywords(seed, where, new))
+    elif seed is not None or not _is_fixed(function):
+        return unseeded(_draw, x, scheme, in_place, **_keywords(seed, where, new))
     like = x.detach() if isinstance(x, torch.Tensor) else torch.zeros((), device=device).expand(sizes)
     drawn = operator(like, said, number, key, dtype=kind, device=device)
     if not in_place:
@@ -152,6 +159,31 @@ def draw(x: Any, scheme: Scheme, in_place: bool, seed: Any, where: Where, new: t
     with torch.no_grad():
         x.copy_(drawn)
     return x
+
+
+def _draw(x: Any, scheme: Scheme, in_place: bool, **keywords: Any) -> Any:
+    """The draw itself, outside of the graph."""
+    if isinstance(scheme, partial):
+        scheme = partial(scheme.func, **{name: _with_scalars(value) for name, value in scheme.keywords.items()})
+    return junction.draw(_with_scalars(x) if isinstance(x, (tuple, list)) else x, scheme, in_place, **keywords)
+
+
+def _has_arrays(value: Any) -> bool:
+    """Whether there are arrays, or numbers of NumPy, in a value: no constants to the compiler."""
+    if isinstance(value, (tuple, list)):
+        return any(map(_has_arrays, value))
+    if isinstance(value, slice):
+        return _has_arrays([value.start, value.stop, value.step])
+    return isinstance(value, (np.ndarray, np.generic, torch.Tensor))
+
+
+def _with_scalars(value: Any) -> Any:
+    """A value with NumPy's numbers where the compiler made arrays without axes of them; dictionaries as they are."""
+    if isinstance(value, np.ndarray) and not value.ndim:
+        return value[()]
+    if isinstance(value, slice):
+        return slice(_with_scalars(value.start), _with_scalars(value.stop), _with_scalars(value.step))
+    return type(value)(map(_with_scalars, value)) if type(value) in (tuple, list) else value
 
 
 def _placed(x: Any, where: Where) -> tuple[Any, Where]:

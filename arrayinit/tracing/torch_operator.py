@@ -27,9 +27,10 @@ import torch
 
 from arrayinit import engines
 from arrayinit.backends import Backend, backend_named
-from arrayinit.backends.torch import check_key
+from arrayinit.backends.base import check_elements
+from arrayinit.backends.torch import check_key, is_foreign
 from arrayinit.common.float_environment import in_default_environment
-from arrayinit.draw import Scheme, decide, shape_of
+from arrayinit.draw import Scheme, decide, needs_key, review, shape_of
 from arrayinit.job import Job, Target
 from arrayinit.key import SEED_BITS, Key
 from arrayinit.laws.regions import box
@@ -42,11 +43,25 @@ _functorch = torch._C._functorch
 _MODE = torch._C.DispatchKeySet(torch._C.DispatchKey.FuncTorchVmapMode)
 
 
+@in_default_environment
 def record(x: Any, scheme: Scheme, target: Target, dtype: str, seed: Any, where: Where) -> Any:
     """Draw by the operator: into a tensor, or a new one like it or of the shape x."""
+    if target.array is not None and is_foreign(target.array):
+        raise TypeError(
+            "`x` must be a fake tensor where torch's FakeTensorMode and another mode or transform are active; got a "
+            "real one, which they refuse"
+        )
     like, where = (x, where) if target.array is not None else _like(x, target.device, where)
     said = text(scheme, where)
-    number, key = (0, None) if is_fixed(scheme) else _seed(target, seed)
+    job = _sized_job(target.backend, like, said, target.backend.dtype(dtype))
+    if job is not None:
+        review(job, scheme, target)
+        if not target.in_place:
+            check_elements(job.shape)
+    number, key = 0, None
+    if _needs_key(job, scheme, target.backend, target.array):
+        resolve(Key(0), where[0])  # which refuses what is no name
+        number, key = _seed(target, seed, _is_abstract(target.backend, like, target.device))
     with torch._C.DisableTorchFunctionSubclass():
         drawn = draw(like.detach(), said, number, key, dtype=target.backend.dtype(dtype), device=target.device)
         if not target.in_place:
@@ -73,7 +88,21 @@ def _like(x: Any, device: Any, where: Where) -> tuple[torch.Tensor, Where]:
     return torch.zeros((), device=device).expand(sizes), (name, None if index is None else shape, index, axes)
 
 
-def _seed(target: Target, seed: Any) -> tuple[Any, torch.Tensor | None]:
+def _needs_key(job: Job | None, scheme: Scheme, backend: Backend, x: Any) -> bool:
+    """Whether a draw needs a key. In a graph, which may run with other sizes, that is a matter of the scheme alone."""
+    return not is_fixed(scheme) if job is None or backend.is_tracing(x) else needs_key(job)
+
+
+def _is_abstract(backend: Backend, like: torch.Tensor, device: torch.device | None) -> bool:
+    """Whether a result has no elements: one into or like a tensor, or like it on another device."""
+    if device is not None and "meta" in (device.type, like.device.type):
+        return bool(device.type == "meta")
+    while _functorch.is_functorch_wrapped_tensor(like):
+        like = _functorch.get_unwrapped(like)
+    return backend.is_abstract(like)
+
+
+def _seed(target: Target, seed: Any, is_abstract: bool) -> tuple[Any, torch.Tensor | None]:
     """`seed` as the operator's two arguments. All that is refused is refused before a key is taken."""
     if isinstance(seed, torch.Tensor):
         check_key(seed)
@@ -85,6 +114,8 @@ def _seed(target: Target, seed: Any) -> tuple[Any, torch.Tensor | None]:
             f"got {seed!r}, which would be baked in"
         )
     _check_maps(target, is_taken)
+    if is_taken and is_abstract:
+        return 0, None
     if isinstance(seed, torch.SymInt):
         if seed < 0:
             raise ValueError(f"`seed` must be in [0, 2**64); got {seed}")
@@ -156,18 +187,19 @@ def _drawn(
     backend = backend_named("torch")
     job = _job(backend, like, said, dtype)
     name = call(said).where[0]
-    root = resolve(Key(seed % (1 << SEED_BITS)) if key is None else key, name)
+    root = resolve(Key(seed % (1 << SEED_BITS)) if key is None else key, name) if needs_key(job) else None
     result: torch.Tensor
     if not batch:
         result = engines.run(job.keyed(root), Target(backend, like, in_place=False, device=device))
         return result
     result = torch.empty((*batch, *like.shape), dtype=dtype or like.dtype, device=device or like.device)
     for member in np.ndindex(*batch):
-        own = functools.reduce(Key.fold, member, root)
+        own = None if root is None else functools.reduce(Key.fold, member, root)
         engines.run(job.keyed(own), Target(backend, result[member], in_place=True, device=None))
     return result
 
 
+@in_default_environment
 def _fake(
     like: torch.Tensor,
     said: str,
@@ -179,8 +211,7 @@ def _fake(
     device: torch.device | None = None,
 ) -> torch.Tensor:
     """The operator where only shapes are known; arguments are checked unless sizes are symbols."""
-    if all(isinstance(n, int) for n in like.shape):
-        _job(backend_named("torch"), like, said, dtype)
+    _sized_job(backend_named("torch"), like, said, dtype)
     if key is not None:
         check_key(key)
     if not batch:
@@ -195,6 +226,12 @@ def _job(backend: Backend, like: torch.Tensor, said: str, dtype: torch.dtype | N
     return decide(like, scheme, target, backend.dtype_name(dtype or like.dtype), shape, index, axes)
 
 
+def _sized_job(backend: Backend, like: torch.Tensor, said: str, dtype: torch.dtype | None) -> Job | None:
+    """What is to be drawn; None where sizes are symbols."""
+    return _job(backend, like, said, dtype) if all(isinstance(n, int) for n in like.shape) else None
+
+
+@in_default_environment
 def _mapped(
     like: torch.Tensor,
     said: str,
@@ -212,17 +249,19 @@ def _mapped(
     with torch._C._ExcludeDispatchKeyGuard(_MODE):
         like = _member(like, level, 0)
         if key is not None and _is_of(key, level):
-            drawn = torch.stack(
-                [
-                    draw(like, said, seed, _member(key, level, i), batch=batch, dtype=dtype, device=device)
-                    for i in range(size)
-                ]
-            )
+            each = [
+                draw(like, said, seed, _member(key, level, i), batch=batch, dtype=dtype, device=device)
+                for i in range(size)
+            ]
+            none = (0, *batch, *like.shape)
+            drawn = torch.stack(each) if each else like.new_empty(none, dtype=dtype, device=device)
         else:
-            fixed = is_fixed(call(said).scheme)
-            if not fixed:
+            backend = backend_named("torch")
+            job = _sized_job(backend, like, said, dtype)
+            is_random = _needs_key(job, call(said).scheme, backend, None)
+            if is_random:
                 _check_map(layer, overwrites=False, is_given=False)
-            if fixed or layer.randomness() == _functorch.RandomnessType.Same:
+            if not is_random or layer.randomness() == _functorch.RandomnessType.Same:
                 return draw(like, said, seed, key, batch=batch, dtype=dtype, device=device)
             drawn = draw(like, said, seed, key, batch=[size, *batch], dtype=dtype, device=device)
         result: torch.Tensor = _functorch._add_batch_dim(drawn, 0, level)
@@ -230,8 +269,13 @@ def _mapped(
 
 
 def _member(x: torch.Tensor, level: int, i: int) -> torch.Tensor:
-    """Member i of what the map of this level maps over; x itself where it doesn't."""
-    return _functorch.get_unwrapped(x).select(_functorch.maybe_get_bdim(x), i) if _is_of(x, level) else x
+    """Member i of what the map of this level maps over, or of none one of that shape; x itself where it doesn't."""
+    if not _is_of(x, level):
+        return x
+    members, axis = _functorch.get_unwrapped(x), _functorch.maybe_get_bdim(x)
+    if members.shape[axis] == 0:
+        return members.new_zeros(()).expand([n for j, n in enumerate(members.shape) if j != axis])
+    return members.select(axis, i)
 
 
 _library = torch.library.Library("arrayinit", "FRAGMENT")
