@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 
 import cuda_host
 import numpy as np
-from cuda.bindings import driver as real_driver
-from cuda.bindings import nvrtc as real_nvrtc
+from cuda.bindings import driver as real_driver, nvrtc as real_nvrtc
 
 from arrayinit.engines.cuda import driver as ours
 from arrayinit.engines.cuda.parameters import PARAMETERS

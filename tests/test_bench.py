@@ -12,9 +12,7 @@ import pytest
 from conftest import to_host
 
 from arrayinit import __main__ as command
-from arrayinit.bench import command as bench_command
-from arrayinit.bench import parts as bench_parts
-from arrayinit.bench import rows
+from arrayinit.bench import command as bench_command, parts as bench_parts, rows
 from arrayinit.bench.measure import LEAST, Call, Measured, Process, interleaved
 from arrayinit.bench.peers import FILL, JAX, JAX_JIT, OURS, PLACES, TORCH, peer_names
 from arrayinit.bench.report import lines, quantity, significant, write_json

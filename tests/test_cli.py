@@ -14,8 +14,7 @@ from conftest import PLACES, namespace, same
 from test_imports import modules
 
 import arrayinit as ai
-from arrayinit import __main__ as command
-from arrayinit import __version__
+from arrayinit import __main__ as command, __version__
 from arrayinit.conformance import check
 from arrayinit.conformance.cases import DTYPES
 

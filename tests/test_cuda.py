@@ -10,8 +10,7 @@ import cuda_host
 import numpy as np
 import pytest
 from conftest import same, to_host
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 import arrayinit as ai
 from arrayinit import engines

@@ -24,8 +24,7 @@ from arrayinit.conformance.cases import CASES, golden
 from arrayinit.engines import cpu
 from arrayinit.engines.cpu import machine_code
 from arrayinit.laws import lattice
-from arrayinit.stream import quantile_tables as quantiles
-from arrayinit.stream import truncation as tails
+from arrayinit.stream import quantile_tables as quantiles, truncation as tails
 from arrayinit.tracing import calls
 
 try:

@@ -7,18 +7,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import same, to_host
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 import arrayinit as ai
 from arrayinit import draw
 from arrayinit.conformance.cases import CASES, golden
-from arrayinit.laws import formulas as tables
-from arrayinit.laws import lattice
-from arrayinit.stream import normal_cdf
-from arrayinit.stream import quantile_tables as quantiles
-from arrayinit.stream import truncation as tails
+from arrayinit.laws import formulas as tables, lattice
+from arrayinit.stream import normal_cdf, quantile_tables as quantiles, truncation as tails
 
 settings.register_profile("arrayinit", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("arrayinit")

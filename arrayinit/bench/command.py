@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from arrayinit.bench import cuda
-from arrayinit.bench import rows as table
+from arrayinit.bench import cuda, rows as table
 from arrayinit.bench.machine import machine
 from arrayinit.bench.report import head, lines, listing, machine_lines, summary, write_json
 from arrayinit.bench.results import Result, measure

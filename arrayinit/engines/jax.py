@@ -21,8 +21,7 @@ from arrayinit.engines import reference
 from arrayinit.engines.packed import parts
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Constant, Orthogonal, Packed, Sparse, Table, is_joint
-from arrayinit.laws import formulas as tables
+from arrayinit.laws import Constant, Orthogonal, Packed, Sparse, Table, formulas as tables, is_joint
 from arrayinit.laws.lattice import Lattice, Plan
 from arrayinit.laws.regions import Region
 from arrayinit.stream.deviates import tabulated

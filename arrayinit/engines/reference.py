@@ -7,8 +7,7 @@ from arrayinit.backends import Backend, Lanes
 from arrayinit.engines import matrices
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Constant, Dirac, Eye, Orthogonal, Sparse, Table, Words
-from arrayinit.laws import formulas as tables
+from arrayinit.laws import Constant, Dirac, Eye, Orthogonal, Sparse, Table, Words, formulas as tables
 from arrayinit.laws.lattice import Plan
 from arrayinit.laws.patterns import dirac, eye, ones
 from arrayinit.laws.regions import Region

@@ -33,212 +33,82 @@ from collections.abc import Callable
 from arrayinit.initializers import distributions, matrices, packs, scaled, sequences
 from arrayinit.initializers.distributions import (
     distribution as distribution,
-)
-from arrayinit.initializers.distributions import (
     distribution_ as distribution_,
-)
-from arrayinit.initializers.distributions import (
     mamba_dt_bias as mamba_dt_bias,
-)
-from arrayinit.initializers.distributions import (
     mamba_dt_bias_ as mamba_dt_bias_,
 )
 from arrayinit.initializers.matrices import (
     delta_orthogonal as delta_orthogonal,
-)
-from arrayinit.initializers.matrices import (
     delta_orthogonal_ as delta_orthogonal_,
-)
-from arrayinit.initializers.matrices import (
     dirac as dirac,
-)
-from arrayinit.initializers.matrices import (
     dirac_ as dirac_,
-)
-from arrayinit.initializers.matrices import (
     eye as eye,
-)
-from arrayinit.initializers.matrices import (
     eye_ as eye_,
-)
-from arrayinit.initializers.matrices import (
     identity as identity,
-)
-from arrayinit.initializers.matrices import (
     identity_ as identity_,
-)
-from arrayinit.initializers.matrices import (
     orthogonal as orthogonal,
-)
-from arrayinit.initializers.matrices import (
     orthogonal_ as orthogonal_,
-)
-from arrayinit.initializers.matrices import (
     sparse as sparse,
-)
-from arrayinit.initializers.matrices import (
     sparse_ as sparse_,
-)
-from arrayinit.initializers.matrices import (
     zero_hadamard as zero_hadamard,
-)
-from arrayinit.initializers.matrices import (
     zero_hadamard_ as zero_hadamard_,
 )
 from arrayinit.initializers.packs import (
     chrono as chrono,
-)
-from arrayinit.initializers.packs import (
     chrono_ as chrono_,
-)
-from arrayinit.initializers.packs import (
     icnr as icnr,
-)
-from arrayinit.initializers.packs import (
     icnr_ as icnr_,
-)
-from arrayinit.initializers.packs import (
     lstm_bias as lstm_bias,
-)
-from arrayinit.initializers.packs import (
     lstm_bias_ as lstm_bias_,
-)
-from arrayinit.initializers.packs import (
     packed as packed,
-)
-from arrayinit.initializers.packs import (
     packed_ as packed_,
 )
 from arrayinit.initializers.scaled import (
     constant as constant,
-)
-from arrayinit.initializers.scaled import (
     constant_ as constant_,
-)
-from arrayinit.initializers.scaled import (
     kaiming_normal as kaiming_normal,
-)
-from arrayinit.initializers.scaled import (
     kaiming_normal_ as kaiming_normal_,
-)
-from arrayinit.initializers.scaled import (
     kaiming_uniform as kaiming_uniform,
-)
-from arrayinit.initializers.scaled import (
     kaiming_uniform_ as kaiming_uniform_,
-)
-from arrayinit.initializers.scaled import (
     lecun_normal as lecun_normal,
-)
-from arrayinit.initializers.scaled import (
     lecun_normal_ as lecun_normal_,
-)
-from arrayinit.initializers.scaled import (
     lecun_uniform as lecun_uniform,
-)
-from arrayinit.initializers.scaled import (
     lecun_uniform_ as lecun_uniform_,
-)
-from arrayinit.initializers.scaled import (
     normal as normal,
-)
-from arrayinit.initializers.scaled import (
     normal_ as normal_,
-)
-from arrayinit.initializers.scaled import (
     ones as ones,
-)
-from arrayinit.initializers.scaled import (
     ones_ as ones_,
-)
-from arrayinit.initializers.scaled import (
     prior_bias as prior_bias,
-)
-from arrayinit.initializers.scaled import (
     prior_bias_ as prior_bias_,
-)
-from arrayinit.initializers.scaled import (
     siren as siren,
-)
-from arrayinit.initializers.scaled import (
     siren_ as siren_,
-)
-from arrayinit.initializers.scaled import (
     small_normal as small_normal,
-)
-from arrayinit.initializers.scaled import (
     small_normal_ as small_normal_,
-)
-from arrayinit.initializers.scaled import (
     trunc_normal as trunc_normal,
-)
-from arrayinit.initializers.scaled import (
     trunc_normal_ as trunc_normal_,
-)
-from arrayinit.initializers.scaled import (
     truncated_normal as truncated_normal,
-)
-from arrayinit.initializers.scaled import (
     truncated_normal_ as truncated_normal_,
-)
-from arrayinit.initializers.scaled import (
     uniform as uniform,
-)
-from arrayinit.initializers.scaled import (
     uniform_ as uniform_,
-)
-from arrayinit.initializers.scaled import (
     variance_scaling as variance_scaling,
-)
-from arrayinit.initializers.scaled import (
     variance_scaling_ as variance_scaling_,
-)
-from arrayinit.initializers.scaled import (
     wang_normal as wang_normal,
-)
-from arrayinit.initializers.scaled import (
     wang_normal_ as wang_normal_,
-)
-from arrayinit.initializers.scaled import (
     xavier_normal as xavier_normal,
-)
-from arrayinit.initializers.scaled import (
     xavier_normal_ as xavier_normal_,
-)
-from arrayinit.initializers.scaled import (
     xavier_uniform as xavier_uniform,
-)
-from arrayinit.initializers.scaled import (
     xavier_uniform_ as xavier_uniform_,
-)
-from arrayinit.initializers.scaled import (
     zeros as zeros,
-)
-from arrayinit.initializers.scaled import (
     zeros_ as zeros_,
 )
 from arrayinit.initializers.sequences import (
     hippo_legs as hippo_legs,
-)
-from arrayinit.initializers.sequences import (
     hippo_legs_ as hippo_legs_,
-)
-from arrayinit.initializers.sequences import (
     mamba_a_log as mamba_a_log,
-)
-from arrayinit.initializers.sequences import (
     mamba_a_log_ as mamba_a_log_,
-)
-from arrayinit.initializers.sequences import (
     s4d as s4d,
-)
-from arrayinit.initializers.sequences import (
     s4d_ as s4d_,
-)
-from arrayinit.initializers.sequences import (
     sinusoidal as sinusoidal,
-)
-from arrayinit.initializers.sequences import (
     sinusoidal_ as sinusoidal_,
 )
 from arrayinit.laws import Law

@@ -13,8 +13,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from arrayinit import draw as junction
-from arrayinit import seeds, specs
+from arrayinit import draw as junction, seeds, specs
 from arrayinit.backends import backend_named
 from arrayinit.draw import Scheme
 from arrayinit.key import SEED_BITS, Key
@@ -22,8 +21,7 @@ from arrayinit.laws.regions import box
 from arrayinit.specs import Spec
 from arrayinit.tracing import calls
 from arrayinit.tracing.calls import Where
-from arrayinit.tracing.torch_operator import draw as operator
-from arrayinit.tracing.torch_operator import signed
+from arrayinit.tracing.torch_operator import draw as operator, signed
 
 __all__ = ["draw", "fold", "spec", "unseeded", "unserved"]
 
