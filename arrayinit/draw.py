@@ -31,7 +31,7 @@ from arrayinit.laws import (
     warns,
 )
 from arrayinit.laws.geometry import Axes, Geometry, check_shape, geometry
-from arrayinit.laws.lattice import Plan, plan
+from arrayinit.laws.lattice import Sampling, sampling
 from arrayinit.laws.regions import Index, box
 from arrayinit.seeds import Name, resolve_for
 from arrayinit.stream.formats import COMPLEX, FORMATS, is_floating, real_name
@@ -256,8 +256,8 @@ def _axes_key(axes: tuple[Any, ...]) -> Any:
 def _new_job(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
     where = geometry(whole, *axes)
     part = box(whole, index)
-    law, law_plan = decided(scheme, where, dtype)
-    return Job(law, law_plan, None, where, part, dtype)
+    law, how = decided(scheme, where, dtype)
+    return Job(law, how, None, where, part, dtype)
 
 
 def _array_target(backend: Backend, x: Any, in_place: bool, xp: Any, dtype: Any, device: Any) -> tuple[Target, str]:
@@ -309,7 +309,7 @@ def _global_shape(x: Any, shape: Any, index: Any) -> tuple[int, ...]:
     return whole
 
 
-def decided(scheme: Scheme, where: Geometry, dtype: str) -> tuple[Law, Plan | None]:
+def decided(scheme: Scheme, where: Geometry, dtype: str) -> tuple[Law, Sampling | None]:
     """What a scheme asks for as a dtype can hold it; an error says from which parameters it comes."""
     law = scheme(where)
     try:
@@ -321,8 +321,8 @@ def decided(scheme: Scheme, where: Geometry, dtype: str) -> tuple[Law, Plan | No
         raise ValueError(f"{error}; asked for by {scheme.func.__name__.removeprefix('_')} with {given}") from None
 
 
-def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
-    """A law as a dtype can hold it, and its plan; TypeError or ValueError where it can't."""
+def fit(law: Law, dtype: str) -> tuple[Law, Sampling | None]:
+    """A law as a dtype can hold it, and its sampling; TypeError or ValueError where it can't."""
     if isinstance(law, Words):
         return law, None
     if isinstance(law, Constant):
@@ -342,11 +342,11 @@ def fit(law: Law, dtype: str) -> tuple[Law, Plan | None]:
         known, what = ", ".join([*FORMATS, *COMPLEX]), "formulas" if isinstance(law, Table) else "random values"
         raise TypeError(f"`dtype` must be one of {known} for {what}; got {dtype}")
     if isinstance(law, SAMPLED):
-        return law, plan(law, dtype)
+        return law, sampling(law, dtype)
     if isinstance(law, Table):
         _fit_value(law.reach, dtype, "values")
     elif isinstance(law, Sparse):
-        plan(Normal(0.0, law.std), dtype)
+        sampling(Normal(0.0, law.std), dtype)
     elif isinstance(law, Orthogonal):
         _fit_value(law.gain, dtype, "gain")
     return law, None

@@ -9,7 +9,7 @@ from arrayinit.backends import Backend
 from arrayinit.key import Key
 from arrayinit.laws import Law
 from arrayinit.laws.geometry import Geometry
-from arrayinit.laws.lattice import Plan
+from arrayinit.laws.lattice import Sampling
 from arrayinit.laws.regions import Box, Region, region
 
 __all__ = ["Job", "Target"]
@@ -20,7 +20,7 @@ class Job:
     """The elements `box` of the global tensor `geometry`, which follows `law` under `key`, in `dtype`."""
 
     law: Law
-    plan: Plan | None  # of laws whose elements are drawn independently of each other
+    sampling: Sampling | None  # of laws whose elements are drawn independently of each other
     key: Key | None  # None where the law draws nothing
     geometry: Geometry
     box: Box
@@ -32,7 +32,7 @@ class Job:
         return {**self.__dict__, "memo": {}}
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return (self.law, self.plan, self.key, self.geometry, self.box, self.dtype)
+        return (self.law, self.sampling, self.key, self.geometry, self.box, self.dtype)
 
     def keyed(self, key: Key | None) -> "Job":
         """The same draw under another key; it shares what was worked out about this one."""

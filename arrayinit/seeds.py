@@ -92,7 +92,8 @@ if hasattr(os, "register_at_fork"):
 def manual_seed(seed: Any) -> None:
     """Restart the sequence of keys that draws with `seed=None` take, for all threads of this process.
 
-    The n-th draw since then takes the key fold(seed, n). Without a call the sequence starts from the operating
+    Draw number n since then, counted from 0, takes the key fold(seed, n); calls that are refused, and draws of nothing
+    random, are not counted. Without a call the sequence starts from the operating
     system's entropy, anew in every forked child.
 
     Raises:

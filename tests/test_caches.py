@@ -296,13 +296,13 @@ def test_jobs_are_remembered_for_plain_data():
 
 
 def test_tables_are_equal_by_their_numbers():
-    from arrayinit.laws.lattice import plan
+    from arrayinit.laws.lattice import sampling
     from arrayinit.laws.quantile_functions import law
 
-    first, second = (plan(law(Law(2.0)), "float32").quantiles for _ in range(2))
+    first, second = (sampling(law(Law(2.0)), "float32").quantiles for _ in range(2))
     assert first == second
     assert hash(first) == hash(second)
-    assert first != plan(law(Law(3.0)), "float32").quantiles
+    assert first != sampling(law(Law(3.0)), "float32").quantiles
     assert pickle.loads(pickle.dumps(first)) == first
 
 

@@ -48,7 +48,7 @@ def on_host(job, target, grid=cuda_host.GRID, flags=cuda_host.FLAGS):
     """The engine, with this machine for a device."""
     out = reference.allocate(job, target)
     calls = None
-    if job.size and (job.plan is not None or isinstance(job.law, Words)):
+    if job.size and (job.sampling is not None or isinstance(job.law, Words)):
         x = target.backend.host(out)
         calls = launches(job, x.strides)
     if calls is None:

@@ -10,7 +10,7 @@ from hypothesis import assume, example, given, settings, strategies as st
 import arrayinit as ai
 from arrayinit.backends import backend_named
 from arrayinit.laws import Normal, Truncated, Uniform
-from arrayinit.laws.lattice import plan
+from arrayinit.laws.lattice import sampling
 from arrayinit.stream import deviates
 
 LANES = backend_named("numpy").lanes(None)
@@ -33,7 +33,7 @@ def dtype(name):
 
 def values(law, name):
     """The values of WORDS under a law, as float64."""
-    found = plan(law, name)
+    found = sampling(law, name)
     k = found.lattice.place(found.deviate(LANES, WORDS))
     assert k.min() >= -(2**31)
     assert k.max() < 2**31
@@ -98,7 +98,7 @@ class TestLattice:
     def test_uniform(self, a, width):
         b = a + width
         assume(a < b)
-        found = plan(Uniform(a, b), "float64").lattice
+        found = sampling(Uniform(a, b), "float64").lattice
         unit = Fraction(2) ** found.exponent
         assert 2**30 <= max(abs(a), abs(b)) / unit < 2**31
         first, last = round(Fraction(a) / unit), round(Fraction(b) / unit)
@@ -111,7 +111,7 @@ class TestLattice:
     @given(mean=st.floats(-1e3, 1e3), std=st.floats(1e-3, 1e6))
     @settings(deadline=None)
     def test_normal(self, mean, std):
-        found = plan(Normal(mean, std), "float64").lattice
+        found = sampling(Normal(mean, std), "float64").lattice
         unit = Fraction(2) ** found.exponent
         reach = int(deviates.NORMAL_REACH * 2**27)
         for z in (0, 1, -1, reach, -reach, 2**27, -(2**27)):
@@ -121,15 +121,17 @@ class TestLattice:
 
     def test_one_lattice_for_every_dtype(self):
         for law in (Uniform(-0.3, 0.7), Normal(0.1, 0.02), Truncated(0.0, 1.0, -2.0, 2.0)):
-            assert len({plan(law, name).lattice for name in DTYPES}) == 1
+            assert len({sampling(law, name).lattice for name in DTYPES}) == 1
 
     def test_complex_parts_have_half_the_variance(self):
-        assert plan(Normal(0.5, 2.0), "complex64").lattice == plan(Normal(0.5, math.sqrt(2)), "float32").lattice
+        assert sampling(Normal(0.5, 2.0), "complex64").lattice == sampling(Normal(0.5, math.sqrt(2)), "float32").lattice
         half = 1 / math.sqrt(2)
-        assert plan(Uniform(-1.0, 1.0, True), "complex64").lattice == plan(Uniform(-half, half), "float32").lattice
-        assert plan(Uniform(-1.0, 1.0), "complex64").lattice == plan(Uniform(-1.0, 1.0), "float32").lattice
-        assert plan(Normal(0.0, 1.0), "complex128").parts == 2
-        assert plan(Normal(0.0, 1.0), "float64").parts == 1
+        assert (
+            sampling(Uniform(-1.0, 1.0, True), "complex64").lattice == sampling(Uniform(-half, half), "float32").lattice
+        )
+        assert sampling(Uniform(-1.0, 1.0), "complex64").lattice == sampling(Uniform(-1.0, 1.0), "float32").lattice
+        assert sampling(Normal(0.0, 1.0), "complex128").parts == 2
+        assert sampling(Normal(0.0, 1.0), "float64").parts == 1
 
 
 @st.composite
@@ -162,11 +164,11 @@ class TestUniform:
         close = Uniform(2.0, 2.0000000000000004)
         if name == "float64":  # which has values between them that the lattice has not
             with pytest.raises(ValueError, match="the spread must be at least"):
-                plan(close, name)
+                sampling(close, name)
             return
         assert set(values(close, name).tolist()) == {2.0}
         with pytest.raises(ValueError, match="must hold a value"):
-            plan(Uniform(2.0000000000000004, 2.000000000000001), name)
+            sampling(Uniform(2.0000000000000004, 2.000000000000001), name)
 
     @given(data=st.data())
     @settings(deadline=None, max_examples=200)
@@ -177,7 +179,7 @@ class TestUniform:
         low, high = nearest(a, 1, name), nearest(b, -1, name, strict=True)
         if low > high:
             with pytest.raises(ValueError, match=f"must hold a value of {name}"):
-                plan(Uniform(a, b), name)
+                sampling(Uniform(a, b), name)
             return
         try:
             x = values(Uniform(a, b), name)
@@ -186,7 +188,7 @@ class TestUniform:
             assert name == "float64"
             assert b - a < 4097 * 2.0 ** (math.frexp(max(-a, b))[1] - 31)
             return
-        assert (plan(Uniform(a, b), name).low, plan(Uniform(a, b), name).high) == (low, high)
+        assert (sampling(Uniform(a, b), name).low, sampling(Uniform(a, b), name).high) == (low, high)
         assert x.min() >= low >= a
         assert x.max() <= high < b
 
@@ -197,7 +199,7 @@ class TestUniform:
         assume(a < b <= LARGEST[name])
         assume(-a <= LARGEST[name])
         try:
-            found = plan(Uniform(a, b), name).lattice
+            found = sampling(Uniform(a, b), name).lattice
         except ValueError:
             assume(False)
         k = found.place(WORDS >> 1).astype(np.float64) * 2.0**found.exponent
@@ -228,7 +230,7 @@ class TestTruncated:
         a, b = mean + std * alpha, mean + std * beta
         if b < INF and nearest(a, 1, name) > nearest(b, -1, name):
             with pytest.raises(ValueError, match=f"must hold a value of {name}"):
-                plan(Truncated(mean, std, a, b), name)
+                sampling(Truncated(mean, std, a, b), name)
             return
         x = values(Truncated(mean, std, a, b), name)
         assert x.min() >= a
@@ -347,7 +349,7 @@ def test_smallest_scale(name):
     small = math.nextafter(least, 0)
     for law in (Uniform(-small, small), Normal(0.0, small / 8), Truncated(0.0, small / 8, -least / 8, least / 8)):
         with pytest.raises(ValueError, match=rf"scale of at least 2\*\*{math.frexp(least)[1] - 1} in {name}"):
-            plan(law, name)
+            sampling(law, name)
 
 
 @pytest.mark.parametrize("name", DTYPES)
@@ -357,7 +359,7 @@ def test_overflow(name):
     beyond = [] if name == "float64" else [Uniform(0.0, math.nextafter(top, INF))]
     for law in (Normal(0.0, top / 7.9), Normal(top, top / 1e6), *beyond):
         with pytest.raises(ValueError, match=f"{name}'s largest"):
-            plan(law, name)
+            sampling(law, name)
 
 
 @pytest.mark.parametrize(

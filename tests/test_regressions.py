@@ -13,7 +13,7 @@ from conftest import same
 import arrayinit as ai
 import arrayinit.draw as draw_module
 from arrayinit.laws import Normal, Truncated
-from arrayinit.laws.lattice import plan
+from arrayinit.laws.lattice import sampling
 
 dask = pytest.importorskip("dask")
 pytest.importorskip("dask.array")
@@ -66,7 +66,7 @@ def test_orthogonal_multiplies_in_full_precision_under_jit():
     ],
 )
 def test_lattice_integers_stay_within_32_bits(law, dtype):
-    lattice = plan(law, dtype).lattice
+    lattice = sampling(law, dtype).lattice
     largest = abs(lattice.offset) + lattice.scale  # at |z| = 8 or 16, which no deviate reaches
     assert largest < 2**31
 
@@ -78,7 +78,7 @@ def test_means_just_below_a_power_of_two_keep_their_sign():
 
 def test_bounds_are_never_negative_zero():
     keywords = {"mean": -1.0, "std": 1.0, "a": -(2.0**-7), "b": 0.0}
-    planned = plan(Truncated(-1.0, 1.0, -(2.0**-7), 0.0), "float32")
+    planned = sampling(Truncated(-1.0, 1.0, -(2.0**-7), 0.0), "float32")
     assert not np.signbit(planned.high)
     index = slice(1547500, 1547600)
     part = ai.trunc_normal(4_000_000, seed=0, index=index, **keywords)

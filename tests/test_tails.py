@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings, strategies as st
 
 import arrayinit as ai
 from arrayinit.laws import Truncated
-from arrayinit.laws.lattice import plan
+from arrayinit.laws.lattice import sampling
 from arrayinit.stream.truncation import OCTAVES, RESOLUTION_BITS, TAIL_BITS, tail
 
 INF = math.inf
@@ -160,7 +160,7 @@ def test_mirrored_draws(mean, std, a, b):
 
     # Lattice integers are rounded down, so that a value and its mirror image may be one step apart, never more.
     one, other = both("float64")
-    step = 2.0 ** plan(Truncated(mean, std, low, high), "float64").lattice.exponent
+    step = 2.0 ** sampling(Truncated(mean, std, low, high), "float64").lattice.exponent
     assert set(np.unique((one + other) / step)) <= {0.0, -1.0}
     one, other = both("float32")
     assert (np.abs(one + other) <= np.spacing(np.abs(one))).all()

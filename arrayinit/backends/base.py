@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.common.messages import LONGEST, shown
-from arrayinit.laws.lattice import Plan
+from arrayinit.laws.lattice import Sampling
 from arrayinit.laws.regions import Region
 from arrayinit.stream.deviates import normalize
 from arrayinit.stream.formats import is_floating
@@ -87,13 +87,13 @@ class Lanes:
         """Rows of columns in host memory."""
         return [self.xp.take(self.xp.asarray(column, device=self.device), at) for column in columns]
 
-    def values(self, k: Lane, plan: Plan, unit: Any = None) -> Any:
-        """k times its unit, 2**exponent by default, in the real dtype of the plan: rounded to nearest even, clipped."""
-        xp, form = self.xp, plan.format
+    def values(self, k: Lane, sampling: Sampling, unit: Any = None) -> Any:
+        """k times its unit, 2**exponent by default, in the sampling's real dtype: rounded to nearest even, clipped."""
+        xp, form = self.xp, sampling.format
         v = self.astype(self.astype(k, xp.int32), getattr(xp, form.wide))
-        v = v * (math.ldexp(1.0, plan.lattice.exponent) if unit is None else unit)
-        if plan.low is not None:
-            v = xp.clip(v, plan.low, plan.high)
+        v = v * (math.ldexp(1.0, sampling.lattice.exponent) if unit is None else unit)
+        if sampling.low is not None:
+            v = xp.clip(v, sampling.low, sampling.high)
         return v if form.name == form.wide else self.astype(v, self.backend.dtype(form.name))
 
     def astype(self, x: Any, dtype: Any) -> Any:

@@ -32,6 +32,6 @@ def draw(job: Job, target: Target) -> Any:
         return out
     for corner, where in parts:
         shape = tuple(w.stop - w.start for w in where)
-        block = Job(job.law, job.plan, job.key, job.geometry, job.box.part(corner, shape), job.dtype)
+        block = Job(job.law, job.sampling, job.key, job.geometry, job.box.part(corner, shape), job.dtype)
         run(block, Target(plain, held[where], in_place=True, device=None))
     return out

@@ -22,7 +22,7 @@ from arrayinit.engines.packed import parts
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import Constant, Orthogonal, Packed, Sparse, Table, formulas as tables, is_joint
-from arrayinit.laws.lattice import Lattice, Plan
+from arrayinit.laws.lattice import Lattice, Sampling
 from arrayinit.laws.regions import Region
 from arrayinit.stream.deviates import tabulated
 from arrayinit.stream.formats import COMPLEX, FORMATS
@@ -113,18 +113,18 @@ def _values(job: Job, low: Any, high: Any) -> Any:
         return _packed(job.keyed(Key.of_words(*(int(w) if isinstance(w, np.uint32) else w for w in (high, low)))))
     if 0 in job.shape:
         return jnp.zeros(job.shape, job.dtype)
-    if job.plan is None:
+    if job.sampling is None:
         return _compiled(replace(job, key=None), repr(job.law))(low, high)
-    form, numbers = _form(job.plan)
+    form, numbers = _form(job.sampling)
     with x64():
-        return _sampled(form, _as_it_lies(job))(low, high, numbers, _columns(job.plan))
+        return _sampled(form, _as_it_lies(job))(low, high, numbers, _columns(job.sampling))
 
 
-def _columns(plan: Plan) -> tuple[Any, ...]:
-    """The columns of the table that a plan looks up: c0, c1, c2 and, for a law by a table of its own, units."""
-    if plan.quantiles is not None:
-        return (*plan.quantiles.columns, plan.quantiles.units)
-    return () if plan.kind == "uniform" else columns32()
+def _columns(sampling: Sampling) -> tuple[Any, ...]:
+    """The columns of the table that a sampling looks up: c0, c1, c2 and, for a law by a table of its own, units."""
+    if sampling.quantiles is not None:
+        return (*sampling.quantiles.columns, sampling.quantiles.units)
+    return () if sampling.kind == "uniform" else columns32()
 
 
 def _packed(job: Job) -> Any:
@@ -150,7 +150,7 @@ def _packed(job: Job) -> Any:
 
 @dataclass(frozen=True)
 class _Form:
-    """What of a plan is part of the program; the rest of it is passed as numbers."""
+    """What of a sampling is part of the program; the rest of it is passed as numbers."""
 
     kind: Any
     dtype: str
@@ -159,26 +159,26 @@ class _Form:
     octave: int | None  # of the tail, where there is one
     lower: bool
 
-    def plan(self, numbers: tuple[Any, ...]) -> Plan:
-        """The plan with these numbers, which may be traced; all but its exponent and bounds."""
+    def sampling(self, numbers: tuple[Any, ...]) -> Sampling:
+        """The sampling with these numbers, which may be traced; all but its exponent and bounds."""
         offset, scale = numbers[:2]
         lattice = Lattice(offset, scale, self.shift, 0)
         found = None
         if self.octave is not None:
             first, range_high, range_low = numbers[5:8]
             found = Tail(first, range_high, range_low, self.octave, self.lower)
-        return Plan(self.kind, lattice, found, self.dtype, None, None)
+        return Sampling(self.kind, lattice, found, self.dtype, None, None)
 
 
-def _form(plan: Plan) -> tuple[_Form, tuple[Any, ...]]:
-    """The form of a plan, and its numbers: offset, scale, 2**exponent, low, high, and three of its tail."""
-    lattice, tail, wide = plan.lattice, plan.tail, np.dtype(plan.format.wide).type
+def _form(sampling: Sampling) -> tuple[_Form, tuple[Any, ...]]:
+    """The form of a sampling, and its numbers: offset, scale, 2**exponent, low, high, and three of its tail."""
+    lattice, tail, wide = sampling.lattice, sampling.tail, np.dtype(sampling.format.wide).type
     form = _Form(
-        plan.kind, plan.dtype, lattice.shift, plan.low is not None, tail.octave if tail else None,
+        sampling.kind, sampling.dtype, lattice.shift, sampling.low is not None, tail.octave if tail else None,
         tail.lower if tail else False,
     )  # fmt: skip
     integers = map(np.int64, (tail.low, tail.range_high, tail.range_low) if tail else ())
-    ends = (wide(plan.low or 0.0), wide(plan.high or 0.0))
+    ends = (wide(sampling.low or 0.0), wide(sampling.high or 0.0))
     unit = np.ldexp(wide(1), lattice.exponent)
     return form, (np.int64(lattice.offset), np.int64(lattice.scale), unit, *ends, *integers)
 
@@ -197,19 +197,19 @@ def _sampled(form: _Form, region: Region) -> Any:
     def sampled(low: Any, high: Any, numbers: tuple[Any, ...], columns: Any) -> Any:
         with x64():
             backend = backend_named("jax")
-            lanes, plan = JaxLanes(backend, None, columns), form.plan(numbers)
+            lanes, sampling = JaxLanes(backend, None, columns), form.sampling(numbers)
             _, _, unit, least, most, *_ = numbers
 
             def part(word: Lane) -> Any:
                 if form.kind == "quantile":
                     k, scale = tabulated(lanes, word, Quantiles((), columns[:3], columns[3]))
                 else:
-                    k, scale = plan.lattice.place(plan.deviate(lanes, word)), unit
+                    k, scale = sampling.lattice.place(sampling.deviate(lanes, word)), unit
                 v = k.astype(jnp.int32).astype(unit.dtype) * scale
                 v = jax.lax.clamp(least, v, most) if form.clips else v
-                return v.astype(plan.format.name)
+                return v.astype(sampling.format.name)
 
-            parts = [part(word) for word in _words(lanes, low, high, region, plan.parts)]
+            parts = [part(word) for word in _words(lanes, low, high, region, sampling.parts)]
             return parts[0] if len(parts) == 1 else jax.lax.complex(*parts)
 
     return jax.jit(sampled)
@@ -257,7 +257,7 @@ def _fill(job: Job) -> Fill:
             out[...] = whole[0][tuple(slice(a, a + n) for a, n in zip(corner, out.shape, strict=True))]
         else:
             box = job.box.part(corner, out.shape)
-            host(Job(job.law, job.plan, job.key, job.geometry, box, job.dtype), out)
+            host(Job(job.law, job.sampling, job.key, job.geometry, box, job.dtype), out)
 
     return fill
 

@@ -8,7 +8,7 @@ from arrayinit.engines.householder import orthonormal
 from arrayinit.job import Job
 from arrayinit.key import Key
 from arrayinit.laws import Normal, Orthogonal, Sparse
-from arrayinit.laws.lattice import Plan, plan
+from arrayinit.laws.lattice import Sampling, sampling
 from arrayinit.laws.patterns import keep
 from arrayinit.stream.formats import COMPLEX, FORMATS
 from arrayinit.stream.philox import ORDER, Lane
@@ -16,7 +16,7 @@ from arrayinit.stream.philox import ORDER, Lane
 __all__ = ["Sample", "Words", "orthogonal", "sparse"]
 
 # What an engine draws all elements of the global tensor with, flattened in canonical order, into memory of their own.
-Sample: TypeAlias = Callable[[Plan, Key], Any]
+Sample: TypeAlias = Callable[[Sampling, Key], Any]
 Words: TypeAlias = Callable[[Key, int], Lane]  # one word an element, for a purpose; integers of any width that holds it
 
 
@@ -27,7 +27,7 @@ def orthogonal(lanes: Lanes, job: Job, sample: Sample) -> Any:
     assert key is not None
     dtype = job.dtype if job.dtype in COMPLEX else FORMATS[job.dtype].wide
     out, in_, spatial = job.geometry.sizes
-    normal = lanes.xp.reshape(sample(plan(Normal(0.0, 1.0), dtype), key), (-1, out, in_ * spatial))
+    normal = lanes.xp.reshape(sample(sampling(Normal(0.0, 1.0), dtype), key), (-1, out, in_ * spatial))
     return _part(lanes, job, lanes.astype(_orthogonal(lanes, normal, law.gain), lanes.backend.dtype(job.dtype)))
 
 
@@ -36,7 +36,7 @@ def sparse(lanes: Lanes, job: Job, sample: Sample, words: Words) -> Any:
     law, key, canonical, xp = job.law, job.key, job.geometry.canonical, lanes.xp
     assert isinstance(law, Sparse)
     assert key is not None
-    values = xp.reshape(sample(plan(Normal(0.0, law.std), job.dtype), key), canonical)
+    values = xp.reshape(sample(sampling(Normal(0.0, law.std), job.dtype), key), canonical)
     kept = keep(lanes, xp.reshape(words(key, ORDER), canonical), law.zeros)
     return _part(lanes, job, xp.where(kept, values, xp.zeros((1, 1), dtype=values.dtype, device=lanes.device)))
 

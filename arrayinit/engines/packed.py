@@ -8,7 +8,7 @@ from arrayinit.engines.reference import allocate
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import SAMPLED, Packed, Piece
-from arrayinit.laws.lattice import plan
+from arrayinit.laws.lattice import sampling
 
 __all__ = ["draw", "parts"]
 
@@ -58,7 +58,7 @@ def _found(job: Job, law: Packed) -> Iterator[tuple[Index, Piece, Job]]:
     for piece in law.pieces:
         common = job.box.within(piece.box)
         if common is not None:
-            drawn = plan(piece.law, job.dtype) if isinstance(piece.law, SAMPLED) else None
+            drawn = sampling(piece.law, job.dtype) if isinstance(piece.law, SAMPLED) else None
             yield common[0], piece, Job(piece.law, drawn, None, piece.geometry, common[1], job.dtype)
 
 

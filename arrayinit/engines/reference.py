@@ -8,7 +8,7 @@ from arrayinit.engines import matrices
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import Constant, Dirac, Eye, Orthogonal, Sparse, Table, Words, formulas as tables
-from arrayinit.laws.lattice import Plan
+from arrayinit.laws.lattice import Sampling
 from arrayinit.laws.patterns import dirac, eye, ones
 from arrayinit.laws.regions import Region
 from arrayinit.stream.deviates import tabulated
@@ -89,16 +89,16 @@ def elements(lanes: Lanes, job: Job, region: Region) -> Any:
     assert job.key is not None
     if isinstance(law, Words):
         return lanes.astype(words(lanes, job.key, region, 1, law.purpose)[0], lanes.backend.dtype(job.dtype))
-    assert job.plan is not None
-    return sample(lanes, job.plan, job.key, region)
+    assert job.sampling is not None
+    return sample(lanes, job.sampling, job.key, region)
 
 
 def matrix(lanes: Lanes, job: Job) -> Any:
     """The part of an orthogonal or sparse matrix that a job asks for."""
     whole = Region.whole(job.geometry.canonical)
 
-    def normals(plan: Plan, key: Key) -> Any:
-        return sample(lanes, plan, key, whole)
+    def normals(sampling: Sampling, key: Key) -> Any:
+        return sample(lanes, sampling, key, whole)
 
     if isinstance(job.law, Orthogonal):
         return matrices.orthogonal(lanes, job, normals)
@@ -108,17 +108,17 @@ def matrix(lanes: Lanes, job: Job) -> Any:
 _matrix = matrix
 
 
-def sample(lanes: Lanes, plan: Plan, key: Key, region: Region) -> Any:
+def sample(lanes: Lanes, sampling: Sampling, key: Key, region: Region) -> Any:
     """Words -> deviates -> lattice -> values, for the elements of a region."""
-    parts = [_real(lanes, plan, w) for w in words(lanes, key, region, plan.parts, VALUES)]
-    return parts[0] if len(parts) == 1 else lanes.complex(parts[0], parts[1], plan.dtype)
+    parts = [_real(lanes, sampling, w) for w in words(lanes, key, region, sampling.parts, VALUES)]
+    return parts[0] if len(parts) == 1 else lanes.complex(parts[0], parts[1], sampling.dtype)
 
 
-def _real(lanes: Lanes, plan: Plan, words: Lane) -> Any:
-    if plan.quantiles is not None:
-        k, unit = tabulated(lanes, words, plan.quantiles)
-        return lanes.values(k, plan, unit)
-    return lanes.values(plan.lattice.place(plan.deviate(lanes, words)), plan)
+def _real(lanes: Lanes, sampling: Sampling, words: Lane) -> Any:
+    if sampling.quantiles is not None:
+        k, unit = tabulated(lanes, words, sampling.quantiles)
+        return lanes.values(k, sampling, unit)
+    return lanes.values(sampling.lattice.place(sampling.deviate(lanes, words)), sampling)
 
 
 def words(lanes: Lanes, key: Key, region: Region, parts: int, purpose: int) -> Sequence[Lane]:

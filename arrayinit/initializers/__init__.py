@@ -6,8 +6,9 @@ xp, dtype, device. `f(x)` returns a new array of x's library, shape, dtype, devi
 place and returns it. The value of an element depends on the seed, the name, its index in the global shape and the
 distribution, and on nothing else: every library, device, dtype, layout and part of a tensor shows the same draw.
 
-Ranges are those of the dtype: a draw is rounded to it (nearest even) and then moved to the nearest value that it has
-within the bounds. Samples lie on a grid of 31 bits and a sign over the largest magnitude the law can reach (those of
+Ranges are those of the dtype: a draw is rounded to nearest even, for float16 and bfloat16 first to float32 and then to
+the dtype, and then moved to the nearest value within the bounds. Samples lie on a grid of 31 bits and a sign over
+max(|a|, |b|) of a uniform law and |mean| + 8 std of a normal one (16 std for truncated intervals beyond 8 std; those of
 `distribution` in each octave of its own), and normal samples within 6.34 standard deviations. The real and the
 imaginary part of a complex element are drawn alike, each with half the variance, so that E|w - E w|^2 = std^2; bounds
 that an argument states hold for each part. So does a mean, where std is 0 as well: normal(mean=5) of a complex dtype

@@ -63,8 +63,9 @@ def orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     The weight is seen as a matrix (out, everything else): W W^H = gain^2 I or W^H W = gain^2 I. float16 and bfloat16
     are computed in float32, complex matrices are unitary. With a batch axis each of the batch is such a matrix.
 
-    This is the one initializer that needs matrix products, so libraries agree to 2e-6 absolute in float32 for gain 1
-    (1e-13 in float64), not bit for bit. A part of it costs as much as the whole.
+    This and `delta_orthogonal` need matrix products, so libraries agree to 2e-6 absolute in float32 (1e-13 in float64)
+    for gain 1, in proportion for others, and not bit for bit; float16 and bfloat16 add one rounding of the dtype. A part
+    of it costs as much as the whole.
 
     Args:
         gain: a finite factor.
@@ -93,7 +94,7 @@ def _sparse(geometry: Geometry, sparsity: float, std: float) -> Law:
 
 
 def sparse(x: Any, sparsity: float, std: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
-    """N(0, std^2) with exactly ceil(sparsity * rows) zeros in each column, at random places.
+    """N(0, std^2), of which ceil(sparsity * rows) elements of each column, at random places, are set to 0.
 
     The product is that of the decimal number as written: 0.07 of 100 rows are 7. A column holds the weights of one
     input (axis 0 is out, axis 1 is in). A part of it costs as much as the whole.

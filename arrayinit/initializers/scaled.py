@@ -26,13 +26,18 @@ def _uniform(geometry: Geometry, a: float, b: float) -> Law:
 
 
 def uniform(x: Any, a: float = 0.0, b: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """U[a, b): 2**31 equally likely steps from a up to, not including, b, rounded to the dtype.
+    """U[a, b): multiples of 2**(E - 31) from a up to, not including, b, rounded to the dtype.
+
+    E is the exponent of the larger bound, 2**(E-1) <= max(|a|, |b|) < 2**E: there are 2**30 steps on [0, 1), 2**31 on
+    [-1, 1) and 2**21 on [1000, 1001).
 
     Args:
         a, b: finite bounds, a < b; for a complex dtype those of the real and of the imaginary part.
 
     Raises:
-        ValueError: a >= b, a bound that is NaN or infinite, or no value of the dtype in [a, b).
+        ValueError: a >= b, a bound that is NaN or infinite, no value of the dtype in [a, b), bounds beyond the dtype's
+            range or too close to zero for it, or so close together that fewer than 4096 steps lie between them where the
+            dtype has more.
     """
     return draw(x, partial(_uniform, a=a, b=b), **keywords)
 
@@ -52,7 +57,8 @@ def normal(x: Any, mean: float = 0.0, std: float = 1.0, **keywords: Unpack[Keywo
         std: the standard deviation, >= 0; 0 gives the constant mean.
 
     Raises:
-        ValueError: a negative std, NaN or infinity, or |mean| + 8 std beyond the dtype's range.
+        ValueError: a negative std, NaN or infinity, |mean| + 8 std beyond the dtype's range, a scale too small for it,
+            or a std so small beside the mean that 8 std are fewer than 4096 steps and the dtype has more.
     """
     return draw(x, partial(_normal, mean=mean, std=std), **keywords)
 
@@ -72,8 +78,8 @@ def trunc_normal(
 ) -> Any:
     """N(mean, std^2) given that it falls into [a, b], by the inverse distribution function: one word each.
 
-    Both ends are in range. The tails are exact: intervals up to 11 standard deviations from the mean, or half-infinite
-    ones that start up to 9 from it, are drawn as well as those around it.
+    Both ends are in range. Tails are as precise as the middle, to 3e-8 standard deviations: intervals up to about 11
+    standard deviations from the mean, or half-infinite ones that start up to about 9 from it.
 
     Args:
         mean, std: of the normal before it is truncated; std 0 gives the constant closest to mean in [a, b].
@@ -81,7 +87,8 @@ def trunc_normal(
 
     Raises:
         ValueError: a >= b, a negative std, NaN, an interval without a value of the dtype, with too little mass, or
-            narrower than about 2**20 steps of the grid.
+            narrower than 2**20 steps of the grid, which are 2**-31 of |mean| + 8 std rounded up to a power of two (of
+            16 std for an interval beyond 8 std).
 
     Warns:
         UserWarning: a mean more than 2 std outside of [a, b], as torch.nn.init does. What is drawn is right there, but

@@ -130,7 +130,8 @@ def sinusoidal(x: Any, base: float = 10000.0, interleaved: bool = True, **keywor
         interleaved: False puts all sines first, then all cosines, with the same frequencies.
 
     Raises:
-        ValueError: a shape that is not two-dimensional, a base of at most 1, an odd d for halves, 2^32 positions.
+        ValueError: a shape that is not two-dimensional, a base of at most 1, an odd d for halves, more than 2^32
+            positions.
         TypeError: an integer dtype.
 
     Source: Vaswani et al., Attention Is All You Need, NeurIPS 2017, section 3.5.

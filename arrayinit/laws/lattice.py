@@ -14,7 +14,7 @@ from arrayinit.stream.truncation import Tail, tail
 if TYPE_CHECKING:
     from arrayinit.stream.quantile_tables import Quantiles
 
-__all__ = ["Lattice", "Plan", "plan"]
+__all__ = ["Lattice", "Sampling", "sampling"]
 
 LATTICE_BITS = 31  # a lattice integer k takes a sign and 31 bits
 COARSEST = 2**12  # lattice steps that a range of values (8 standard deviations of a normal) must have at least
@@ -39,7 +39,7 @@ Kind: TypeAlias = Literal["uniform", "normal", "truncated", "quantile"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Sampling:
     """Everything an engine must know to draw an element: integers, a format and the ends of the interval in it."""
 
     kind: Kind
@@ -69,28 +69,28 @@ class Plan:
         return deviates.truncated(lanes, words, self.tail)
 
 
-def plan(law: Sampled, dtype: str) -> Plan:
+def sampling(law: Sampled, dtype: str) -> Sampling:
     """The integers of a law in a dtype. ValueError where the dtype can't hold the law."""
     if isinstance(law, Quantile) and not law.is_data:
-        return _plan.__wrapped__(law, dtype)
-    return _plan(law, dtype)
+        return _sampling.__wrapped__(law, dtype)
+    return _sampling(law, dtype)
 
 
 @functools.lru_cache(maxsize=4096)
-def _plan(law: Sampled, dtype: str) -> Plan:
+def _sampling(law: Sampled, dtype: str) -> Sampling:
     form = FORMATS[real_name(dtype)]
     if dtype in COMPLEX:
         law = law.part()
     if isinstance(law, Uniform):
         return _uniform(law, form, dtype)
     if isinstance(law, Normal):
-        return Plan("normal", _normal_lattice(law.mean, law.std, 3, form), None, dtype, None, None)
+        return Sampling("normal", _normal_lattice(law.mean, law.std, 3, form), None, dtype, None, None)
     if isinstance(law, Quantile):
         return _quantile(law, form, dtype)
     return _truncated(law, form, dtype)
 
 
-def _quantile(law: Quantile, form: Format, dtype: str) -> Plan:
+def _quantile(law: Quantile, form: Format, dtype: str) -> Sampling:
     from arrayinit.stream.quantile_tables import DIGITS, quantiles  # here, for few processes need it
 
     table = quantiles(law.function, law.arguments)
@@ -102,7 +102,7 @@ def _quantile(law: Quantile, form: Format, dtype: str) -> Plan:
     ends = (-law.high, -law.low) if law.negative else (law.low, law.high)
     low, high = form.within(*ends, "support")
     table = table.within(form.wide, law.negative)
-    return Plan("quantile", Lattice(0, 1, 0, exponent), None, dtype, low, high, table)
+    return Sampling("quantile", Lattice(0, 1, 0, exponent), None, dtype, low, high, table)
 
 
 def _exponent(top: float, form: Format, what: str) -> int:
@@ -124,7 +124,7 @@ def _units(x: float, exponent: int) -> int:
     return round(math.ldexp(x, -exponent))
 
 
-def _uniform(law: Uniform, form: Format, dtype: str) -> Plan:
+def _uniform(law: Uniform, form: Format, dtype: str) -> Sampling:
     top, what = max(abs(law.low), abs(law.high)), f"bounds [{law.low!r}, {law.high!r})"
     exponent = _exponent(top, form, what)
     first = _units(law.low, exponent)
@@ -133,7 +133,7 @@ def _uniform(law: Uniform, form: Format, dtype: str) -> Plan:
     low, high = form.at_least(law.low), form.below(law.high)
     if low > high:  # bounds that are closer than lattice steps hold one value at most, and it is drawn
         raise ValueError(f"the interval [a, b) must hold a value of {form.name}; got [{law.low!r}, {law.high!r})")
-    return Plan("uniform", Lattice(first, span, LATTICE_BITS, exponent), None, dtype, low, high)
+    return Sampling("uniform", Lattice(first, span, LATTICE_BITS, exponent), None, dtype, low, high)
 
 
 def _normal_lattice(mean: float, std: float, reach_bits: int, form: Format) -> Lattice:
@@ -156,7 +156,7 @@ def _check_steps(steps: int, exponent: int, top: float, form: Format, what: str)
         )
 
 
-def _truncated(law: Truncated, form: Format, dtype: str) -> Plan:
+def _truncated(law: Truncated, form: Format, dtype: str) -> Sampling:
     ends = [abs(x - law.mean) / law.std for x in (law.low, law.high)]
     # |z| stays below 8 around the mean, as in a normal draw, and between bounds that do; else below 16.
     reach_bits = 3 if law.low <= law.mean <= law.high or max(ends) <= 8 else 4
@@ -169,4 +169,4 @@ def _truncated(law: Truncated, form: Format, dtype: str) -> Plan:
             f"{math.ldexp(NARROWEST, lattice.exponent)!r} for mean {law.mean!r} and std {law.std!r}; "
             f"got [{law.low!r}, {law.high!r}] (over so short an interval a uniform law is the same)"
         )
-    return Plan("truncated", lattice, found, dtype, low, high)
+    return Sampling("truncated", lattice, found, dtype, low, high)

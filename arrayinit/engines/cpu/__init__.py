@@ -44,7 +44,7 @@ from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import Dirac, Eye, Normal, Orthogonal, Sparse, Words
 from arrayinit.laws.geometry import geometry
-from arrayinit.laws.lattice import Plan, plan
+from arrayinit.laws.lattice import Sampling, sampling
 from arrayinit.laws.regions import Region, box
 from arrayinit.stream.philox import VALUES
 
@@ -71,8 +71,8 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
     memory = backend.memory(out) if job.size else None
     if memory is None:
         reference.fill(job, backend, out)
-    elif job.plan is not None or isinstance(job.law, Words):
-        loops = compiled(job.size) if can_draw(job.plan) else None
+    elif job.sampling is not None or isinstance(job.law, Words):
+        loops = compiled(job.size) if can_draw(job.sampling) else None
         if loops is None:
             _uncompiled(job, backend, out)
         else:
@@ -94,7 +94,7 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
 
 def _sparse(job: Job, law: Sparse, backend: Backend, out: Any, host: Any) -> None:
     normal = Normal(0.0, law.std)
-    _fill(Job(normal, plan(normal, job.dtype), job.key, job.geometry, job.box, job.dtype), backend, out)
+    _fill(Job(normal, sampling(normal, job.dtype), job.key, job.geometry, job.box, job.dtype), backend, out)
     numpy = backend_of(host)
     with numpy.drawing(None):
         clear(job, host, numpy.lanes("cpu"), lambda words, array: _fill(words, numpy, array))
@@ -104,9 +104,9 @@ def _orthogonal(lanes: Lanes, job: Job) -> Any:
     """The part of an orthogonal matrix, its normals drawn by this engine."""
     n = math.prod(job.geometry.shape)
 
-    def sample(plan: Plan, key: Key) -> Any:
-        normals = lanes.backend.empty((n,), plan.dtype, lanes.device)
-        line = Job(Normal(0.0, 1.0), plan, key, geometry(n), box((n,), None), plan.dtype)
+    def sample(sampling: Sampling, key: Key) -> Any:
+        normals = lanes.backend.empty((n,), sampling.dtype, lanes.device)
+        line = Job(Normal(0.0, 1.0), sampling, key, geometry(n), box((n,), None), sampling.dtype)
         _fill(line, lanes.backend, normals)
         return normals
 
@@ -164,13 +164,13 @@ def _calls(job: Job, strides: tuple[int, ...]) -> _Calls:
     is_thin = inner.jump != 1 and inner.count < THIN and inner.rows > GRAIN
     if is_thin or (moves.count > 1 and inner.rows * inner.count < SHORT):
         return _Calls(job, [], moves)
-    parts = 1 if job.plan is None else job.plan.parts
+    parts = 1 if job.sampling is None else job.sampling.parts
     grain = max(GRAIN, job.size * parts // (pool.threads() * 16) & ~4095) // parts
     return _Calls(job, list(inner.split(grain, (STRIP_ROWS, STRIP_CHUNK))), moves)
 
 
 def _call_of(job: Job, rows: Rows) -> _Call:
-    fields, ends, parts = common(job.plan)
+    fields, ends, parts = common(job.sampling)
     where = (
         *(rows.first * parts, rows.rows, rows.row_step * parts, rows.count * parts, parts, rows.step),
         *(rows.row_jump * parts, rows.jump * parts),
@@ -226,30 +226,32 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
     host = backend.host(out)
     if host is not None:
         backend, out = backend_of(host), host
-    rounded = host is not None and job.dtype == "bfloat16" and job.plan is not None
-    if rounded and job.plan is not None:
-        job = replace(job, plan=replace(job.plan, dtype="float32"), dtype="float32")
+    rounded = host is not None and job.dtype == "bfloat16" and job.sampling is not None
+    if rounded and job.sampling is not None:
+        job = replace(job, sampling=replace(job.sampling, dtype="float32"), dtype="float32")
     region, axes = job.placed
     device = backend.device(out)
     lanes = backend.lanes(device)
-    plan, key = job.plan, job.key
+    sampling, key = job.sampling, job.key
     assert key is not None
-    in_place = host is not None and plan is not None and plan.kind in ("uniform", "normal")
+    in_place = host is not None and sampling is not None and sampling.kind in ("uniform", "normal")
     with backend.drawing(device):
         canonical = backend.transpose(backend.view(out), axes)
 
     def draw(position: tuple[Any, ...], piece: Region) -> None:
         with backend.drawing(device), vectors.borrowed() if in_place else nullcontext() as buffers:
-            if buffers is not None and plan is not None and piece.is_run:
-                real = vectors.values(buffers, plan, key, piece.offset * plan.parts, piece.size * plan.parts)
-                drawn = real if plan.parts == 1 else real.view(plan.dtype)
+            if buffers is not None and sampling is not None and piece.is_run:
+                real = vectors.values(
+                    buffers, sampling, key, piece.offset * sampling.parts, piece.size * sampling.parts
+                )
+                drawn = real if sampling.parts == 1 else real.view(sampling.dtype)
             else:
                 drawn = reference.elements(lanes, job, piece)
             if rounded:
                 drawn = vectors.bfloat16(drawn)
             backend.write(canonical, position, lanes.xp.reshape(drawn, piece.counts))
 
-    _each_piece(draw, region.pieces(RUN // plan.parts if in_place and plan else backend.chunk(device)))
+    _each_piece(draw, region.pieces(RUN // sampling.parts if in_place and sampling else backend.chunk(device)))
 
 
 class _Scratch:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.backends.base import coefficients
-from arrayinit.laws.lattice import LATTICE_BITS, Plan
+from arrayinit.laws.lattice import LATTICE_BITS, Sampling
 from arrayinit.stream.deviates import SEGMENT_BITS
 from arrayinit.stream.formats import real_name
 from arrayinit.stream.philox import MASK
@@ -102,25 +102,25 @@ def _table_address(bits: int, octave: int) -> int:
     return int(ENTRIES.ctypes.data) + (row << ROW_BYTES)
 
 
-def can_draw(plan: Plan | None) -> bool:
+def can_draw(sampling: Sampling | None) -> bool:
     """Whether the loops can draw it. Uniform scales of 2**32, where an end rounds up to a power of 2, take 33 bits."""
-    return plan is None or (plan.quantiles is None and plan.lattice.scale <= MASK)
+    return sampling is None or (sampling.quantiles is None and sampling.lattice.scale <= MASK)
 
 
 @functools.lru_cache(maxsize=4096)
-def common(plan: Plan | None) -> tuple[tuple[int, ...], tuple[float, float, float], int]:
-    """The fields from `offset` on for a plan (raw words where there is none), (unit, low, high), and the parts."""
-    if plan is None:
+def common(sampling: Sampling | None) -> tuple[tuple[int, ...], tuple[float, float, float], int]:
+    """The fields from `offset` on for a sampling (raw words where there is none), (unit, low, high), and the parts."""
+    if sampling is None:
         return (*(0,) * 9, KINDS.index("words"), WORD, SIZES["uint32"]), (1.0, 0.0, 0.0), 1
-    form, lattice, tail = real_name(plan.dtype), plan.lattice, plan.tail
-    assert plan.kind != "uniform" or lattice.shift == LATTICE_BITS
+    form, lattice, tail = real_name(sampling.dtype), sampling.lattice, sampling.tail
+    assert sampling.kind != "uniform" or lattice.shift == LATTICE_BITS
     interval: tuple[int, ...] = (0, 0, 0, 0, 0, _table_address(32, 0))
     if tail is not None:
         last = (1 << (TAIL_BITS - 1)) - 1 if tail.folds else (1 << 63) - 1
         table = _table_address(TAIL_BITS - 1, tail.octave)
         interval = (tail.low, tail.range_high, tail.range_low, int(tail.lower), last, table)
-    low = -math.inf if plan.low is None else plan.low
-    high = math.inf if plan.high is None else plan.high
+    low = -math.inf if sampling.low is None else sampling.low
+    high = math.inf if sampling.high is None else sampling.high
     ends = (math.ldexp(1.0, lattice.exponent), low, high)
     numbers = (lattice.offset, lattice.scale, lattice.shift, *interval)
-    return (*numbers, KINDS.index(plan.kind), FORMS.index(form), SIZES[form]), ends, plan.parts
+    return (*numbers, KINDS.index(sampling.kind), FORMS.index(form), SIZES[form]), ends, sampling.parts

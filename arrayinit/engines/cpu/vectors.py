@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from arrayinit.backends.base import coefficients
 from arrayinit.key import Key
-from arrayinit.laws.lattice import Plan
+from arrayinit.laws.lattice import Sampling
 from arrayinit.stream.deviates import SEGMENT_BITS
 from arrayinit.stream.philox import MASK, MULTIPLIERS, ROUNDS, WEYL
 
@@ -60,23 +60,23 @@ def borrowed() -> Iterator[Buffers]:
         _spare.buffers.append(buffers)
 
 
-def values(buffers: Buffers, plan: Plan, key: Key, first: int, count: int) -> npt.NDArray[Any]:
-    """The real numbers of words first to first + count - 1, in the wide format of the plan; count <= RUN.
+def values(buffers: Buffers, sampling: Sampling, key: Key, first: int, count: int) -> npt.NDArray[Any]:
+    """The real numbers of words first to first + count - 1, in the wide format of the sampling; count <= RUN.
 
     They lie in the buffers, and are written over by their next use.
     """
     skipped = first % 4
     words = _words(buffers, key, first // 4, (skipped + count + 3) // 4).reshape(-1)[skipped : skipped + count]
-    k = _uniform(buffers, plan, words) if plan.kind == "uniform" else _normal(buffers, plan, words)
-    k >>= plan.lattice.shift
-    if plan.lattice.offset:
-        k += plan.lattice.offset
-    wide = np.float64 if plan.format.wide == "float64" else np.float32
+    k = _uniform(buffers, sampling, words) if sampling.kind == "uniform" else _normal(buffers, sampling, words)
+    k >>= sampling.lattice.shift
+    if sampling.lattice.offset:
+        k += sampling.lattice.offset
+    wide = np.float64 if sampling.format.wide == "float64" else np.float32
     result: npt.NDArray[Any] = buffers.wide[1].view(wide)[:count]
     np.copyto(result, k, casting="same_kind")
-    result *= wide(math.ldexp(1.0, plan.lattice.exponent))
-    if plan.low is not None and plan.high is not None:
-        np.clip(result, wide(plan.low), wide(plan.high), out=result)
+    result *= wide(math.ldexp(1.0, sampling.lattice.exponent))
+    if sampling.low is not None and sampling.high is not None:
+        np.clip(result, wide(sampling.low), wide(sampling.high), out=result)
     return result
 
 
@@ -138,12 +138,12 @@ def _blocks(buffers: Buffers, key: Key, block: int, words: npt.NDArray[np.uint32
         np.copyto(words[:, j], lane, casting="same_kind")
 
 
-def _uniform(buffers: Buffers, plan: Plan, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+def _uniform(buffers: Buffers, sampling: Sampling, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
     """deviate * scale."""
     u = buffers.wide[0, : len(words)]
     words >>= ONE
     np.copyto(u, words)
-    u *= U(plan.lattice.scale)
+    u *= U(sampling.lattice.scale)
     return u.view(np.int64)
 
 
@@ -156,7 +156,7 @@ def _parabolas() -> npt.NDArray[np.uint64]:
     return packed
 
 
-def _normal(buffers: Buffers, plan: Plan, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+def _normal(buffers: Buffers, sampling: Sampling, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
     """deviate * scale. A float64 holds the leading zeros of w | 1 as its exponent, and the rest as its digits."""
     z, slope, t, index = buffers.wide[:, : len(words)]
     small = buffers.spare[: len(words)]
@@ -186,5 +186,5 @@ def _normal(buffers: Buffers, plan: Plan, words: npt.NDArray[np.uint32]) -> npt.
     k: npt.NDArray[np.int64] = z.view(np.int64)
     np.bitwise_xor(k, sign, out=k)
     k -= sign
-    k *= plan.lattice.scale
+    k *= sampling.lattice.scale
     return k

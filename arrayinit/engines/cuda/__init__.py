@@ -18,7 +18,7 @@ from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import Normal, Orthogonal, Sparse, Words
 from arrayinit.laws.geometry import geometry
-from arrayinit.laws.lattice import Plan
+from arrayinit.laws.lattice import Sampling
 from arrayinit.laws.regions import box
 
 __all__ = ["draw"]
@@ -38,7 +38,7 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
     if isinstance(job.law, Orthogonal | Sparse):
         reference.fill(job, backend, out, _matrix)
     else:
-        is_sampled = job.plan is not None or isinstance(job.law, Words)
+        is_sampled = job.sampling is not None or isinstance(job.law, Words)
         if not (is_sampled and job.size and not backend.is_abstract(out) and _launched(job, backend, out)):
             reference.fill(job, backend, out)
 
@@ -105,13 +105,13 @@ def _matrix(lanes: Lanes, job: Job) -> Any:
     """The part of an orthogonal or sparse matrix, what it is made of drawn by this engine."""
     n = math.prod(job.geometry.shape)
 
-    def line(law: Normal | Words, plan: Plan | None, key: Key, dtype: str) -> Any:
+    def line(law: Normal | Words, sampling: Sampling | None, key: Key, dtype: str) -> Any:
         drawn = lanes.backend.empty((n,), dtype, lanes.device)
-        _fill(Job(law, plan, key, geometry(n), box((n,), None), dtype), lanes.backend, drawn)
+        _fill(Job(law, sampling, key, geometry(n), box((n,), None), dtype), lanes.backend, drawn)
         return drawn
 
-    def normals(plan: Plan, key: Key) -> Any:
-        return line(Normal(0.0, 1.0), plan, key, plan.dtype)
+    def normals(sampling: Sampling, key: Key) -> Any:
+        return line(Normal(0.0, 1.0), sampling, key, sampling.dtype)
 
     def words(key: Key, purpose: int) -> Any:
         return lanes.astype(line(Words(purpose), None, key, "uint32"), lanes.xp.int64)

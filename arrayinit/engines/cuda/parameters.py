@@ -13,7 +13,7 @@ from arrayinit.backends.base import coefficients
 from arrayinit.job import Job
 from arrayinit.key import Key
 from arrayinit.laws import Words
-from arrayinit.laws.lattice import Plan
+from arrayinit.laws.lattice import Sampling
 from arrayinit.stream.deviates import SEGMENT_BITS, Z_BITS
 from arrayinit.stream.formats import real_name
 from arrayinit.stream.philox import MASK, ROUNDS, VALUES, WEYL
@@ -142,7 +142,7 @@ def launches(job: Job, strides: tuple[int, ...]) -> list[Launch] | None:
     too many axes.
     """
     region, axes = job.placed
-    parts = 1 if job.plan is None else job.plan.parts
+    parts = 1 if job.sampling is None else job.sampling.parts
     first, offset = region.offset * parts, 0
     found: list[Axis] = []
     for count, step, axis in zip(region.counts, region.strides, axes, strict=True):
@@ -168,7 +168,7 @@ def _launches(job: Job, parts: int, axes: list[Axis], first: int, offset: int) -
             part = [*axes[:longest], (length, step, jump), *axes[longest + 1 :]]
             yield from _launches(job, parts, part, first + start * step, offset + start * jump)
         return
-    kind, form, rows, law = _common(job.plan)
+    kind, form, rows, law = _common(job.sampling)
     size = SIZES[form] * parts
     fields = np.zeros((), PARAMETERS)
     for name, value in law.items():
@@ -186,7 +186,7 @@ def _launches(job: Job, parts: int, axes: list[Axis], first: int, offset: int) -
     if not is_dense:
         _set_digits(fields, others, (blocks, 0, 0), run[2])
     way = "dense" if is_dense else "strided"
-    quantiles = None if job.plan is None else job.plan.quantiles
+    quantiles = None if job.sampling is None else job.sampling.quantiles
     shared = 8 * rows << SEGMENT_BITS if quantiles is None else sum(column.nbytes for column in quantiles.columns)
     yield Launch(way, kind, form, items, shared, offset, quantiles, fields.tobytes()[_HEAD.size :])
 
@@ -206,37 +206,37 @@ def _set_digits(fields: "np.ndarray[tuple[()], np.dtype[np.void]]", axes: list[A
 
 
 @functools.lru_cache(maxsize=4096)
-def _common(plan: Plan | None) -> tuple[str, str, int, dict[str, int | float]]:
+def _common(sampling: Sampling | None) -> tuple[str, str, int, dict[str, int | float]]:
     """Kind, format, octaves of the table, and the fields that say how a word becomes a value."""
-    if plan is None:
+    if sampling is None:
         return "words", "uint32", 0, {}
-    lattice, form = plan.lattice, real_name(plan.dtype)
+    lattice, form = sampling.lattice, real_name(sampling.dtype)
     unit = math.ldexp(1.0, lattice.exponent)
-    low, high = (0.0, 0.0) if plan.low is None or plan.high is None else (plan.low, plan.high)
+    low, high = (0.0, 0.0) if sampling.low is None or sampling.high is None else (sampling.low, sampling.high)
     fields: dict[str, int | float] = {"unit": unit, "lowest": low, "highest": high}
     if form != "float64":
         fields |= {"unit32": unit, "lowest32": low, "highest32": high}
-    if plan.kind == "uniform":
+    if sampling.kind == "uniform":
         spans = lattice.scale > MASK  # 2**32
         fields |= {"addend": lattice.offset, "scale": lattice.scale - spans, "lowest_bit": int(spans)}
-        return plan.kind, form, 0, fields
-    if plan.quantiles is not None:
-        return plan.kind, form, 0, fields
+        return sampling.kind, form, 0, fields
+    if sampling.quantiles is not None:
+        return sampling.kind, form, 0, fields
     rows, octave = OCTAVES, 0
     fields |= {"addend": lattice.offset << lattice.shift, "scale": lattice.scale, "shift": lattice.shift}
-    if plan.tail is not None:
+    if sampling.tail is not None:
         # p is never 0, which the kernel relies on: an interval from p = 0 on goes up to a quarter of the whole.
-        assert plan.tail.low or plan.tail.range_high > 1
-        rows, octave = _octaves(plan.tail), plan.tail.octave
+        assert sampling.tail.low or sampling.tail.range_high > 1
+        rows, octave = _octaves(sampling.tail), sampling.tail.octave
         fields |= {
-            "low": plan.tail.low,
-            "range": (plan.tail.range_high << 31) + plan.tail.range_low,
-            "last": (1 << (TAIL_BITS - 1)) - 1 if plan.tail.folds else (1 << 63) - 1,
-            "is_lower": int(plan.tail.lower),
+            "low": sampling.tail.low,
+            "range": (sampling.tail.range_high << 31) + sampling.tail.range_low,
+            "last": (1 << (TAIL_BITS - 1)) - 1 if sampling.tail.folds else (1 << 63) - 1,
+            "is_lower": int(sampling.tail.lower),
         }
     else:
         assert lattice.shift == Z_BITS + 3
-    return plan.kind, form, rows, fields | {"octave": octave, "rows": rows, "c0_bits": _c0_bits(octave, rows)}
+    return sampling.kind, form, rows, fields | {"octave": octave, "rows": rows, "c0_bits": _c0_bits(octave, rows)}
 
 
 def _octaves(tail: Tail) -> int:
