@@ -10,7 +10,7 @@ from arrayinit.conformance.check import BACKENDS, Place, installed, places
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else JAX leaves a device no memory for the others
 
-# CuPy can't be imported without a GPU driver; tests/test_cupy.py runs its code paths on a stand-in.
+# CuPy can't be imported without a GPU driver; tests/engines/test_cupy.py runs its code paths on a stand-in.
 NEEDS_DEVICE = {"cupy"}
 
 

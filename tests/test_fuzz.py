@@ -1,7 +1,7 @@
 """A fuzzer: random draws in every library, engine and memory layout against the implementation by hand.
 
 `pytest tests/test_fuzz.py --fuzz-seconds 3600 --fuzz-seed 7` draws for longer, and other cases;
-`python tests/test_fuzz.py "Case('normal', (3, 4))"` draws one, as a failure prints it.
+`PYTHONPATH=tests/helpers python tests/test_fuzz.py "Case('normal', (3, 4))"` draws one, as a failure prints it.
 """
 
 import dataclasses
@@ -212,7 +212,13 @@ def kind_of(wrong: str) -> str:
 def report(case: Case, wrong: str, where: str) -> str:
     small = shrunk(case, wrong)
     quoted = shlex.quote(str(small)) if set(str(small)) & set('"$`') else f'"{small}"'  # shorter, where it may be
-    lines = (where, case, wrong, f"shrunk: python tests/test_fuzz.py {quoted}", check(small) or wrong)
+    lines = (
+        where,
+        case,
+        wrong,
+        f"shrunk: PYTHONPATH=tests/helpers python tests/test_fuzz.py {quoted}",
+        check(small) or wrong,
+    )
     return "\n  ".join(map(str, lines))
 
 

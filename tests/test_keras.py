@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 BACKENDS = ("numpy", "torch", "jax")
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parent / "helpers"
 
 
 def run(backend, *arguments, cwd=None):
@@ -28,7 +28,7 @@ def run(backend, *arguments, cwd=None):
 @pytest.mark.parametrize("suite", ["keras_suite.py", "keras_models_suite.py"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_on(backend, suite):
-    told = run(backend, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", str(HERE / suite))
+    told = run(backend, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", str(HELPERS / suite))
     assert " passed" in told
 
 

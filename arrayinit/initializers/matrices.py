@@ -64,8 +64,8 @@ def orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     are computed in float32, complex matrices are unitary. With a batch axis each of the batch is such a matrix.
 
     This and `delta_orthogonal` need matrix products, so libraries agree to 2e-6 absolute in float32 (1e-13 in float64)
-    for gain 1, in proportion for others, and not bit for bit; float16 and bfloat16 add one rounding of the dtype. A part
-    of it costs as much as the whole.
+    for gain 1, in proportion for others, and not bit for bit; float16 and bfloat16 add one rounding of the dtype. A
+    part of it costs as much as the whole.
 
     Args:
         gain: a finite factor.

@@ -36,8 +36,8 @@ def uniform(x: Any, a: float = 0.0, b: float = 1.0, **keywords: Unpack[Keywords]
 
     Raises:
         ValueError: a >= b, a bound that is NaN or infinite, no value of the dtype in [a, b), bounds beyond the dtype's
-            range or too close to zero for it, or so close together that fewer than 4096 steps lie between them where the
-            dtype has more.
+            range or too close to zero for it, or so close together that fewer than 4096 steps lie between them where
+            the dtype has more.
     """
     return draw(x, partial(_uniform, a=a, b=b), **keywords)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import mpmath
 
 MASK = 2**32 - 1
-TABLE = Path(__file__).parents[1] / "arrayinit" / "stream" / "inverse_normal.npy"
+TABLE = Path(__file__).parents[2] / "arrayinit" / "stream" / "inverse_normal.npy"
 
 
 class Refused(Exception):

@@ -9,7 +9,7 @@ import arrayinit as ai
 from arrayinit import initializers
 from arrayinit.conformance.cases import CASES, golden
 
-README = Path(__file__).parents[1].joinpath("README.md").read_text("utf-8")
+README = Path(__file__).parents[2].joinpath("README.md").read_text("utf-8")
 EVERY = [*initializers.NAMES, *initializers.ALIASES]
 
 

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import same, to_host, within
-from test_philox import other
+from randomgen_peer import other
 
 import arrayinit as ai
 from arrayinit.backends.numpy import NumpyBackend

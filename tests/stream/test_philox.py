@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from randomgen_peer import other
 
 import arrayinit as ai
 from arrayinit.stream.philox import MASK, ORDER, VALUES, block_of, philox4x32
@@ -18,14 +19,6 @@ BLOCKS = [0, 1, 2**31 - 3, 2**32 - 3, 2**32, 2**36 - 5, 2**36, 2**48 + 12345]
 
 def words(text):
     return tuple(int(word, 16) for word in text.split())
-
-
-def other(seed, block, count, purpose=0):
-    """`count` words from block number `block` on, by randomgen, which increments its counter before it draws."""
-    randomgen = pytest.importorskip("randomgen")
-    counter = (block | purpose << 64) - 1
-    raw = randomgen.Philox(key=seed, counter=counter % 2**128, number=4, width=32).random_raw(count)
-    return raw.astype(np.uint32)
 
 
 @pytest.mark.parametrize(("counter", "key", "output"), KNOWN)

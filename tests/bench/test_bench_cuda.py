@@ -11,7 +11,7 @@ from arrayinit.bench import cuda
 from arrayinit.bench.measure import Call, interleaved
 from arrayinit.bench.peers import FILL, OURS, TORCH
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parents[1] / "helpers"
 
 STANDIN = """
 import importlib.machinery, sys
@@ -27,7 +27,7 @@ sys.exit(main(sys.argv[1:]))
 
 def on_a_standin(*options):
     code = [sys.executable, "-c", STANDIN, "bench", "--device", "cuda", *options]
-    return subprocess.run(code, cwd=HERE, capture_output=True, text=True, timeout=300)
+    return subprocess.run(code, cwd=HELPERS, capture_output=True, text=True, timeout=300)
 
 
 def test_the_table_of_cupy(tmp_path):
@@ -56,7 +56,7 @@ for name in cuda._IN_CUPY:
     x = x if drawn is None else drawn
     assert x.shape == (64, 48) and str(x.dtype) == "float32" and len(set(x.get().ravel().tolist())) > 3000, name
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], cwd=HELPERS, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 

@@ -14,7 +14,7 @@ from arrayinit.backends.chunks import chunk, strided_chunk
 
 torch = pytest.importorskip("torch")
 
-RANK = Path(__file__).with_name("dtensor_rank.py")
+RANK = Path(__file__).parents[1] / "helpers" / "dtensor_rank.py"
 
 
 def places(runs):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parents[1] / "helpers"
 
 SCRIPTS = {
     "every case has the golden bits": """
@@ -267,7 +267,7 @@ def test_on_a_stand_in(script):
     lines = ["from standin_cupy import install", "cupy = install()", "import arrayinit as ai"]
     lines += [line.removeprefix("        ") for line in script.strip("\n").splitlines()]
     done = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines)], cwd=HERE, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", "\n".join(lines)], cwd=HELPERS, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
 
@@ -284,7 +284,7 @@ import pytest
 chosen = "test_cupy_draws or test_streams or test_orthogonal"
 sys.exit(pytest.main(["-q", "-m", "gpu", "test_cuda.py", "-k", chosen, "-p", "no:cacheprovider"]))
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], cwd=HELPERS, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "62 passed" in done.stdout
     assert "skipped" not in done.stdout
