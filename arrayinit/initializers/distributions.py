@@ -30,8 +30,8 @@ def distribution(x: Any, distribution: Any, parameters: Sequence[float] = (), **
     is drawn is off by about 1e-7 of the largest quantile of its octave for smooth functions (gamma, t, Cauchy,
     logistic, beta; 3e-8 for the normal), and more around kinks and for functions like p^10. No draw is beyond the
     quantiles of 2^-33 and 1 - 2^-33, nor beyond the support; heavy tails are drawn as well as the middle. No unit is
-    below 2^-126: octaves whose quantiles are all below 2^-96 are drawn in multiples of it. The parts of a complex element
-    each follow the distribution itself.
+    below 2^-126: octaves whose quantiles are all below 2^-96 are drawn in multiples of it. The parts of a complex
+    element each follow the distribution itself.
 
     Args:
         distribution: frozen, such as `scipy.stats.gamma(2.0)`; or its name. Any object with the methods ppf, isf and

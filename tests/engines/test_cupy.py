@@ -190,7 +190,7 @@ SCRIPTS = {
         wanted = ai.normal((50, 7), seed=3)
         for name in ("_load", "__call__"):
             from arrayinit.engines import cuda
-            from arrayinit.engines.cuda import launcher
+            from arrayinit.engines.cuda import cupy as launcher
             cuda._warned.clear()
             launcher._kernel.cache_clear()
             working = getattr(RawKernel, name)
