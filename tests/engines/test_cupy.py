@@ -282,7 +282,7 @@ cupy = standin_cupy.install()
 cupy.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
 import pytest
 chosen = "test_cupy_draws or test_streams or test_orthogonal"
-sys.exit(pytest.main(["-q", "-m", "gpu", "test_cuda.py", "-k", chosen, "-p", "no:cacheprovider"]))
+sys.exit(pytest.main(["-q", "-m", "gpu", "../engines/test_cuda.py", "-k", chosen, "-p", "no:cacheprovider"]))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=HELPERS, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
