@@ -1,1 +1,1 @@
-"""What the rest is built of, and knows nothing of weights: messages, integers, files, progress."""
+"""Building blocks that know nothing of weights: messages, integers, the float environment, disks, progress."""

@@ -1,4 +1,4 @@
-"""What counts as an integer argument, and as a sequence of them: of Python, NumPy, torch or JAX, but never a guess.
+"""Integer arguments, and sequences of them, of Python, NumPy, torch or JAX; anything ambiguous is refused.
 
 An iterator, a set, a text or bytes is no sequence of integers, a boolean no integer.
 """

@@ -1,4 +1,4 @@
-"""What errors and warnings say: a value in few words, and the line of the caller."""
+"""Errors and warnings: values in few words, and warnings that name the caller's line."""
 
 import sys
 import warnings

@@ -1,1 +1,1 @@
-"""Data that ships with the package, and the script that makes it."""
+"""Conformance: the golden vectors, the script that makes them, and the check that compares this machine with them."""

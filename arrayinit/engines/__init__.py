@@ -10,6 +10,17 @@ from arrayinit.laws import Packed
 
 __all__ = ["run"]
 
+# Which module draws for the name that a backend gives (`engine`, `engine_for`). Imported at the first draw.
+_ENGINES = {
+    "reference": "arrayinit.engines.reference",  # any namespace of the array API; the specification
+    "cpu": "arrayinit.engines.cpu",  # NumPy, and torch in host memory
+    "cuda": "arrayinit.engines.cuda",  # CuPy, and torch on CUDA
+    "jax": "arrayinit.engines.jax",
+    "dask": "arrayinit.engines.dask",
+    "dtensor": "arrayinit.engines.dtensor",
+    "negated": "arrayinit.engines.negated",  # torch tensors that are read negated or conjugated
+    "packed": "arrayinit.engines.packed",  # the pieces of a packed tensor, one by one
+}
 _WHOLE = ("dask", "dtensor", "jax", "negated")  # engines that cut packed tensors themselves, or have them cut
 
 
@@ -23,5 +34,5 @@ def run(job: Job, target: Target) -> Any:
 
 @functools.cache
 def _draw(engine: str) -> Callable[[Job, Target], Any]:
-    draw: Callable[[Job, Target], Any] = importlib.import_module(f"arrayinit.engines.{engine}").draw
+    draw: Callable[[Job, Target], Any] = importlib.import_module(_ENGINES[engine]).draw
     return draw

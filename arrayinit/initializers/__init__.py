@@ -31,40 +31,14 @@ sequence or an array with one axis, but no iterator, set or text.
 
 from collections.abc import Callable
 
-from arrayinit.initializers import distributions, matrices, packs, scaled, sequences
+from arrayinit.initializers import distributions, elementwise, matrices, packs, sequences
 from arrayinit.initializers.distributions import (
     distribution as distribution,
     distribution_ as distribution_,
     mamba_dt_bias as mamba_dt_bias,
     mamba_dt_bias_ as mamba_dt_bias_,
 )
-from arrayinit.initializers.matrices import (
-    delta_orthogonal as delta_orthogonal,
-    delta_orthogonal_ as delta_orthogonal_,
-    dirac as dirac,
-    dirac_ as dirac_,
-    eye as eye,
-    eye_ as eye_,
-    identity as identity,
-    identity_ as identity_,
-    orthogonal as orthogonal,
-    orthogonal_ as orthogonal_,
-    sparse as sparse,
-    sparse_ as sparse_,
-    zero_hadamard as zero_hadamard,
-    zero_hadamard_ as zero_hadamard_,
-)
-from arrayinit.initializers.packs import (
-    chrono as chrono,
-    chrono_ as chrono_,
-    icnr as icnr,
-    icnr_ as icnr_,
-    lstm_bias as lstm_bias,
-    lstm_bias_ as lstm_bias_,
-    packed as packed,
-    packed_ as packed_,
-)
-from arrayinit.initializers.scaled import (
+from arrayinit.initializers.elementwise import (
     constant as constant,
     constant_ as constant_,
     kaiming_normal as kaiming_normal,
@@ -102,6 +76,32 @@ from arrayinit.initializers.scaled import (
     zeros as zeros,
     zeros_ as zeros_,
 )
+from arrayinit.initializers.matrices import (
+    delta_orthogonal as delta_orthogonal,
+    delta_orthogonal_ as delta_orthogonal_,
+    dirac as dirac,
+    dirac_ as dirac_,
+    eye as eye,
+    eye_ as eye_,
+    identity as identity,
+    identity_ as identity_,
+    orthogonal as orthogonal,
+    orthogonal_ as orthogonal_,
+    sparse as sparse,
+    sparse_ as sparse_,
+    zero_hadamard as zero_hadamard,
+    zero_hadamard_ as zero_hadamard_,
+)
+from arrayinit.initializers.packs import (
+    chrono as chrono,
+    chrono_ as chrono_,
+    icnr as icnr,
+    icnr_ as icnr_,
+    lstm_bias as lstm_bias,
+    lstm_bias_ as lstm_bias_,
+    packed as packed,
+    packed_ as packed_,
+)
 from arrayinit.initializers.sequences import (
     hippo_legs as hippo_legs,
     hippo_legs_ as hippo_legs_,
@@ -129,7 +129,7 @@ ALIASES = {
 # Initializer f has its scheme, `_f`, above it, and `f_` below.
 _SCHEMES: dict[str, Callable[..., Law]] = {
     name: getattr(module, "_" + name)
-    for module in (distributions, matrices, packs, scaled, sequences)
+    for module in (distributions, elementwise, matrices, packs, sequences)
     for name in vars(module)
     if f"_{name}" in vars(module) and f"{name}_" in vars(module)
 }

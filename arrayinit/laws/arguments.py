@@ -1,4 +1,4 @@
-"""What schemes ask of their arguments: the value as they use it, or an error that names the argument and the rule."""
+"""Checks of arguments: each returns the value as a scheme uses it, or raises an error with argument, rule and value."""
 
 import math
 from numbers import Real

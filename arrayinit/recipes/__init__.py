@@ -14,11 +14,11 @@ from typing import Any
 
 from arrayinit.common.messages import shown
 from arrayinit.models.rules import Rules
+from arrayinit.recipes.depth import deepnorm, deepnorm_constants, t_fixup
 from arrayinit.recipes.flax import flax_defaults
 from arrayinit.recipes.keras import keras_defaults
 from arrayinit.recipes.mup import mup
 from arrayinit.recipes.resnet import fixup, resnet
-from arrayinit.recipes.scaled import deepnorm, deepnorm_constants, t_fixup
 from arrayinit.recipes.torch import torch_defaults, torch_transformer
 from arrayinit.recipes.transformers import bert, gpt2, llama
 from arrayinit.recipes.vit import vit, vit_jax
