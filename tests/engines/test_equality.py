@@ -1,11 +1,14 @@
 """One seed, one tensor: every backend x engine x initializer x dtype x shape, by == against the golden vectors."""
 
+import json
+
 import numpy as np
 import pytest
 from conftest import PLACES, param_places, same, to_host
 
 import arrayinit as ai
-from arrayinit.conformance.cases import CASES, DTYPES, golden
+from arrayinit.conformance import make_golden
+from arrayinit.conformance.cases import CASES, DTYPES, SEED, Case, golden
 from arrayinit.conformance.check import tolerance
 from arrayinit.conformance.make_golden import vector
 
@@ -49,6 +52,18 @@ def test_every_initializer_has_a_golden_vector():
     assert {case.spec.name for case in CASES} == set(initializers.NAMES)
     assert set(golden()) == {case.name for case in CASES}
     assert all(set(by_dtype) == set(DTYPES) for by_dtype in golden().values())
+
+
+def test_the_file_says_what_its_vectors_are_of():
+    data = json.loads(make_golden.PATH.read_text("utf-8"), parse_constant=pytest.fail)
+    assert (data["format"], data["stream_version"], int(data["seed"], 16)) == (1, ai.STREAM_VERSION, SEED)
+    assert list(data["cases"]) == list(data["vectors"]) == [case.name for case in CASES]
+    for case in CASES:
+        said = json.loads(json.dumps(data["cases"][case.name]).replace('"inf"', "Infinity"))
+        index = tuple(slice(*part) for part in said["index"]) if "index" in said else ()
+        keywords = {"index": index} if index else {}
+        read = Case(case.name, ai.Spec.from_dict(said["initializer"]), tuple(said["shape"]), keywords)
+        assert ai.fingerprint(read.draw("float32")) == ai.fingerprint(case.draw("float32")), case.name
 
 
 @pytest.mark.places
