@@ -72,6 +72,12 @@ def test_import_brings_no_framework():
     assert loaded_by("import arrayinit") == set()
 
 
+def test_import_brings_nothing_that_few_draws_need():
+    code = "import sys, numpy; before = {*sys.modules}; import arrayinit; new = {*sys.modules} - before"
+    late = {"decimal", "difflib", "fractions", "hashlib", "inspect", "json", "scipy", "tomllib"}
+    assert run(f"{code}; print(*sorted(new & {late!r}))") == ""
+
+
 def test_what_whole_models_need_comes_when_it_is_asked_for():
     loaded = "'arrayinit.models.rules' in sys.modules"
     code = f"import sys, arrayinit as ai; before = {loaded}; ai.Rules; from arrayinit import *"

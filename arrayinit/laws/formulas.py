@@ -7,9 +7,8 @@ gives float64 or complex128 values.
 import functools
 import math
 from collections.abc import Iterator
-from decimal import Decimal
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,9 @@ from arrayinit.laws.elementary import cos_sin, log
 from arrayinit.laws.geometry import Geometry
 from arrayinit.laws.regions import Box
 from arrayinit.stream.formats import COMPLEX, FORMATS
-from arrayinit.stream.normal_cdf import digits, pi
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 __all__ = [
     "eigenvalues",
@@ -221,12 +222,18 @@ def _cos_sin_rows(p: Integers, turns: list[int]) -> tuple[Any, Any]:
 @functools.lru_cache(maxsize=1 << 15)
 def _turns(base: float, features: int, pair: int) -> int:
     """base**(-2 pair / features) / (2 pi), in units of 2**-96: what fraction of a turn a position is."""
+    from arrayinit.stream.normal_cdf import digits, pi  # here, for few processes need it
+
     with digits(45):
         frequency = (-_log(base) * (2 * pair) / features).exp()
         return round(frequency / (2 * pi()) * (1 << 96))
 
 
 @functools.cache
-def _log(base: float) -> Decimal:
+def _log(base: float) -> "Decimal":
+    from decimal import Decimal  # as above
+
+    from arrayinit.stream.normal_cdf import digits
+
     with digits(50):
         return Decimal(base).ln()

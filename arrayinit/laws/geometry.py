@@ -1,7 +1,6 @@
 """Shapes -> roles of their axes -> fans, and the order (batch, out, in, spatial) in which elements are numbered."""
 
 import math
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -162,7 +161,7 @@ def _roles_of_layout(layout: str, shape: tuple[int, ...]) -> str:
         raise ValueError(
             f"`layout` must have one letter for each of the {len(shape)} axes; got {shown(layout)} for {shape}"
         )
-    if not set(layout) <= set(string.ascii_lowercase) or "o" not in layout or "i" not in layout:
+    if not all("a" <= letter <= "z" for letter in layout) or "o" not in layout or "i" not in layout:
         raise ValueError(f"`layout` must be lower-case letters with an 'o' and an 'i' among them; got {layout!r}")
     return "".join(letter if letter in "oib" else "s" for letter in layout)
 
