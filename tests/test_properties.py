@@ -154,7 +154,7 @@ def hostile():
     """NumPy raises whatever it can, and decimals are of three digits, rounded up, with every trap set."""
     contexts = [decimal.getcontext(), decimal.DefaultContext]
     before = [(context.copy(), context) for context in contexts]
-    caches = [normal_cdf.pi, normal_cdf.cdf, tails.tail, lattice._plan, quantiles._plain, tables._turns, tables._log]
+    caches = [normal_cdf.pi, normal_cdf.cdf, tails.tail, lattice._sampling, quantiles._plain, tables._turns, tables._log]
     try:
         for context in contexts:
             for name, value in SETTINGS.items():
