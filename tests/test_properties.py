@@ -154,7 +154,8 @@ def hostile():
     """NumPy raises whatever it can, and decimals are of three digits, rounded up, with every trap set."""
     contexts = [decimal.getcontext(), decimal.DefaultContext]
     before = [(context.copy(), context) for context in contexts]
-    caches = [normal_cdf.pi, normal_cdf.cdf, tails.tail, lattice._sampling, quantiles._plain, tables._turns, tables._log]
+    of_numbers = [normal_cdf.pi, normal_cdf.cdf, tails.tail, tables._turns, tables._log]
+    caches = [*of_numbers, lattice._sampling, quantiles._plain]
     try:
         for context in contexts:
             for name, value in SETTINGS.items():
