@@ -59,6 +59,10 @@ class DaskBackend(Backend):
         """An empty array in the library and dtype of the blocks of an array made from a shape."""
         return np.empty((0,), self.dtype(dtype))
 
+    def shapeless(self, x: Any) -> str:
+        is_unknown = any(math.isnan(n) for n in x.shape)
+        return "of unknown shape: call its compute_chunk_sizes() first" if is_unknown else ""
+
     def chunks(self, shape: tuple[int, ...], dtype: str, given: Any = None) -> Any:
         """The blocks of an array of this shape and dtype: the given ones, or those that Dask itself would choose."""
         wanted, normalize = "auto" if given is None else given, dask.array.core.normalize_chunks

@@ -194,3 +194,14 @@ def test_errors_leave_all_as_it_was():
     kept = {"locked": params["locked"], "w": np.ones((2, 2))}
     ai.init_params_(kept, {"locked": None, "w": "zeros"}, seed=1)
     assert (kept["locked"] == 1).all()
+
+
+def test_dask_arrays_of_unknown_shape_are_named():
+    array = pytest.importorskip("dask.array")
+    x = array.arange(6, chunks=3)
+    for call in (
+        lambda: ai.init_params_({"a": {"b": x[x > 2]}}, {"*": "zeros"}, seed=0),
+        lambda: ai.report({"a.b": x[x > 2]}),
+    ):
+        with pytest.raises(ai.PlanError, match=r"a\.b .*of unknown shape: call its compute_chunk_sizes"):
+            call()
