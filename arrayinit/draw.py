@@ -1,4 +1,4 @@
-"""The one place where a draw is planned: check the arguments, find the law, take the key, run an engine."""
+"""The junction of a draw: check the arguments, find the law, take the key, run an engine."""
 
 import functools
 import math
@@ -37,7 +37,15 @@ from arrayinit.seeds import Name, resolve_for
 from arrayinit.stream.formats import COMPLEX, FORMATS, is_floating, real_name
 
 __all__ = [
-    "Keywords", "Scheme", "decide", "decided", "draw", "filling", "needs_key", "review", "shape_of",
+    "Keywords",
+    "Scheme",
+    "draw",
+    "filling",
+    "fitted",
+    "job_of",
+    "needs_key",
+    "review",
+    "shape_of",
 ]  # fmt: skip
 
 P = ParamSpec("P")
@@ -116,7 +124,10 @@ def draw(
     chunks: Any = None,
     **unknown: Any,
 ) -> Any:
-    """Draw what `scheme` asks for into x, or into a new array like x or of shape x."""
+    """Draw what `scheme` asks for into x, or into a new array like x or of shape x.
+
+    _in_place: into x itself; what :func:`filling` gives, and nobody else.
+    """
     if unknown:
         raise _unknown(scheme, next(iter(unknown)))
     axes = (layout, in_axis, out_axis, batch_axis, groups, transposed)
@@ -144,7 +155,7 @@ def draw(
 def _drawn(x: Any, scheme: Scheme, target: Target, dtype: str, seed: Any, where: Any) -> Any:
     """Decide the job and run an engine. The key is taken last: what is refused, or draws nothing, takes none."""
     name, shape, index, axes = where
-    job = decide(x, scheme, target, dtype, shape, index, axes)
+    job = job_of(x, scheme, target, dtype, shape, index, axes)
     review(job, scheme, target)
     ready = target.ready(job)
     made = ready.array if ready.in_place else None
@@ -195,7 +206,7 @@ def _refuse_keras(scheme: Scheme, job: Job) -> None:
     )
 
 
-def decide(
+def job_of(
     x: Any, scheme: Scheme, target: Target, dtype: str, shape: Any, index: Index | None, axes: tuple[Any, ...]
 ) -> Job:
     """The job of a draw, still without its key; TypeError or ValueError where it can't be drawn."""
@@ -207,7 +218,7 @@ def decide(
             raise TypeError(
                 f"`shape` goes with an array that holds a part of it; got {shown(shape)} and the shape {whole}"
             )
-    job = _decide(scheme, whole, index, axes, dtype)
+    job = _job_for(scheme, whole, index, axes, dtype)
     if index is not None and target.array is not None and job.shape != tuple(x.shape):
         raise ValueError(
             f"`index` must select what `x` holds; got {job.shape} from {whole} for x of shape {tuple(x.shape)}"
@@ -215,28 +226,28 @@ def decide(
     return job
 
 
-_decided: dict[Any, Job] = {}
-DECIDED = 4096  # jobs that are remembered,
-PIECES = 256  # and of how many pieces at most
+_jobs: dict[Any, Job] = {}
+JOBS = 4096  # that are remembered,
+PIECES = 256  # those of packed tensors with at most so many pieces
 _AXES = (None, None, None, (), 1, False)  # the keywords that say what axes mean, where none does
 _AXES_TYPES = tuple(map(type, _AXES))
 _MAY_WARN = (Constant, Packed)
 
 
-def _decide(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
+def _job_for(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
     """The job, still without its key, remembered for the next draw of the same law, shape and dtype."""
     function, values = (scheme.func, tuple(scheme.keywords.values())) if isinstance(scheme, partial) else (scheme, ())
     try:
         key = (function, exact(values), whole, None if index is None else exact((index,)), _axes_key(axes), dtype)
     except NotPlainError:
         return _new_job(scheme, whole, index, axes, dtype)
-    job = _decided.get(key)
+    job = _jobs.get(key)
     if job is None:
         job = _new_job(scheme, whole, index, axes, dtype)
         if not _is_large(job.law):
-            if len(_decided) >= DECIDED:
-                _decided.clear()
-            _decided[key] = job
+            if len(_jobs) >= JOBS:
+                _jobs.clear()
+            _jobs[key] = job
     return job
 
 
@@ -256,7 +267,7 @@ def _axes_key(axes: tuple[Any, ...]) -> Any:
 def _new_job(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
     where = geometry(whole, *axes)
     part = box(whole, index)
-    law, how = decided(scheme, where, dtype)
+    law, how = fitted(scheme, where, dtype)
     return Job(law, how, None, where, part, dtype)
 
 
@@ -309,7 +320,7 @@ def _global_shape(x: Any, shape: Any, index: Any) -> tuple[int, ...]:
     return whole
 
 
-def decided(scheme: Scheme, where: Geometry, dtype: str) -> tuple[Law, Sampling | None]:
+def fitted(scheme: Scheme, where: Geometry, dtype: str) -> tuple[Law, Sampling | None]:
     """What a scheme asks for as a dtype can hold it; an error says from which parameters it comes."""
     law = scheme(where)
     try:

@@ -95,10 +95,8 @@ class Initializer:
         chosen = self.dtype if dtype is None else dtype
         kind = jnp.result_type(float) if chosen is None else _canonical(chosen)
         axes = _axes(self.spec, len(sizes))
-        law, _ = (
-            law_of(spec(self.spec.name, **self.spec.parameters | axes), sizes, kind.name) if key is None else (None, 0)
-        )
-        if law is not None and is_random(law) and 0 not in sizes:
+        whole = spec(self.spec.name, **self.spec.parameters | axes)
+        if key is None and 0 not in sizes and is_random(law_of(whole, sizes, kind.name)[0]):
             if not is_haiku:
                 raise TypeError(f"`key` must be a JAX key or an integer for {self.spec.name}; got None")
             key = _key_of_haiku(sizes)

@@ -16,7 +16,7 @@ from arrayinit.backends import backend_named, is_compiling
 from arrayinit.common.exact import exact
 from arrayinit.common.float_environment import in_default_environment
 from arrayinit.common.messages import shown
-from arrayinit.draw import Keywords, decided, draw
+from arrayinit.draw import Keywords, draw, fitted
 from arrayinit.laws import (
     SAMPLED,
     Constant,
@@ -254,7 +254,7 @@ def law_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32"
 def _law_of(name: str, parameters: Mapping[str, Any], shape: Sequence[int] | int, dtype: str) -> tuple[Law, Geometry]:
     where = geometry(shape, **{key: value for key, value in parameters.items() if key in _GEOMETRY})
     scheme = partial(initializers.scheme(name), **complete(name, parameters))
-    return decided(scheme, where, dtype)[0], where
+    return fitted(scheme, where, dtype)[0], where
 
 
 @in_default_environment
@@ -378,9 +378,9 @@ def _real_numbers(law: Law, where: Geometry) -> _Numbers:
         case Dirac(groups, value):
             return _indicator("dirac", groups * min(shape[0] // groups, shape[1]), shape, value)
         case Table():
-            from arrayinit.laws import formulas as tables  # here, for few processes need it
+            from arrayinit.laws import formulas  # here, for few processes need it
 
-            return "formula", *tables.moments(law, where)
+            return "formula", *formulas.moments(law, where)
         case Words() | Packed() | Point():
             raise TypeError(f"{law} has no one distribution")
 

@@ -188,10 +188,10 @@ def test_a_distribution_that_changes_is_drawn_as_it_is(kind):
 
 
 def test_tables_of_distributions_are_kept_while_these_exist(monkeypatch):
-    from arrayinit.stream import quantile_tables as quantiles
+    from arrayinit.stream import quantile_tables
 
-    made, table = [], quantiles._table
-    monkeypatch.setattr(quantiles, "_table", lambda *a: (made.append(a), table(*a))[1])
+    made, table = [], quantile_tables._table
+    monkeypatch.setattr(quantile_tables, "_table", lambda *a: (made.append(a), table(*a))[1])
     law = Law(5.0)
     for dtype in ("float32", "float64", "float32"):
         ai.distribution(SHAPE, law, seed=0, dtype=dtype)
@@ -199,7 +199,7 @@ def test_tables_of_distributions_are_kept_while_these_exist(monkeypatch):
     made.clear()
     del law
     gc.collect()
-    assert not any(kept.alive() is None for kept in quantiles._remembered.values())
+    assert not any(kept.alive() is None for kept in quantile_tables._remembered.values())
 
 
 class Sub(np.ndarray):
@@ -288,11 +288,11 @@ def test_an_initializer_of_a_user_is_asked_each_time():
 
 
 def test_jobs_are_remembered_for_plain_data():
-    draw_module._decided.clear()
+    draw_module._jobs.clear()
     for _ in range(3):
         ai.normal(SHAPE, std=0.25, seed=0, index=(slice(0, 2), 1), in_axis=[1], out_axis=0)
         ai.packed(SHAPE, [ai.spec("normal"), ai.spec("ones")], [2, 2], seed=0)
-    assert len(draw_module._decided) == 2
+    assert len(draw_module._jobs) == 2
 
 
 def test_tables_are_equal_by_their_numbers():

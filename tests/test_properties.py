@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 import arrayinit as ai
 from arrayinit import draw
 from arrayinit.conformance.cases import CASES, golden
-from arrayinit.laws import formulas as tables, lattice
-from arrayinit.stream import normal_cdf, quantile_tables as quantiles, truncation as tails
+from arrayinit.laws import formulas, lattice
+from arrayinit.stream import normal_cdf, quantile_tables, truncation
 
 settings.register_profile("arrayinit", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("arrayinit")
@@ -154,8 +154,8 @@ def hostile():
     """NumPy raises whatever it can, and decimals are of three digits, rounded up, with every trap set."""
     contexts = [decimal.getcontext(), decimal.DefaultContext]
     before = [(context.copy(), context) for context in contexts]
-    of_numbers = [normal_cdf.pi, normal_cdf.cdf, tails.tail, tables._turns, tables._log]
-    caches = [*of_numbers, lattice._sampling, quantiles._plain]
+    of_numbers = [normal_cdf.pi, normal_cdf.cdf, truncation.tail, formulas._turns, formulas._log]
+    caches = [*of_numbers, lattice._sampling, quantile_tables._plain]
     try:
         for context in contexts:
             for name, value in SETTINGS.items():
@@ -164,7 +164,7 @@ def hostile():
                 context.traps[trap] = True
         for cache in caches:
             cache.cache_clear()
-        draw._decided.clear()
+        draw._jobs.clear()
         with np.errstate(all="raise"):
             yield
     finally:

@@ -254,7 +254,7 @@ def test_what_a_process_worked_out_about_a_draw_stays_there():
         patch.setenv("ARRAYINIT_COMPILE", "1")
         ai.uniform((90, 80), 0.25, 0.75, seed=0)
     assert ai.uniform(x, 0.25, 0.75, seed=0).name == before
-    job = next(job for job in draw_module._decided.values() if job.memo)
+    job = next(job for job in draw_module._jobs.values() if job.memo)
     assert pickle.loads(pickle.dumps(job)).memo == {}
 
 

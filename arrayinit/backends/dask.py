@@ -36,7 +36,7 @@ class DaskBackend(Backend):
             self.chunks(shape, dtype, chunks)
 
     def check_readable(self, x: Any) -> None:
-        if any(np.isnan(n) for n in x.shape):
+        if self.shapeless(x):
             raise ValueError(f"`x` must have a known shape; got a Dask array of shape {x.shape}")
 
     def check_device(self, device: Any) -> Any:

@@ -16,9 +16,8 @@ def as_integer(value: Any) -> int | None:
     """The value of an integer of any library, also one in an array without axes; None for all else."""
     if type(value) is int:
         return value
-    is_boolean = isinstance(value, bool) or "bool" in str(
-        getattr(value, "dtype", "")
-    )  # torch's is an integer to Python
+    # A boolean of torch is an integer to Python.
+    is_boolean = isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
     if is_boolean or getattr(value, "ndim", None):
         return None
     try:

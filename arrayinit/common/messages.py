@@ -4,6 +4,8 @@ import sys
 import warnings
 from typing import Any
 
+from arrayinit.common.escapes import cut
+
 __all__ = ["LONGEST", "shown", "warn"]
 
 LONGEST = 1000  # characters of a value in a message
@@ -16,7 +18,7 @@ def shown(value: Any) -> str:
     except Exception:  # of an object of a user's, of an integer of thousands of digits, of what is nested too deeply
         bits = f" of {value.bit_length()} bits" if isinstance(value, int) else ""
         return f"<{type(value).__name__}{bits}>"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return cut(text, LONGEST)
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

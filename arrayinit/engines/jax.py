@@ -21,7 +21,7 @@ from arrayinit.engines import reference
 from arrayinit.engines.packed import parts
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Constant, Orthogonal, Packed, Sparse, Table, formulas as tables, is_joint
+from arrayinit.laws import Constant, Orthogonal, Packed, Sparse, Table, formulas, is_joint
 from arrayinit.laws.lattice import Lattice, Sampling
 from arrayinit.laws.regions import Region
 from arrayinit.stream.deviates import tabulated
@@ -73,7 +73,7 @@ def _sharded(values: Callable[[Any, Any], Any], words: tuple[Any, Any], where: A
             raise ValueError(f"`device` must be of the mesh that is set; got {where!r}: {error}") from None
 
     # Drawn as if the axes were of type Auto: otherwise each device would draw the whole and keep its part, and under
-    # vmap the types of sharded keys would be in the way of what looks up tables.
+    # vmap the types of sharded keys would be in the way of what looks up formulas.
     explicit = tuple(
         name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit
     )
@@ -106,7 +106,7 @@ def _values(job: Job, low: Any, high: Any) -> Any:
     if isinstance(job.law, Table) and 0 not in job.shape:
         with x64():
             wide = np.empty(job.shape, job.dtype if job.dtype in COMPLEX else FORMATS[job.dtype].wide)
-            for position, values in tables.parts(job.law, job.geometry, job.box, job.dtype):
+            for position, values in formulas.parts(job.law, job.geometry, job.box, job.dtype):
                 wide[position] = values
             return jnp.asarray(wide).astype(job.dtype)
     if isinstance(job.law, Packed) and 0 not in job.shape:

@@ -7,7 +7,7 @@ from arrayinit.backends import Backend, Lanes
 from arrayinit.engines import matrices
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Constant, Dirac, Eye, Orthogonal, Sparse, Table, Words, formulas as tables
+from arrayinit.laws import Constant, Dirac, Eye, Orthogonal, Sparse, Table, Words, formulas
 from arrayinit.laws.lattice import Sampling
 from arrayinit.laws.patterns import dirac, eye, ones
 from arrayinit.laws.regions import Region
@@ -52,7 +52,7 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
                 part = (matrix or _matrix)(lanes, job)
             backend.write(view, (), part)
         elif isinstance(job.law, Table):
-            for position, values in tables.parts(job.law, job.geometry, job.box, job.dtype):
+            for position, values in formulas.parts(job.law, job.geometry, job.box, job.dtype):
                 rounded = lanes.astype(lanes.xp.asarray(values, device=lanes.device), backend.dtype(job.dtype))
                 backend.write(view, position, rounded)
         elif isinstance(job.law, Eye | Dirac) and backend.indexes:

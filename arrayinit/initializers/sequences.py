@@ -14,7 +14,7 @@ POSITIONS = 1 << 32
 
 
 def _hippo_legs(geometry: Geometry) -> Law:
-    from arrayinit.laws import formulas as tables  # here, for few processes need it
+    from arrayinit.laws import formulas  # here, for few processes need it
 
     shape, roles = geometry.canonical, geometry.roles
     if len(shape) != 2 if roles is None else sorted(roles.replace("b", "")) != ["i", "o"]:
@@ -22,7 +22,7 @@ def _hippo_legs(geometry: Geometry) -> Law:
     n = shape[-1]
     if shape[-2] != n:
         raise ValueError(f"hippo_legs needs a square matrix; got {geometry.shape}")
-    return Table(tables.hippo, (), math.sqrt((2 * n + 1) * (2 * n - 1)) if n else 0.0)
+    return Table(formulas.hippo, (), math.sqrt((2 * n + 1) * (2 * n - 1)) if n else 0.0)
 
 
 def hippo_legs(x: Any, **keywords: Unpack[Keywords]) -> Any:
@@ -43,19 +43,19 @@ hippo_legs_ = filling(hippo_legs)
 
 
 def _s4d(geometry: Geometry, variant: str) -> Law:
-    from arrayinit.laws import formulas as tables  # here, for few processes need it
+    from arrayinit.laws import formulas  # here, for few processes need it
 
     one_of(variant, "variant", VARIANTS)
     count = _last(geometry, "s4d")
     if not count:
         return Constant(0.0)
     if variant == "real":
-        return Table(tables.real, (), float(count))
+        return Table(formulas.real, (), float(count))
     if variant == "lin":
-        return Table(tables.linear, (), math.pi * count, is_complex=True)
+        return Table(formulas.linear, (), math.pi * count, is_complex=True)
     if variant == "inv":
-        return Table(tables.inverse, (count,), 4 / math.pi * count * count, is_complex=True)
-    return Table(tables.legs, (count,), float(tables.eigenvalues(count)[-1]), is_complex=True)
+        return Table(formulas.inverse, (count,), 4 / math.pi * count * count, is_complex=True)
+    return Table(formulas.legs, (count,), float(formulas.eigenvalues(count)[-1]), is_complex=True)
 
 
 def s4d(x: Any, variant: str = "lin", **keywords: Unpack[Keywords]) -> Any:
@@ -84,9 +84,9 @@ s4d_ = filling(s4d)
 
 
 def _mamba_a_log(geometry: Geometry) -> Law:
-    from arrayinit.laws import formulas as tables  # here, for few processes need it
+    from arrayinit.laws import formulas  # here, for few processes need it
 
-    return Table(tables.logs, (), math.log(_last(geometry, "mamba_a_log") + 1))
+    return Table(formulas.logs, (), math.log(_last(geometry, "mamba_a_log") + 1))
 
 
 def mamba_a_log(x: Any, **keywords: Unpack[Keywords]) -> Any:
@@ -106,7 +106,7 @@ mamba_a_log_ = filling(mamba_a_log)
 
 
 def _sinusoidal(geometry: Geometry, base: float, interleaved: bool) -> Law:
-    from arrayinit.laws import formulas as tables  # here, for few processes need it
+    from arrayinit.laws import formulas  # here, for few processes need it
 
     plain(geometry, (2,), "sinusoidal")
     number, (positions, features) = positive(base, "base"), geometry.canonical
@@ -116,7 +116,7 @@ def _sinusoidal(geometry: Geometry, base: float, interleaved: bool) -> Law:
         raise ValueError(f"sinusoidal in two halves needs an even number of features; got {features}")
     if positions > POSITIONS:
         raise ValueError(f"sinusoidal has at most 2**32 positions; got {positions}")
-    return Table(tables.sinusoid, (number, features, interleaved), 1.0)
+    return Table(formulas.sinusoid, (number, features, interleaved), 1.0)
 
 
 def sinusoidal(x: Any, base: float = 10000.0, interleaved: bool = True, **keywords: Unpack[Keywords]) -> Any:

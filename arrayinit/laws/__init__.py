@@ -80,7 +80,7 @@ class Truncated:
 
 @dataclass(frozen=True)
 class Quantile:
-    """The law of this quantile function (see `quantiles`), within [low, high]; `negative`: of its negative."""
+    """The law of this quantile function (see `quantile_functions`), within [low, high]; `negative`: of its negative."""
 
     function: "Function"
     arguments: tuple[Any, ...]
@@ -158,7 +158,7 @@ class Sparse:
 
 @dataclass(frozen=True)
 class Table:
-    """A formula of the indices of an element (see `tables`); no part of a value is larger than `reach`."""
+    """A formula of the indices of an element (see `formulas`); no part of a value is larger than `reach`."""
 
     formula: Callable[..., Any]
     arguments: tuple[Any, ...]

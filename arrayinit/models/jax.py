@@ -111,13 +111,14 @@ def _check(matches: list[Match], places: dict[str, Any]) -> None:
     """Refuse what JAX can't hold as its rule says, before a key is taken. PlanError."""
     backend = backend_named("jax")
     problems = {}
-    for path, (parameter, _, initializer, _, _) in ((each.path, each) for each in matches):
-        if initializer is not None:
+    for each in matches:
+        if each.initializer is not None:
+            dtype = each.parameter.dtype
             try:
-                backend.dtype(parameter.dtype)
-                backend.allocate(parameter.shape, parameter.dtype, None, places[path])
+                backend.dtype(dtype)
+                backend.allocate(each.parameter.shape, dtype, None, places[each.path])
             except (TypeError, ValueError) as error:
-                problems[path] = str(error)
+                problems[each.path] = str(error)
     if problems:
         raise PlanError(problems)
 

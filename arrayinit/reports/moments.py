@@ -47,7 +47,7 @@ def measure(x: Any, dtype: str, roles: str = "") -> Moments | None:
     Of an array that several processes share, the part that this one holds. Of Dask's, one block is computed at a time.
 
     Args:
-        dtype: its name. roles: of its axes, as in `fans.Geometry`; "" where they have none.
+        dtype: its name. roles: of its axes, as in `laws.geometry.Geometry`; "" where they have none.
     """
     size, mean, square = 0, 0.0 + 0.0j, 0.0
     low, high = math.inf, -math.inf

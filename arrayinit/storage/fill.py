@@ -47,7 +47,8 @@ def fill_(
         x: a numpy.memmap (or any array that can be filled in place), a zarr or h5py array, or another object with
             `shape`, a `dtype` of NumPy's and assignment by slices. Chunks and shards of zarr and h5py are never cut.
         initializer: a :class:`arrayinit.Spec`, or the name of an initializer with its defaults.
-        seed, name: as in every initializer.
+        seed, name: as in every initializer. With a journal a generator gives up its bits when all is written, so that
+            an interrupted draw goes on with the same one.
         journal: a file that says which draw is under way and what of it was written, for one process at a time (on
             Windows, and on file systems without flock, nothing keeps two apart). Where it exists the draw goes on; at
             the end it is removed.

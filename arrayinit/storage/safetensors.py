@@ -83,7 +83,8 @@ def save_safetensors(
 
     Args:
         tensors: name -> :class:`Tensor`, in any order; the file has them by the size of their elements, largest first.
-        seed: as in every initializer, but None.
+        seed: as in every initializer, but not None. A generator gives up its bits when the file is whole, so that an
+            interrupted call goes on with the same one.
         metadata: more strings for the header, but under "arrayinit"; {"format": "pt"} by default, which readers for
             torch ask for.
         force: replace the file, and an unfinished one of another draw.

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple, TypeAlias
 from arrayinit import initializers
 from arrayinit.common.float_environment import in_default_environment
 from arrayinit.common.integers import as_integer, as_integers
+from arrayinit.common.messages import shown
 from arrayinit.draw import Scheme
 from arrayinit.initializers.bits import words
-from arrayinit.specs import Spec, complete
+from arrayinit.specs import Spec, complete, spec
 
 __all__ = ["Call", "Where", "call", "is_fixed", "text"]
 
@@ -86,11 +87,21 @@ def call(said: str) -> Call:
             f"the graph must be recorded by an arrayinit of this stream version, {STREAM_VERSION}; "
             f"got one of version {data['stream']}"
         )
-    name, given = data["draw"], {key: _value(value) for key, value in data["with"].items()}
-    scheme: Scheme = words if name == _BITS else partial(initializers.scheme(name), **complete(name, given))
+    given = {key: _value(value) for key, value in data["with"].items()}
+    scheme = words if data["draw"] == _BITS else _scheme(data["draw"], given)
     keys = ("name", "shape", "index", *_AXES)
     folded, shape, index, *axes = (_value(data[key]) if key in data else _DEFAULTS.get(key) for key in keys)
     return Call(scheme, (folded, shape, index, tuple(axes)))
+
+
+def _scheme(name: str, given: Mapping[str, Any]) -> Scheme:
+    """A scheme with these parameters, and by default all others. ValueError or TypeError for what it has not."""
+    made = spec(name, **given)  # which refuses names of no initializer, and parameters that are missing
+    own = complete(made.name, given)
+    unknown = [key for key in given if key not in own]
+    if unknown:
+        raise TypeError(f"`with` must have parameters of {name}, {', '.join(own)}; got {', '.join(unknown)}")
+    return partial(initializers.scheme(name), **own)
 
 
 def is_fixed(scheme: Scheme) -> bool:
@@ -113,7 +124,7 @@ def _name(scheme: Scheme) -> str:
         return _BITS
     name: str = getattr(function, "__name__", "").removeprefix("_")
     if name not in initializers.NAMES or initializers.scheme(name) is not function:
-        raise TypeError(f"a draw that torch records must be of an initializer of arrayinit; got {scheme!r}")
+        raise TypeError(f"a draw that torch records must be of an initializer of arrayinit; got {shown(scheme)}")
     return name
 
 
@@ -140,7 +151,7 @@ def _data(value: Any, name: str) -> Any:
         return {"spec": value.as_dict()}
     raise TypeError(
         f"`{name}` must be plain data (a number, a string, a bool, a spec, a sequence of them) where torch records "
-        f"the draw; got {value!r}"
+        f"the draw; got {shown(value)}"
     )
 
 

@@ -30,7 +30,8 @@ from arrayinit.backends import Backend, backend_named
 from arrayinit.backends.base import check_elements
 from arrayinit.backends.torch import check_key, is_foreign
 from arrayinit.common.float_environment import in_default_environment
-from arrayinit.draw import Scheme, decide, needs_key, review, shape_of
+from arrayinit.common.messages import shown
+from arrayinit.draw import Scheme, job_of, needs_key, review, shape_of
 from arrayinit.job import Job, Target
 from arrayinit.key import SEED_BITS, Key
 from arrayinit.laws.regions import box
@@ -80,7 +81,9 @@ def _like(x: Any, device: Any, where: Where) -> tuple[torch.Tensor, Where]:
     """A tensor of the shape of a new array that takes no memory, and where in the global tensor it is."""
     name, shape, index, axes = where
     if shape is not None:
-        raise TypeError(f"`shape` goes with an array that holds a part of it; got {shape!r} and the shape {x!r}")
+        raise TypeError(
+            f"`shape` goes with an array that holds a part of it; got {shown(shape)} and the shape {shown(x)}"
+        )
     sizes = x  # as they are where a tracer has symbols for some, so that the graph is one for all sizes
     if index is not None or not isinstance(x, list | tuple) or all(isinstance(n, int) for n in x):
         shape = shape_of(x)
@@ -111,7 +114,7 @@ def _seed(target: Target, seed: Any, is_abstract: bool) -> tuple[Any, torch.Tens
     if is_taken and target.backend.is_tracing(target.array):
         raise ValueError(
             "`seed` must be an integer, an arrayinit.Key or a key of torch.func._random where torch records a graph; "
-            f"got {seed!r}, which would be baked in"
+            f"got {shown(seed)}, which would be baked in"
         )
     _check_maps(target, is_taken)
     if is_taken and is_abstract:
@@ -223,7 +226,7 @@ def _job(backend: Backend, like: torch.Tensor, said: str, dtype: torch.dtype | N
     """What is to be drawn, still without its key."""
     scheme, (_, shape, index, axes) = call(said)
     target = Target(backend, like, in_place=False, device=None)
-    return decide(like, scheme, target, backend.dtype_name(dtype or like.dtype), shape, index, axes)
+    return job_of(like, scheme, target, backend.dtype_name(dtype or like.dtype), shape, index, axes)
 
 
 def _sized_job(backend: Backend, like: torch.Tensor, said: str, dtype: torch.dtype | None) -> Job | None:

@@ -24,7 +24,7 @@ from arrayinit.conformance.cases import CASES, golden
 from arrayinit.engines import cpu
 from arrayinit.engines.cpu import machine_code
 from arrayinit.laws import lattice
-from arrayinit.stream import quantile_tables as quantiles, truncation as tails
+from arrayinit.stream import quantile_tables, truncation
 from arrayinit.tracing import calls
 
 try:
@@ -56,8 +56,8 @@ def environment(name):
 @pytest.fixture(params=[*ROUNDING, "flush"])
 def odd(request):
     """Nothing worked out before, so that all of it is worked out in an odd environment."""
-    draw_module._decided.clear()
-    for remembered in (calls.call, lattice._sampling, tails.tail, quantiles._plain):
+    draw_module._jobs.clear()
+    for remembered in (calls.call, lattice._sampling, truncation.tail, quantile_tables._plain):
         remembered.cache_clear()
     with environment(request.param):
         assert not is_default()

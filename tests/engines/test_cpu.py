@@ -628,6 +628,31 @@ def test_parts_of_many_short_rows_equal_the_reference(engine):
     assert same(part, by_reference(ai.spec("normal"), (6,) * 11, seed=5, index=index))
 
 
+def test_slabs_of_a_sparse_matrix_have_memory_some_at_a_time(monkeypatch):
+    from arrayinit.engines.cpu import sparse
+
+    made, most, lock = [], [], threading.Lock()
+
+    class Memory(sparse._Memory):
+        def __init__(self, size):
+            super().__init__(size)
+            with lock:
+                made.append(weakref.ref(self))
+                most.append(sum(memory() is not None for memory in made))
+
+    wanted = ai.sparse((500, 60), 0.3, seed=0)
+    monkeypatch.setenv("ARRAYINIT_NUM_THREADS", "6")
+    monkeypatch.setattr(sparse, "_Memory", Memory)
+    monkeypatch.setattr(sparse, "SLAB", 500 * 4)
+    monkeypatch.setattr(sparse, "NARROWEST", 4)
+    for together in (1, 2, 4):
+        made.clear()
+        most.clear()
+        monkeypatch.setattr(sparse, "ALL", 500 * 4 * together)
+        assert same(ai.sparse((500, 60), 0.3, seed=0), wanted)
+        assert 1 <= max(most) <= together
+
+
 def test_rows_join_axes_that_continue_one_another():
     inner, moves = rows_of(Region.whole((3, 4, 5)), (20, 5, 1))
     assert (inner.rows, inner.count, inner.jump, moves.count, moves[0]) == (1, 60, 1, 1, (0, 0))

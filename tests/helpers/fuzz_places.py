@@ -179,7 +179,7 @@ def drawing_with(engine: Engine) -> Any:
 
 def forget_decisions() -> None:
     """What the package remembers of earlier draws."""
-    ai.draw._decided.clear()
+    ai.draw._jobs.clear()
 
 
 # Memory.

@@ -43,7 +43,7 @@ DRAWS = [
 def test_many_blocks_take_little_memory_each(monkeypatch):
     x, blocks = np.empty((800, 2), np.float32), 800
     ai.packed_(x, S("normal"), blocks, seed=1)
-    draw_module._decided.clear()
+    draw_module._jobs.clear()
     tracemalloc.start()
     try:
         ai.packed_(x, S("normal"), blocks, seed=1)

@@ -13,7 +13,7 @@ import torch
 from conftest import PLACES, same, to_host
 
 import arrayinit as ai
-from arrayinit.laws import formulas as tables
+from arrayinit.laws import formulas
 from arrayinit.laws.formulas import eigenvalues
 from arrayinit.laws.regions import box
 
@@ -77,8 +77,8 @@ def test_parts_and_dtypes_on_every_library(draw, shape):
 @pytest.mark.parametrize(("run", "widest"), [(50, 7), (12, 100)])
 def test_blocks_of_any_size_make_the_same_table(draw, shape, run, widest, monkeypatch):
     wanted = draw(shape, seed=1)
-    monkeypatch.setattr(tables, "RUN", run)
-    monkeypatch.setattr(tables, "WIDEST", widest)
+    monkeypatch.setattr(formulas, "RUN", run)
+    monkeypatch.setattr(formulas, "WIDEST", widest)
     assert same(draw(shape, seed=1), wanted)
     assert same(draw(shape, seed=1, index=np.s_[::-2, 1:]), wanted[::-2, 1:])
     if draw.name != "packed":
@@ -87,7 +87,7 @@ def test_blocks_of_any_size_make_the_same_table(draw, shape, run, widest, monkey
 
 @pytest.mark.parametrize("shape", [(2, 400_000), (400_000, 2), (3, 1, 300_000)])
 def test_memory_does_not_grow_with_a_table(shape, monkeypatch):
-    monkeypatch.setattr(tables, "RUN", 1 << 13)
+    monkeypatch.setattr(formulas, "RUN", 1 << 13)
     x = np.empty(shape, np.float32)
     tracemalloc.start()
     try:
@@ -110,12 +110,12 @@ ESTIMATED = [
 
 @pytest.mark.parametrize(("draw", "shape", "dtype"), ESTIMATED, ids=str)
 def test_descriptions_of_large_tables_are_near_the_whole(draw, shape, dtype, monkeypatch):
-    monkeypatch.setattr(tables, "LONGEST", 1 << 20)
+    monkeypatch.setattr(formulas, "LONGEST", 1 << 20)
     whole = ai.describe(draw, shape, dtype=dtype)
     x = draw(shape, dtype={"float32": "float64", "complex64": "complex128"}[dtype])
     assert whole.std == pytest.approx(x.std(), rel=1e-12)
-    monkeypatch.setattr(tables, "LONGEST", 512)
-    monkeypatch.setattr(tables, "EXAMINED", 1 << 16)
+    monkeypatch.setattr(formulas, "LONGEST", 512)
+    monkeypatch.setattr(formulas, "EXAMINED", 1 << 16)
     some = ai.describe(draw, shape, dtype=dtype)
     assert some.std == pytest.approx(whole.std, rel=0.01)
     assert abs(some.mean - whole.mean) < 0.01 * whole.std
@@ -123,9 +123,9 @@ def test_descriptions_of_large_tables_are_near_the_whole(draw, shape, dtype, mon
 
 
 def test_few_columns_are_worked_out_for_a_description():
-    tables._turns.cache_clear()
+    formulas._turns.cache_clear()
     found = ai.describe("sinusoidal", (2, 10**6))
-    assert tables._turns.cache_info().misses < 5000
+    assert formulas._turns.cache_info().misses < 5000
     assert (found.low, found.high) == (0, 1)
     assert found.mean == pytest.approx(0.5195, abs=1e-3)
 

@@ -8,9 +8,10 @@ from functools import partial
 import numpy as np
 import pytest
 
+import arrayinit as ai
 from arrayinit import initializers, spec
 from arrayinit.draw import fit
-from arrayinit.initializers import bits as raw
+from arrayinit.initializers import bits
 from arrayinit.laws import is_random
 from arrayinit.laws.geometry import geometry
 from arrayinit.tracing import calls
@@ -90,8 +91,8 @@ def test_a_frozen_distribution_is_its_name_and_parameters():
 
 
 def test_the_raw_words_are_a_call_too():
-    assert calls.call(calls.text(raw.words, NOWHERE)).scheme is raw.words
-    assert not calls.is_fixed(raw.words)
+    assert calls.call(calls.text(bits.words, NOWHERE)).scheme is bits.words
+    assert not calls.is_fixed(bits.words)
 
 
 def test_what_text_can_not_hold_is_refused_by_its_name():
@@ -126,3 +127,26 @@ def test_a_text_of_another_stream_is_refused():
     said = json.dumps(json.loads(calls.text(initializers.scheme("normal"), NOWHERE)) | {"stream": 99})
     with pytest.raises(ValueError, match="this stream version"):
         calls.call(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "words"),
+    [
+        ({"draw": "normal", "with": {"std": 0.5, "scale": 2.0}}, TypeError, "normal has no parameter 'scale'"),
+        (
+            {"draw": "normal", "with": {"std": 0.5, "layout": "io"}},
+            TypeError,
+            "`with` must .* of normal, mean, std; got layout",
+        ),
+        ({"draw": "sparse", "with": {}}, TypeError, "sparse must be given sparsity"),
+        ({"draw": "nope", "with": {}}, ValueError, "`name` must be an initializer"),
+    ],
+)
+def test_text_that_no_call_is_of_is_refused(said, error, words):
+    with pytest.raises(error, match=words):
+        calls.call(json.dumps({"stream": ai.STREAM_VERSION} | said))
+
+
+def test_parameters_that_are_not_said_are_the_defaults():
+    said = json.dumps({"stream": ai.STREAM_VERSION, "draw": "normal", "with": {"std": 0.5}})
+    assert calls.call(said).scheme.keywords == {"mean": 0.0, "std": 0.5}

@@ -27,7 +27,7 @@ PARAMETERS = (
     "streams",
     # k = offset + ((deviate * scale) >> shift)
     *("offset", "scale", "shift"),
-    # The interval of a truncated draw, see `tails.Tail`; the largest p that is not folded to the other tail.
+    # The interval of a truncated draw, see `truncation.Tail`; the largest p that is not folded to the other tail.
     *("low", "range_high", "range_low", "lower", "last"),
     # Where the table would begin if it had rows for all exponents of a float64, see `_table_address`.
     "table",

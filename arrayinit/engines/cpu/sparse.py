@@ -61,10 +61,14 @@ def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, An
         memory.set_zero(part, lost[here])
         memories.append(memory)
 
+    def work_on(some: range) -> None:
+        pool.each(lambda i: work(some[i]), len(some))
+
     if pool.threads() <= together:
-        together = slabs
-    for first in range(0, slabs, together):
-        pool.each(lambda i, first=first: work(first + i), min(together, slabs - first))  # type: ignore[misc]
+        work_on(range(slabs))
+        return
+    for first in range(0, slabs, together):  # so that no more than these have memory at a time
+        work_on(range(first, min(first + together, slabs)))
 
 
 def _columns(box: Box, axes: tuple[int, int], height: int, start: int, count: int) -> Box:

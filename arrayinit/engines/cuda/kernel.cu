@@ -195,7 +195,7 @@ DEVICE i32 truncated_lattice(u32 word, const u64 *table, const Parameters &p) {
     return scaled(z, is_upper ^ p.is_lower, p, p.shift);
 }
 
-// k in units of its octave, see `quantiles.py`, and which octave of which half that is.
+// k in units of its octave, see `quantile_tables.py`, and which octave of which half that is.
 DEVICE i32 quantile_lattice(u32 word, u32 &octave, const u64 *table) {
     u32 q = word | 1;
     u32 zeros = leading_zeros(q);
