@@ -16,17 +16,17 @@ from arrayinit.common.messages import shown, warn
 from arrayinit.job import Job, Target
 from arrayinit.laws import (
     SAMPLED,
+    Bits,
     Constant,
     Dirac,
     Eye,
+    Formula,
     Law,
     Normal,
     Orthogonal,
     Packed,
     Point,
     Sparse,
-    Table,
-    Words,
     is_random,
     warns,
 )
@@ -334,7 +334,7 @@ def fitted(scheme: Scheme, where: Geometry, dtype: str) -> tuple[Law, Sampling |
 
 def fit(law: Law, dtype: str) -> tuple[Law, Sampling | None]:
     """A law as a dtype can hold it, and its sampling; TypeError or ValueError where it can't."""
-    if isinstance(law, Words):
+    if isinstance(law, Bits):
         return law, None
     if isinstance(law, Constant):
         return replace(law, value=_fit_value(law.value, dtype, law.argument)), None
@@ -347,14 +347,14 @@ def fit(law: Law, dtype: str) -> tuple[Law, Sampling | None]:
         return law, None
     if isinstance(law, Dirac):
         return Dirac(law.groups, _fit_value(law.value, dtype, "gain")), None
-    if isinstance(law, Table) and law.is_complex and dtype not in COMPLEX:
+    if isinstance(law, Formula) and law.is_complex and dtype not in COMPLEX:
         raise TypeError(f"`dtype` must be one of {', '.join(COMPLEX)} for complex values; got {dtype}")
     if not is_floating(dtype):
-        known, what = ", ".join([*FORMATS, *COMPLEX]), "formulas" if isinstance(law, Table) else "random values"
+        known, what = ", ".join([*FORMATS, *COMPLEX]), "formulas" if isinstance(law, Formula) else "random values"
         raise TypeError(f"`dtype` must be one of {known} for {what}; got {dtype}")
     if isinstance(law, SAMPLED):
         return law, sampling(law, dtype)
-    if isinstance(law, Table):
+    if isinstance(law, Formula):
         _fit_value(law.reach, dtype, "values")
     elif isinstance(law, Sparse):
         sampling(Normal(0.0, law.std), dtype)

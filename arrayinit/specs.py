@@ -19,9 +19,11 @@ from arrayinit.common.messages import shown
 from arrayinit.draw import Keywords, draw, fitted
 from arrayinit.laws import (
     SAMPLED,
+    Bits,
     Constant,
     Dirac,
     Eye,
+    Formula,
     Law,
     Normal,
     Orthogonal,
@@ -29,10 +31,8 @@ from arrayinit.laws import (
     Point,
     Quantile,
     Sparse,
-    Table,
     Truncated,
     Uniform,
-    Words,
 )
 from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import Axes, Geometry, geometry
@@ -377,11 +377,11 @@ def _real_numbers(law: Law, where: Geometry) -> _Numbers:
             return _indicator("eye", min(shape), shape)
         case Dirac(groups, value):
             return _indicator("dirac", groups * min(shape[0] // groups, shape[1]), shape, value)
-        case Table():
+        case Formula():
             from arrayinit.laws import formulas  # here, for few processes need it
 
             return "formula", *formulas.moments(law, where)
-        case Words() | Packed() | Point():
+        case Bits() | Packed() | Point():
             raise TypeError(f"{law} has no one distribution")
 
 

@@ -21,7 +21,7 @@ from arrayinit.engines import reference
 from arrayinit.engines.packed import parts
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Constant, Orthogonal, Packed, Sparse, Table, formulas, is_joint
+from arrayinit.laws import Constant, Formula, Orthogonal, Packed, Sparse, formulas, is_joint
 from arrayinit.laws.lattice import Lattice, Sampling
 from arrayinit.laws.regions import Region
 from arrayinit.stream.deviates import tabulated
@@ -103,7 +103,7 @@ def _values(job: Job, low: Any, high: Any) -> Any:
     """The values of a job under the key of two words."""
     if isinstance(job.law, Constant):  # laws that are equal share a compiled function, and 0.0 == -0.0
         return jnp.full(job.shape, job.law.element(job.dtype), job.dtype)
-    if isinstance(job.law, Table) and 0 not in job.shape:
+    if isinstance(job.law, Formula) and 0 not in job.shape:
         with x64():
             wide = np.empty(job.shape, job.dtype if job.dtype in COMPLEX else FORMATS[job.dtype].wide)
             for position, values in formulas.parts(job.law, job.geometry, job.box, job.dtype):

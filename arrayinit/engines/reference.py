@@ -7,7 +7,7 @@ from arrayinit.backends import Backend, Lanes
 from arrayinit.engines import matrices
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Constant, Dirac, Eye, Orthogonal, Sparse, Table, Words, formulas
+from arrayinit.laws import Bits, Constant, Dirac, Eye, Formula, Orthogonal, Sparse, formulas
 from arrayinit.laws.lattice import Sampling
 from arrayinit.laws.patterns import dirac, eye, ones
 from arrayinit.laws.regions import Region
@@ -51,7 +51,7 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
             with backend.multiplying(device):
                 part = (matrix or _matrix)(lanes, job)
             backend.write(view, (), part)
-        elif isinstance(job.law, Table):
+        elif isinstance(job.law, Formula):
             for position, values in formulas.parts(job.law, job.geometry, job.box, job.dtype):
                 rounded = lanes.astype(lanes.xp.asarray(values, device=lanes.device), backend.dtype(job.dtype))
                 backend.write(view, position, rounded)
@@ -87,7 +87,7 @@ def elements(lanes: Lanes, job: Job, region: Region) -> Any:
         passes = dirac(lanes.index(region), canonical, law.groups)
         return lanes.xp.where(passes, lanes.full((), law.value, job.dtype), lanes.full((), 0, job.dtype))
     assert job.key is not None
-    if isinstance(law, Words):
+    if isinstance(law, Bits):
         return lanes.astype(words(lanes, job.key, region, 1, law.purpose)[0], lanes.backend.dtype(job.dtype))
     assert job.sampling is not None
     return sample(lanes, job.sampling, job.key, region)

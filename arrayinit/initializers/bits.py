@@ -5,7 +5,7 @@ from types import ModuleType
 from typing import Any
 
 from arrayinit.draw import draw
-from arrayinit.laws import Law, Words
+from arrayinit.laws import Bits, Law
 from arrayinit.laws.geometry import Geometry, check_shape
 from arrayinit.laws.regions import Index
 from arrayinit.seeds import Name
@@ -52,4 +52,4 @@ def bits(
 
 def words(geometry: Geometry) -> Law:
     """The law of :func:`bits`."""
-    return Words()
+    return Bits()

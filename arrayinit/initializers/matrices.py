@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, Unpack
 
 from arrayinit.draw import Keywords, draw, filling
-from arrayinit.laws import Constant, Dirac, Eye, Law, Orthogonal, Packed, Piece, Sparse, Table
+from arrayinit.laws import Constant, Dirac, Eye, Formula, Law, Orthogonal, Packed, Piece, Sparse
 from arrayinit.laws.arguments import finite, nonnegative, plain
 from arrayinit.laws.formulas import hadamard
 from arrayinit.laws.geometry import Geometry
@@ -182,7 +182,7 @@ def _zero_hadamard(geometry: Geometry) -> Law:
         return Dirac()
     bits = (out - 1).bit_length()
     scale = math.ldexp(math.sqrt(0.5) if bits % 2 else 1.0, -(bits // 2))
-    return at_centre(geometry, Table(hadamard, (scale,), scale), lower=False)
+    return at_centre(geometry, Formula(hadamard, (scale,), scale), lower=False)
 
 
 def zero_hadamard(x: Any, **keywords: Unpack[Keywords]) -> Any:

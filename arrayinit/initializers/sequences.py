@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, Unpack
 
 from arrayinit.draw import Keywords, draw, filling
-from arrayinit.laws import Constant, Law, Table
+from arrayinit.laws import Constant, Formula, Law
 from arrayinit.laws.arguments import flag, one_of, plain, positive
 from arrayinit.laws.geometry import Geometry
 
@@ -22,7 +22,7 @@ def _hippo_legs(geometry: Geometry) -> Law:
     n = shape[-1]
     if shape[-2] != n:
         raise ValueError(f"hippo_legs needs a square matrix; got {geometry.shape}")
-    return Table(formulas.hippo, (), math.sqrt((2 * n + 1) * (2 * n - 1)) if n else 0.0)
+    return Formula(formulas.hippo, (), math.sqrt((2 * n + 1) * (2 * n - 1)) if n else 0.0)
 
 
 def hippo_legs(x: Any, **keywords: Unpack[Keywords]) -> Any:
@@ -50,12 +50,12 @@ def _s4d(geometry: Geometry, variant: str) -> Law:
     if not count:
         return Constant(0.0)
     if variant == "real":
-        return Table(formulas.real, (), float(count))
+        return Formula(formulas.real, (), float(count))
     if variant == "lin":
-        return Table(formulas.linear, (), math.pi * count, is_complex=True)
+        return Formula(formulas.linear, (), math.pi * count, is_complex=True)
     if variant == "inv":
-        return Table(formulas.inverse, (count,), 4 / math.pi * count * count, is_complex=True)
-    return Table(formulas.legs, (count,), float(formulas.eigenvalues(count)[-1]), is_complex=True)
+        return Formula(formulas.inverse, (count,), 4 / math.pi * count * count, is_complex=True)
+    return Formula(formulas.legs, (count,), float(formulas.eigenvalues(count)[-1]), is_complex=True)
 
 
 def s4d(x: Any, variant: str = "lin", **keywords: Unpack[Keywords]) -> Any:
@@ -86,7 +86,7 @@ s4d_ = filling(s4d)
 def _mamba_a_log(geometry: Geometry) -> Law:
     from arrayinit.laws import formulas  # here, for few processes need it
 
-    return Table(formulas.logs, (), math.log(_last(geometry, "mamba_a_log") + 1))
+    return Formula(formulas.logs, (), math.log(_last(geometry, "mamba_a_log") + 1))
 
 
 def mamba_a_log(x: Any, **keywords: Unpack[Keywords]) -> Any:
@@ -116,7 +116,7 @@ def _sinusoidal(geometry: Geometry, base: float, interleaved: bool) -> Law:
         raise ValueError(f"sinusoidal in two halves needs an even number of features; got {features}")
     if positions > POSITIONS:
         raise ValueError(f"sinusoidal has at most 2**32 positions; got {positions}")
-    return Table(formulas.sinusoid, (number, features, interleaved), 1.0)
+    return Formula(formulas.sinusoid, (number, features, interleaved), 1.0)
 
 
 def sinusoidal(x: Any, base: float = 10000.0, interleaved: bool = True, **keywords: Unpack[Keywords]) -> Any:

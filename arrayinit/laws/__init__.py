@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SAMPLED",
+    "Bits",
     "Constant",
     "Dirac",
     "Eye",
+    "Formula",
     "Law",
     "Normal",
     "Orthogonal",
@@ -26,10 +28,8 @@ __all__ = [
     "Quantile",
     "Sampled",
     "Sparse",
-    "Table",
     "Truncated",
     "Uniform",
-    "Words",
     "is_joint",
     "is_random",
     "warns",
@@ -157,7 +157,7 @@ class Sparse:
 
 
 @dataclass(frozen=True)
-class Table:
+class Formula:
     """A formula of the indices of an element (see `formulas`); no part of a value is larger than `reach`."""
 
     formula: Callable[..., Any]
@@ -167,7 +167,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Words:
+class Bits:
     """The raw words of the stream for a purpose (see `philox`), as uint32."""
 
     purpose: int = 0
@@ -192,8 +192,9 @@ class Packed:
 
 Sampled: TypeAlias = Uniform | Normal | Truncated | Quantile
 SAMPLED = (Uniform, Normal, Truncated, Quantile)  # laws whose elements are drawn one by one
-_FIXED = (Constant, Point, Eye, Dirac, Table)  # laws that draw nothing; a union of them would be made anew in each call
-Law: TypeAlias = Sampled | Constant | Point | Eye | Dirac | Orthogonal | Sparse | Table | Words | Packed
+# Laws that draw nothing. A union of types in `isinstance` would be made anew in each call.
+_FIXED = (Constant, Point, Eye, Dirac, Formula)
+Law: TypeAlias = Sampled | Constant | Point | Eye | Dirac | Orthogonal | Sparse | Formula | Bits | Packed
 
 
 def is_random(law: Law) -> bool:

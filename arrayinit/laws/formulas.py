@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.laws import Table
+from arrayinit.laws import Formula
 from arrayinit.laws.elementary import cos_sin, log
 from arrayinit.laws.geometry import Geometry
 from arrayinit.laws.regions import Box
@@ -46,7 +46,7 @@ GOLDEN = (math.sqrt(5) - 1) / 2  # the number whose multiples are spread most ev
 Integers = npt.NDArray[np.int64]
 
 
-def parts(law: Table, geometry: Geometry, box: Box, dtype: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
+def parts(law: Formula, geometry: Geometry, box: Box, dtype: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """(position, values) of blocks of the part that a box selects, in the type that dtype is rounded from."""
     wide = dtype if dtype in COMPLEX else FORMATS[dtype].wide
     for position in _blocks(box.shape):
@@ -67,7 +67,7 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         )
 
 
-def moments(law: Table, geometry: Geometry) -> tuple[float, float, float, float]:
+def moments(law: Formula, geometry: Geometry) -> tuple[float, float, float, float]:
     """(mean, standard deviation, smallest, largest) of elements; where they are many, estimated from some of them.
 
     Formulas depend on the last two axes alone, and change fastest at their ends.
@@ -107,7 +107,7 @@ def _some(n: int, count: int) -> tuple[Integers, Any]:
     return indices, np.concatenate([np.ones(len(near)), np.full(len(part), width), np.ones(len(near))])
 
 
-def _values(law: Table, geometry: Geometry, box: Box) -> Any:
+def _values(law: Formula, geometry: Geometry, box: Box) -> Any:
     rank = len(box.shape)
     coordinates: list[Integers] = []
     kept = 0

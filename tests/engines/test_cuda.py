@@ -19,7 +19,7 @@ from arrayinit.engines import reference
 from arrayinit.engines.cuda import parameters
 from arrayinit.engines.cuda.parameters import PARAMETERS, launches
 from arrayinit.engines.cuda.source import OPTIONS, source
-from arrayinit.laws import Words
+from arrayinit.laws import Bits
 
 needs_compiler = pytest.mark.skipif(
     cuda_host.COMPILER is None, reason="no g++ or clang++ to compile the CUDA kernel for this machine"
@@ -48,7 +48,7 @@ def on_host(job, target, grid=cuda_host.GRID, flags=cuda_host.FLAGS):
     """The engine, with this machine for a device."""
     out = reference.allocate(job, target)
     calls = None
-    if job.size and (job.sampling is not None or isinstance(job.law, Words)):
+    if job.size and (job.sampling is not None or isinstance(job.law, Bits)):
         x = target.backend.host(out)
         calls = launches(job, x.strides)
     if calls is None:

@@ -451,13 +451,13 @@ def test_values_with_a_probability_of_their_own(initializer, shape, atoms):
 
 
 def test_densities_of_complex_parts_and_of_words():
-    from arrayinit.laws import Words
+    from arrayinit.laws import Bits
 
     x = np.linspace(-1, 1, 5)
     law, where = law_of(ai.spec("normal", std=2.0), (3, 4))
     real = density(*law_of(ai.spec("normal", std=math.sqrt(2)), (3, 4)), "float32", x)
     np.testing.assert_allclose(density(law, where, "complex64", x).curve, real.curve)
-    assert density(Words(), geometry((3, 4), None, None, None, (), 1, False), "uint32", x) is None
+    assert density(Bits(), geometry((3, 4), None, None, None, (), 1, False), "uint32", x) is None
 
 
 def test_weights_of_every_kind_of_model():

@@ -42,7 +42,7 @@ from arrayinit.engines.cpu.switch import compiled
 from arrayinit.engines.cpu.vectors import RUN
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Dirac, Eye, Normal, Orthogonal, Sparse, Words
+from arrayinit.laws import Bits, Dirac, Eye, Normal, Orthogonal, Sparse
 from arrayinit.laws.geometry import geometry
 from arrayinit.laws.lattice import Sampling, sampling
 from arrayinit.laws.regions import Region, box
@@ -71,7 +71,7 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
     memory = backend.memory(out) if job.size else None
     if memory is None:
         reference.fill(job, backend, out)
-    elif job.sampling is not None or isinstance(job.law, Words):
+    elif job.sampling is not None or isinstance(job.law, Bits):
         loops = compiled(job.size) if can_draw(job.sampling) else None
         if loops is None:
             _uncompiled(job, backend, out)
@@ -176,7 +176,7 @@ def _call_of(job: Job, rows: Rows) -> _Call:
         *(rows.row_jump * parts, rows.jump * parts),
         int(rows.count * parts * fields[-1] >= LONG and job.size * parts * fields[-1] >= UNCACHED),
     )
-    purpose = job.law.purpose if isinstance(job.law, Words) else VALUES
+    purpose = job.law.purpose if isinstance(job.law, Bits) else VALUES
     return _Call(REST.pack(purpose, *where, *fields), ends, rows.at * parts * fields[-1])
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from arrayinit.backends import Lanes
 from arrayinit.engines.cpu import pool
 from arrayinit.job import Job
-from arrayinit.laws import Sparse, Words
+from arrayinit.laws import Bits, Sparse
 from arrayinit.laws.patterns import keep
 from arrayinit.laws.regions import Box
 from arrayinit.stream.philox import ORDER
@@ -54,7 +54,7 @@ def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, An
             memory = _Memory(height * width)
         words = memory.words[: height * part.shape[1]].reshape(height, part.shape[1])
         wanted = _columns(box, (rows, columns), height, start, part.shape[1])
-        fill(Job(Words(ORDER), None, job.key, job.geometry, wanted, "uint32"), words if rows == 0 else words.T)
+        fill(Job(Bits(ORDER), None, job.key, job.geometry, wanted, "uint32"), words if rows == 0 else words.T)
         lost = memory.lost(words, law.zeros)
         if lost is None:
             lost = ~keep(lanes, words, law.zeros)

@@ -16,7 +16,7 @@ from arrayinit.common.messages import warn
 from arrayinit.engines import matrices, reference
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Normal, Orthogonal, Sparse, Words
+from arrayinit.laws import Bits, Normal, Orthogonal, Sparse
 from arrayinit.laws.geometry import geometry
 from arrayinit.laws.lattice import Sampling
 from arrayinit.laws.regions import box
@@ -38,7 +38,7 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
     if isinstance(job.law, Orthogonal | Sparse):
         reference.fill(job, backend, out, _matrix)
     else:
-        is_sampled = job.sampling is not None or isinstance(job.law, Words)
+        is_sampled = job.sampling is not None or isinstance(job.law, Bits)
         if not (is_sampled and job.size and not backend.is_abstract(out) and _launched(job, backend, out)):
             reference.fill(job, backend, out)
 
@@ -105,7 +105,7 @@ def _matrix(lanes: Lanes, job: Job) -> Any:
     """The part of an orthogonal or sparse matrix, what it is made of drawn by this engine."""
     n = math.prod(job.geometry.shape)
 
-    def line(law: Normal | Words, sampling: Sampling | None, key: Key, dtype: str) -> Any:
+    def line(law: Normal | Bits, sampling: Sampling | None, key: Key, dtype: str) -> Any:
         drawn = lanes.backend.empty((n,), dtype, lanes.device)
         _fill(Job(law, sampling, key, geometry(n), box((n,), None), dtype), lanes.backend, drawn)
         return drawn
@@ -114,7 +114,7 @@ def _matrix(lanes: Lanes, job: Job) -> Any:
         return line(Normal(0.0, 1.0), sampling, key, sampling.dtype)
 
     def words(key: Key, purpose: int) -> Any:
-        return lanes.astype(line(Words(purpose), None, key, "uint32"), lanes.xp.int64)
+        return lanes.astype(line(Bits(purpose), None, key, "uint32"), lanes.xp.int64)
 
     if isinstance(job.law, Orthogonal):
         return matrices.orthogonal(lanes, job, normals)

@@ -12,7 +12,7 @@ import numpy as np
 from arrayinit.backends.base import coefficients
 from arrayinit.job import Job
 from arrayinit.key import Key
-from arrayinit.laws import Words
+from arrayinit.laws import Bits
 from arrayinit.laws.lattice import Sampling
 from arrayinit.stream.deviates import SEGMENT_BITS, Z_BITS
 from arrayinit.stream.formats import real_name
@@ -175,7 +175,7 @@ def _launches(job: Job, parts: int, axes: list[Axis], first: int, offset: int) -
         fields[name] = value
     run, others = (axes[-1], axes[:-1]) if axes and axes[-1][1] == parts else ((1, parts, size), axes)
     words = run[0] * parts
-    fields["purpose"] = job.law.purpose if isinstance(job.law, Words) else VALUES
+    fields["purpose"] = job.law.purpose if isinstance(job.law, Bits) else VALUES
     fields["first"], fields["words"], fields["jump"], fields["pair"] = first, words, run[2], parts - 1
     # Where in its first block a run begins is known up to multiples of what all steps have in common with 4.
     common = math.gcd(4, *(step for _, step, _ in others))
