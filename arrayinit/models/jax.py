@@ -11,11 +11,12 @@ from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 from arrayinit.backends import backend_named, find_backend
 from arrayinit.backends.jax import check_place
 from arrayinit.common.messages import shown
-from arrayinit.common.progress import progress_bar
 from arrayinit.laws.arguments import flag
+from arrayinit.models.fill import fill
 from arrayinit.models.mappings import check_depth
-from arrayinit.models.plans import Match, Parameter, Plan, PlanError, SeedNames, keyed, match
-from arrayinit.seeds import resolve_for
+from arrayinit.models.matching import SeedNames, keyed, match, root_of
+from arrayinit.models.parameters import Parameter
+from arrayinit.models.plans import Match, PlanError, Planned
 from arrayinit.stream.formats import is_floating
 
 __all__ = ["init_tree", "members_of_tree", "parameters_of_tree"]
@@ -78,33 +79,28 @@ def init_tree(
     leaves = [(path, leaf) for path, leaf, _ in _leaves(tree)]
     places = _places(shardings, tree, leaves)
     matches = match(parameters_of_tree(tree), rules, seed_names)
-    _check(matches, dict(zip((path for path, _ in leaves), places, strict=True)))
-
-    def made(dry_run: bool) -> Plan:
-        return keyed(matches, lambda take: resolve_for(backend_named("jax"), None, seed, None, take), dry_run)
-
+    arrays = {path: (leaf, place) for (path, leaf), place in zip(leaves, places, strict=True) if _is_array(leaf)}
+    _check(matches, {path: place for path, (_, place) in arrays.items()})
+    root = root_of(seed, (backend_named("jax"), None))
     if dry_run:
-        return made(dry_run=True)
-    result = []
-    total = sum(each.parameter.size for each in matches if each.initializer)
-    with progress_bar("parameters", total, progress, "elements") as advance:
-        entries = {entry.path: entry for entry in made(dry_run=False)}
-        for (path, leaf), place in zip(leaves, places, strict=True):
-            entry = entries.get(path) if _is_array(leaf) else None
-            if entry is None or entry.initializer is None:
-                result.append(leaf)
-                continue
+        return keyed(matches, root, dry_run=True)
+    values: dict[str, Any] = {}
+
+    def draw(entry: Planned) -> None:
+        leaf, place = arrays[entry.path]
+        if place is None:
             x = _value(leaf)
-            if place is None and not hasattr(x, "at") and not isinstance(x, jax.ShapeDtypeStruct):
+            if not hasattr(x, "at") and not isinstance(x, jax.ShapeDtypeStruct):
                 x = jax.ShapeDtypeStruct(x.shape, x.dtype)  # an array of NumPy
-            if place is None:
-                drawn = entry.initializer(x, seed=entry.key)
-            else:
-                kind = entry.parameter.dtype
-                drawn = entry.initializer(entry.shape, seed=entry.key, xp="jax", dtype=kind, device=place)
-            result.append(jax.new_ref(drawn) if _is_ref(leaf) else drawn)
-            advance(entry.parameter.size)
-    return jax.tree_util.tree_unflatten(structure, result)
+            value = entry.new_like(x)
+        else:
+            value = entry.new("jax", place)
+        values[entry.path] = jax.new_ref(value) if _is_ref(leaf) else value
+
+    fill(matches, root, draw, progress=progress)
+    return jax.tree_util.tree_unflatten(
+        structure, [values.get(path, leaf) if _is_array(leaf) else leaf for path, leaf in leaves]
+    )
 
 
 def _check(matches: list[Match], places: dict[str, Any]) -> None:
@@ -112,7 +108,7 @@ def _check(matches: list[Match], places: dict[str, Any]) -> None:
     backend = backend_named("jax")
     problems = {}
     for each in matches:
-        if each.initializer is not None:
+        if each.job is not None:
             dtype = each.parameter.dtype
             try:
                 backend.dtype(dtype)

@@ -7,9 +7,11 @@ from typing import Any, Literal, overload
 import keras
 
 from arrayinit.common.messages import shown
-from arrayinit.common.progress import progress_bar
 from arrayinit.laws.arguments import flag
-from arrayinit.models.plans import Frozen, Parameter, Plan, PlanError, SeedNames, keyed, match, root_of, tied_paths
+from arrayinit.models.fill import fill
+from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
+from arrayinit.models.parameters import Parameter, tied_paths
+from arrayinit.models.plans import Plan, PlanError, Planned
 from arrayinit.models.rules import BUFFER
 
 __all__ = ["init_model_", "parameters_of_model", "weights_of"]
@@ -79,19 +81,19 @@ def init_model_(
     """
     flag(dry_run, "dry_run")
     matches = match(parameters_of_model(model), rules, seed_names, frozen)
+    root = root_of(seed)
     if dry_run:
-        return keyed(matches, lambda take: root_of(seed, take), dry_run=True)
+        return keyed(matches, root, dry_run=True)
     variables = {path: variable for path, _, variable in weights_of(model)}
-    total = sum(each.parameter.size for each in matches if each.initializer)
-    with progress_bar("parameters", total, progress, "elements") as advance:
-        for entry in keyed(matches, lambda take: root_of(seed, take)):
-            if entry.initializer is not None:
-                variable = variables[entry.path]
-                if keras.backend.backend() == "torch":
-                    entry.initializer.fill_(variable.value, seed=entry.key)
-                else:  # with JAX each device draws the part that it has
-                    variable.assign(entry.initializer(variable.value, seed=entry.key))
-                advance(entry.parameter.size)
+
+    def draw(entry: Planned) -> None:
+        variable = variables[entry.path]
+        if keras.backend.backend() == "torch":
+            entry.fill_(variable.value)
+        else:  # with JAX each device draws the shard that it has
+            variable.assign(entry.new_like(variable.value))
+
+    fill(matches, root, draw, progress=progress)
     return model
 
 
@@ -105,23 +107,31 @@ def parameters_of_model(model: Any) -> list[Parameter]:
         raise TypeError(f"`model` must be a keras.Model or a layer of Keras; got {shown(model)}")
     if not model.built:
         raise PlanError({model.name: "not built: call it once, or its `build` with the shape of its input"})
-    found: dict[str, tuple[Any, Any]] = {}
+    weights: dict[str, tuple[Any, Any]] = {}
     problems = {}
     for path, owner, variable in weights_of(model):
-        if path in found and found[path][1] is not variable:
+        if path in weights and weights[path][1] is not variable:
             problems[path] = "the path of several weights: give their layers names of their own"
-        found[path] = owner, variable
+        weights[path] = owner, variable
     if problems:
         raise PlanError(problems)
     result = []
-    for path, others in tied_paths((path, id(variable)) for path, (_, variable) in found.items()).items():
-        owner, variable = found[path]
+    for path, others in tied_paths((path, id(variable)) for path, (_, variable) in weights.items()).items():
+        owner, variable = weights[path]
         shape = tuple(map(int, variable.shape))
-        optional = any(variable is own for own in owner._non_trainable_variables)
-        axes = _axes(owner, variable.name, shape)
-        kinds = _kinds(owner) + ((BUFFER,) if optional else ())
-        frozen = "" if optional or variable.trainable else "trainable=False"
-        result.append(Parameter(path, shape, variable.dtype, kinds, axes, tuple(others), optional, frozen=frozen))
+        optional = any(variable is fixed for fixed in owner._non_trainable_variables)
+        result.append(
+            Parameter(
+                path,
+                shape,
+                variable.dtype,
+                kinds=_kinds(owner) + ((BUFFER,) if optional else ()),
+                axes=_axes(owner, variable.name, shape),
+                tied=tuple(others),
+                optional=optional,
+                frozen="" if optional or variable.trainable else "trainable=False",
+            )
+        )
     return result
 
 
@@ -142,8 +152,8 @@ def _weights_within(layer: Any, prefix: str, names: dict[str, str]) -> Iterator[
 
 
 def _sublayers(layer: Any) -> list[Any]:
-    found: list[Any] = layer._flatten_layers(include_self=False, recursive=False)
-    return found
+    layers: list[Any] = layer._flatten_layers(include_self=False, recursive=False)
+    return layers
 
 
 def _layer_names(model: Any) -> dict[str, str]:

@@ -12,7 +12,7 @@ from arrayinit.laws.arguments import nonnegative
 from arrayinit.laws.geometry import check_shape
 from arrayinit.specs import Spec, spec
 
-__all__ = ["BUFFER", "Pattern", "Rule", "Rules", "told"]
+__all__ = ["BUFFER", "Pattern", "Rule", "Rules", "in_words"]
 
 Pattern: TypeAlias = str | re.Pattern[str] | Callable[[str, tuple[int, ...]], bool]
 
@@ -183,7 +183,7 @@ class Rules(Sequence[Rule]):
         return Rules([*self.rules, *Rules(other).rules])
 
     def __str__(self) -> str:
-        return "\n".join(f"{rule.text:<40} {_said(rule)}" for rule in self.rules)
+        return "\n".join(f"{rule.text:<40} {_rule_in_words(rule)}" for rule in self.rules)
 
     def find(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> Rule | None:
         """The first rule that matches a parameter. TypeError, ValueError: a path, a shape or kinds that are none."""
@@ -288,15 +288,15 @@ def _has_none(value: Any) -> bool:
     return value is None or (isinstance(value, tuple) and any(map(_has_none, value)))
 
 
-def told(initializer: Spec | None) -> str:
+def in_words(initializer: Spec | None) -> str:
     """An initializer and its parameters in one line."""
     if initializer is None:
         return "kept as it is"
     return ", ".join([initializer.name, *(f"{name}={value!r}" for name, value in initializer.items)])
 
 
-def _said(rule: Rule) -> str:
-    words = [told(rule.initializer)]
+def _rule_in_words(rule: Rule) -> str:
+    words = [in_words(rule.initializer)]
     words += [f"fans of {rule.like}"] if rule.like else []
     words += [f"lr x {rule.lr_scale:g}"] if rule.lr_scale != 1 else []
     return ", ".join(words)

@@ -7,13 +7,13 @@ from torch import nn
 
 from arrayinit.backends import Backend, backend_named, backend_of, is_compiling
 from arrayinit.common.messages import shown
-from arrayinit.common.progress import progress_bar
 from arrayinit.key import Key
 from arrayinit.laws.arguments import flag
 from arrayinit.models.derived import tensor_at
-from arrayinit.models.plans import Frozen, Plan, PlanError, Planned, SeedNames, keyed, match, root_of
-from arrayinit.models.torch_members import Member, is_statistic, members_of, parameters_of, shapeless
-from arrayinit.seeds import resolve_for
+from arrayinit.models.fill import fill
+from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
+from arrayinit.models.plans import Plan, PlanError, Planned
+from arrayinit.models.torch_members import ModuleTensor, is_statistic, parameters_of, shapeless, tensors_of
 
 __all__ = ["init_module_", "parameters_of"]
 
@@ -102,10 +102,10 @@ def init_module_(
     if is_compiling():
         from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
 
-        said = {
+        options = {
             "seed_names": seed_names, "frozen": frozen, "dry_run": dry_run, "device": device, "progress": progress,
         }  # fmt: skip
-        result: nn.Module | Plan = torch_compiled.unserved(init_module_, module, rules, seed=seed, **said)
+        result: nn.Module | Plan = torch_compiled.unserved(init_module_, module, rules, seed=seed, **options)
         return result
     if not isinstance(module, nn.Module):
         raise TypeError(f"`module` must be a torch.nn.Module; got {shown(module)}")
@@ -116,107 +116,101 @@ def init_module_(
     if unknown:
         raise PlanError(unknown)
     parameters = parameters_of(module)
-    members = {each.path: each for member in members_of(module) for each in (member, *member.parts)}
-    # Asked for a key where None would be another one on each process, or baked into a graph.
-    careful = next((x for member in members.values() for x in member.tensors if _needs_key(x)), None)
-
-    def root(take: bool) -> Key:
-        if careful is None:
-            return root_of(seed, take)
-        return resolve_for(backend_of(careful), careful, seed, None, take)
-
+    members = {each.path: each for member in tensors_of(module) for each in (member, *member.originals)}
+    tensors = [x for member in members.values() for x in member.tensors]
+    # The seed is checked for a tensor for which None would be another key on each process, or baked into a graph.
+    root = root_of(seed, next(((backend_of(x), x) for x in tensors if _needs_seed(x)), None))
     matches = match(parameters, rules, seed_names, frozen)
-    made = keyed(matches, root, dry_run=True)  # refuses what is no seed
+    plan = keyed(matches, root, dry_run=True)  # refuses a wrong seed
     if dry_run:
-        return made
-    _check_assigned(made, members, device)
-    total = sum(entry.parameter.size for entry in made if entry.initializer)
-    with progress_bar("parameters", total, progress, "elements") as advance:
-        if any(x.is_meta for member in members.values() for x in member.tensors):
-            _materialize(module, made, members, device)
-        draws_nothing = all(backend_of(x).is_abstract(x) for member in members.values() for x in member.tensors)
-        made = keyed(matches, root, dry_run=draws_nothing)  # the key is taken when all else is done
-        # Weights that are made of others come last, and those within others' parametrizations before them: what a
-        # parametrization holds itself decides on what gives a weight.
-        for entry in sorted(made, key=lambda entry: _turn(members[entry.path])):
-            if entry.initializer is not None:
-                _draw(entry, members[entry.path], device)
-                advance(entry.parameter.size)
-    _renew(made, members)
+        return plan
+    _check_assigned(plan, members, device)
+    # Weights that are made of others come last, and those within others' parametrizations before them: what a
+    # parametrization holds itself decides on what gives a weight.
+    matches.sort(key=lambda each: _turn(members[each.path]))
+
+    def allocate() -> None:
+        if any(x.is_meta for x in tensors):
+            _materialize(module, plan, members, device)
+
+    def taken(take: bool) -> Key:
+        """The root; none is taken where nothing has values, as with fake tensors."""
+        return root(take and any(not backend_of(x).is_abstract(x) for each in members.values() for x in each.tensors))
+
+    plan = fill(
+        matches, taken, lambda entry: _draw(entry, members[entry.path], device), progress=progress, allocate=allocate
+    )
+    _renew(plan, members)
     return module
 
 
-def _needs_key(x: torch.Tensor) -> bool:
+def _needs_seed(x: torch.Tensor) -> bool:
     backend = backend_of(x)
     return backend.is_distributed or backend.is_tracing(x)
 
 
-def _draw(entry: Planned, member: Member, device: Any) -> None:
-    assert entry.initializer is not None
+def _draw(entry: Planned, member: ModuleTensor, device: Any) -> None:
     if member.derived is not None:
         if not any(backend_of(x).is_abstract(x) for x in member.tensors):
             member.derived.assign(_weight(entry, member, device), entry.key)
         return
     x = member.read()
-    entry.initializer.fill_(x, seed=entry.key)
+    entry.fill_(x)
     if entry.parameter.zero_row is not None:
         _zero_row(backend_of(x), x, entry.parameter.zero_row)
 
 
-def _weight(entry: Planned, member: Member, device: Any) -> torch.Tensor:
+def _weight(entry: Planned, member: ModuleTensor, device: Any) -> torch.Tensor:
     """The draw of a weight that is to be assigned."""
-    assert entry.initializer is not None
-    place = _device(member.tensors[0], device)
-    found: torch.Tensor = entry.initializer(
-        entry.shape, seed=entry.key, xp="torch", dtype=entry.parameter.dtype, device=place
-    )
+    weight: torch.Tensor = entry.new("torch", _device(member.tensors[0], device))
     if entry.parameter.zero_row is not None:
-        found[entry.parameter.zero_row] = 0
-    return found
+        weight[entry.parameter.zero_row] = 0
+    return weight
 
 
-def _turn(member: Member) -> tuple[bool, int]:
+def _turn(member: ModuleTensor) -> tuple[bool, int]:
     """Sorts what is drawn where it is first, then assigned weights, those with longer paths before others."""
     return (False, 0) if member.derived is None else (True, -member.path.count("."))
 
 
-def _check_assigned(made: Plan, members: dict[str, Member], device: Any) -> None:
+def _check_assigned(plan: Plan, members: dict[str, ModuleTensor], device: Any) -> None:
     """Draw and solve for what is to be assigned, and keep nothing of it: a PlanError where that fails."""
-    entries = {path: entry for entry in made for path in (entry.path, *entry.parameter.tied)}
+    entries = {path: entry for entry in plan for path in (entry.path, *entry.parameter.tied)}
     problems = {}
-    for entry in made:
+    for entry in plan:
         member = members[entry.path]
-        if entry.initializer is None or member.derived is None or _is_fake(member):
+        if entry.job is None or member.derived is None or _is_fake(member):
             continue
         above = f"{member.path.removesuffix(member.name)}parametrizations.{member.name}."
 
-        def fill(copied: nn.Module, above: str = above) -> None:
+        def fill_copy(copied: nn.Module, above: str = above) -> None:
             for name, x in (*copied.named_parameters(), *copied.named_buffers()):
-                own = entries.get(above + name)
-                if own is not None and own.initializer is not None:
-                    own.initializer.fill_(x, seed=own.key)
+                inner = entries.get(above + name)
+                if inner is not None and inner.job is not None:
+                    inner.fill_(x)
 
         try:
-            member.derived.check(_weight(entry, member, device), entry.key, fill)
+            member.derived.check(_weight(entry, member, device), entry.key, fill_copy)
         except Exception as error:  # the code of a parametrization may raise anything
-            problems[entry.path] = f"{entry.initializer.name} can't be assigned: {error}{_instead(member)}"
+            name = "" if entry.initializer is None else entry.initializer.name
+            problems[entry.path] = f"{name} can't be assigned: {error}{_instead(member)}"
     if problems:
         raise PlanError(problems)
 
 
-def _is_fake(member: Member) -> bool:
+def _is_fake(member: ModuleTensor) -> bool:
     return any(backend_of(x).is_abstract(x) and not x.is_meta for x in member.tensors)
 
 
-def _instead(member: Member) -> str:
-    return f"; rules may name {' and '.join(part.path for part in member.parts)} instead"
+def _instead(member: ModuleTensor) -> str:
+    return f"; rules may name {' and '.join(original.path for original in member.originals)} instead"
 
 
-def _renew(made: Plan, members: dict[str, Member]) -> None:
-    """Make new what goes with a weight whose originals were drawn on their own."""
-    drawn = {entry.path: entry for entry in made if entry.initializer is not None}
+def _renew(plan: Plan, members: dict[str, ModuleTensor]) -> None:
+    """Make new what goes with a weight whose originals were drawn by rules of their own."""
+    drawn = {entry.path: entry for entry in plan if entry.job is not None}
     for member in members.values():
-        first = next((drawn[part.path] for part in member.parts if part.path in drawn), None)
+        first = next((drawn[original.path] for original in member.originals if original.path in drawn), None)
         if member.derived is not None and first is not None and not _is_fake(member):
             member.derived.renew(first.key)
 
@@ -247,14 +241,11 @@ def _device(x: torch.Tensor, device: Any) -> Any:
     return torch.device("cpu") if place.type == "meta" else place
 
 
-def _materialize(module: nn.Module, made: Plan, members: dict[str, Member], device: Any) -> None:
+def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor], device: Any) -> None:
     """Allocate what is on the meta device and is not kept, by the call with which `to_empty` does so."""
-    drawn = {id(x) for entry in made if entry.initializer is not None for x in members[entry.path].tensors}
+    drawn = {id(x) for entry in plan if entry.job is not None for x in members[entry.path].tensors}
     kept = {
-        id(x)
-        for entry in made
-        if entry.rule is not None and entry.initializer is None
-        for x in members[entry.path].tensors
+        id(x) for entry in plan if entry.rule is not None and entry.job is None for x in members[entry.path].tensors
     }
     for member in members.values():
         if member.derived is not None and not any(id(x) in drawn for x in member.tensors):
@@ -273,13 +264,13 @@ def _materialize(module: nn.Module, made: Plan, members: dict[str, Member], devi
     for owner in statistics:
         owner.reset_running_stats()
     # Each path was given a tensor of its own.
-    for entry in made:
+    for entry in plan:
         if members[entry.path].derived is None and before[entry.path].is_meta:
             for path in entry.parameter.tied:
                 _tie(members[path], members[entry.path], before[path] is before[entry.path])
 
 
-def _tie(member: Member, first: Member, is_one: bool) -> None:
+def _tie(member: ModuleTensor, first: ModuleTensor, is_one: bool) -> None:
     """Give a path the tensor of another, or where there were two of one memory, another of the same memory."""
     x, here = first.read(), member.read()
     if not is_one:

@@ -6,15 +6,17 @@ import warnings
 import pytest
 
 import arrayinit as ai
-from arrayinit.models.plans import Parameter, PlanError, plan, ruled
+from arrayinit.models.matching import plan, ruled
+from arrayinit.models.parameters import Parameter
+from arrayinit.models.plans import PlanError
 
 NORMAL = ai.spec("normal", std=0.02)
 MODEL = [
     Parameter("embed.weight", (50, 8), "float32"),
-    Parameter("fc.weight", (6, 8), "float32", ("Linear",)),
-    Parameter("fc.bias", (6,), "float32", ("Linear",)),
-    Parameter("conv.weight", (8, 2, 3), "float32", ("Conv1d",), {"groups": 4, "transposed": True}),
-    Parameter("conv.bias", (8,), "float32", ("Conv1d",)),
+    Parameter("fc.weight", (6, 8), "float32", kinds=("Linear",)),
+    Parameter("fc.bias", (6,), "float32", kinds=("Linear",)),
+    Parameter("conv.weight", (8, 2, 3), "float32", kinds=("Conv1d",), axes={"groups": 4, "transposed": True}),
+    Parameter("conv.bias", (8,), "float32", kinds=("Conv1d",)),
 ]
 RULES = {"*.bias": "zeros", "*": NORMAL}
 
@@ -184,8 +186,10 @@ def test_what_can_not_be_drawn_can_be_kept():
     assert plan([parameter], {"*": None}, seed=0)[0].initializer is None
 
 
-PARTS = tuple(Parameter(f"fc.weight_{end}", (6, 8 if end == "v" else 1), "float32", marks=(f"_{end}",)) for end in "vg")
-NORMED = Parameter("fc.weight", (6, 8), "float32", through="WeightNorm", parts=PARTS)
+ORIGINALS = tuple(
+    Parameter(f"fc.weight_{end}", (6, 8 if end == "v" else 1), "float32", marks=(f"_{end}",)) for end in "vg"
+)
+NORMED = Parameter("fc.weight", (6, 8), "float32", through="WeightNorm", originals=ORIGINALS)
 
 
 @pytest.mark.parametrize(
@@ -202,11 +206,11 @@ NORMED = Parameter("fc.weight", (6, 8), "float32", through="WeightNorm", parts=P
         ({}, ["fc.weight"]),
     ],
 )
-def test_parts_are_drawn_where_rules_name_them(rules, paths):
+def test_originals_are_drawn_where_rules_name_them(rules, paths):
     assert [parameter.path for parameter, _ in ruled([NORMED], ai.Rules(rules))] == paths
 
 
-def test_rules_that_do_not_name_a_part_are_not_for_it():
+def test_rules_that_do_not_name_an_original_are_not_for_it():
     with pytest.raises(PlanError) as caught:
         plan([NORMED], {"*_v": NORMAL, "*": "zeros"}, seed=0)
     assert caught.value.problems == {
@@ -214,12 +218,12 @@ def test_rules_that_do_not_name_a_part_are_not_for_it():
     }
 
 
-def test_learning_rates_of_parts():
+def test_learning_rates_of_originals():
     made = plan([NORMED], [ai.Rule("*", NORMAL, lr_scale=0.5)], seed=0)
     assert made.lr_scales == {"fc.weight": 0.5, "fc.weight_v": 0.5, "fc.weight_g": 0.5}
 
 
-def test_neighbours_whose_parts_are_drawn():
+def test_neighbours_whose_originals_are_drawn():
     rules = [("*_v", NORMAL), ("*_g", "ones"), ai.Rule("*.bias", ai.spec("kaiming_normal"), like="weight")]
     made = plan([NORMED, MODEL[2]], rules, seed=0)
     assert made[2].initializer == ai.spec("normal", mean=0.0, std=ai.describe("kaiming_normal", (6, 8)).std)
