@@ -32,7 +32,7 @@ def init_tree(
     dry_run: bool = False,
     progress: bool | None = None,
 ) -> Any:
-    """A pytree like `tree` whose arrays are drawn by rules.
+    """Draw the arrays of a pytree by rules; returns a new pytree like `tree`.
 
         shapes = jax.eval_shape(model.init, jax.random.key(0), x)["params"]     # Flax linen, or Haiku: no array is made
         params = init_tree(shapes, {"*.bias": "zeros", "*": ai.spec("xavier_uniform")}, seed=0)
@@ -42,36 +42,45 @@ def init_tree(
     Nothing is compiled outside of `jit`; inside of it the seed may be a traced key. Paths are dotted, without the
     `.value` of Flax's boxes and the `~` of Haiku: "Dense_0.kernel", "layers.0.weight", "mlp.linear_0.w".
 
-    What the axes of an array of two or more mean, unless a spec says so: `kernel` and `w` are (spatial, in, out), with
-    the heads of Flax's attention as (in, out, out) under query, key and value and (in, in, out) under out; `weight` and
-    all arrays of Equinox are (out, in, spatial); embeddings are (tokens, features); all others end in (in, out). So a
-    Flax kernel, an Equinox weight and a torch weight with one seed and name are the same weight.
+    Unless a spec says what the axes of an array mean: `kernel` and `w` are (spatial, in, out), with the heads of Flax's
+    attention as (in, out, out) under query, key and value and (in, in, out) under out; `weight` and all arrays of
+    Equinox are (out, in, spatial); embeddings are (tokens, features); all others end in (in, out). So a Flax kernel, an
+    Equinox weight and a torch weight with one seed and name are the same weight.
 
-    Layers that are stacked in one array, by Flax's `nn.scan` or by `vmap`, look like convolutions: their rules say
-    which axis numbers the layers, `spec("lecun_normal", batch_axis=0, in_axis=1, out_axis=2)` or `layout="boi"`. A
-    pytree has no shared leaves: of an nnx module with a layer in two places give `nnx.state(model, nnx.Param)`, which
-    has it once.
+    Layers that are stacked in one array, by Flax's `nn.scan` or by `vmap`, look like convolutions. Their rules must say
+    which axis numbers the layers: `spec("lecun_normal", batch_axis=0, in_axis=1, out_axis=2)` or `layout="boi"`. A
+    pytree has no shared leaves: give `nnx.state(model, nnx.Param)` of an nnx module that holds a layer in two places,
+    which has it once.
 
     Args:
-        tree: any pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves that are no arrays, and JAX keys, stay as they
-            are; so do concrete counters and the like, of types that are not floating, where no rule matches. The
-            `nnx.state(model, nnx.Param)` of an nnx module leaves its random streams and statistics out. In place of a
-            mutable array (jax.new_ref) there is a new one.
+        tree: any pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves that are not arrays, and JAX keys, stay as they
+            are; so do concrete arrays that are not floating, such as counters, where no rule matches. The
+            `nnx.state(model, nnx.Param)` of an nnx module leaves out its random streams and statistics. A mutable array
+            (jax.new_ref) is replaced by a new one.
         rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
         seed: as in every initializer, or a JAX key; the key of each array is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
         shardings: one sharding for all, a pytree of them like `tree` (or a prefix of it), or a function of path and
-            shape; without it arrays keep that of their leaf.
-        dry_run: return the :class:`arrayinit.models.plans.Plan`, draw nothing and take no key.
-        progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
+            shape. None keeps the sharding of each leaf.
+        dry_run: return the plan; draw nothing and take no key. The plan has the keys of the next draw.
+        progress: True shows a progress bar, False none; None shows one on terminals after a second, if rich is there.
 
     Raises:
-        PlanError: arrays that no rule matches or that can't be drawn as it says: all of them, and nothing is drawn.
+        PlanError: arrays that no rule matches, or that their rule can't draw. It lists all of them; nothing is drawn.
         TypeError: arrays of a library other than JAX and NumPy.
-        ValueError: a PartitionSpec among `shardings` that is not of the mesh that is set, or no seed inside of `jit`.
+        ValueError: a PartitionSpec among `shardings` that does not fit the mesh that is set, or no seed inside `jit`.
 
     Warns:
         UserWarning: rules that match nothing.
+
+    Example:
+        >>> import jax
+        >>> from arrayinit.jax import init_tree
+        >>> shapes = {"Dense_0": {"kernel": jax.ShapeDtypeStruct((4, 3), "float32")}}
+        >>> params = init_tree(shapes, {"*.kernel": "xavier_uniform"}, seed=0)
+        >>> weight = ai.xavier_uniform((3, 4), seed=0, name="Dense_0.kernel")  # torch's (out, in)
+        >>> bool((params["Dense_0"]["kernel"].T == weight).all())
+        True
     """
     flag(dry_run, "dry_run")
     check_depth(tree, "tree")  # JAX would end in an error that leaves Python's count of calls too high

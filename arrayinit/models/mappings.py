@@ -46,33 +46,40 @@ def init_params_(
 ) -> MutableMapping[str, Any] | Plan:
     """Draw all arrays of a mapping, nested ones too, by rules; returns the mapping.
 
-        ai.init_params_(params, {"*.bias": "zeros", "*.weight": ai.spec("xavier_uniform", layout="io")}, seed=0)
+    Arrays are filled in place where their library allows it; those of JAX and Dask are replaced in the mapping. The
+    path of an array is its keys, and its places in lists, joined by dots. Axis 0 is out and axis 1 is in, unless an
+    initializer has a layout.
 
-    Arrays that can be are filled in place; Dask's and JAX's are replaced in the mapping. The path of an array is its
-    keys and places in lists, joined by dots. Axis 0 is out and axis 1 in, unless an initializer has a layout.
-
-    One array under several paths, or several arrays of exactly the same memory, are tied: drawn once, by the first
-    path. Others that share memory, as a matrix and its transpose, are refused; slices that are disjoint are not.
+    One array under several paths, or several arrays of exactly the same memory, are tied: they are drawn once, under
+    the first path. Arrays that share a part of their memory, such as a matrix and its transpose, are refused; disjoint
+    slices of one array are not.
 
     Args:
-        params: names -> arrays of any library, or further such mappings, or lists of either.
+        params: names -> arrays of any library, or further mappings and lists of them.
         rules: a :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
-        seed: as in every initializer; each array's key is fold(seed, its path).
+        seed: as in every initializer; the key of each array is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
-        frozen: what to do with torch Parameters that do not require a gradient, and with tensors that transformers
-            has loaded: "draw" them as their rules say, or "keep" them whatever the rules say. None asks for one of
-            the two, by an error, where a rule would draw one.
-        dry_run: return the plan, draw nothing and take no key: the plan has the keys of the next draw.
-        progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
+        frozen: "draw" draws torch Parameters that do not require a gradient, and tensors that transformers has loaded,
+            as their rules say; "keep" leaves them as they are. None raises an error where a rule would draw one.
+        dry_run: return the plan; draw nothing and take no key. The plan has the keys of the next draw.
+        progress: True shows a progress bar, False none; None shows one on terminals after a second, if rich is there.
 
     Raises:
-        PlanError: arrays that no rule matches, that share a path or a part of their memory, that can't be drawn as
-            their rule says, that are frozen, or can't be written to: all of them, and nothing is drawn.
-        TypeError: something in the mapping is no array.
+        PlanError: arrays that no rule matches, that share a path or a part of their memory, that their rule can't draw,
+            that are frozen, or that can't be written to. It lists all of them; nothing is drawn.
+        TypeError: something in the mapping is not an array.
         ValueError: seed is None and an array is a DTensor, or traced by JAX.
 
     Warns:
         UserWarning: rules that match nothing.
+
+    Example:
+        >>> params = {"fc": {"weight": np.empty((3, 4), np.float32), "bias": np.empty(3, np.float32)}}
+        >>> _ = ai.init_params_(params, {"*.bias": "zeros", "*.weight": "xavier_uniform"}, seed=0)
+        >>> params["fc"]["bias"]
+        array([0., 0., 0.], dtype=float32)
+        >>> bool((params["fc"]["weight"] == ai.xavier_uniform((3, 4), seed=0, name="fc.weight")).all())
+        True
     """
     if is_compiling():
         from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now

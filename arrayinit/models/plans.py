@@ -19,7 +19,15 @@ __all__ = ["Match", "Plan", "PlanError", "Planned"]
 
 
 class PlanError(ValueError):
-    """Parameters that can't be drawn as the rules say. The text lists them all; `problems` maps paths to reasons."""
+    """Parameters that can't be drawn as the rules say. The text lists them all; `problems` maps paths to reasons.
+
+    Example:
+        >>> try:
+        ...     ai.init_params_({"w": np.ones(3), "b": np.ones(3)}, {"w": "kaiming_normal"}, seed=0)
+        ... except ai.PlanError as error:
+        ...     sorted(error.problems)
+        ['b', 'w']
+    """
 
     def __init__(self, problems: Mapping[str, str], idle: Sequence[str] = ()) -> None:
         self.problems = dict(problems)
@@ -109,7 +117,17 @@ class Planned(Match):
 
 @dataclass(frozen=True)
 class Plan(Sequence[Planned]):
-    """What `dry_run=True` returns: each parameter, in order, with its rule, initializer and key."""
+    """Each parameter of a model, in order, with its rule, initializer and key: what `dry_run=True` returns.
+
+    A sequence of entries with `path`, `shape`, `parameter`, `rule`, `initializer`, `seed_name` and `key`.
+
+    Example:
+        >>> plan = ai.init_params_({"w": np.ones((2, 3))}, {"w": "xavier_normal"}, seed=0, dry_run=True)
+        >>> print(plan)
+        w  2x3  xavier_normal
+        >>> plan[0].key == ai.fold(0, "w")
+        True
+    """
 
     entries: tuple[Planned, ...]
 

@@ -43,61 +43,70 @@ def init_module_(
     device: Any = None,
     progress: bool | None = None,
 ) -> nn.Module | Plan:
-    """Draw all parameters of a torch module by rules, and the buffers that are asked for; returns the module.
+    """Draw all parameters of a torch module by rules, and the buffers that rules ask for; returns the module.
 
-        rules = {"*.bias": "zeros", "*.weight": ai.spec("kaiming_normal", nonlinearity="relu")}
-        init_module_(model, rules, seed=0)
+    Parameters are filled in place. Tied ones are drawn once, under their first path. Tensors on the meta device are
+    allocated first, on `device`, except those that a rule keeps. DTensors (FSDP2, tensor parallelism) are filled on
+    each rank without communication, which gives the same model in every world. Convolutions bring their groups and
+    whether they are transposed, and transformers' Conv1D brings its (in, out) layout, so that fans are right; a spec's
+    own `groups`, `transposed` and `layout` come first. The row of an embedding's `padding_idx` is 0, as in torch.
 
-    Each is filled in place, tied ones once, under their first path. What is on the meta device is allocated first, on
-    `device`, but for what a rule keeps; DTensors (FSDP2, tensor parallelism) are filled on each rank by itself, which
-    gives the same model in every world.
-    Convolutions bring their groups and whether they are transposed, transformers' Conv1D its (in, out) layout, so that
-    fans are right; a spec's own `groups`, `transposed` and `layout` come first. The row of an embedding's `padding_idx`
-    is 0 in what is drawn, as torch keeps it.
+    **Paths** are those of the model's own `state_dict`. Wrappers add nothing to them at any depth: torch.compile,
+    checkpoint_wrapper, DataParallel, DDP, FSDP1, AveragedModel, DeepSpeed's engine. Tensors of exactly the same memory
+    are tied. Tensors that share a part of their memory, such as a matrix and its transpose, are refused if one of them
+    is drawn; disjoint slices of one buffer are not.
 
-    Paths are those of the model's own `state_dict`: what torch.compile, checkpoint_wrapper, DataParallel, DDP, FSDP1,
-    AveragedModel and DeepSpeed's engine put around a module adds nothing to them ("_orig_mod.", "module.", ...), at
-    any depth. Tensors of exactly the same memory are tied. Others that share memory, as a matrix and its transpose,
-    are refused if one of them is drawn; disjoint slices of one buffer are not.
+    **A weight that a layer makes of other tensors** (torch.nn.utils.parametrize, and both forms of weight_norm,
+    spectral_norm and prune) is drawn as a whole under its plain path, "fc.weight", and assigned by `right_inverse`.
+    With weight_norm, magnitude and direction are those of the plain layer's draw. spectral_norm gets new vectors, by
+    15 steps of the power method from a start drawn with the weight's key. A random right_inverse draws from torch's
+    generators, which start from that key and are restored afterwards. A mask stays. A rule draws the tensors behind a
+    weight only if it names them: its pattern contains "original" or "parametrizations" ("_g", "_v", "_orig" for the
+    older functions) and comes before all that match the weight. Then each of them is drawn under its own path, and the
+    weight is what the layer makes of them.
 
-    A weight that a layer makes of other tensors (torch.nn.utils.parametrize, and weight_norm, spectral_norm and prune
-    in both of their forms) is drawn under the path that it has without that, "fc.weight", as a whole, and assigned by
-    `right_inverse`: with weight_norm, magnitude and direction are those of the plain layer's draw. spectral_norm gets
-    new vectors, by 15 steps of the power method from a start that the weight's key gives. A right_inverse that takes
-    random numbers gets them from torch's generators, which start from that key and are then as they were. A mask stays.
-    A rule is for the tensors behind a weight only if it names them: its pattern must have "original" or
-    "parametrizations" in it ("_g", "_v", "_orig" for the older functions), and come before all that match the weight.
-    Then these tensors are drawn, each under its own path, and the weight is what the layer makes of them.
-
-    Buffers stay as they are, unless a rule with a `kind` matches them: that of their layer, or "buffer". On the meta
-    device the running statistics of norms become those of a new layer. What else a layer computes into a buffer when it
-    is made (rotary frequencies, position numbers) is lost there, and is asked for by an error: make that layer anew
-    on a real device, `model.rotary_emb = RotaryEmbedding(config)`, or give the buffer a rule.
+    **Buffers** stay as they are, unless a rule with a `kind` matches them: that of their layer, or "buffer". On the
+    meta device the running statistics of norms become those of a new layer. Other buffers that a layer computes when it
+    is made (rotary frequencies, position ids) have lost their values there and raise an error: make that layer anew on
+    a real device, `model.rotary_emb = RotaryEmbedding(config)`, or give the buffer a rule.
 
     Args:
         module: any torch.nn.Module.
         rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
         seed: as in every initializer; the key of each parameter is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
-        frozen: what to do with parameters that do not require a gradient, and with tensors that transformers has loaded
-            (it sets `_is_hf_initialized` on them; its flags on modules, which new models have too, say nothing):
-            "draw" them as their rules say, or "keep" them whatever the rules say. None asks for one of the two, by an
-            error, where a rule would draw one. A rule of None keeps what it matches in any case.
-        dry_run: return the plan, and draw and allocate nothing, nor take a key: the plan has the keys of the next draw.
-        device: for what is on the meta device; by default torch's default device, or that of a DTensor's mesh.
-        progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
+        frozen: "draw" draws parameters that do not require a gradient, and tensors that transformers has loaded (it
+            sets `_is_hf_initialized` on them), as their rules say; "keep" leaves them as they are. None raises an error
+            where a rule would draw one. A rule of None keeps what it matches in any case.
+        dry_run: return the plan; draw and allocate nothing, and take no key. The plan has the keys of the next draw.
+        device: for tensors on the meta device; by default torch's default device, or that of a DTensor's mesh.
+        progress: True shows a progress bar, False none; None shows one on terminals after a second, if rich is there.
 
     Raises:
-        PlanError: parameters, and buffers on the meta device, that no rule matches; lazy ones that have no shape yet;
-            what can't be drawn as its rule says, or can't be written to; what is frozen, or shares a part of its memory
-            with another; what is not whole here (FSDP1's flat parameters, ZeRO-3's partitions, FSDP2's unsharded
-            copies); weights that a parametrization has no right_inverse for, or makes NaN of (rows of zeros, with
-            weight_norm). It lists all, and the module is as it was.
+        PlanError: parameters, and buffers on the meta device, that no rule matches; lazy parameters without a shape;
+            tensors that their rule can't draw, that can't be written to, that are frozen, that share a part of their
+            memory, or that are not whole here (flat parameters of FSDP1, partitions of ZeRO-3, unsharded copies of
+            FSDP2); weights whose parametrization has no right_inverse, or turns the draw into NaN (rows of zeros with
+            weight_norm). It lists all of them, and the module is as it was.
         ValueError: seed is None and a parameter is a DTensor, whose ranks would take different keys; a `device` that
-            is none, or has no memory.
+            is unknown or holds no values.
 
     Warns:
         UserWarning: rules that match nothing.
+
+    Example:
+        >>> import torch
+        >>> from arrayinit.torch import init_module_
+        >>> with torch.device("meta"):
+        ...     model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+        >>> rules = {"*.bias": "zeros", "*.weight": ai.spec("kaiming_normal", nonlinearity="relu")}
+        >>> print(init_module_(model, rules, seed=0, dry_run=True))
+        0.weight  3x4  kaiming_normal, nonlinearity='relu'
+        0.bias      3  zeros
+        2.weight  2x3  kaiming_normal, nonlinearity='relu'
+        2.bias      2  zeros
+        >>> init_module_(model, rules, seed=0)[2].bias.tolist()
+        [0.0, 0.0]
     """
     if is_compiling():
         from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
