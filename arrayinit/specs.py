@@ -2,12 +2,10 @@
 
 import functools
 import inspect
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -17,33 +15,15 @@ from arrayinit.common.exact import exact
 from arrayinit.common.float_environment import in_default_environment
 from arrayinit.common.messages import shown
 from arrayinit.draw import Keywords, draw, fitted
-from arrayinit.laws import (
-    SAMPLED,
-    Bits,
-    Constant,
-    Dirac,
-    Eye,
-    Formula,
-    Law,
-    Normal,
-    Orthogonal,
-    Packed,
-    Point,
-    Quantile,
-    Sparse,
-    Truncated,
-    Uniform,
-)
+from arrayinit.laws import Law, Packed
 from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import Axes, Geometry, geometry
-from arrayinit.stream.deviates import NORMAL_REACH
-from arrayinit.stream.formats import COMPLEX
+from arrayinit.laws.moments import moments
 
 __all__ = ["Description", "Spec", "complete", "describe", "law_of", "spec"]
 
 # The shared keywords that say what a weight is, not where it goes or from which seed.
 _GEOMETRY = ("layout", "in_axis", "out_axis", "batch_axis", "groups", "transposed")
-_Numbers: TypeAlias = tuple[str, float, float, float, float]  # distribution, mean, std, low, high
 
 
 NESTED = 16  # specs within specs, far more than mean anything
@@ -288,11 +268,22 @@ def describe(
         "layout": layout, "in_axis": in_axis, "out_axis": out_axis,
         "batch_axis": batch_axis, "groups": groups, "transposed": transposed,
     } | chosen.parameters  # fmt: skip
-    kind = backend_named("numpy").dtype_name(dtype)
-    law, where = _law_of(chosen.name, parameters, shape, kind)
-    numbers = _numbers(law, where, kind)
-    gain = _gain(chosen.name, parameters)
-    return Description(chosen.name, where.shape, numbers[0], *_fans(law, where), gain, *numbers[1:])
+    dtype_name = backend_named("numpy").dtype_name(dtype)
+    law, where = _law_of(chosen.name, parameters, shape, dtype_name)
+    element = moments(law, where, dtype_name)
+    fan_in, fan_out = _fans(law, where)
+    return Description(
+        name=chosen.name,
+        shape=where.shape,
+        distribution=element.distribution,
+        fan_in=fan_in,
+        fan_out=fan_out,
+        gain=_gain(chosen.name, parameters),
+        mean=element.mean,
+        std=element.std,
+        low=element.low,
+        high=element.high,
+    )
 
 
 def _fans(law: Law, where: Geometry) -> tuple[int | None, int | None]:
@@ -312,80 +303,3 @@ def _gain(name: str, parameters: Mapping[str, Any]) -> float | None:
     if base in ("xavier_uniform", "xavier_normal", "orthogonal", "delta_orthogonal", "identity"):
         return float(parameters.get("gain", 1.0))
     return None
-
-
-def _numbers(law: Law, where: Geometry, dtype: str) -> _Numbers:
-    """(distribution, mean, std, low, high) of one element."""
-    if isinstance(law, Packed):
-        return _mixture(law, where, dtype)
-    if dtype in COMPLEX and isinstance(law, SAMPLED):
-        distribution, mean, std, low, high = _real_numbers(law.part(), where)
-        return distribution, mean, std * math.sqrt(2), low, high
-    return _real_numbers(law, where)
-
-
-def _mixture(law: Packed, where: Geometry, dtype: str) -> _Numbers:
-    """The numbers of an element of any place: those of all pieces, and of the zeros around them."""
-    kinds = Counter((piece.law, piece.geometry) for piece in law.pieces)
-    sizes = [count * math.prod(of.shape) for (_, of), count in kinds.items()]
-    parts = [_numbers(one, of, dtype) for one, of in kinds]
-    rest = math.prod(where.shape) - sum(sizes)
-    if rest or not parts:
-        sizes, parts = [*sizes, rest], [*parts, ("constant", 0.0, 0.0, 0.0, 0.0)]
-    if len(set(parts)) == 1:
-        return parts[0]
-    total = sum(sizes) or 1
-    mean = sum(n * part[1] for n, part in zip(sizes, parts, strict=True)) / total
-    apart = [part[1] - mean for part in parts]  # products, for the power of a large float is an error
-    square = sum(n * (part[2] * part[2] + d * d) for n, part, d in zip(sizes, parts, apart, strict=True)) / total
-    return "mixture", mean, math.sqrt(square), min(part[3] for part in parts), max(part[4] for part in parts)
-
-
-def _real_numbers(law: Law, where: Geometry) -> _Numbers:
-    shape = where.canonical
-    match law:
-        case Uniform(low, high):
-            return "uniform", (low + high) / 2, (high - low) / math.sqrt(12), low, high
-        case Normal(mean, std):
-            return "normal", mean, std, mean - NORMAL_REACH * std, mean + NORMAL_REACH * std
-        case Truncated(mean, std, low, high):
-            from scipy.stats import truncnorm
-
-            moments = truncnorm.stats((low - mean) / std, (high - mean) / std, mean, std, moments="mv")
-            return "truncated_normal", float(moments[0]), math.sqrt(float(moments[1])), low, high
-        case Quantile(function, arguments, least, most, negative):
-            from arrayinit.stream.quantile_tables import quantiles  # here, for few processes need it
-
-            mean, std, low, high = quantiles(function, arguments).moments
-            low, high = max(low, least), min(high, most)
-            return ("quantile", -mean, std, -high, -low) if negative else ("quantile", mean, std, low, high)
-        case Constant(value):
-            return "constant", value, 0.0, value, value
-        case Orthogonal(gain):
-            out, in_, spatial = where.sizes
-            longest = max(out, in_ * spatial)
-            return "orthogonal", 0.0, abs(gain) / math.sqrt(longest) if longest else 0.0, -abs(gain), abs(gain)
-        case Sparse(zeros, std):
-            return (
-                "sparse",
-                0.0,
-                std * math.sqrt(1 - zeros / shape[0]) if shape[0] else 0.0,
-                -NORMAL_REACH * std,
-                NORMAL_REACH * std,
-            )
-        case Eye():
-            return _indicator("eye", min(shape), shape)
-        case Dirac(groups, value):
-            return _indicator("dirac", groups * min(shape[0] // groups, shape[1]), shape, value)
-        case Formula():
-            from arrayinit.laws import formulas  # here, for few processes need it
-
-            return "formula", *formulas.moments(law, where)
-        case Bits() | Packed() | Point():
-            raise TypeError(f"{law} has no one distribution")
-
-
-def _indicator(distribution: str, ones: int, shape: tuple[int, ...], value: float = 1.0) -> _Numbers:
-    share = ones / math.prod(shape) if math.prod(shape) else 0.0
-    std = abs(value) * math.sqrt(share * (1 - share))
-    return distribution, value * share, std, min(value, 0.0), max(value, 0.0)

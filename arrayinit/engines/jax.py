@@ -25,7 +25,7 @@ from arrayinit.laws import Constant, Formula, Orthogonal, Packed, Sparse, formul
 from arrayinit.laws.lattice import Lattice, Sampling
 from arrayinit.laws.regions import Region
 from arrayinit.stream.deviates import tabulated
-from arrayinit.stream.formats import COMPLEX, FORMATS
+from arrayinit.stream.formats import wide_name
 from arrayinit.stream.philox import MASK, MULTIPLIERS, ROUNDS, VALUES, WEYL, Lane
 from arrayinit.stream.quantile_tables import Quantiles
 from arrayinit.stream.truncation import Tail
@@ -105,8 +105,8 @@ def _values(job: Job, low: Any, high: Any) -> Any:
         return jnp.full(job.shape, job.law.element(job.dtype), job.dtype)
     if isinstance(job.law, Formula) and 0 not in job.shape:
         with x64():
-            wide = np.empty(job.shape, job.dtype if job.dtype in COMPLEX else FORMATS[job.dtype].wide)
-            for position, values in formulas.parts(job.law, job.geometry, job.box, job.dtype):
+            wide = np.empty(job.shape, wide_name(job.dtype))
+            for position, values in formulas.blocks(job.law, job.geometry, job.box, job.dtype):
                 wide[position] = values
             return jnp.asarray(wide).astype(job.dtype)
     if isinstance(job.law, Packed) and 0 not in job.shape:

@@ -52,7 +52,7 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
                 part = (matrix or _matrix)(lanes, job)
             backend.write(view, (), part)
         elif isinstance(job.law, Formula):
-            for position, values in formulas.parts(job.law, job.geometry, job.box, job.dtype):
+            for position, values in formulas.blocks(job.law, job.geometry, job.box, job.dtype):
                 rounded = lanes.astype(lanes.xp.asarray(values, device=lanes.device), backend.dtype(job.dtype))
                 backend.write(view, position, rounded)
         elif isinstance(job.law, Eye | Dirac) and backend.indexes:

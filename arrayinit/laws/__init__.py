@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from arrayinit.laws.geometry import Geometry
 from arrayinit.laws.regions import Box
-from arrayinit.stream.formats import COMPLEX
+from arrayinit.stream.formats import is_complex
 
 if TYPE_CHECKING:
     from arrayinit.stream.quantile_tables import Function
@@ -113,7 +113,7 @@ class Constant:
 
     def element(self, dtype: str) -> complex:
         """An element of this dtype."""
-        return complex(self.value, self.value) if self.of_parts and dtype in COMPLEX else self.value
+        return complex(self.value, self.value) if self.of_parts and is_complex(dtype) else self.value
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ from arrayinit.laws import Formula
 from arrayinit.laws.elementary import cos_sin, log
 from arrayinit.laws.geometry import Geometry
 from arrayinit.laws.regions import Box
-from arrayinit.stream.formats import COMPLEX, FORMATS
+from arrayinit.stream.formats import wide_name
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
 __all__ = [
+    "blocks",
     "eigenvalues",
     "hadamard",
     "hippo",
@@ -30,8 +31,6 @@ __all__ = [
     "legs",
     "linear",
     "logs",
-    "moments",
-    "parts",
     "real",
     "sinusoid",
 ]
@@ -39,22 +38,19 @@ __all__ = [
 RUN = 1 << 20  # elements that are computed at a time,
 WIDEST = 1 << 14  # of them along an axis, so that what they share along the others is worked out once, and remembered
 NEAR = 6  # bits of a position within a group of positions that share an angle to start from
-EXAMINED = 1 << 20  # elements that numbers of a description are of,
-LONGEST = 1 << 12  # of them along an axis
-GOLDEN = (math.sqrt(5) - 1) / 2  # the number whose multiples are spread most evenly between integers
 
 Integers = npt.NDArray[np.int64]
 
 
-def parts(law: Formula, geometry: Geometry, box: Box, dtype: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
+def blocks(law: Formula, geometry: Geometry, box: Box, dtype: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """(position, values) of blocks of the part that a box selects, in the type that dtype is rounded from."""
-    wide = dtype if dtype in COMPLEX else FORMATS[dtype].wide
-    for position in _blocks(box.shape):
+    wide = wide_name(dtype)
+    for position in _slices(box.shape):
         corner, counts = tuple(s.start for s in position), tuple(s.stop - s.start for s in position)
         yield position, _values(law, geometry, box.part(corner, counts)).astype(wide)
 
 
-def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+def _slices(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
     """Blocks of at most RUN elements that cover a shape, those that share their columns one after another."""
     sizes: list[int] = []
     for axis in reversed(range(len(shape))):
@@ -65,46 +61,6 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         yield tuple(
             slice(first, min(first + size, n)) for first, size, n in zip(reversed(corner), sizes, shape, strict=True)
         )
-
-
-def moments(law: Formula, geometry: Geometry) -> tuple[float, float, float, float]:
-    """(mean, standard deviation, smallest, largest) of elements; where they are many, estimated from some of them.
-
-    Formulas depend on the last two axes alone, and change fastest at their ends.
-    """
-    shape = geometry.canonical
-    if 0 in shape:
-        return 0.0, 0.0, 0.0, 0.0
-    counts = [min(n, LONGEST) for n in shape[-2:]]
-    while math.prod(counts) > EXAMINED:
-        counts[counts.index(max(counts))] //= 2
-    some = [_some(n, count) for n, count in zip(shape[-2:], counts, strict=True)]
-    grid = np.meshgrid(*(indices for indices, _ in some), indexing="ij", sparse=True)
-    others = [np.zeros((1,) * len(some), np.int64)] * (len(shape) - len(some))
-    values = np.broadcast_to(law.formula([*others, *grid], *law.arguments), tuple(counts))
-    numbers = [values.real, values.imag] if law.is_complex else [values]
-    ends = float(min(x.min() for x in numbers)), float(max(x.max() for x in numbers))
-    if tuple(counts) == shape[-2:]:
-        return float(values.real.mean()), float(values.std()), *ends
-    share = functools.reduce(np.multiply.outer, (widths / n for (_, widths), n in zip(some, shape[-2:], strict=True)))
-    mean = (values * share).sum()
-    spread = np.abs(values - mean)
-    return float(mean.real), math.sqrt(float((spread * spread * share).sum())), *ends
-
-
-def _some(n: int, count: int) -> tuple[Integers, Any]:
-    """Count of n indices, in order, and how many each stands for: all near the ends, one of each equal part between.
-
-    Where in its part that lies never repeats, since formulas do: a sinusoid's sines have all the even columns.
-    """
-    if n == count:
-        return np.arange(n, dtype=np.int64), np.ones(n)
-    near = np.arange(count // 4, dtype=np.int64)
-    part = np.arange(count - 2 * len(near))
-    width = (n - 2 * len(near)) / len(part)
-    between = len(near) + ((part + part * GOLDEN % 1) * width).astype(np.int64)
-    indices = np.concatenate([near, between, n - 1 - near[::-1]])
-    return indices, np.concatenate([np.ones(len(near)), np.full(len(part), width), np.ones(len(near))])
 
 
 def _values(law: Formula, geometry: Geometry, box: Box) -> Any:

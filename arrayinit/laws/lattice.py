@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from arrayinit.laws import Normal, Quantile, Sampled, Truncated, Uniform
 from arrayinit.stream import deviates
-from arrayinit.stream.formats import COMPLEX, FORMATS, Format, real_name
+from arrayinit.stream.formats import FORMATS, Format, is_complex, real_name
 from arrayinit.stream.philox import Lane
 from arrayinit.stream.truncation import Tail, tail
 
@@ -53,7 +53,7 @@ class Sampling:
     @property
     def parts(self) -> int:
         """Words an element takes: 2 where it is complex."""
-        return 2 if self.dtype in COMPLEX else 1
+        return 2 if is_complex(self.dtype) else 1
 
     @property
     def format(self) -> Format:
@@ -79,7 +79,7 @@ def sampling(law: Sampled, dtype: str) -> Sampling:
 @functools.lru_cache(maxsize=4096)
 def _sampling(law: Sampled, dtype: str) -> Sampling:
     form = FORMATS[real_name(dtype)]
-    if dtype in COMPLEX:
+    if is_complex(dtype):
         law = law.part()
     if isinstance(law, Uniform):
         return _uniform(law, form, dtype)

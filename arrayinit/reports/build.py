@@ -12,8 +12,8 @@ from arrayinit.models.plans import Parameter, Plan, Planned, keyed, matched, roo
 from arrayinit.models.rules import Rule, Rules, told
 from arrayinit.reports.findings import expected_mean, judge
 from arrayinit.reports.members import Held, members
-from arrayinit.reports.moments import measure
 from arrayinit.reports.results import Finding, Report, Row
+from arrayinit.reports.statistics import measure
 from arrayinit.specs import Description, describe, law_of
 from arrayinit.stream.formats import is_floating
 

@@ -3,7 +3,17 @@
 import math
 from dataclasses import dataclass
 
-__all__ = ["COMPLEX", "FORMATS", "Format", "is_floating", "real_name"]
+__all__ = [
+    "COMPLEX",
+    "FORMATS",
+    "Format",
+    "integer_range",
+    "is_complex",
+    "is_floating",
+    "is_number",
+    "real_name",
+    "wide_name",
+]
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,31 @@ def is_floating(name: str) -> bool:
     return name in FORMATS or name in COMPLEX
 
 
+def is_complex(name: str) -> bool:
+    """Whether an element of this dtype has two parts, each drawn from a word of its own."""
+    return name in COMPLEX
+
+
+def is_number(name: str) -> bool:
+    """Whether elements of this dtype are numbers or booleans; also true of types that are too short to be drawn."""
+    return name == "bool" or name.startswith(("int", "uint", "float", "bfloat16", "complex"))
+
+
 def real_name(name: str) -> str:
-    """The dtype of the parts of a complex dtype; a real one is its own."""
+    """The dtype of the parts of a complex dtype; a real dtype is its own."""
     return COMPLEX.get(name, name)
+
+
+def wide_name(name: str) -> str:
+    """The dtype that values of this floating-point dtype are rounded from: the wide format, or the complex dtype."""
+    return name if name in COMPLEX else FORMATS[name].wide
+
+
+def integer_range(name: str) -> tuple[int, int] | None:
+    """The smallest and the largest value of an integer dtype; (0, 1) for bool, None for other dtypes."""
+    if name == "bool":
+        return 0, 1
+    kind, bits = ("uint", name[4:]) if name.startswith("uint") else ("int", name[3:])
+    if not name.startswith(kind) or not bits.isdigit():
+        return None
+    return (0, 2 ** int(bits) - 1) if kind == "uint" else (-(2 ** (int(bits) - 1)), 2 ** (int(bits) - 1) - 1)

@@ -13,7 +13,7 @@ import torch
 from conftest import PLACES, same, to_host
 
 import arrayinit as ai
-from arrayinit.laws import formulas
+from arrayinit.laws import formulas, moments
 from arrayinit.laws.formulas import eigenvalues
 from arrayinit.laws.regions import box
 
@@ -110,12 +110,12 @@ ESTIMATED = [
 
 @pytest.mark.parametrize(("draw", "shape", "dtype"), ESTIMATED, ids=str)
 def test_descriptions_of_large_tables_are_near_the_whole(draw, shape, dtype, monkeypatch):
-    monkeypatch.setattr(formulas, "LONGEST", 1 << 20)
+    monkeypatch.setattr(moments, "LONGEST", 1 << 20)
     whole = ai.describe(draw, shape, dtype=dtype)
     x = draw(shape, dtype={"float32": "float64", "complex64": "complex128"}[dtype])
     assert whole.std == pytest.approx(x.std(), rel=1e-12)
-    monkeypatch.setattr(formulas, "LONGEST", 512)
-    monkeypatch.setattr(formulas, "EXAMINED", 1 << 16)
+    monkeypatch.setattr(moments, "LONGEST", 512)
+    monkeypatch.setattr(moments, "EXAMINED", 1 << 16)
     some = ai.describe(draw, shape, dtype=dtype)
     assert some.std == pytest.approx(whole.std, rel=0.01)
     assert abs(some.mean - whole.mean) < 0.01 * whole.std

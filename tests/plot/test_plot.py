@@ -13,8 +13,8 @@ import pytest
 import arrayinit as ai
 from arrayinit import plot
 from arrayinit.key import Key
+from arrayinit.laws.densities import density
 from arrayinit.laws.geometry import geometry
-from arrayinit.plot.densities import density
 from arrayinit.plot.measures import cotangent_key
 from arrayinit.specs import law_of
 

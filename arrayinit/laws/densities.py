@@ -1,4 +1,4 @@
-"""Laws -> densities of one element, to be drawn over histograms."""
+"""Laws -> the density of one element. The moments stand beside, in `moments`."""
 
 import math
 from dataclasses import dataclass
@@ -7,9 +7,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.laws import Constant, Dirac, Eye, Law, Normal, Orthogonal, Packed, Quantile, Sparse, Truncated, Uniform
+from arrayinit.laws import (
+    SAMPLED,
+    Constant,
+    Dirac,
+    Eye,
+    Law,
+    Normal,
+    Orthogonal,
+    Packed,
+    Quantile,
+    Sparse,
+    Truncated,
+    Uniform,
+)
 from arrayinit.laws.geometry import Geometry
-from arrayinit.stream.formats import COMPLEX
+from arrayinit.laws.moments import components, count_of_ones
+from arrayinit.stream.formats import is_complex
 
 __all__ = ["Density", "density"]
 
@@ -25,58 +39,74 @@ class Density:
 
 
 def density(law: Law, where: Geometry, dtype: str, x: Any) -> Density | None:
-    """The density of an element (of a part of a complex one) at the points x; None for a law that has none here."""
+    """The density of an element (of a part of a complex one) at equally spaced points x; None where none is known."""
     x = np.asarray(x, np.float64)
     if isinstance(law, Packed):
         return _mixture(law, where, dtype, x)
-    if dtype in COMPLEX and isinstance(law, Uniform | Normal | Truncated):
+    if is_complex(dtype) and isinstance(law, SAMPLED):
         law = law.part()
-    none = np.zeros_like(x)
     match law:
         case Uniform(low, high):
             return Density(np.where((x >= low) & (x <= high), 1 / (high - low), 0.0), {})
         case Normal(mean, std):
-            return Density(_bell((x - mean) / std) / std, {})
+            return Density(_normal((x - mean) / std) / std, {})
         case Truncated(mean, std, low, high):
-            from scipy.stats import truncnorm
+            from scipy.stats import truncnorm  # here, for few processes need it
 
             return Density(truncnorm.pdf(x, (low - mean) / std, (high - mean) / std, mean, std), {})
         case Quantile():
             return Density(_slope(law, x), {})
         case Sparse(zeros, std):
             share = zeros / where.canonical[0]
-            return Density((1 - share) * _bell(x / std) / std, {0.0: share})
+            return Density((1 - share) * _normal(x / std) / std, {0.0: share})
         case Constant(value):
-            return Density(none, {value: 1.0})
+            return Density(np.zeros_like(x), {value: 1.0})
         case Orthogonal(gain):
             return _sphere(abs(gain), where, x)
         case Eye():
-            return Density(none, _ones(min(where.canonical), 1.0, where))
-        case Dirac(groups, value):
-            out, in_ = where.canonical[:2]
-            return Density(none, _ones(groups * min(out // groups, in_), value, where))
+            return _two_values(law, 1.0, where, x)
+        case Dirac():
+            return _two_values(law, law.value, where, x)
     return None
 
 
-def _bell(z: Floats) -> Floats:
+def _mixture(law: Packed, where: Geometry, dtype: str, x: Floats) -> Density | None:
+    total = math.prod(where.shape)
+    curve, atoms = np.zeros_like(x), dict[float, float]()
+    for component in components(law, where):
+        part = density(component.law, component.geometry, dtype, x)
+        if part is None:
+            return None
+        share = component.size / total
+        curve += share * part.curve
+        for value, mass in part.atoms.items():
+            atoms[value] = atoms.get(value, 0.0) + share * mass
+    return Density(curve, atoms)
+
+
+def _normal(z: Floats) -> Floats:
+    """The density of the standard normal."""
     return np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
 
 
 def _slope(law: Quantile, x: Floats) -> Floats:
-    """The slope of the distribution function, which is known by its inverse, around each point."""
+    """The slope of the distribution function around each point, from a table of its inverse."""
     p = np.concatenate([np.ldexp(1.0, -np.arange(33, 10, -1)), np.linspace(2.0**-10, 0.5, 2047)])
     bottom, top = (np.asarray(law.function(p, upper, *law.arguments)) for upper in (False, True))
     values, shares = np.concatenate([bottom, top[::-1]]), np.concatenate([p, 1 - p[::-1]])
     if law.negative:
         values, shares = -values[::-1], 1 - shares[::-1]
     step = x[1] - x[0]
-    ends = (np.interp(x + offset, values, shares, left=0.0, right=1.0) for offset in (-step / 2, step / 2))
-    below, above = ends
+    below, above = (np.interp(x + offset, values, shares, left=0.0, right=1.0) for offset in (-step / 2, step / 2))
     return np.asarray((above - below) / step)
 
 
 def _sphere(gain: float, where: Geometry, x: Floats) -> Density | None:
-    """A coordinate of a vector that is uniform on the sphere: (1 - (x/gain)^2)^((n-3)/2), normalized."""
+    """A coordinate of a vector that is uniform on the sphere of radius gain in n dimensions.
+
+    The density is proportional to (1 - (x / gain)^2)^((n - 3) / 2), and its integral is
+    gain sqrt(pi) Gamma((n - 1) / 2) / Gamma(n / 2).
+    """
     out, in_, spatial = where.sizes
     n = max(out, in_ * spatial)
     if n < 2 or gain == 0:
@@ -87,23 +117,7 @@ def _sphere(gain: float, where: Geometry, x: Floats) -> Density | None:
     return Density(np.where(inside, constant * square ** ((n - 3) / 2), 0.0), {})
 
 
-def _ones(count: int, value: float, where: Geometry) -> dict[float, float]:
-    share = count / math.prod(where.shape)
-    return {0.0: 1 - share, value: share}
-
-
-def _mixture(law: Packed, where: Geometry, dtype: str, x: Floats) -> Density | None:
-    total = math.prod(where.shape)
-    curve, atoms, left = np.zeros_like(x), dict[float, float](), 1.0
-    for piece in law.pieces:
-        share = math.prod(piece.geometry.shape) / total
-        part = density(piece.law, piece.geometry, dtype, x)
-        if part is None:
-            return None
-        curve += share * part.curve
-        left -= share
-        for value, mass in part.atoms.items():
-            atoms[value] = atoms.get(value, 0.0) + share * mass
-    if left > 1e-9:
-        atoms[0.0] = atoms.get(0.0, 0.0) + left
-    return Density(curve, atoms)
+def _two_values(law: Eye | Dirac, value: float, where: Geometry, x: Floats) -> Density:
+    """The density of a tensor of `value` and zeros."""
+    share = count_of_ones(law, where) / math.prod(where.shape)
+    return Density(np.zeros_like(x), {0.0: 1 - share, value: share})

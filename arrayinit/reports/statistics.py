@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.backends import Backend, backend_of
+from arrayinit.stream.formats import is_complex, is_number
 
-__all__ = ["CHUNK", "Moments", "measure", "values_of"]
+__all__ = ["CHUNK", "Statistics", "measure", "values_of"]
 
 CHUNK = 1 << 20  # elements that are looked at together, as float64 at most 8 MiB
 
@@ -18,7 +19,7 @@ Place: TypeAlias = tuple[int, ...]  # where a piece begins
 
 
 @dataclass(frozen=True)
-class Moments:
+class Statistics:
     """What the elements of an array are like. Numbers are those of the finite elements."""
 
     size: int  # of all elements that are held here
@@ -41,8 +42,8 @@ class Moments:
         return self.low == 0 == self.high and not self.nans + self.infs
 
 
-def measure(x: Any, dtype: str, roles: str = "") -> Moments | None:
-    """The moments of an array; None where it has no elements, here or at all, or they are no numbers.
+def measure(x: Any, dtype: str, roles: str = "") -> Statistics | None:
+    """The statistics of an array; None where it has no elements, here or at all, or they are no numbers.
 
     Of an array that several processes share, the part that this one holds. Of Dask's, one block is computed at a time.
 
@@ -76,10 +77,10 @@ def measure(x: Any, dtype: str, roles: str = "") -> Moments | None:
     if not held:
         return None
     if not size:
-        return Moments(held, math.nan, math.nan, math.nan, math.nan, nans, infs, frozenset())
-    shown = mean if dtype.startswith("complex") else mean.real
+        return Statistics(held, math.nan, math.nan, math.nan, math.nan, nans, infs, frozenset())
+    shown = mean if is_complex(dtype) else mean.real
     alike = frozenset(like.letter for like in likes if like.counts)
-    return Moments(held, shown, math.sqrt(square / size), low, high, nans, infs, alike)
+    return Statistics(held, shown, math.sqrt(square / size), low, high, nans, infs, alike)
 
 
 class _Likeness:
@@ -105,7 +106,7 @@ class _Likeness:
 def values_of(x: Any, dtype: str) -> Iterator[tuple[Place, npt.NDArray[Any]]]:
     """Pieces of an array as float64 or complex128 in host memory, and where each begins; none of an abstract one."""
     backend = backend_of(x)
-    if backend.is_abstract(x) or not _is_number(dtype):
+    if backend.is_abstract(x) or not is_number(dtype):
         return
     if backend.is_distributed:
         x = x.to_local()
@@ -119,12 +120,8 @@ def values_of(x: Any, dtype: str) -> Iterator[tuple[Place, npt.NDArray[Any]]]:
                 return
             if dtype == "bfloat16":
                 host = (host.astype(np.uint32) << 16).view(np.float32)
-            wide = np.complex128 if dtype.startswith("complex") else np.float64
+            wide = np.complex128 if is_complex(dtype) else np.float64
             yield tuple(a + b for a, b in zip(place, start, strict=True)), host.astype(wide, copy=False)
-
-
-def _is_number(dtype: str) -> bool:
-    return dtype == "bool" or dtype.startswith(("int", "uint", "float", "bfloat16", "complex"))
 
 
 def _blocks(backend: Backend, x: Any) -> Iterator[tuple[Place, Any]]:
