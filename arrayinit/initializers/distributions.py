@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Unpack
 
+from arrayinit.common.arguments import nonnegative, positive
 from arrayinit.draw import Keywords, draw, filling
 from arrayinit.laws import Law
-from arrayinit.laws.arguments import nonnegative, positive
 from arrayinit.laws.geometry import Geometry
 
 

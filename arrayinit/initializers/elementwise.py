@@ -5,10 +5,10 @@ from functools import partial
 from numbers import Integral
 from typing import Any, Unpack
 
+from arrayinit.common.arguments import finite, flag, integer, nonnegative, number, one_of, positive, real
 from arrayinit.common.messages import warn
 from arrayinit.draw import Keywords, draw, filling
 from arrayinit.laws import Constant, Law, Normal, Point, Truncated, Uniform
-from arrayinit.laws.arguments import finite, flag, integer, nonnegative, number, one_of, positive, real
 from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import Geometry
 

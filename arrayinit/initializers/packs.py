@@ -5,12 +5,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, Unpack, runtime_checkable
 
+from arrayinit.common.arguments import finite, integer
 from arrayinit.common.integers import as_integer, as_integers
 from arrayinit.common.messages import shown
 from arrayinit.draw import Keywords, draw, filling
 from arrayinit.initializers.elementwise import _kaiming_normal
 from arrayinit.laws import Constant, Law, Packed, Piece
-from arrayinit.laws.arguments import finite, integer
 from arrayinit.laws.geometry import Geometry
 from arrayinit.laws.regions import Box
 

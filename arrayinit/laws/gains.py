@@ -4,12 +4,12 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from arrayinit.common.arguments import is_real, one_of
 from arrayinit.common.float_environment import in_default_environment
 from arrayinit.common.messages import shown
 
@@ -45,8 +45,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
     Sources: He et al., ICCV 2015, eq. 10 and 15 (relu, leaky_relu); the tanh and selu values are torch's own.
     """
-    if not isinstance(nonlinearity, str):
-        raise ValueError(f"`nonlinearity` must be one of {', '.join(NONLINEARITIES)}; got {shown(nonlinearity)}")
+    nonlinearity = one_of(nonlinearity, "nonlinearity", NONLINEARITIES)
     if nonlinearity in _LINEAR or nonlinearity == "sigmoid":
         return 1.0
     if nonlinearity == "tanh":
@@ -56,23 +55,22 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     if nonlinearity == "leaky_relu":
         slope = _slope(param)
         return math.sqrt(2.0 / (1 + slope * slope))
-    if nonlinearity == "selu":
-        return 3.0 / 4
-    raise ValueError(f"`nonlinearity` must be one of {', '.join(NONLINEARITIES)}; got {shown(nonlinearity)}")
+    return 3.0 / 4  # selu
 
 
 def _slope(param: Any) -> float:
+    """A slope, 0.01 by default; one error for all that is refused, as torch.nn.init has it."""
     if param is None:
         return 0.01
     try:
-        is_number = isinstance(param, Real) and not isinstance(param, bool | np.timedelta64)
-        if not is_number or not math.isfinite(float(param) ** 2):
-            raise OverflowError
+        is_valid = is_real(param) and math.isfinite(float(param) ** 2)
     except OverflowError:
+        is_valid = False
+    if not is_valid:
         raise ValueError(
             f"`param` (`a` of kaiming_*), the negative slope of leaky_relu, must be a number with a finite square; "
             f"got {shown(param)}"
-        ) from None
+        )
     return param if isinstance(param, int) else float(param)  # the square of an integer is exact, as in torch
 
 
@@ -115,8 +113,7 @@ def gain(f: Callable[[Any], Any], moment: str = "second") -> float:
 
     Sources: Poole et al., NeurIPS 2016, eq. 3; Klambauer et al., NeurIPS 2017; as "variance": Brock et al., ICLR 2021.
     """
-    if not isinstance(moment, str) or moment not in ("second", "variance"):
-        raise ValueError(f"`moment` must be 'second' or 'variance'; got {shown(moment)}")
+    moment = one_of(moment, "moment", ("second", "variance"))
     if not callable(f):
         raise TypeError(f"`f` must be a function of arrays; got {shown(f)} (by name: calculate_gain)")
     _check(f, moment)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from arrayinit.common.arguments import flag
 from arrayinit.common.integers import AXES, as_integer, as_integers
 from arrayinit.common.messages import shown
 
-__all__ = ["Axes", "Geometry", "axis_numbers", "calculate_fans", "check_shape", "geometry"]
+__all__ = ["Axes", "Geometry", "axis_numbers", "calculate_fans", "check_plain", "check_shape", "geometry"]
 
 Axes: TypeAlias = int | Sequence[int]
 
@@ -112,8 +113,7 @@ def geometry(
     if count is None or not 1 <= count <= ELEMENTS:
         raise ValueError(f"`groups` must be an integer of at least 1, and at most 2**62; got {shown(groups)}")
     batch = axis_numbers(batch_axis, "batch_axis")
-    if not isinstance(transposed, bool):
-        raise TypeError(f"`transposed` must be True or False; got {shown(transposed)}")
+    flag(transposed, "transposed")
     by_axes = in_axis is not None or out_axis is not None
     if layout is not None and (by_axes or batch):
         raise ValueError("`layout` excludes `in_axis`, `out_axis` and `batch_axis`; both were given")
@@ -141,6 +141,15 @@ def check_shape(shape: Any, name: str) -> tuple[int, ...]:
     if math.prod([n or 1 for n in result]) > ELEMENTS:  # sizes beside a 0 too, for libraries refuse them
         raise ValueError(f"`{name}` must have at most 2**62 elements; got {shown(shape)}")
     return result
+
+
+def check_plain(geometry: Geometry, ranks: tuple[int, ...] | None, name: str) -> None:
+    """Refuse shapes of another rank (None: below 2), and layouts that are not one o, one i and spatial axes."""
+    if len(geometry.shape) not in ranks if ranks else len(geometry.shape) < 2:
+        wanted = " or ".join(map(str, ranks)) if ranks else "at least 2"
+        raise ValueError(f"{name} needs a shape of {wanted} dimensions; got {geometry.shape}")
+    if geometry.roles is not None and sorted(geometry.roles.replace("s", "")) != ["i", "o"]:
+        raise ValueError(f"`layout` must have one 'o', one 'i' and no 'b' for {name}; got roles {geometry.roles!r}")
 
 
 def axis_numbers(axes: Any, name: str) -> tuple[int, ...]:

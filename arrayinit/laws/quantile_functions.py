@@ -3,11 +3,11 @@
 import functools
 import warnings
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from arrayinit.common.arguments import is_real
 from arrayinit.common.messages import shown
 from arrayinit.laws import Quantile, elementary
 from arrayinit.stream.quantile_tables import Floats, Function
@@ -160,7 +160,7 @@ def _parameters(parameters: Any) -> tuple[float, ...]:
     if is_long:
         raise ValueError(f"`parameters` must be at most {MOST} numbers; got {shown(parameters)}")
     for value in parameters:
-        if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, Real):
+        if not is_real(value):
             raise TypeError(f"`parameters` must be real numbers; got {shown(value)}")
     try:
         return tuple(map(float, parameters))

@@ -10,9 +10,9 @@ from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 
 from arrayinit.backends import backend_named, find_backend
 from arrayinit.backends.jax import check_place
+from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
 from arrayinit.common.progress import progress_bar
-from arrayinit.laws.arguments import flag
 from arrayinit.models.mappings import check_depth
 from arrayinit.models.plans import Match, Parameter, Plan, PlanError, SeedNames, keyed, match
 from arrayinit.seeds import resolve_for

@@ -6,9 +6,9 @@ from typing import Any, Literal, overload
 
 import keras
 
+from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
 from arrayinit.common.progress import progress_bar
-from arrayinit.laws.arguments import flag
 from arrayinit.models.plans import Frozen, Parameter, Plan, PlanError, SeedNames, keyed, match, root_of, tied_paths
 from arrayinit.models.rules import BUFFER
 

@@ -8,10 +8,10 @@ from typing import Any, Literal, overload
 
 from arrayinit.backends import find_backend, is_compiling
 from arrayinit.backends.base import Backend
+from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
 from arrayinit.common.progress import progress_bar
 from arrayinit.key import Key
-from arrayinit.laws.arguments import flag
 from arrayinit.models.memory import shared_in_part
 from arrayinit.models.plans import (
     Frozen,

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from arrayinit.backends import Backend, backend_named, backend_of, is_compiling
+from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
 from arrayinit.common.progress import progress_bar
 from arrayinit.key import Key
-from arrayinit.laws.arguments import flag
 from arrayinit.models.derived import tensor_at
 from arrayinit.models.plans import Frozen, Plan, PlanError, Planned, SeedNames, keyed, match, root_of
 from arrayinit.models.torch_members import Member, is_statistic, members_of, parameters_of, shapeless

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from arrayinit.common.arguments import flag
 from arrayinit.common.progress import progress_bar
 from arrayinit.laws import Law
-from arrayinit.laws.arguments import flag
 from arrayinit.laws.geometry import Geometry, geometry
 from arrayinit.models.plans import Parameter, Plan, Planned, keyed, matched, root_of, ruled
 from arrayinit.models.rules import Rule, Rules, told
