@@ -28,7 +28,7 @@ from arrayinit.stream.deviates import tabulated
 from arrayinit.stream.formats import wide_name
 from arrayinit.stream.philox import MASK, MULTIPLIERS, ROUNDS, VALUES, WEYL, Lane
 from arrayinit.stream.quantile_tables import Quantiles
-from arrayinit.stream.truncation import Tail
+from arrayinit.stream.truncation import Interval
 
 __all__ = ["draw"]
 
@@ -166,13 +166,13 @@ class _Form:
         found = None
         if self.octave is not None:
             first, range_high, range_low = numbers[5:8]
-            found = Tail(first, range_high, range_low, self.octave, self.lower)
+            found = Interval(first, range_high, range_low, self.octave, self.lower)
         return Sampling(self.kind, lattice, found, self.dtype, None, None)
 
 
 def _form(sampling: Sampling) -> tuple[_Form, tuple[Any, ...]]:
     """The form of a sampling, and its numbers: offset, scale, 2**exponent, low, high, and three of its tail."""
-    lattice, tail, wide = sampling.lattice, sampling.tail, np.dtype(sampling.format.wide).type
+    lattice, tail, wide = sampling.lattice, sampling.interval, np.dtype(sampling.format.wide).type
     form = _Form(
         sampling.kind, sampling.dtype, lattice.shift, sampling.low is not None, tail.octave if tail else None,
         tail.lower if tail else False,
@@ -209,7 +209,7 @@ def _sampled(form: _Form, region: Region) -> Any:
                 v = jax.lax.clamp(least, v, most) if form.clips else v
                 return v.astype(sampling.format.name)
 
-            parts = [part(word) for word in _words(lanes, low, high, region, sampling.parts)]
+            parts = [part(word) for word in _words(lanes, low, high, region, sampling.words_per_element)]
             return parts[0] if len(parts) == 1 else jax.lax.complex(*parts)
 
     return jax.jit(sampled)

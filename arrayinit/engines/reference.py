@@ -110,7 +110,7 @@ _matrix = matrix
 
 def sample(lanes: Lanes, sampling: Sampling, key: Key, region: Region) -> Any:
     """Words -> deviates -> lattice -> values, for the elements of a region."""
-    parts = [_real(lanes, sampling, w) for w in words(lanes, key, region, sampling.parts, VALUES)]
+    parts = [_real(lanes, sampling, w) for w in words(lanes, key, region, sampling.words_per_element, VALUES)]
     return parts[0] if len(parts) == 1 else lanes.complex(parts[0], parts[1], sampling.dtype)
 
 

@@ -44,7 +44,7 @@ def density(law: Law, where: Geometry, dtype: str, x: Any) -> Density | None:
     if isinstance(law, Packed):
         return _mixture(law, where, dtype, x)
     if is_complex(dtype) and isinstance(law, SAMPLED):
-        law = law.part()
+        law = law.complex_part()
     match law:
         case Uniform(low, high):
             return Density(np.where((x >= low) & (x <= high), 1 / (high - low), 0.0), {})

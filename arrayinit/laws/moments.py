@@ -56,7 +56,7 @@ def moments(law: Law, where: Geometry, dtype: str) -> Moments:
     if isinstance(law, Packed):
         return _mixture(law, where, dtype)
     if is_complex(dtype) and isinstance(law, SAMPLED):
-        part = _moments(law.part(), where)
+        part = _moments(law.complex_part(), where)
         return part._replace(std=part.std * math.sqrt(2))
     return _moments(law, where)
 

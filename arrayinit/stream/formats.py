@@ -1,4 +1,4 @@
-"""Floating-point formats by their parameters, and exact rounding of a Python float to them."""
+"""Facts about dtypes by name, and exact rounding of a Python float to a floating-point format."""
 
 import math
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Format:
     precision: int
     emin: int  # the smallest normal number is 2**emin
     largest: float
-    wide: str  # the format a sample is rounded to first: float64 for itself, float32 for all others
+    wide: str  # the format that a sample is rounded to first: float64 for itself, float32 for all others
 
     def quantum(self, x: float) -> float:
         """The distance between neighbouring values of the format around x (a power of two)."""
@@ -32,7 +32,7 @@ class Format:
         return math.ldexp(1.0, max(exponent - self.precision, self.emin - self.precision + 1))
 
     def round(self, x: float) -> float:
-        """x rounded to nearest, ties to even, by way of the wide format as samples are; ValueError beyond `largest`."""
+        """x rounded to nearest, ties to even, through the wide format as samples are; ValueError beyond `largest`."""
         if not math.isfinite(x) or x == 0:
             return x
         if self.wide != self.name:
@@ -44,14 +44,14 @@ class Format:
         return value
 
     def at_least(self, x: float) -> float:
-        """The smallest value >= x, subnormal numbers of the wide format left out (hardware may flush them to zero)."""
+        """The smallest value >= x, without subnormal numbers of the wide format, which hardware may flush to zero."""
         q = self.quantum(x)
         value = math.ceil(x / q) * q
         return self._normal(value, x) if abs(value) <= self.largest else math.copysign(self.largest, value)
 
     def at_most(self, x: float) -> float:
         """The largest value <= x, likewise."""
-        return 0.0 - self.at_least(-x)  # never -0.0, which libraries clip to in different ways
+        return 0.0 - self.at_least(-x)  # never -0.0: libraries differ in how they clip to it
 
     def below(self, x: float) -> float:
         """The largest value < x, likewise."""
