@@ -1,7 +1,7 @@
-"""exp, log, sin and cos in binary64 of + - * / alone, one NumPy operation each: the same bits on every machine.
+"""exp, log, sin and cos in binary64, from + - * / alone, one NumPy operation each: the same bits on all machines.
 
-Libraries of mathematical functions differ in their last digits. These are for numbers that are part of a draw and made
-on the host; their relative error is a few units of 2**-53.
+Mathematical libraries differ in their last digits. These functions are for numbers that are part of a draw and are
+computed on the host. Their relative error is a few units of 2**-53.
 """
 
 import math

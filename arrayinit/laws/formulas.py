@@ -1,4 +1,4 @@
-"""Tensors that are a formula of their indices: computed on the host with + - * / sqrt alone, the same on every machine.
+"""Tensors that are a formula of their indices, computed on the host with + - * / sqrt alone: equal on all machines.
 
 A formula takes the coordinates of elements in canonical order, as int64 arrays that broadcast against each other, and
 gives float64 or complex128 values.
@@ -35,15 +35,15 @@ __all__ = [
     "sinusoid",
 ]
 
-RUN = 1 << 20  # elements that are computed at a time,
-WIDEST = 1 << 14  # of them along an axis, so that what they share along the others is worked out once, and remembered
-NEAR = 6  # bits of a position within a group of positions that share an angle to start from
+RUN = 1 << 20  # elements that are computed at a time, at most,
+WIDEST = 1 << 14  # and at most so many along an axis, so that blocks share columns whose values are remembered
+NEAR = 6  # bits of a position within a group of positions whose angles start from one angle
 
 Integers = npt.NDArray[np.int64]
 
 
 def blocks(law: Formula, geometry: Geometry, box: Box, dtype: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """(position, values) of blocks of the part that a box selects, in the type that dtype is rounded from."""
+    """(position, values) of each block of the part that a box selects, in the dtype that `dtype` is rounded from."""
     wide = wide_name(dtype)
     for position in _slices(box.shape):
         corner, counts = tuple(s.start for s in position), tuple(s.stop - s.start for s in position)
@@ -51,7 +51,7 @@ def blocks(law: Formula, geometry: Geometry, box: Box, dtype: str) -> Iterator[t
 
 
 def _slices(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Blocks of at most RUN elements that cover a shape, those that share their columns one after another."""
+    """Blocks of at most RUN elements that cover a shape; blocks with the same columns follow each other."""
     sizes: list[int] = []
     for axis in reversed(range(len(shape))):
         room = RUN // math.prod(sizes)
@@ -125,7 +125,9 @@ def eigenvalues(count: int) -> Any:
 
         sum over n < N of arctan(2 y / (2n + 1)) = pi / 2 + pi j, for j < count,
 
-    whose left side grows with y. It is bisected, and the angle compared by the quarters that a product has turned.
+    whose left side grows with y. So y is bisected. The angle itself would need arctan: instead the product of the
+    factors 2n + 1 + 2 i y is followed, and the quarters of a turn that it has made are counted. Each factor turns it by
+    less than a quarter, so no quarter is missed.
     """
     odd = 2 * np.arange(2 * count) + 1.0
     low, high = np.zeros(count), np.full(count, 4.0 * count * count)
@@ -140,7 +142,7 @@ def eigenvalues(count: int) -> Any:
             size = np.maximum(np.abs(x), np.abs(z))
             x, z = x / size, z / size
             now = np.where(z >= 0, np.where(x > 0, 0, 1), np.where(x < 0, 2, 3))
-            quarters += now != before  # each factor turns by less than a quarter
+            quarters += now != before
             before = now
         beyond = quarters >= wanted
         low, high = np.where(beyond, low, y), np.where(beyond, y, high)
@@ -153,7 +155,7 @@ def sinusoid(at: list[Integers], base: float, features: int, interleaved: bool) 
     pair, odd = (f // 2, f % 2) if interleaved else (f % (features // 2), f // (features // 2))
     pairs, where = np.unique(pair, return_inverse=True)
     turns = [_turns(base, features, int(i)) for i in pairs]
-    # The angles of few positions are worked out; those of all others are sums of two of them.
+    # The angle of a position is the sum of two: that of its group and that within the group. Both have few values.
     (c, s), (d, t) = _cos_sin_rows(p >> NEAR << NEAR, turns), _cos_sin_rows(p & ((1 << NEAR) - 1), turns)
     cos, sin = c * d, s * d
     cos -= s * t
@@ -167,17 +169,17 @@ def sinusoid(at: list[Integers], base: float, features: int, interleaved: bool) 
 
 def _cos_sin_rows(p: Integers, turns: list[int]) -> tuple[Any, Any]:
     """(cos, sin) of each position times each fraction of a turn."""
-    found, where = np.unique(p, return_inverse=True)
+    positions, where = np.unique(p, return_inverse=True)
     high = np.array([turn >> 32 for turn in turns], np.uint64)
     low = np.array([turn & 0xFFFFFFFF for turn in turns], np.uint64)
-    rows = found.astype(np.uint64)[:, None]
+    rows = positions.astype(np.uint64)[:, None]
     cos, sin = cos_sin(rows * high + ((rows * low) >> np.uint64(32)))
     return np.take(cos, where, axis=0), np.take(sin, where, axis=0)
 
 
 @functools.lru_cache(maxsize=1 << 15)
 def _turns(base: float, features: int, pair: int) -> int:
-    """base**(-2 pair / features) / (2 pi), in units of 2**-96: what fraction of a turn a position is."""
+    """base**(-2 pair / features) / (2 pi) in units of 2**-96: the fraction of a turn from one position to the next."""
     from arrayinit.stream.normal_cdf import digits, pi  # here, for few processes need it
 
     with digits(45):

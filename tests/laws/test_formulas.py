@@ -109,7 +109,7 @@ ESTIMATED = [
 
 
 @pytest.mark.parametrize(("draw", "shape", "dtype"), ESTIMATED, ids=str)
-def test_descriptions_of_large_tables_are_near_the_whole(draw, shape, dtype, monkeypatch):
+def test_descriptions_of_large_formulas_are_near_the_whole(draw, shape, dtype, monkeypatch):
     monkeypatch.setattr(moments, "LONGEST", 1 << 20)
     whole = ai.describe(draw, shape, dtype=dtype)
     x = draw(shape, dtype={"float32": "float64", "complex64": "complex128"}[dtype])
