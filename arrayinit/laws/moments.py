@@ -112,8 +112,8 @@ def _moments(law: Law, where: Geometry) -> Moments:
         case Truncated(mean, std, low, high):
             from scipy.stats import truncnorm  # here, for few processes need it
 
-            mean_, variance = truncnorm.stats((low - mean) / std, (high - mean) / std, mean, std, moments="mv")
-            return Moments("truncated_normal", float(mean_), math.sqrt(float(variance)), low, high)
+            centre, variance = truncnorm.stats((low - mean) / std, (high - mean) / std, mean, std, moments="mv")
+            return Moments("truncated_normal", float(centre), math.sqrt(float(variance)), low, high)
         case Quantile(function, arguments, least, most, negative):
             from arrayinit.stream.quantile_tables import quantiles  # here, for few processes need it
 

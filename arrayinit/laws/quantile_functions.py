@@ -12,14 +12,14 @@ from arrayinit.common.messages import shown
 from arrayinit.laws import Quantile, elementary
 from arrayinit.stream.quantile_tables import Floats, Function
 
-__all__ = ["as_data", "frozen", "known", "law", "log_of_uniform", "named", "softplus_inverse"]
+__all__ = ["as_data", "bounded_law", "frozen", "law", "log_of_uniform", "named", "softplus_inverse"]
 
 MOST = 16  # parameters of a distribution, far more than any of scipy's has
 
 
 def named(p: Floats, upper: bool, name: str, parameters: tuple[float, ...]) -> Floats:
     """Quantiles of a distribution of scipy.stats."""
-    return frozen(p, upper, _named(name)(*parameters))
+    return frozen(p, upper, _distribution(name)(*parameters))
 
 
 def frozen(p: Floats, upper: bool, distribution: Any) -> Floats:
@@ -50,7 +50,7 @@ def law(distribution: Any, parameters: Any = ()) -> Quantile:
     return Quantile(frozen, (data,), *_ends(data))
 
 
-def known(function: Function, *arguments: float) -> Quantile:
+def bounded_law(function: Function, *arguments: float) -> Quantile:
     """The law of a quantile function of this module that is finite at both ends."""
     with np.errstate(all="ignore"):  # values that are not finite are refused
         low, high = (float(function(np.zeros(1), upper, *arguments)[0]) for upper in (False, True))
@@ -66,7 +66,7 @@ def as_data(distribution: Any, parameters: Any = ()) -> tuple[str, tuple[float, 
     from scipy import stats
 
     if isinstance(distribution, str):
-        kind = _named(distribution)
+        kind = _distribution(distribution)
         values = _parameters(parameters)
         names = kind.shapes.split(", ") if kind.shapes else []
         if not len(names) <= len(values) <= len(names) + 2:
@@ -84,8 +84,8 @@ def as_data(distribution: Any, parameters: Any = ()) -> tuple[str, tuple[float, 
     base = getattr(distribution, "dist", None)
     if isinstance(distribution, stats.rv_discrete) or isinstance(base, stats.rv_discrete):
         raise ValueError(f"`distribution` must be continuous; got the discrete {(base or distribution).name!r}")
-    known = isinstance(base, stats.rv_continuous) and type(getattr(stats, base.name, None)) is type(base)
-    if known and base is not None:
+    is_scipys = isinstance(base, stats.rv_continuous) and type(getattr(stats, base.name, None)) is type(base)
+    if is_scipys and base is not None:
         given = dict(zip(_names(base), distribution.args, strict=False)) | distribution.kwds
         defaults = {"loc": 0.0, "scale": 1.0}
         if all(np.ndim(value) == 0 for value in given.values()):
@@ -118,7 +118,7 @@ def _names(base: Any) -> list[str]:
     return [*(base.shapes.split(", ") if base.shapes else []), "loc", "scale"]
 
 
-def _named(name: str) -> Any:
+def _distribution(name: str) -> Any:
     from scipy import stats
 
     distribution = getattr(stats, name, None)
@@ -134,7 +134,7 @@ def _named(name: str) -> Any:
 @functools.lru_cache(maxsize=64)
 def _support(name: str, parameters: tuple[float, ...]) -> tuple[float, float]:
     """The ends of a distribution of scipy.stats; ValueError if it does not take these parameters."""
-    distribution = _named(name)(*parameters)
+    distribution = _distribution(name)(*parameters)
     _check(distribution, f"{name!r} with the parameters {parameters}")
     return _ends(distribution)
 

@@ -115,37 +115,54 @@ def _plain(function: Function, arguments: tuple[Any, ...]) -> Quantiles:
 
 @np.errstate(all="ignore")  # far tails may overflow; values that are not finite are refused
 def _table(function: Function, arguments: tuple[Any, ...]) -> Quantiles:
-    octave, segment = np.arange(OCTAVES)[:, None, None], np.arange(SEGMENTS)[:, None]
-    nodes = np.array([0.0, (1 - math.sqrt(3) / 2) / 2, 0.5, (1 + math.sqrt(3) / 2) / 2])  # the start is for a check
-    p = np.ldexp(1 + (segment + nodes) / SEGMENTS, -(octave + 2))
-    halves = [np.asarray(function(p.reshape(-1), upper, *arguments), np.float64) for upper in (True, False)]
-    if not all(np.isfinite(values).all() for values in halves):
-        raise ValueError(f"the quantile function must be finite between 0 and 1, for {_name(arguments)} it is not")
-    values = np.stack(halves).reshape(HALVES * OCTAVES, SEGMENTS, len(nodes))
+    import hashlib  # here, because it takes a sixth of the time that the whole package takes to import
+
+    values = _values(function, arguments)
     largest = float(np.abs(values).max())
     if largest < LEAST:
-        raise ValueError(f"quantiles must reach 2**-96 at least; those of {_name(arguments)} end at {largest!r}")
-    exponents = np.maximum(np.frexp(np.abs(values).max(axis=(1, 2)))[1] - DIGITS, SMALLEST)
-    # Slopes of a function that is all noise take more bits than its values.
-    slopes = np.abs(_parabolas(values, exponents)[1:]).sum(axis=0).max(axis=1)
-    exponents = exponents + np.maximum(np.frexp(slopes)[1] - DIGITS, 0)
-    c0, c1, c2 = _parabolas(values, exponents)
+        raise ValueError(f"quantiles must reach at least 2**-96; those of {_name(arguments)} end at {largest!r}")
+    exponents = _exponents(values)
+    coefficients = _parabolas(values, exponents)
     upper, lower = (values[half * OCTAVES + 4, 0, 0] for half in range(HALVES))  # p = 2**-6
-    span = values.max(axis=(1, 2)) - values.min(axis=(1, 2))
-    error = np.abs(np.ldexp(c0, exponents[:, None]) - values[:, :, 0]).max(axis=1)
-    allowed = np.maximum(span * SMOOTH, (upper - lower) * NOISE) + np.ldexp(4.0, exponents)
-    if (error > allowed).any():
+    spread = float(upper - lower)
+    if not _is_smooth(values, coefficients[0], exponents, spread):
         raise ValueError(
             f"the quantile function must be smooth: no jumps, and no power of p above about 50; that of "
             f"{_name(arguments)} is not"
         )
-    columns = tuple(c.astype(np.int32).reshape(-1) for c in (c0, c1, c2))
+    columns = tuple(c.astype(np.int32).reshape(-1) for c in coefficients)
     units = np.ldexp(1.0, exponents)
+    digest = hashlib.blake2b(b"".join(array.tobytes() for array in (*columns, units)), digest_size=16).hexdigest()
     coarsest = float(max(units[0], units[OCTAVES]))
-    import hashlib  # here, because it takes a sixth of the time that the whole package takes to import
+    return Quantiles((digest,), columns, units, largest=largest, spread=spread, coarsest=coarsest)
 
-    digest = hashlib.blake2b(b"".join(part.tobytes() for part in (*columns, units)), digest_size=16).hexdigest()
-    return Quantiles((digest,), columns, units, largest, float(upper - lower), coarsest)
+
+def _values(function: Function, arguments: tuple[Any, ...]) -> Floats:
+    """Quantiles by half and octave, by segment, and by place in it: its start, then its three Chebyshev nodes."""
+    octave, segment = np.arange(OCTAVES)[:, None, None], np.arange(SEGMENTS)[:, None]
+    places = np.array([0.0, (1 - math.sqrt(3) / 2) / 2, 0.5, (1 + math.sqrt(3) / 2) / 2])
+    p = np.ldexp(1 + (segment + places) / SEGMENTS, -(octave + 2))
+    halves = [np.asarray(function(p.reshape(-1), upper, *arguments), np.float64) for upper in (True, False)]
+    if not all(np.isfinite(values).all() for values in halves):
+        raise ValueError(f"the quantile function must be finite between 0 and 1; that of {_name(arguments)} is not")
+    return np.stack(halves).reshape(HALVES * OCTAVES, SEGMENTS, len(places))
+
+
+def _exponents(values: Floats) -> npt.NDArray[np.int64]:
+    """The exponent of the unit of each octave, with which all coefficients take at most `DIGITS` bits."""
+    exponents = np.maximum(np.frexp(np.abs(values).max(axis=(1, 2)))[1] - DIGITS, SMALLEST)
+    # Slopes of a function that is all noise take more bits than its values.
+    slopes = np.abs(_parabolas(values, exponents)[1:]).sum(axis=0).max(axis=1)
+    result: npt.NDArray[np.int64] = exponents + np.maximum(np.frexp(slopes)[1] - DIGITS, 0)
+    return result
+
+
+def _is_smooth(values: Floats, c0: Floats, exponents: npt.NDArray[np.int64], spread: float) -> bool:
+    """Whether the parabolas are near the function where the segments start, which is no node of theirs."""
+    span = values.max(axis=(1, 2)) - values.min(axis=(1, 2))
+    error = np.abs(np.ldexp(c0, exponents[:, None]) - values[:, :, 0]).max(axis=1)
+    allowed = np.maximum(span * SMOOTH, spread * NOISE) + np.ldexp(4.0, exponents)
+    return not bool((error > allowed).any())
 
 
 def _parabolas(values: Floats, exponents: npt.NDArray[np.int64]) -> Floats:
