@@ -1,9 +1,7 @@
 """The junction of a draw: check the arguments, find the law, take the key, run an engine."""
 
 import functools
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any, ParamSpec, TypeAlias, TypedDict
@@ -15,27 +13,12 @@ from arrayinit.common.float_environment import in_default_environment
 from arrayinit.common.messages import shown, warn
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import (
-    SAMPLED,
-    Bits,
-    Constant,
-    Dirac,
-    Eye,
-    Formula,
-    Law,
-    Normal,
-    Orthogonal,
-    Packed,
-    Point,
-    Sparse,
-    is_random,
-    warns,
-)
+from arrayinit.laws import Constant, Law, Packed, is_random, warns
+from arrayinit.laws.fit import fit
 from arrayinit.laws.geometry import Axes, Geometry, check_shape, geometry
-from arrayinit.laws.lattice import Sampling, sampling
+from arrayinit.laws.lattice import Sampling
 from arrayinit.laws.regions import Index, box
 from arrayinit.seeds import Name, resolve_for
-from arrayinit.stream.formats import COMPLEX, FORMATS, is_floating, real_name
 
 __all__ = [
     "Keywords",
@@ -352,7 +335,7 @@ def _global_shape(x: Any, shape: Any, index: Any) -> tuple[int, ...]:
 
 
 def fitted(scheme: Scheme, where: Geometry, dtype: str) -> tuple[Law, Sampling | None]:
-    """What a scheme asks for as a dtype can hold it; an error says from which parameters it comes."""
+    """The law of a scheme as a dtype can hold it, and its sampling; an error names the parameters it comes from."""
     law = scheme(where)
     try:
         return fit(law, dtype)
@@ -361,72 +344,3 @@ def fitted(scheme: Scheme, where: Geometry, dtype: str) -> tuple[Law, Sampling |
             raise
         given = ", ".join(f"`{name}` {shown(value)}" for name, value in scheme.keywords.items())
         raise ValueError(f"{error}; asked for by {scheme.func.__name__.removeprefix('_')} with {given}") from None
-
-
-def fit(law: Law, dtype: str) -> tuple[Law, Sampling | None]:
-    """A law as a dtype can hold it, and its sampling; TypeError or ValueError where it can't."""
-    if isinstance(law, Bits):
-        return law, None
-    if isinstance(law, Constant):
-        return replace(law, value=_fit_value(law.value, dtype, law.argument)), None
-    if isinstance(law, Point):
-        return Constant(_fit_point(law, dtype), of_parts=True), None
-    if isinstance(law, Packed):
-        return _fit_packed(law, dtype), None
-    if isinstance(law, Eye):
-        _fit_value(1.0, dtype, "val")
-        return law, None
-    if isinstance(law, Dirac):
-        return Dirac(law.groups, _fit_value(law.value, dtype, "gain")), None
-    if isinstance(law, Formula) and law.is_complex and dtype not in COMPLEX:
-        raise TypeError(f"`dtype` must be one of {', '.join(COMPLEX)} for complex values; got {dtype}")
-    if not is_floating(dtype):
-        known, what = ", ".join([*FORMATS, *COMPLEX]), "formulas" if isinstance(law, Formula) else "random values"
-        raise TypeError(f"`dtype` must be one of {known} for {what}; got {dtype}")
-    if isinstance(law, SAMPLED):
-        return law, sampling(law, dtype)
-    if isinstance(law, Formula):
-        _fit_value(law.reach, dtype, "values")
-    elif isinstance(law, Sparse):
-        sampling(Normal(0.0, law.std), dtype)
-    elif isinstance(law, Orthogonal):
-        _fit_value(law.gain, dtype, "gain")
-    return law, None
-
-
-def _fit_packed(law: Packed, dtype: str) -> Packed:
-    fitted = {id(piece.law): piece.law for piece in law.pieces}  # most pieces share theirs
-    fitted = {key: fit(each, dtype)[0] for key, each in fitted.items()}
-    return Packed(tuple(replace(piece, law=fitted[id(piece.law)]) for piece in law.pieces))
-
-
-def _fit_point(law: Point, dtype: str) -> float:
-    """The value of a law without a spread, rounded and within its bounds."""
-    value = _fit_value(law.value, dtype, "mean")
-    if not is_floating(dtype):
-        return value
-    low, high = FORMATS[real_name(dtype)].within(law.low, law.high, "interval [a, b]")
-    return min(max(value, low), high)
-
-
-def _fit_value(value: float, dtype: str, name: str) -> float:
-    """A constant rounded as samples are, so that every library stores the same bits."""
-    if is_floating(dtype):
-        try:
-            return FORMATS[real_name(dtype)].round(float(value))
-        except (ValueError, OverflowError):
-            largest = FORMATS[real_name(dtype)].largest
-            raise ValueError(
-                f"`{name}` must be within the range of {dtype}, which ends at {largest!r}; got {value!r}"
-            ) from None
-    bits = dtype.lstrip("uint")
-    if dtype == "bool":
-        fits = value in (0, 1)
-    elif dtype.startswith(("int", "uint")) and bits.isdigit():
-        low, high = (0, 2 ** int(bits)) if dtype.startswith("u") else (-(2 ** (int(bits) - 1)), 2 ** (int(bits) - 1))
-        fits = math.isfinite(value) and value == int(value) and low <= value < high
-    else:
-        raise TypeError(f"`dtype` must be a type of the array API standard, float16 or bfloat16; got {dtype}")
-    if not fits:
-        raise ValueError(f"`{name}` must be a value of the dtype {dtype}; got {value!r}")
-    return value

@@ -27,10 +27,10 @@ import numpy as np
 
 from arrayinit.backends import backend_named
 from arrayinit.backends.jax import check_place
+from arrayinit.common.arguments import finite, nonnegative, one_of, real, scalar
 from arrayinit.common.integers import as_integer
 from arrayinit.common.messages import shown
 from arrayinit.laws import is_random
-from arrayinit.laws.arguments import finite, nonnegative, one_of, real
 from arrayinit.laws.geometry import Axes, axis_numbers, check_shape
 from arrayinit.models.jax import init_tree
 from arrayinit.specs import Spec, law_of, spec
@@ -420,10 +420,7 @@ def _number(value: Any, name: str) -> float:
             f"`{name}` must be known when the function is traced, since bounds are computed in Python; got {value!r}: "
             "draw with 1 and multiply, or use jax.nn.initializers"
         )
-    try:
-        number = value.item() if getattr(value, "ndim", None) == 0 else value
-    except Exception:  # of a tensor without a value
-        number = None
+    number = scalar(value)
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise TypeError(f"`{name}` must be a real number; got {shown(value)}")
     real(number, name)

@@ -58,10 +58,10 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from keras.src.utils.rng_utils import get_random_seed
 
 from arrayinit import seeds
+from arrayinit.common.arguments import finite, nonnegative, one_of, real, scalar
 from arrayinit.common.integers import as_integer, as_integers
 from arrayinit.common.messages import shown
 from arrayinit.key import Key
-from arrayinit.laws.arguments import finite, nonnegative, one_of, real
 from arrayinit.laws.geometry import check_shape
 from arrayinit.models.keras import init_model_
 from arrayinit.seeds import Deferred
@@ -711,10 +711,7 @@ def _axes(axes: Any, name: str) -> Sequence[int] | None:
 
 def _number(value: Any, name: str) -> float:
     """A Python number, also from a scalar of an array library."""
-    try:
-        number = value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
-    except Exception:  # of a tensor without a value: traced, or on the meta device
-        number = None
+    number = scalar(value)
     if number is None:
         raise TypeError(f"`{name}` must be a real number; got {shown(value)}")
     real(number, name)

@@ -2,12 +2,10 @@
 
 import functools
 import inspect
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -18,57 +16,47 @@ from arrayinit.common.float_environment import in_default_environment
 from arrayinit.common.messages import shown
 from arrayinit.draw import Keywords, draw, whole_job
 from arrayinit.job import Job
-from arrayinit.laws import (
-    SAMPLED,
-    Bits,
-    Constant,
-    Dirac,
-    Eye,
-    Formula,
-    Law,
-    Normal,
-    Orthogonal,
-    Packed,
-    Point,
-    Quantile,
-    Sparse,
-    Truncated,
-    Uniform,
-)
+from arrayinit.laws import Law, Packed
 from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import Axes, Geometry
-from arrayinit.stream.deviates import NORMAL_REACH
-from arrayinit.stream.formats import COMPLEX
+from arrayinit.laws.moments import moments
 
 __all__ = ["Description", "Spec", "complete", "describe", "job_of", "law_of", "spec"]
 
-# The shared keywords that say what a weight is, not where it goes or from which seed.
+# The shared keywords that belong to a spec, and their defaults: they describe the weight, not its place, dtype or seed.
 _GEOMETRY = {"layout": None, "in_axis": None, "out_axis": None, "batch_axis": (), "groups": 1, "transposed": False}
-_Numbers: TypeAlias = tuple[str, float, float, float, float]  # distribution, mean, std, low, high
 
 
-NESTED = 16  # specs within specs, far more than mean anything
+NESTED = 16  # levels of specs within specs, far more than make sense
 
 
 @dataclass(frozen=True)
 class Spec:
-    """An initializer with its parameters, as :func:`spec` makes it: frozen, picklable, JSON-able, callable.
+    """An initializer with its parameters: frozen, comparable, picklable, JSON-able, callable.
+
+    :func:`spec` makes one, also from lists and NumPy's numbers.
+
+        >>> draw = ai.spec("normal", std=0.02)
+        >>> draw((2, 3), seed=0).shape
+        (2, 3)
+        >>> draw == ai.Spec("normal", (("std", 0.02),))
+        True
 
     Raises:
-        TypeError, ValueError: as :func:`spec`, which also takes lists and NumPy's numbers.
+        TypeError, ValueError: as :func:`spec`.
     """
 
     name: str
     items: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        if is_compiling():  # which can't read signatures; it is checked when it is drawn
+        if is_compiling():  # torch's compiler can't read signatures; the draw checks the spec
             return
-        own = _parameters_of(self.name)
+        parameters = _parameters_of(self.name)
         if type(self.items) is not tuple or not all(type(item) is tuple and len(item) == 2 for item in self.items):
             raise TypeError(f"`items` must be a tuple of pairs of a name and a value; got {shown(self.items)}")
         given = [name for name, _ in self.items]
-        known = {parameter.name for parameter in own} | set(_GEOMETRY)
+        known = {parameter.name for parameter in parameters} | set(_GEOMETRY)
         for key, value in self.items:
             if not isinstance(key, str) or key not in known:
                 raise TypeError(
@@ -81,58 +69,89 @@ class Spec:
                 )
         if len(set(given)) < len(given):
             raise TypeError(f"`items` must give each parameter once; got {', '.join(given)}")
-        missing = [p.name for p in own if p.default is p.empty and p.name not in given]
+        missing = [p.name for p in parameters if p.default is p.empty and p.name not in given]
         if missing:
             raise TypeError(f"{self.name} must be given {', '.join(missing)}; got {', '.join(given) or 'nothing'}")
 
     def __exact__(self) -> Any:
-        """The key of a cache: of equal specs, 1 == 1.0 == True, not all draw the same."""
+        """The key of a cache. Specs that are equal, as 1 == 1.0 == True, need not draw the same."""
         return (self.name, exact(self.items))
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters that were given, by name."""
+        """The parameters that were given, by name.
+
+        >>> ai.spec("normal", std=0.02).parameters
+        {'std': 0.02}
+        """
         return dict(self.items)
 
     def __call__(self, x: Any, *others: Any, **keywords: Unpack[Keywords]) -> Any:
         """A new array, as `arrayinit.NAME(x, **parameters, **keywords)` returns it.
 
+        >>> ai.spec("constant", val=2.5)((2, 2))
+        array([[2.5, 2.5],
+               [2.5, 2.5]], dtype=float32)
+
         Raises:
-            TypeError: positional arguments beyond `x`, as Flax, Haiku and Equinox have them for their initializers.
+            TypeError: positional arguments beyond `x`, which Flax, Haiku and Equinox give their initializers.
+            TypeError, ValueError: as the initializer.
         """
         if others:
             raise TypeError(
-                f"a spec is called with an array or a shape, and keywords; got {len(others) + 1} positional arguments: "
-                f"what Flax, Haiku and Equinox call with a key, a shape, a dtype is arrayinit.jax.initializer({self})"
+                f"a spec is called with an array or a shape, and keywords; got {len(others) + 1} positional arguments "
+                f"(for Flax, Haiku and Equinox, which call it with a key, a shape and a dtype, use "
+                f"arrayinit.jax.initializer({self}))"
             )
         return self._draw(x, False, keywords)
 
     def fill_(self, x: Any, **keywords: Unpack[Keywords]) -> Any:
-        """Fill x in place, as `arrayinit.NAME_(x, **parameters, **keywords)` does; returns x."""
+        """Fill x in place, as `arrayinit.NAME_(x, **parameters, **keywords)` does; returns x.
+
+        >>> x = np.empty(3)
+        >>> ai.spec("constant", val=7.0).fill_(x) is x
+        True
+        >>> x
+        array([7., 7., 7.])
+        """
         return self._draw(x, True, keywords)
 
     def _draw(self, x: Any, in_place: bool, keywords: Keywords) -> Any:
         given: dict[str, Any] = self.parameters | keywords
-        if is_compiling():  # for torch's compiler can't read signatures
+        if is_compiling():  # torch's compiler can't read signatures
             return getattr(initializers, self.name + "_" * in_place)(x, **given)
-        own = complete(self.name, given)
-        shared: dict[str, Any] = {key: value for key, value in given.items() if key not in own}
-        return draw(x, partial(initializers.scheme(self.name), **own), in_place, **shared)
+        parameters = complete(self.name, given)
+        shared: dict[str, Any] = {key: value for key, value in given.items() if key not in parameters}
+        return draw(x, partial(initializers.scheme(self.name), **parameters), in_place, **shared)
 
     def law(self, geometry: Geometry) -> Law:
-        """The law of a tensor of this geometry, which the spec must not say itself. Errors as the initializer."""
-        own = [key for key in self.parameters if key in _GEOMETRY]
-        if own:
-            raise ValueError(f"`{own[0]}` must be said of the whole, not of the spec of a part; got {self!r}")
+        """The law of a tensor of this geometry; the spec must have no layout or axes. Errors as the initializer."""
+        keywords = [key for key in self.parameters if key in _GEOMETRY]
+        if keywords:
+            raise ValueError(
+                f"`{keywords[0]}` must be given for the whole tensor, not in the spec of a part; got {self!r}"
+            )
         return initializers.scheme(self.name)(geometry, **complete(self.name, self.parameters))
 
     def as_dict(self) -> dict[str, Any]:
-        """{"name": ..., parameter: value, ...}, plain data for JSON or TOML; specs among the values likewise."""
+        """{"name": ..., parameter: value, ...}, plain data for JSON or TOML; also for specs among the values.
+
+        >>> ai.spec("packed", initializer=ai.spec("eye"), blocks=2).as_dict()
+        {'name': 'packed', 'blocks': 2, 'initializer': {'name': 'eye'}}
+        """
         return {"name": self.name} | {key: _data(value) for key, value in self.items}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Spec":
-        """The inverse of :meth:`as_dict`. ValueError or TypeError as for :func:`spec`."""
+        """The inverse of :meth:`as_dict`.
+
+        >>> ai.Spec.from_dict({"name": "normal", "std": 0.02})
+        spec('normal', std=0.02)
+
+        Raises:
+            ValueError: data that is no mapping with a name, or is nested too deeply. TypeError, ValueError: as
+                :func:`spec`.
+        """
         return _from_dict(data, 0)
 
     def __repr__(self) -> str:
@@ -163,22 +182,29 @@ def _value(data: Any, depth: int) -> Any:
 
 
 def spec(name: str, /, **parameters: Any) -> Spec:
-    """An initializer by name, with its own parameters and layout, in_axis, out_axis, batch_axis, groups, transposed.
+    """An initializer with parameters, as data: its name, its parameters, and what the axes of the weight mean.
 
-        he = spec("kaiming_normal", mode="fan_out", nonlinearity="relu")
-        he((256, 128), seed=0)          # a new array
-        he.fill_(x, seed=0, name="w")   # in place
-        spec("packed", initializer=he, blocks=3)  # a parameter may be a spec, or a sequence of them
+        >>> he = ai.spec("kaiming_normal", nonlinearity="relu", mode="fan_out")
+        >>> he
+        spec('kaiming_normal', mode='fan_out', nonlinearity='relu')
+        >>> w = he((256, 128), seed=0)          # a new array
+        >>> w = he.fill_(w, seed=0, name="w")   # in place
+        >>> thirds = ai.spec("packed", initializer=he, blocks=3)  # a parameter may be a spec, or a sequence of specs
+
+    Args:
+        name: of the initializer, without an underscore.
+        parameters: those of the initializer, and of the shared keywords layout, in_axis, out_axis, batch_axis, groups
+            and transposed. Values are plain data: numbers, strings, bools, None, specs, and sequences of them.
 
     Raises:
-        ValueError: an unknown initializer. TypeError: an unknown or missing parameter, or one that is not plain data.
-            What a value may be is checked when the spec is described or drawn.
+        ValueError: an unknown initializer. TypeError: an unknown or missing parameter, or a value that is not plain
+            data. Whether the initializer takes a value is only checked when the spec is described or drawn.
     """
     if is_compiling():
-        from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
+        from arrayinit.tracing import torch_compiled  # here, because it imports the compiler, which is loaded by now
 
         return torch_compiled.spec(name, parameters)
-    _parameters_of(name)  # refuses what is no initializer
+    _parameters_of(name)  # refuses unknown initializers
     if name == "distribution" and "distribution" in parameters:
         parameters |= _distribution(parameters)
     items = ((key, _plain(value)) for key, value in parameters.items())
@@ -186,7 +212,7 @@ def spec(name: str, /, **parameters: Any) -> Spec:
 
 
 def _parameters_of(name: Any) -> tuple[inspect.Parameter, ...]:
-    """The parameters that an initializer has of its own. ValueError for a name that is none's."""
+    """The parameters of an initializer, without `x` and the shared keywords; ValueError for an unknown name."""
     if not isinstance(name, str) or initializers.ALIASES.get(name, name) not in initializers.NAMES:
         known = ", ".join([*initializers.NAMES, *initializers.ALIASES])
         raise ValueError(f"`name` must be an initializer: {known}; got {shown(name)}")
@@ -195,12 +221,12 @@ def _parameters_of(name: Any) -> tuple[inspect.Parameter, ...]:
 
 @functools.cache
 def _signature(name: str) -> tuple[inspect.Parameter, ...]:
-    """Looking takes longer than all the rest of a spec."""
+    """As `_parameters_of`. Cached, because reading a signature takes longer than all else that a spec does."""
     return tuple(inspect.signature(getattr(initializers, name)).parameters.values())[1:-1]
 
 
 def complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The own parameters of an initializer, given or by default, in their order: jobs are remembered by the values."""
+    """The parameters of an initializer, given or by default, in the order of its signature: cache keys rely on it."""
     return {p.name: given.get(p.name, p.default) for p in _parameters_of(name)}
 
 
@@ -213,7 +239,7 @@ def _distribution(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """Numbers of NumPy as Python's, lists as tuples; what is nested too deeply stays, and is no plain data."""
+    """Numbers of NumPy as Python's, lists as tuples. Lists that are nested too deeply stay, and are then refused."""
     if isinstance(value, list | tuple) and depth < NESTED:
         return tuple(_plain(one, depth + 1) for one in value)
     is_number = isinstance(value, np.number | np.bool_) and not isinstance(value, np.timedelta64)
@@ -224,7 +250,7 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
     if depth > NESTED:
         return False
     if isinstance(value, Spec):
-        return all(_is_plain(own, depth + 1) for _, own in value.items)
+        return all(_is_plain(parameter, depth + 1) for _, parameter in value.items)
     if isinstance(value, tuple):
         return all(_is_plain(one, depth + 1) for one in value)
     return isinstance(value, bool | int | float | str | None)
@@ -232,18 +258,22 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
 
 @dataclass(frozen=True)
 class Description:
-    """What an initializer draws for a shape, as numbers. A field that has no meaning for it is None."""
+    """The numbers of what an initializer draws for a shape, by :func:`describe`. A field that does not apply is None.
+
+    >>> ai.describe("orthogonal", (4, 4)).std
+    0.5
+    """
 
     name: str
     shape: tuple[int, ...]
     distribution: str  # "uniform", "normal", "truncated_normal", "constant", "orthogonal", ..., or a "mixture" of them
-    fan_in: int | None  # of one block where the tensor is packed in equal ones
+    fan_in: int | None  # of one block, if a packed tensor has equal blocks
     fan_out: int | None
-    gain: float | None  # of xavier_*, kaiming_*, identity and the orthogonal ones
-    mean: float  # of the real parts where a formula is complex
+    gain: float | None  # of xavier_*, kaiming_*, identity, orthogonal and delta_orthogonal
+    mean: float  # of the real part, for complex dtypes
     std: float  # of an element, after truncation
-    low: float  # no element is smaller
-    high: float  # no element is larger
+    low: float  # no element is smaller; for complex dtypes, no part of one
+    high: float  # no element is larger, likewise
 
 
 @in_default_environment
@@ -258,7 +288,7 @@ def _job_of(name: str, parameters: Mapping[str, Any], shape: Sequence[int] | int
 
 
 def law_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32") -> tuple[Law, Geometry]:
-    """The law of a spec for a shape and a dtype, and what the axes of the shape mean; errors as when it is drawn."""
+    """The law of a spec for a shape and a dtype, and the geometry of the shape; errors as when it is drawn."""
     job = job_of(initializer, shape, dtype)
     return job.law, job.geometry
 
@@ -276,34 +306,49 @@ def describe(
     groups: int = 1,
     transposed: bool = False,
 ) -> Description:
-    """Fans, gain, mean, standard deviation and range of what an initializer draws for a shape, without drawing it.
+    """Fans, gain, mean, standard deviation and range of what an initializer draws for a shape, without a draw.
 
-    The numbers of a formula (sinusoidal, s4d, ...) with more than 2**20 elements, or with more than 4096 along an axis,
-    are estimates from some of them, right to about three digits.
+        >>> he = ai.describe(ai.spec("kaiming_uniform", nonlinearity="relu"), (64, 24))
+        >>> he.fan_in, he.fan_out, round(he.std, 6), he.high
+        (24, 64, 0.288675, 0.5)
+
+    The numbers of a formula (sinusoidal, s4d, ...) with more than 2**20 elements, or more than 4096 along an axis, are
+    estimates from some elements, right to about three digits.
 
     Args:
         initializer: a :class:`Spec`, or the name of an initializer with its defaults.
         shape: the global shape. dtype: real or complex; half the variance goes into each part of a complex element.
-        layout, in_axis, out_axis, batch_axis, groups, transposed: as in every initializer; the spec's own come first.
+        layout, in_axis, out_axis, batch_axis, groups, transposed: as in all initializers; those in the spec win.
 
     Raises:
-        TypeError, ValueError: as the initializer itself.
+        TypeError, ValueError: as the initializer.
     """
     chosen = initializer if isinstance(initializer, Spec) else spec(initializer)
     parameters = {
         "layout": layout, "in_axis": in_axis, "out_axis": out_axis,
         "batch_axis": batch_axis, "groups": groups, "transposed": transposed,
     } | chosen.parameters  # fmt: skip
-    kind = backend_named("numpy").dtype_name(dtype)
-    job = _job_of(chosen.name, parameters, shape, kind)
+    dtype_name = backend_named("numpy").dtype_name(dtype)
+    job = _job_of(chosen.name, parameters, shape, dtype_name)
     law, where = job.law, job.geometry
-    numbers = _numbers(law, where, kind)
-    gain = _gain(chosen.name, parameters)
-    return Description(chosen.name, where.shape, numbers[0], *_fans(law, where), gain, *numbers[1:])
+    element = moments(law, where, dtype_name)
+    fan_in, fan_out = _fans(law, where)
+    return Description(
+        name=chosen.name,
+        shape=where.shape,
+        distribution=element.distribution,
+        fan_in=fan_in,
+        fan_out=fan_out,
+        gain=_gain(chosen.name, parameters),
+        mean=element.mean,
+        std=element.std,
+        low=element.low,
+        high=element.high,
+    )
 
 
 def _fans(law: Law, where: Geometry) -> tuple[int | None, int | None]:
-    """The fans of the whole, or of one of several blocks that are alike; (None, None) where there are none."""
+    """The fans of the whole, or of one block if all blocks are equal; (None, None) if there are none."""
     if isinstance(law, Packed) and all(piece.fold is not None for piece in law.pieces):
         blocks = {piece.geometry for piece in law.pieces}
         if len(blocks) != 1:
@@ -319,80 +364,3 @@ def _gain(name: str, parameters: Mapping[str, Any]) -> float | None:
     if base in ("xavier_uniform", "xavier_normal", "orthogonal", "delta_orthogonal", "identity"):
         return float(parameters.get("gain", 1.0))
     return None
-
-
-def _numbers(law: Law, where: Geometry, dtype: str) -> _Numbers:
-    """(distribution, mean, std, low, high) of one element."""
-    if isinstance(law, Packed):
-        return _mixture(law, where, dtype)
-    if dtype in COMPLEX and isinstance(law, SAMPLED):
-        distribution, mean, std, low, high = _real_numbers(law.part(), where)
-        return distribution, mean, std * math.sqrt(2), low, high
-    return _real_numbers(law, where)
-
-
-def _mixture(law: Packed, where: Geometry, dtype: str) -> _Numbers:
-    """The numbers of an element of any place: those of all pieces, and of the zeros around them."""
-    kinds = Counter((piece.law, piece.geometry) for piece in law.pieces)
-    sizes = [count * math.prod(of.shape) for (_, of), count in kinds.items()]
-    parts = [_numbers(one, of, dtype) for one, of in kinds]
-    rest = math.prod(where.shape) - sum(sizes)
-    if rest or not parts:
-        sizes, parts = [*sizes, rest], [*parts, ("constant", 0.0, 0.0, 0.0, 0.0)]
-    if len(set(parts)) == 1:
-        return parts[0]
-    total = sum(sizes) or 1
-    mean = sum(n * part[1] for n, part in zip(sizes, parts, strict=True)) / total
-    apart = [part[1] - mean for part in parts]  # products, for the power of a large float is an error
-    square = sum(n * (part[2] * part[2] + d * d) for n, part, d in zip(sizes, parts, apart, strict=True)) / total
-    return "mixture", mean, math.sqrt(square), min(part[3] for part in parts), max(part[4] for part in parts)
-
-
-def _real_numbers(law: Law, where: Geometry) -> _Numbers:
-    shape = where.canonical
-    match law:
-        case Uniform(low, high):
-            return "uniform", (low + high) / 2, (high - low) / math.sqrt(12), low, high
-        case Normal(mean, std):
-            return "normal", mean, std, mean - NORMAL_REACH * std, mean + NORMAL_REACH * std
-        case Truncated(mean, std, low, high):
-            from scipy.stats import truncnorm
-
-            moments = truncnorm.stats((low - mean) / std, (high - mean) / std, mean, std, moments="mv")
-            return "truncated_normal", float(moments[0]), math.sqrt(float(moments[1])), low, high
-        case Quantile(function, arguments, least, most, negative):
-            from arrayinit.stream.quantile_tables import quantiles  # here, for few processes need it
-
-            mean, std, low, high = quantiles(function, arguments).moments
-            low, high = max(low, least), min(high, most)
-            return ("quantile", -mean, std, -high, -low) if negative else ("quantile", mean, std, low, high)
-        case Constant(value):
-            return "constant", value, 0.0, value, value
-        case Orthogonal(gain):
-            out, in_, spatial = where.sizes
-            longest = max(out, in_ * spatial)
-            return "orthogonal", 0.0, abs(gain) / math.sqrt(longest) if longest else 0.0, -abs(gain), abs(gain)
-        case Sparse(zeros, std):
-            return (
-                "sparse",
-                0.0,
-                std * math.sqrt(1 - zeros / shape[0]) if shape[0] else 0.0,
-                -NORMAL_REACH * std,
-                NORMAL_REACH * std,
-            )
-        case Eye():
-            return _indicator("eye", min(shape), shape)
-        case Dirac(groups, value):
-            return _indicator("dirac", groups * min(shape[0] // groups, shape[1]), shape, value)
-        case Formula():
-            from arrayinit.laws import formulas  # here, for few processes need it
-
-            return "formula", *formulas.moments(law, where)
-        case Bits() | Packed() | Point():
-            raise TypeError(f"{law} has no one distribution")
-
-
-def _indicator(distribution: str, ones: int, shape: tuple[int, ...], value: float = 1.0) -> _Numbers:
-    share = ones / math.prod(shape) if math.prod(shape) else 0.0
-    std = abs(value) * math.sqrt(share * (1 - share))
-    return distribution, value * share, std, min(value, 0.0), max(value, 0.0)

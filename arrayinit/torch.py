@@ -61,9 +61,9 @@ from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from arrayinit import initializers, seeds
 from arrayinit.backends import is_compiling
+from arrayinit.common.arguments import real
 from arrayinit.common.messages import shown, warn
 from arrayinit.draw import Keywords, draw
-from arrayinit.laws.arguments import real
 from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import calculate_fans
 from arrayinit.models.torch import init_module_

@@ -154,7 +154,7 @@ def hostile():
     """NumPy raises whatever it can, and decimals are of three digits, rounded up, with every trap set."""
     contexts = [decimal.getcontext(), decimal.DefaultContext]
     before = [(context.copy(), context) for context in contexts]
-    of_numbers = [normal_cdf.pi, normal_cdf.cdf, truncation.tail, formulas._turns, formulas._log]
+    of_numbers = [normal_cdf.pi, normal_cdf.cdf, truncation.interval, formulas._turns, formulas._log]
     caches = [*of_numbers, lattice._sampling, quantile_tables._plain]
     try:
         for context in contexts:

@@ -15,6 +15,7 @@ from arrayinit.backends import backend_of
 from arrayinit.conformance.cases import CASES, DTYPES, SEED, Case, golden
 from arrayinit.fingerprints import fingerprint
 from arrayinit.specs import spec
+from arrayinit.stream.formats import is_complex
 
 __all__ = ["BACKENDS", "Place", "Row", "check", "places", "tolerance"]
 
@@ -138,7 +139,7 @@ def check(place: Place, dtype: str, cases: Iterable[Case] = CASES) -> Row:
 
 
 def _distance(case: Case, x: Any, dtype: str) -> float:
-    exact = case.draw("complex128" if dtype.startswith("complex") else "float64")
+    exact = case.draw("complex128" if is_complex(dtype) else "float64")
     host = backend_of(x).to_numpy(x)
     if host.dtype == np.uint16:  # the bits of bfloat16 are the upper half of those of float32
         host = (host.astype(np.uint32) << 16).view(np.float32)

@@ -25,10 +25,10 @@ from arrayinit.laws import Constant, Formula, Orthogonal, Packed, Sparse, formul
 from arrayinit.laws.lattice import Lattice, Sampling
 from arrayinit.laws.regions import Region
 from arrayinit.stream.deviates import tabulated
-from arrayinit.stream.formats import COMPLEX, FORMATS
+from arrayinit.stream.formats import wide_name
 from arrayinit.stream.philox import MASK, MULTIPLIERS, ROUNDS, VALUES, WEYL, Lane
 from arrayinit.stream.quantile_tables import Quantiles
-from arrayinit.stream.truncation import Tail
+from arrayinit.stream.truncation import Interval
 
 __all__ = ["draw"]
 
@@ -105,8 +105,8 @@ def _values(job: Job, low: Any, high: Any) -> Any:
         return jnp.full(job.shape, job.law.element(job.dtype), job.dtype)
     if isinstance(job.law, Formula) and 0 not in job.shape:
         with x64():
-            wide = np.empty(job.shape, job.dtype if job.dtype in COMPLEX else FORMATS[job.dtype].wide)
-            for position, values in formulas.parts(job.law, job.geometry, job.box, job.dtype):
+            wide = np.empty(job.shape, wide_name(job.dtype))
+            for position, values in formulas.blocks(job.law, job.geometry, job.box, job.dtype):
                 wide[position] = values
             return jnp.asarray(wide).astype(job.dtype)
     if isinstance(job.law, Packed) and 0 not in job.shape:
@@ -166,13 +166,13 @@ class _Form:
         found = None
         if self.octave is not None:
             first, range_high, range_low = numbers[5:8]
-            found = Tail(first, range_high, range_low, self.octave, self.lower)
+            found = Interval(first, range_high, range_low, self.octave, self.lower)
         return Sampling(self.kind, lattice, found, self.dtype, None, None)
 
 
 def _form(sampling: Sampling) -> tuple[_Form, tuple[Any, ...]]:
     """The form of a sampling, and its numbers: offset, scale, 2**exponent, low, high, and three of its tail."""
-    lattice, tail, wide = sampling.lattice, sampling.tail, np.dtype(sampling.format.wide).type
+    lattice, tail, wide = sampling.lattice, sampling.interval, np.dtype(sampling.format.wide).type
     form = _Form(
         sampling.kind, sampling.dtype, lattice.shift, sampling.low is not None, tail.octave if tail else None,
         tail.lower if tail else False,
@@ -209,7 +209,7 @@ def _sampled(form: _Form, region: Region) -> Any:
                 v = jax.lax.clamp(least, v, most) if form.clips else v
                 return v.astype(sampling.format.name)
 
-            parts = [part(word) for word in _words(lanes, low, high, region, sampling.parts)]
+            parts = [part(word) for word in _words(lanes, low, high, region, sampling.words_per_element)]
             return parts[0] if len(parts) == 1 else jax.lax.complex(*parts)
 
     return jax.jit(sampled)

@@ -10,7 +10,7 @@ from arrayinit.key import Key
 from arrayinit.laws import Normal, Orthogonal, Sparse
 from arrayinit.laws.lattice import Sampling, sampling
 from arrayinit.laws.patterns import keep
-from arrayinit.stream.formats import COMPLEX, FORMATS
+from arrayinit.stream.formats import wide_name
 from arrayinit.stream.philox import ORDER, Lane
 
 __all__ = ["Sample", "Words", "orthogonal", "sparse"]
@@ -25,7 +25,7 @@ def orthogonal(lanes: Lanes, job: Job, sample: Sample) -> Any:
     law, key = job.law, job.key
     assert isinstance(law, Orthogonal)
     assert key is not None
-    dtype = job.dtype if job.dtype in COMPLEX else FORMATS[job.dtype].wide
+    dtype = wide_name(job.dtype)
     out, in_, spatial = job.geometry.sizes
     normal = lanes.xp.reshape(sample(sampling(Normal(0.0, 1.0), dtype), key), (-1, out, in_ * spatial))
     return _part(lanes, job, lanes.astype(_orthogonal(lanes, normal, law.gain), lanes.backend.dtype(job.dtype)))

@@ -52,7 +52,7 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
                 part = (matrix or _matrix)(lanes, job)
             backend.write(view, (), part)
         elif isinstance(job.law, Formula):
-            for position, values in formulas.parts(job.law, job.geometry, job.box, job.dtype):
+            for position, values in formulas.blocks(job.law, job.geometry, job.box, job.dtype):
                 rounded = lanes.astype(lanes.xp.asarray(values, device=lanes.device), backend.dtype(job.dtype))
                 backend.write(view, position, rounded)
         elif isinstance(job.law, Eye | Dirac) and backend.indexes:
@@ -110,7 +110,7 @@ _matrix = matrix
 
 def sample(lanes: Lanes, sampling: Sampling, key: Key, region: Region) -> Any:
     """Words -> deviates -> lattice -> values, for the elements of a region."""
-    parts = [_real(lanes, sampling, w) for w in words(lanes, key, region, sampling.parts, VALUES)]
+    parts = [_real(lanes, sampling, w) for w in words(lanes, key, region, sampling.words_per_element, VALUES)]
     return parts[0] if len(parts) == 1 else lanes.complex(parts[0], parts[1], sampling.dtype)
 
 

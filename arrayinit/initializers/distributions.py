@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Unpack
 
+from arrayinit.common.arguments import nonnegative, positive
 from arrayinit.draw import Keywords, draw, filling
 from arrayinit.laws import Law
-from arrayinit.laws.arguments import nonnegative, positive
 from arrayinit.laws.geometry import Geometry
 
 
@@ -52,7 +52,7 @@ distribution_ = filling(distribution)
 
 
 def _mamba_dt_bias(geometry: Geometry, dt_min: float, dt_max: float, dt_floor: float) -> Law:
-    from arrayinit.laws.quantile_functions import known, softplus_inverse  # here, for few processes need it
+    from arrayinit.laws.quantile_functions import bounded_law, softplus_inverse  # here, for few processes need it
 
     low, high, floor = positive(dt_min, "dt_min"), positive(dt_max, "dt_max"), nonnegative(dt_floor, "dt_floor")
     if not max(low, floor) < high:
@@ -60,7 +60,7 @@ def _mamba_dt_bias(geometry: Geometry, dt_min: float, dt_max: float, dt_floor: f
             f"`dt_max` must be above `dt_min` and `dt_floor`; got dt_min={dt_min!r}, dt_max={dt_max!r} and "
             f"dt_floor={dt_floor!r}"
         )
-    return known(softplus_inverse, low, high, floor)
+    return bounded_law(softplus_inverse, low, high, floor)
 
 
 def mamba_dt_bias(

@@ -5,10 +5,10 @@ from functools import partial
 from numbers import Integral
 from typing import Any, Unpack
 
+from arrayinit.common.arguments import finite, flag, integer, nonnegative, number, one_of, positive, real
 from arrayinit.common.messages import warn
 from arrayinit.draw import Keywords, draw, filling
 from arrayinit.laws import Constant, Law, Normal, Point, Truncated, Uniform
-from arrayinit.laws.arguments import finite, flag, integer, nonnegative, number, one_of, positive, real
 from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import Geometry
 
@@ -314,7 +314,7 @@ def _truncated_normal(geometry: Geometry, mean: float, std: float, lower: float,
     mean, std, low, high = finite(mean, "mean"), nonnegative(std, "std"), number(lower, "lower"), number(upper, "upper")
     if not low < high:
         raise ValueError(f"`lower` must be less than `upper`; got lower={lower!r} and upper={upper!r}")
-    return Truncated(mean, std, mean + low * std, mean + high * std, scaled=True) if std else Point(mean)
+    return Truncated(mean, std, mean + low * std, mean + high * std, bounds_follow_std=True) if std else Point(mean)
 
 
 def truncated_normal(
@@ -346,7 +346,7 @@ def _siren(geometry: Geometry, omega: float, first: bool) -> Law:
     if not fan_in:
         return Constant(0.0)
     bound = 1 / fan_in if flag(first, "first") else math.sqrt(6 / fan_in) / frequency
-    return Uniform(-bound, bound, scaled=True)
+    return Uniform(-bound, bound, bounds_follow_std=True)
 
 
 def siren(x: Any, omega: float = 30.0, first: bool = False, **keywords: Unpack[Keywords]) -> Any:
@@ -460,9 +460,9 @@ def _centred(std: float, distribution: str) -> Law:
         return Normal(0.0, std)
     if distribution == "uniform":
         bound = math.sqrt(3.0) * std
-        return Uniform(-bound, bound, scaled=True)
+        return Uniform(-bound, bound, bounds_follow_std=True)
     whole = std / TRUNCATED_STD
-    return Truncated(0.0, whole, -2 * whole, 2 * whole, scaled=True)
+    return Truncated(0.0, whole, -2 * whole, 2 * whole, bounds_follow_std=True)
 
 
 def _normal_law(mean: float, std: float) -> Law:

@@ -4,16 +4,16 @@ import math
 from functools import partial
 from typing import Any, Unpack
 
+from arrayinit.common.arguments import finite, nonnegative
 from arrayinit.draw import Keywords, draw, filling
 from arrayinit.laws import Constant, Dirac, Eye, Formula, Law, Orthogonal, Packed, Piece, Sparse
-from arrayinit.laws.arguments import finite, nonnegative, plain
 from arrayinit.laws.formulas import hadamard
-from arrayinit.laws.geometry import Geometry
+from arrayinit.laws.geometry import Geometry, check_plain
 from arrayinit.laws.regions import Box
 
 
 def _eye(geometry: Geometry) -> Law:
-    plain(geometry, (2,), "eye")
+    check_plain(geometry, (2,), "eye")
     return Eye()
 
 
@@ -30,7 +30,7 @@ eye_ = filling(eye)
 
 
 def _dirac(geometry: Geometry) -> Law:
-    plain(geometry, (3, 4, 5), "dirac")
+    check_plain(geometry, (3, 4, 5), "dirac")
     _check_groups(geometry)
     return Dirac(geometry.groups)
 
@@ -84,7 +84,7 @@ orthogonal_ = filling(orthogonal)
 def _sparse(geometry: Geometry, sparsity: float, std: float) -> Law:
     from fractions import Fraction  # here, for few processes need it
 
-    plain(geometry, (2,), "sparse")
+    check_plain(geometry, (2,), "sparse")
     fraction, scale = finite(sparsity, "sparsity"), nonnegative(std, "std")
     if not 0 <= fraction <= 1:
         raise ValueError(f"`sparsity` must be in [0, 1]; got {sparsity!r}")
@@ -115,7 +115,7 @@ sparse_ = filling(sparse)
 
 
 def _identity(geometry: Geometry, gain: float) -> Law:
-    plain(geometry, None, "identity")
+    check_plain(geometry, None, "identity")
     _check_groups(geometry)
     return Dirac(geometry.groups, finite(gain, "gain"))
 
@@ -140,7 +140,7 @@ identity_ = filling(identity)
 
 
 def _delta_orthogonal(geometry: Geometry, gain: float) -> Law:
-    plain(geometry, (3, 4, 5), "delta_orthogonal")
+    check_plain(geometry, (3, 4, 5), "delta_orthogonal")
     factor, (out, in_, _) = finite(gain, "gain"), geometry.sizes
     if geometry.groups != 1:
         raise ValueError(f"`groups` must be 1 for delta_orthogonal; got {geometry.groups}")
@@ -174,7 +174,7 @@ delta_orthogonal_ = filling(delta_orthogonal)
 
 
 def _zero_hadamard(geometry: Geometry) -> Law:
-    plain(geometry, None, "zero_hadamard")
+    check_plain(geometry, None, "zero_hadamard")
     if geometry.groups != 1:
         raise ValueError(f"`groups` must be 1 for zero_hadamard; got {geometry.groups}")
     out, in_, _ = geometry.sizes

@@ -5,12 +5,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, Unpack, runtime_checkable
 
+from arrayinit.common.arguments import finite, integer
 from arrayinit.common.integers import as_integer, as_integers
 from arrayinit.common.messages import shown
 from arrayinit.draw import Keywords, draw, filling
 from arrayinit.initializers.elementwise import _kaiming_normal
 from arrayinit.laws import Constant, Law, Packed, Piece
-from arrayinit.laws.arguments import finite, integer
 from arrayinit.laws.geometry import Geometry
 from arrayinit.laws.regions import Box
 
@@ -141,12 +141,12 @@ lstm_bias_ = filling(lstm_bias)
 
 
 def _chrono(geometry: Geometry, t_max: float, t_min: float, gates: str) -> Law:
-    from arrayinit.laws.quantile_functions import known, log_of_uniform  # here, for few processes need it
+    from arrayinit.laws.quantile_functions import bounded_law, log_of_uniform  # here, for few processes need it
 
     first, last = finite(t_min, "t_min"), finite(t_max, "t_max")
     if not 1 < first < last:
         raise ValueError(f"`t_min` must be above 1 and below `t_max`; got t_min={t_min!r} and t_max={t_max!r}")
-    forget = known(log_of_uniform, first - 1, last - 1)
+    forget = bounded_law(log_of_uniform, first - 1, last - 1)
     return _gated(geometry, "chrono", gates, {"f": forget, "i": replace(forget, negative=True)})
 
 

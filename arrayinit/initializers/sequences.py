@@ -4,10 +4,10 @@ import math
 from functools import partial
 from typing import Any, Unpack
 
+from arrayinit.common.arguments import flag, one_of, positive
 from arrayinit.draw import Keywords, draw, filling
 from arrayinit.laws import Constant, Formula, Law
-from arrayinit.laws.arguments import flag, one_of, plain, positive
-from arrayinit.laws.geometry import Geometry
+from arrayinit.laws.geometry import Geometry, check_plain
 
 VARIANTS = ("lin", "inv", "legs", "real")
 POSITIONS = 1 << 32
@@ -108,7 +108,7 @@ mamba_a_log_ = filling(mamba_a_log)
 def _sinusoidal(geometry: Geometry, base: float, interleaved: bool) -> Law:
     from arrayinit.laws import formulas  # here, for few processes need it
 
-    plain(geometry, (2,), "sinusoidal")
+    check_plain(geometry, (2,), "sinusoidal")
     number, (positions, features) = positive(base, "base"), geometry.canonical
     if number <= 1:
         raise ValueError(f"`base` must be above 1; got {base!r}")

@@ -1,4 +1,4 @@
-"""The laws an array can follow, as plain data: what an initializer decides and what an engine draws."""
+"""The laws an array can follow, as plain data. An initializer chooses one, and an engine draws it."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from arrayinit.laws.geometry import Geometry
 from arrayinit.laws.regions import Box
-from arrayinit.stream.formats import COMPLEX
+from arrayinit.stream.formats import is_complex
 
 if TYPE_CHECKING:
     from arrayinit.stream.quantile_tables import Function
@@ -38,15 +38,21 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Uniform:
-    """U[low, high). `scaled`: the bounds state a standard deviation, so those of a complex part are 1/sqrt(2) of it."""
+    """U[low, high).
+
+    bounds_follow_std: whether the bounds were computed from a standard deviation; then those of each part of a complex
+    element are 1/sqrt(2) of them.
+    """
 
     low: float
     high: float
-    scaled: bool = False
+    bounds_follow_std: bool = False
 
-    def part(self) -> "Uniform":
+    def complex_part(self) -> "Uniform":
         """The law of the real and of the imaginary part of a complex element."""
-        return replace(self, low=self.low / math.sqrt(2), high=self.high / math.sqrt(2)) if self.scaled else self
+        if not self.bounds_follow_std:
+            return self
+        return replace(self, low=self.low / math.sqrt(2), high=self.high / math.sqrt(2))
 
 
 @dataclass(frozen=True)
@@ -56,31 +62,36 @@ class Normal:
     mean: float
     std: float
 
-    def part(self) -> "Normal":
+    def complex_part(self) -> "Normal":
         """The law of the real and of the imaginary part of a complex element: half the variance each."""
         return replace(self, std=self.std / math.sqrt(2))
 
 
 @dataclass(frozen=True)
 class Truncated:
-    """N(mean, std^2) given that it falls into [low, high]; std > 0 is that of the normal. `scaled` as in Uniform."""
+    """N(mean, std^2) given that it falls into [low, high]; std > 0 is that of the normal.
+
+    bounds_follow_std: as in Uniform, for the distance of the bounds from the mean.
+    """
 
     mean: float
     std: float
     low: float
     high: float
-    scaled: bool = False
+    bounds_follow_std: bool = False
 
-    def part(self) -> "Truncated":
+    def complex_part(self) -> "Truncated":
         """The law of the real and of the imaginary part of a complex element: half the variance each."""
-        half = replace(self, std=self.std / math.sqrt(2))
+        part = replace(self, std=self.std / math.sqrt(2))
+        if not self.bounds_follow_std:
+            return part
         low, high = (self.mean + (end - self.mean) / math.sqrt(2) for end in (self.low, self.high))
-        return replace(half, low=low, high=high) if self.scaled else half
+        return replace(part, low=low, high=high)
 
 
 @dataclass(frozen=True)
 class Quantile:
-    """The law of this quantile function (see `quantile_functions`), within [low, high]; `negative`: of its negative."""
+    """The law of a quantile function (see `quantile_functions`) within [low, high], or of its negative."""
 
     function: "Function"
     arguments: tuple[Any, ...]
@@ -90,20 +101,20 @@ class Quantile:
 
     @property
     def is_data(self) -> bool:
-        """Whether it is plain data; else it holds an object of a user's, which may change, and which no cache keeps."""
+        """Whether the arguments are plain data, not a user's object, which may change and must not be cached."""
         return all(type(argument) in (float, str, tuple) for argument in self.arguments)
 
-    def part(self) -> "Quantile":
+    def complex_part(self) -> "Quantile":
         """The law of the real and of the imaginary part of a complex element."""
         return self
 
 
 @dataclass(frozen=True)
 class Constant:
-    """Every element is `value`, which comes from an `argument` of that name.
+    """All elements are `value`.
 
-    of_parts: whether the imaginary part of a complex element is `value`, too. is_empty: of a tensor without elements,
-    which its initializer warns of.
+    of_parts: whether the imaginary part of a complex element is `value`, too; else it is 0. is_empty: whether the
+    tensor has no elements and its initializer warns of that. argument: the name of the value in error messages.
     """
 
     value: float
@@ -113,14 +124,14 @@ class Constant:
 
     def element(self, dtype: str) -> complex:
         """An element of this dtype."""
-        return complex(self.value, self.value) if self.of_parts and dtype in COMPLEX else self.value
+        return complex(self.value, self.value) if self.of_parts and is_complex(dtype) else self.value
 
 
 @dataclass(frozen=True)
 class Point:
-    """What a random law becomes where its standard deviation is 0: each part of an element is `value`.
+    """A random law with a standard deviation of 0: each part of an element is `value`.
 
-    It is moved into [low, high] after it was rounded to a dtype, as a sample is.
+    As a sample, the value is moved into [low, high] after it is rounded to a dtype.
     """
 
     value: float
@@ -158,7 +169,7 @@ class Sparse:
 
 @dataclass(frozen=True)
 class Formula:
-    """A formula of the indices of an element (see `formulas`); no part of a value is larger than `reach`."""
+    """A formula of the indices of an element (see `formulas`). `reach` bounds the magnitude of each part of a value."""
 
     formula: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -175,24 +186,24 @@ class Bits:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a tensor that is a tensor of its own: where it lies, what it follows, and under which key."""
+    """A part of a tensor that is drawn as a tensor by itself: its place, law and key."""
 
-    box: Box  # in the axes of the whole; an axis that an integer removes is none of the piece's own
+    box: Box  # in the axes of the whole; the piece lacks axes that an integer removes
     law: "Law"
     geometry: Geometry  # of the piece, its axes in the order in which they lie
-    fold: int | None  # what is folded into the key of the whole; None where the piece is drawn under that key itself
+    fold: int | None  # folded into the key of the whole; None to draw the piece under that key itself
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Pieces that don't overlap, each of a law of its own. Elements of none of them are 0."""
+    """Pieces that don't overlap, each with its law. Elements outside of all pieces are 0."""
 
     pieces: tuple[Piece, ...]
 
 
 Sampled: TypeAlias = Uniform | Normal | Truncated | Quantile
 SAMPLED = (Uniform, Normal, Truncated, Quantile)  # laws whose elements are drawn one by one
-# Laws that draw nothing. A union of types in `isinstance` would be made anew in each call.
+# Laws that draw nothing. A tuple, for `isinstance` would build a union `A | B` anew in each call.
 _FIXED = (Constant, Point, Eye, Dirac, Formula)
 Law: TypeAlias = Sampled | Constant | Point | Eye | Dirac | Orthogonal | Sparse | Formula | Bits | Packed
 
@@ -205,14 +216,14 @@ def is_random(law: Law) -> bool:
 
 
 def warns(law: Law) -> bool:
-    """Whether a draw warns that there is nothing to be drawn."""
+    """Whether a draw warns that the tensor is empty."""
     if isinstance(law, Packed):
         return any(warns(piece.law) for piece in law.pieces)
     return isinstance(law, Constant) and law.is_empty
 
 
 def is_joint(law: Law) -> bool:
-    """Whether elements depend on others, so that a part costs as much as the whole."""
+    """Whether elements depend on each other, so that drawing a part costs as much as drawing the whole."""
     if isinstance(law, Packed):
         return any(is_joint(piece.law) for piece in law.pieces)
     return isinstance(law, Orthogonal | Sparse)

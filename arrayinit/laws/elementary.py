@@ -1,7 +1,7 @@
-"""exp, log, sin and cos in binary64 of + - * / alone, one NumPy operation each: the same bits on every machine.
+"""exp, log, sin and cos in binary64, from + - * / alone, one NumPy operation each: the same bits on all machines.
 
-Libraries of mathematical functions differ in their last digits. These are for numbers that are part of a draw and made
-on the host; their relative error is a few units of 2**-53.
+Mathematical libraries differ in their last digits. These functions are for numbers that are part of a draw and are
+computed on the host. Their relative error is a few units of 2**-53.
 """
 
 import math
@@ -29,9 +29,9 @@ SMALL = 0.35  # where expm1 and log1p need no reduction
 
 def exp(x: Floats) -> Floats:
     """e**x for |x| < 700."""
-    turns = np.rint(x / (LOG2_HIGH + LOG2_LOW))
-    rest = (x - turns * LOG2_HIGH) - turns * LOG2_LOW
-    return np.ldexp(1 + rest * _polynomial(_EXP, rest), turns.astype(np.int32))
+    exponent = np.rint(x / (LOG2_HIGH + LOG2_LOW))
+    rest = (x - exponent * LOG2_HIGH) - exponent * LOG2_LOW
+    return np.ldexp(1 + rest * _polynomial(_EXP, rest), exponent.astype(np.int32))
 
 
 def expm1(x: Floats) -> Floats:
@@ -65,9 +65,9 @@ def cos_sin(turns: npt.NDArray[np.uint64]) -> tuple[Floats, Floats]:
     return np.where(left, -cos, cos), np.where(below, -sin, sin)
 
 
-def _log_ratio(top: Floats, bottom: Floats) -> Floats:
-    """log of a number near 1, given it less 1 and it plus 1: 2 atanh of their ratio."""
-    s = top / bottom
+def _log_ratio(below: Floats, above: Floats) -> Floats:
+    """log x for x near 1, from x - 1 and x + 1: 2 atanh of their ratio."""
+    s = below / above
     return s * _polynomial(_ATANH, s * s)
 
 

@@ -1,4 +1,4 @@
-"""Tensors that are a formula of their indices: computed on the host with + - * / sqrt alone, the same on every machine.
+"""Tensors that are a formula of their indices, computed on the host with + - * / sqrt alone: equal on all machines.
 
 A formula takes the coordinates of elements in canonical order, as int64 arrays that broadcast against each other, and
 gives float64 or complex128 values.
@@ -17,12 +17,13 @@ from arrayinit.laws import Formula
 from arrayinit.laws.elementary import cos_sin, log
 from arrayinit.laws.geometry import Geometry
 from arrayinit.laws.regions import Box
-from arrayinit.stream.formats import COMPLEX, FORMATS
+from arrayinit.stream.formats import wide_name
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
 __all__ = [
+    "blocks",
     "eigenvalues",
     "hadamard",
     "hippo",
@@ -30,32 +31,27 @@ __all__ = [
     "legs",
     "linear",
     "logs",
-    "moments",
-    "parts",
     "real",
     "sinusoid",
 ]
 
-RUN = 1 << 20  # elements that are computed at a time,
-WIDEST = 1 << 14  # of them along an axis, so that what they share along the others is worked out once, and remembered
-NEAR = 6  # bits of a position within a group of positions that share an angle to start from
-EXAMINED = 1 << 20  # elements that numbers of a description are of,
-LONGEST = 1 << 12  # of them along an axis
-GOLDEN = (math.sqrt(5) - 1) / 2  # the number whose multiples are spread most evenly between integers
+RUN = 1 << 20  # elements that are computed at a time, at most,
+WIDEST = 1 << 14  # and at most so many along an axis, so that blocks share columns whose values are remembered
+NEAR = 6  # bits of a position within a group of positions whose angles start from one angle
 
 Integers = npt.NDArray[np.int64]
 
 
-def parts(law: Formula, geometry: Geometry, box: Box, dtype: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """(position, values) of blocks of the part that a box selects, in the type that dtype is rounded from."""
-    wide = dtype if dtype in COMPLEX else FORMATS[dtype].wide
-    for position in _blocks(box.shape):
+def blocks(law: Formula, geometry: Geometry, box: Box, dtype: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """(position, values) of each block of the part that a box selects, in the dtype that `dtype` is rounded from."""
+    wide = wide_name(dtype)
+    for position in _slices(box.shape):
         corner, counts = tuple(s.start for s in position), tuple(s.stop - s.start for s in position)
         yield position, _values(law, geometry, box.part(corner, counts)).astype(wide)
 
 
-def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Blocks of at most RUN elements that cover a shape, those that share their columns one after another."""
+def _slices(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Blocks of at most RUN elements that cover a shape; blocks with the same columns follow each other."""
     sizes: list[int] = []
     for axis in reversed(range(len(shape))):
         room = RUN // math.prod(sizes)
@@ -65,46 +61,6 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         yield tuple(
             slice(first, min(first + size, n)) for first, size, n in zip(reversed(corner), sizes, shape, strict=True)
         )
-
-
-def moments(law: Formula, geometry: Geometry) -> tuple[float, float, float, float]:
-    """(mean, standard deviation, smallest, largest) of elements; where they are many, estimated from some of them.
-
-    Formulas depend on the last two axes alone, and change fastest at their ends.
-    """
-    shape = geometry.canonical
-    if 0 in shape:
-        return 0.0, 0.0, 0.0, 0.0
-    counts = [min(n, LONGEST) for n in shape[-2:]]
-    while math.prod(counts) > EXAMINED:
-        counts[counts.index(max(counts))] //= 2
-    some = [_some(n, count) for n, count in zip(shape[-2:], counts, strict=True)]
-    grid = np.meshgrid(*(indices for indices, _ in some), indexing="ij", sparse=True)
-    others = [np.zeros((1,) * len(some), np.int64)] * (len(shape) - len(some))
-    values = np.broadcast_to(law.formula([*others, *grid], *law.arguments), tuple(counts))
-    numbers = [values.real, values.imag] if law.is_complex else [values]
-    ends = float(min(x.min() for x in numbers)), float(max(x.max() for x in numbers))
-    if tuple(counts) == shape[-2:]:
-        return float(values.real.mean()), float(values.std()), *ends
-    share = functools.reduce(np.multiply.outer, (widths / n for (_, widths), n in zip(some, shape[-2:], strict=True)))
-    mean = (values * share).sum()
-    spread = np.abs(values - mean)
-    return float(mean.real), math.sqrt(float((spread * spread * share).sum())), *ends
-
-
-def _some(n: int, count: int) -> tuple[Integers, Any]:
-    """Count of n indices, in order, and how many each stands for: all near the ends, one of each equal part between.
-
-    Where in its part that lies never repeats, since formulas do: a sinusoid's sines have all the even columns.
-    """
-    if n == count:
-        return np.arange(n, dtype=np.int64), np.ones(n)
-    near = np.arange(count // 4, dtype=np.int64)
-    part = np.arange(count - 2 * len(near))
-    width = (n - 2 * len(near)) / len(part)
-    between = len(near) + ((part + part * GOLDEN % 1) * width).astype(np.int64)
-    indices = np.concatenate([near, between, n - 1 - near[::-1]])
-    return indices, np.concatenate([np.ones(len(near)), np.full(len(part), width), np.ones(len(near))])
 
 
 def _values(law: Formula, geometry: Geometry, box: Box) -> Any:
@@ -169,7 +125,9 @@ def eigenvalues(count: int) -> Any:
 
         sum over n < N of arctan(2 y / (2n + 1)) = pi / 2 + pi j, for j < count,
 
-    whose left side grows with y. It is bisected, and the angle compared by the quarters that a product has turned.
+    whose left side grows with y. So y is bisected. The angle itself would need arctan: instead the product of the
+    factors 2n + 1 + 2 i y is followed, and the quarters of a turn that it has made are counted. Each factor turns it by
+    less than a quarter, so no quarter is missed.
     """
     odd = 2 * np.arange(2 * count) + 1.0
     low, high = np.zeros(count), np.full(count, 4.0 * count * count)
@@ -184,7 +142,7 @@ def eigenvalues(count: int) -> Any:
             size = np.maximum(np.abs(x), np.abs(z))
             x, z = x / size, z / size
             now = np.where(z >= 0, np.where(x > 0, 0, 1), np.where(x < 0, 2, 3))
-            quarters += now != before  # each factor turns by less than a quarter
+            quarters += now != before
             before = now
         beyond = quarters >= wanted
         low, high = np.where(beyond, low, y), np.where(beyond, y, high)
@@ -197,7 +155,7 @@ def sinusoid(at: list[Integers], base: float, features: int, interleaved: bool) 
     pair, odd = (f // 2, f % 2) if interleaved else (f % (features // 2), f // (features // 2))
     pairs, where = np.unique(pair, return_inverse=True)
     turns = [_turns(base, features, int(i)) for i in pairs]
-    # The angles of few positions are worked out; those of all others are sums of two of them.
+    # The angle of a position is the sum of two: that of its group and that within the group. Both have few values.
     (c, s), (d, t) = _cos_sin_rows(p >> NEAR << NEAR, turns), _cos_sin_rows(p & ((1 << NEAR) - 1), turns)
     cos, sin = c * d, s * d
     cos -= s * t
@@ -211,17 +169,17 @@ def sinusoid(at: list[Integers], base: float, features: int, interleaved: bool) 
 
 def _cos_sin_rows(p: Integers, turns: list[int]) -> tuple[Any, Any]:
     """(cos, sin) of each position times each fraction of a turn."""
-    found, where = np.unique(p, return_inverse=True)
+    positions, where = np.unique(p, return_inverse=True)
     high = np.array([turn >> 32 for turn in turns], np.uint64)
     low = np.array([turn & 0xFFFFFFFF for turn in turns], np.uint64)
-    rows = found.astype(np.uint64)[:, None]
+    rows = positions.astype(np.uint64)[:, None]
     cos, sin = cos_sin(rows * high + ((rows * low) >> np.uint64(32)))
     return np.take(cos, where, axis=0), np.take(sin, where, axis=0)
 
 
 @functools.lru_cache(maxsize=1 << 15)
 def _turns(base: float, features: int, pair: int) -> int:
-    """base**(-2 pair / features) / (2 pi), in units of 2**-96: what fraction of a turn a position is."""
+    """base**(-2 pair / features) / (2 pi) in units of 2**-96: the fraction of a turn from one position to the next."""
     from arrayinit.stream.normal_cdf import digits, pi  # here, for few processes need it
 
     with digits(45):

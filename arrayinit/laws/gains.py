@@ -4,12 +4,12 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from arrayinit.common.arguments import is_real, one_of
 from arrayinit.common.float_environment import in_default_environment
 from arrayinit.common.messages import shown
 
@@ -28,25 +28,29 @@ NONLINEARITIES = (*_LINEAR, "sigmoid", "tanh", "relu", "leaky_relu", "selu")
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The recommended gain for a nonlinearity, torch.nn.init's table to the last digit.
+    """The recommended gain for a nonlinearity, equal to that of torch.nn.init to the last digit.
 
     linear, conv1d to conv3d, conv_transpose1d to conv_transpose3d, sigmoid: 1; tanh: 5/3; relu: sqrt(2);
     leaky_relu: sqrt(2 / (1 + param**2)); selu: 3/4.
 
+        >>> ai.calculate_gain("relu")
+        1.4142135623730951
+        >>> ai.calculate_gain("leaky_relu", 1.0)
+        1.0
+
     Args:
         nonlinearity: one of the names above.
-        param: the negative slope of leaky_relu, 0.01 where it is None; unused by the others.
+        param: the negative slope of leaky_relu, None for 0.01; ignored for other nonlinearities.
 
     Returns:
         The gain, dimensionless.
 
     Raises:
-        ValueError: an unknown name, or a slope that is not a number with a finite square (a bool is none).
+        ValueError: an unknown name, or a slope that is no number with a finite square. A bool is not a number here.
 
-    Sources: He et al., ICCV 2015, eq. 10 and 15 (relu, leaky_relu); the tanh and selu values are torch's own.
+    Sources: He et al., ICCV 2015, eq. 10 and 15 (relu, leaky_relu); the values for tanh and selu are torch's.
     """
-    if not isinstance(nonlinearity, str):
-        raise ValueError(f"`nonlinearity` must be one of {', '.join(NONLINEARITIES)}; got {shown(nonlinearity)}")
+    nonlinearity = one_of(nonlinearity, "nonlinearity", NONLINEARITIES)
     if nonlinearity in _LINEAR or nonlinearity == "sigmoid":
         return 1.0
     if nonlinearity == "tanh":
@@ -56,38 +60,37 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     if nonlinearity == "leaky_relu":
         slope = _slope(param)
         return math.sqrt(2.0 / (1 + slope * slope))
-    if nonlinearity == "selu":
-        return 3.0 / 4
-    raise ValueError(f"`nonlinearity` must be one of {', '.join(NONLINEARITIES)}; got {shown(nonlinearity)}")
+    return 3.0 / 4  # selu
 
 
 def _slope(param: Any) -> float:
+    """A slope, 0.01 by default; one error for all that is refused, as torch.nn.init has it."""
     if param is None:
         return 0.01
     try:
-        is_number = isinstance(param, Real) and not isinstance(param, bool | np.timedelta64)
-        if not is_number or not math.isfinite(float(param) ** 2):
-            raise OverflowError
+        is_valid = is_real(param) and math.isfinite(float(param) ** 2)
     except OverflowError:
+        is_valid = False
+    if not is_valid:
         raise ValueError(
             f"`param` (`a` of kaiming_*), the negative slope of leaky_relu, must be a number with a finite square; "
             f"got {shown(param)}"
-        ) from None
+        )
     return param if isinstance(param, int) else float(param)  # the square of an integer is exact, as in torch
 
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-REACH = 14  # standard deviations on either side; what is beyond holds 1e-44 of the mass
+REACH = 14  # standard deviations on either side; beyond them lies 1e-44 of the mass
 PANEL = 16  # Gauss-Legendre nodes of an interval
-PRECISION = 1e-13  # of the integral, in all
-TAIL = 1e-14  # of the integral, in the last of the places that are looked at first
-NEGLIGIBLE = 1e-19  # of the integral: an interval beside a pole, of which there may be as many as there may be open
+PRECISION = 1e-13  # of the whole integral
+TAIL = 1e-14  # of the integral, at most, at either end of the probed range
+NEGLIGIBLE = 1e-19  # of the integral, in one interval: even INTERVALS of them add up to less than PRECISION
 HALVINGS = 100  # of an interval, at most
-INTERVALS = 1 << 18  # that have not settled at a time, at most: a step function of as many jumps,
-TOGETHER = 1 << 12  # of which so many are looked at together
-PROBED = 1000  # values that are looked at first; 0, where a function may have a pole, is none of their arguments
-SMALLEST, LARGEST = 1e-140, 1e140  # values whose squares lose no digits
+INTERVALS = 1 << 18  # open at a time, at most: those of a step function with as many jumps
+TOGETHER = 1 << 12  # intervals whose nodes are computed at a time
+PROBED = 1000  # arguments at which f is tried first; 0, where it may have a pole, is not among them
+SMALLEST, LARGEST = 1e-140, 1e140  # magnitudes whose squares lose no digits
 
 
 @in_default_environment
@@ -95,34 +98,36 @@ def gain(f: Callable[[Any], Any], moment: str = "second") -> float:
     """The gain of any elementwise function, from its moments under a standard normal z.
 
         "second":    1 / sqrt(E[f(z)^2])   keeps the second moment of activations, as sqrt(2) does for relu
-        "variance":  1 / std[f(z)]         keeps their variance, for networks that take their mean away
+        "variance":  1 / std[f(z)]         keeps their variance, for networks that subtract their mean
 
-    To 12 digits, by Gauss-Legendre quadrature against the normal density on intervals that are halved where f has a
-    kink (Gauss-Hermite quadrature converges slowly there). selu is made for 1; tanh has 1.5925374, where torch's table
-    says 5/3.
+    Right to 12 digits: Gauss-Legendre quadrature against the normal density, on intervals that are halved where f has a
+    kink, since Gauss-Hermite quadrature converges slowly there. selu has 1 by design. tanh has 1.5925374, for which
+    :func:`calculate_gain` has 5/3.
 
-        xavier_normal(x, gain=gain(scipy.special.erf))
+        >>> round(ai.gain(np.tanh), 7)
+        1.5925374
+        >>> w = ai.xavier_normal((256, 128), gain=ai.gain(np.tanh), seed=0)
 
     Args:
         f: from float64 arrays to arrays of their shape: NumPy, scipy.special, torch (functions and modules) or JAX.
         moment: "second" or "variance".
 
     Raises:
-        ValueError: an unknown moment; an f that returns another shape or no real numbers, is random, is not finite on
-            [-14, 14], grows so fast that what is beyond counts, is zero (or for "variance" constant), or whose integral
-            does not settle: it jumps or oscillates hundreds of thousands of times, or computes in less than float64.
+        ValueError: an unknown moment, or an f that is refused: it returns another shape or no real numbers, is random,
+            is not finite on [-14, 14], grows so fast that values beyond count, is zero (for "variance", constant), or
+            has an integral that does not converge, because f jumps or oscillates hundreds of thousands of times or
+            computes in less than float64.
         TypeError: an f that can't be called, or that takes no arrays.
 
     Sources: Poole et al., NeurIPS 2016, eq. 3; Klambauer et al., NeurIPS 2017; as "variance": Brock et al., ICLR 2021.
     """
-    if not isinstance(moment, str) or moment not in ("second", "variance"):
-        raise ValueError(f"`moment` must be 'second' or 'variance'; got {shown(moment)}")
+    moment = one_of(moment, "moment", ("second", "variance"))
     if not callable(f):
         raise TypeError(f"`f` must be a function of arrays; got {shown(f)} (by name: calculate_gain)")
     _check(f, moment)
     mean, square = _moments(f)
     centre = mean if moment == "variance" else 0.0
-    # Of what is left after the mean, by itself: the difference of two moments would lose digits.
+    # A second integral around the mean, because the difference of two moments would lose digits.
     spread = _moments(f, centre)[1] if centre else square
     if not spread > (1e-20 * square if centre else 0):
         raise ValueError(f"`f` must not be {'constant' if moment == 'variance' else 'zero'}; got {f!r}")
@@ -130,7 +135,7 @@ def gain(f: Callable[[Any], Any], moment: str = "second") -> float:
 
 
 def _check(f: Callable[[Any], Any], moment: str) -> None:
-    """Refuse functions whose moments quadrature would get wrong, by a look at some of their values."""
+    """Refuse functions for which quadrature would give wrong moments, by some of their values."""
     z = np.linspace(-REACH, REACH, PROBED)
     values = _values(f, z)
     if not np.array_equal(values, _values(f, z)):
@@ -151,8 +156,8 @@ def _check(f: Callable[[Any], Any], moment: str) -> None:
 
 
 def _moments(f: Callable[[Any], Any], centre: float = 0.0) -> tuple[float, float]:
-    """E[f(z) - centre] and E[(f(z) - centre)^2], by intervals that are halved until their halves agree with them."""
-    edges = np.arange(-REACH, REACH + 1.0)  # kinks of common functions are at whole numbers
+    """E[f(z) - centre] and E[(f(z) - centre)^2]. Intervals are halved until they agree with the sum of their halves."""
+    edges = np.arange(-REACH, REACH + 1.0)  # common functions have their kinks at whole numbers
     left, right = edges[:-1], edges[1:]
     whole = _panels(f, left, right, centre)
     total = np.zeros(2)
@@ -172,8 +177,8 @@ def _moments(f: Callable[[Any], Any], centre: float = 0.0) -> tuple[float, float
         left, right = (np.stack(ends)[:, open_].ravel() for ends in ((left, middle), (middle, right)))
         whole = halves[:, :, open_].reshape(2, -1)
     raise ValueError(
-        f"`f` must have moments that quadrature finds; got {f!r}, which does not settle in {int(open_.sum())} places: "
-        "it may oscillate or jump too often, have a pole, or compute in less than float64"
+        f"`f` must have moments that quadrature finds; got {f!r}, whose integral does not settle in "
+        f"{int(open_.sum())} places: f may oscillate or jump too often, have a pole, or compute in less than float64"
     )
 
 
@@ -194,10 +199,10 @@ def _some_panels(f: Callable[[Any], Any], left: Floats, right: Floats, centre: f
 
 
 def _values(f: Callable[[Any], Any], z: Floats) -> Floats:
-    """f of an array, by the library that f is of."""
+    """f of an array; torch's functions get a tensor."""
     module = getattr(f, "__module__", None) or type(f).__module__
     torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
-    torch = torch if hasattr(torch, "nn") else None  # half of it may be imported, or None stand in its place
+    torch = torch if hasattr(torch, "nn") else None  # it may be half imported, or None
     jax = jax if hasattr(jax, "enable_x64") else None
     try:
         if torch is not None and (
@@ -210,12 +215,12 @@ def _values(f: Callable[[Any], Any], z: Floats) -> Floats:
                 values = np.asarray(f(z))
     except Exception as error:
         if torch is None:
-            raise TypeError(f"`f` must take an array; got {shown(f)}, which says: {error!r}") from error
-        try:  # a function of one's own that is made of torch's
+            raise TypeError(f"`f` must take an array; got {shown(f)}, which raised {error!r}") from error
+        try:  # a user's function that calls torch's
             with torch.no_grad():
                 values = f(torch.from_numpy(z)).numpy()
         except Exception:
-            raise TypeError(f"`f` must take an array; got {shown(f)}, which says: {error!r}") from error
+            raise TypeError(f"`f` must take an array; got {shown(f)}, which raised {error!r}") from error
     if values.shape != z.shape:
         raise ValueError(
             f"`f` must return an array of the shape it is given, {z.shape}; got {values.shape} from {shown(f)}"
@@ -229,7 +234,7 @@ def _values(f: Callable[[Any], Any], z: Floats) -> Floats:
 
 
 def _wide(jax: Any) -> AbstractContextManager[Any]:
-    """JAX with 64 bits, where it is imported."""
+    """A context in which JAX, if it is imported, has 64 bits."""
     if jax is None:
         return nullcontext()
     wide: AbstractContextManager[Any] = jax.enable_x64(True)

@@ -5,21 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from arrayinit.common.arguments import flag
 from arrayinit.common.integers import AXES, as_integer, as_integers
 from arrayinit.common.messages import shown
 
-__all__ = ["Axes", "Geometry", "axis_numbers", "calculate_fans", "check_shape", "geometry"]
+__all__ = ["Axes", "Geometry", "axis_numbers", "calculate_fans", "check_plain", "check_shape", "geometry"]
 
 Axes: TypeAlias = int | Sequence[int]
 
-ELEMENTS = (
-    1 << 62
-)  # that linear indices can name: a complex one takes two words, and an index is a signed 64-bit number
+# Elements of a tensor, at most: word numbers are signed 64-bit integers, and a complex element takes two words.
+ELEMENTS = 1 << 62
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A global shape and the roles of its axes. `roles` is one letter an axis (o, i, b, or s for spatial), or None."""
+    """A global shape and the roles of its axes: one letter an axis (o, i, b, or s for spatial), or None."""
 
     shape: tuple[int, ...]
     roles: str | None
@@ -28,7 +28,7 @@ class Geometry:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """The axes in canonical order: batch, out, in, spatial; as they are where no layout was given."""
+        """The axes in canonical order (batch, out, in, spatial), or as they are if their roles were not given."""
         if self.roles is None:
             return tuple(range(len(self.shape)))
         return tuple(axis for role in "bois" for axis, letter in enumerate(self.roles) if letter == role)
@@ -77,20 +77,27 @@ def calculate_fans(
         fan_in = in * receptive,    fan_out = out / groups * receptive
 
     where receptive is the product of the spatial sizes. The weight of a grouped convolution stores in / groups input
-    channels already, so only fan_out is divided; torch.nn.init and jax.nn.initializers leave it undivided.
+    channels already, so only fan_out is divided. torch.nn.init and jax.nn.initializers don't divide it.
+
+        >>> ai.calculate_fans((64, 16, 3, 3))
+        (144, 576)
+        >>> ai.calculate_fans((3, 3, 16, 64), layout="hwio")
+        (144, 576)
+        >>> ai.calculate_fans((64, 1, 3, 3), groups=64)
+        (9, 9)
 
     Args:
-        shape: at least two axes; (out, in, *spatial) unless something below says otherwise.
+        shape: at least two axes; (out, in, *spatial) without the arguments below.
         layout: one letter an axis: o output, i input, b batch (left out of the fans, e.g. stacked layers), any other
             letter spatial; o, i and b may repeat ("ioo"). "oihw" is torch's Conv2d, "hwio" is Flax's and Keras's.
         in_axis, out_axis, batch_axis: the same as axis numbers, as in jax.nn.initializers; exclude `layout`.
         groups: of a grouped convolution; groups = channels is a depthwise one.
-        transposed: the weight of a transposed convolution, stored as that of the convolution it is the transpose of
-            (torch's ConvTranspose: axis 0 holds the inputs): the two fans change places.
+        transposed: whether the weight is that of a transposed convolution, stored as the weight of the convolution that
+            it transposes (torch's ConvTranspose, whose axis 0 holds the inputs). The two fans are exchanged.
 
     Raises:
         ValueError: a shape below two dimensions or of more than 2**62 elements, a layout of another rank, groups that
-            do not divide. TypeError: a shape or axes that are no integers.
+            do not divide the output size. TypeError: a shape or axes that are no integers.
 
     Sources: Glorot and Bengio, AISTATS 2010; He et al., ICCV 2015, section 2.2.
     """
@@ -106,14 +113,13 @@ def geometry(
     groups: int = 1,
     transposed: bool = False,
 ) -> Geometry:
-    """Check and combine the keywords that say what the axes of a shape mean."""
+    """Check the keywords that give the axes of a shape their roles, and combine them."""
     shape = check_shape(shape, "shape")
     count = as_integer(groups)
     if count is None or not 1 <= count <= ELEMENTS:
         raise ValueError(f"`groups` must be an integer of at least 1, and at most 2**62; got {shown(groups)}")
     batch = axis_numbers(batch_axis, "batch_axis")
-    if not isinstance(transposed, bool):
-        raise TypeError(f"`transposed` must be True or False; got {shown(transposed)}")
+    flag(transposed, "transposed")
     by_axes = in_axis is not None or out_axis is not None
     if layout is not None and (by_axes or batch):
         raise ValueError("`layout` excludes `in_axis`, `out_axis` and `batch_axis`; both were given")
@@ -127,7 +133,7 @@ def geometry(
 
 
 def check_shape(shape: Any, name: str) -> tuple[int, ...]:
-    """A shape as a tuple of ints: of a sequence of integers, an array of them with one axis, or one integer."""
+    """A shape as a tuple of ints, from a sequence of integers, an array of them with one axis, or one integer."""
     result = as_integers(shape)
     if result is None:
         size = as_integer(shape)
@@ -138,16 +144,25 @@ def check_shape(shape: Any, name: str) -> tuple[int, ...]:
         result = (size,)
     if any(n < 0 for n in result):
         raise ValueError(f"`{name}` must have no negative size; got {shown(shape)}")
-    if math.prod([n or 1 for n in result]) > ELEMENTS:  # sizes beside a 0 too, for libraries refuse them
+    if math.prod([n or 1 for n in result]) > ELEMENTS:  # also of the other sizes beside a 0, which libraries refuse
         raise ValueError(f"`{name}` must have at most 2**62 elements; got {shown(shape)}")
     return result
 
 
+def check_plain(geometry: Geometry, ranks: tuple[int, ...] | None, name: str) -> None:
+    """Refuse shapes of another rank (None: below 2), and layouts that are not one o, one i and spatial axes."""
+    if len(geometry.shape) not in ranks if ranks else len(geometry.shape) < 2:
+        wanted = " or ".join(map(str, ranks)) if ranks else "at least 2"
+        raise ValueError(f"{name} needs a shape of {wanted} dimensions; got {geometry.shape}")
+    if geometry.roles is not None and sorted(geometry.roles.replace("s", "")) != ["i", "o"]:
+        raise ValueError(f"`layout` must have one 'o', one 'i' and no 'b' for {name}; got roles {geometry.roles!r}")
+
+
 def axis_numbers(axes: Any, name: str) -> tuple[int, ...]:
     """One axis number or several, as a tuple."""
-    found = as_integers(axes)
-    if found is not None:
-        return found
+    numbers = as_integers(axes)
+    if numbers is not None:
+        return numbers
     axis = as_integer(axes)
     if axis is None:
         raise TypeError(f"`{name}` must be an axis number or a sequence of them; got {shown(axes)}")
@@ -172,7 +187,7 @@ def _roles_of_axes(shape: tuple[int, ...], in_axis: Axes | None, out_axis: Axes 
         raise ValueError(f"`in_axis` and `out_axis` go together; got {shown(in_axis)} and {shown(out_axis)}")
     for letter, name, axes in (("i", "in_axis", in_axis), ("o", "out_axis", out_axis), ("b", "batch_axis", batch_axis)):
         for axis in axis_numbers(axes, name):
-            if axis == -2 and len(shape) < 2:  # a default: who names axes of a bias counts them from the front
+            if axis == -2 and len(shape) < 2:  # a default of JAX: nobody means an axis of a bias by it
                 raise _too_few(shape)
             if not -len(shape) <= axis < len(shape):
                 raise ValueError(f"`{name}` must name an axis of the shape {shape}; got {shown(axis)}")

@@ -1,4 +1,10 @@
-"""Deviates -> lattice integers k -> values: scale and offset in integers, then one exact product with 2**exponent."""
+"""Deviates -> lattice integers k -> values: scale and offset in integers, then one exact product with 2**exponent.
+
+A lattice is the multiples k * 2**exponent with k in [-2**31, 2**31). Why a value is rounded once at most, on all
+libraries: k fits into float64, so that its product with a power of two is exact there. In float32, k is rounded to 24
+bits when it is converted. The product is exact because it stays in the normal range: a product other than 0 is at least
+2**exponent, which `_exponent` keeps at or above the smallest normal number, and at most the format's largest value.
+"""
 
 import functools
 import math
@@ -7,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from arrayinit.laws import Normal, Quantile, Sampled, Truncated, Uniform
 from arrayinit.stream import deviates
-from arrayinit.stream.formats import COMPLEX, FORMATS, Format, real_name
+from arrayinit.stream.formats import FORMATS, Format, is_complex, real_name
 from arrayinit.stream.philox import Lane
-from arrayinit.stream.truncation import Tail, tail
+from arrayinit.stream.truncation import Interval, interval
 
 if TYPE_CHECKING:
     from arrayinit.stream.quantile_tables import Quantiles
@@ -17,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Lattice", "Sampling", "sampling"]
 
 LATTICE_BITS = 31  # a lattice integer k takes a sign and 31 bits
-COARSEST = 2**12  # lattice steps that a range of values (8 standard deviations of a normal) must have at least
-NARROWEST = 2**20  # lattice steps an interval of a truncated normal must have at least
+COARSEST = 2**12  # lattice steps that a range of values must have at least; of a normal, 8 standard deviations
+NARROWEST = 2**20  # lattice steps that the interval of a truncated normal must have at least
 
 
 @dataclass(frozen=True)
@@ -40,33 +46,33 @@ Kind: TypeAlias = Literal["uniform", "normal", "truncated", "quantile"]
 
 @dataclass(frozen=True)
 class Sampling:
-    """Everything an engine must know to draw an element: integers, a format and the ends of the interval in it."""
+    """All that an engine needs to draw an element: integers, a format, and the ends of the range in it."""
 
     kind: Kind
     lattice: Lattice
-    tail: Tail | None
+    interval: Interval | None  # of a truncated law
     dtype: str
     low: float | None  # values are clipped to [low, high], both values of the format
     high: float | None
-    quantiles: "Quantiles | None" = None  # of a law by a table, whose integers have units of their own
+    quantiles: "Quantiles | None" = None  # of a law that is drawn by a quantile table, with units by octave
 
     @property
-    def parts(self) -> int:
-        """Words an element takes: 2 where it is complex."""
-        return 2 if self.dtype in COMPLEX else 1
+    def words_per_element(self) -> int:
+        """Words of the stream that an element takes: 2 for complex dtypes, else 1."""
+        return 2 if is_complex(self.dtype) else 1
 
     @property
     def format(self) -> Format:
-        """The format of the element or, where it is complex, of its parts."""
+        """The format of an element, or of each part of a complex one."""
         return FORMATS[real_name(self.dtype)]
 
     def deviate(self, lanes: Any, words: Lane) -> Lane:
         """The standard deviate of each word."""
         if self.kind == "uniform":
             return deviates.uniform(words)
-        if self.tail is None:
+        if self.interval is None:
             return deviates.normal(lanes, words)
-        return deviates.truncated(lanes, words, self.tail)
+        return deviates.truncated(lanes, words, self.interval)
 
 
 def sampling(law: Sampled, dtype: str) -> Sampling:
@@ -79,12 +85,13 @@ def sampling(law: Sampled, dtype: str) -> Sampling:
 @functools.lru_cache(maxsize=4096)
 def _sampling(law: Sampled, dtype: str) -> Sampling:
     form = FORMATS[real_name(dtype)]
-    if dtype in COMPLEX:
-        law = law.part()
+    if is_complex(dtype):
+        law = law.complex_part()
     if isinstance(law, Uniform):
         return _uniform(law, form, dtype)
     if isinstance(law, Normal):
-        return Sampling("normal", _normal_lattice(law.mean, law.std, 3, form), None, dtype, None, None)
+        lattice = _normal_lattice(law.mean, law.std, 3, form)
+        return Sampling(kind="normal", lattice=lattice, interval=None, dtype=dtype, low=None, high=None)
     if isinstance(law, Quantile):
         return _quantile(law, form, dtype)
     return _truncated(law, form, dtype)
@@ -96,17 +103,22 @@ def _quantile(law: Quantile, form: Format, dtype: str) -> Sampling:
     table = quantiles(law.function, law.arguments)
     what = f"quantiles of {', '.join(map(str, law.arguments))}"
     exponent = _exponent(table.largest, form, what)
-    # The unit of the middle decides how many values the bulk has; twice the spread is 8 deviations of a normal.
+    # The unit of the middle decides how many values the bulk has. Twice the spread is 8 deviations of a normal.
     unit = math.frexp(table.coarsest)[1] - 1
     _check_steps(round(2 * table.spread / table.coarsest), unit, math.ldexp(1.0, unit + DIGITS), form, what)
     ends = (-law.high, -law.low) if law.negative else (law.low, law.high)
     low, high = form.within(*ends, "support")
     table = table.within(form.wide, law.negative)
-    return Sampling("quantile", Lattice(0, 1, 0, exponent), None, dtype, low, high, table)
+    lattice = Lattice(offset=0, scale=1, shift=0, exponent=exponent)
+    return Sampling(kind="quantile", lattice=lattice, interval=None, dtype=dtype, low=low, high=high, quantiles=table)
 
 
 def _exponent(top: float, form: Format, what: str) -> int:
-    """The exponent of the lattice that spans [-top, top], refused where values would overflow or be subnormal."""
+    """The exponent of the finest lattice that spans [-top, top]; ValueError if values would overflow or be subnormal.
+
+    frexp gives the E with 2**(E - 1) <= top < 2**E. So top / 2**(E - 31) lies in [2**30, 2**31), and a lattice with a
+    smaller exponent could not hold it.
+    """
     if top > form.largest:
         raise ValueError(f"values must stay within {form.name}'s largest, {form.largest!r}; {what} reach {top!r}")
     exponent = math.frexp(top)[1] - LATTICE_BITS
@@ -131,36 +143,46 @@ def _uniform(law: Uniform, form: Format, dtype: str) -> Sampling:
     span = _units(law.high, exponent) - first
     _check_steps(span, exponent, top, form, what)
     low, high = form.at_least(law.low), form.below(law.high)
-    if low > high:  # bounds that are closer than lattice steps hold one value at most, and it is drawn
+    if low > high:  # bounds that are closer than lattice steps hold at most one value, and it is drawn
         raise ValueError(f"the interval [a, b) must hold a value of {form.name}; got [{law.low!r}, {law.high!r})")
-    return Sampling("uniform", Lattice(first, span, LATTICE_BITS, exponent), None, dtype, low, high)
+    lattice = Lattice(offset=first, scale=span, shift=LATTICE_BITS, exponent=exponent)
+    return Sampling(kind="uniform", lattice=lattice, interval=None, dtype=dtype, low=low, high=high)
 
 
 def _normal_lattice(mean: float, std: float, reach_bits: int, form: Format) -> Lattice:
-    """The lattice that holds mean + z * std for |z| < 2**reach_bits."""
+    """The lattice that holds mean + z * std for |z| < 2**reach_bits.
+
+    The exponent is the smallest for which |mean| + 2**reach_bits * std, in lattice steps, stays below 2**31. Both terms
+    are rounded to steps; where their sum is then rounded up to 2**31, the exponent is one larger.
+    """
     span = std * 2**reach_bits
     what = f"mean {mean!r} and {2**reach_bits} times std {std!r}"
     exponent = _exponent(abs(mean) + span, form, what)
-    if abs(_units(mean, exponent)) + _units(span, exponent) >= 2**LATTICE_BITS:  # rounded up to a power of two
+    if abs(_units(mean, exponent)) + _units(span, exponent) >= 2**LATTICE_BITS:
         exponent += 1
     _check_steps(_units(span, exponent), exponent, abs(mean) + span, form, what)
-    return Lattice(_units(mean, exponent), _units(span, exponent), deviates.Z_BITS + reach_bits, exponent)
+    return Lattice(
+        offset=_units(mean, exponent),
+        scale=_units(span, exponent),
+        shift=deviates.Z_BITS + reach_bits,
+        exponent=exponent,
+    )
 
 
 def _check_steps(steps: int, exponent: int, top: float, form: Format, what: str) -> None:
-    """Refuse a law whose lattice is coarse where the dtype itself would not be: it would be drawn with few values."""
+    """Refuse a law that the lattice would draw with few values, though the dtype has more."""
     if steps < COARSEST and math.ldexp(1.0, exponent) > form.quantum(top):
         raise ValueError(
-            f"the spread must be at least {COARSEST} steps of the lattice, 2**-31 of the largest magnitude, in "
-            f"{form.name}; {what} give {steps} (draw around zero and add the offset)"
+            f"the spread is too small beside the largest magnitude for {form.name}: {what} give {steps} steps of the "
+            f"lattice, and {COARSEST} are needed (draw around zero, then add the offset)"
         )
 
 
 def _truncated(law: Truncated, form: Format, dtype: str) -> Sampling:
     ends = [abs(x - law.mean) / law.std for x in (law.low, law.high)]
-    # |z| stays below 8 around the mean, as in a normal draw, and between bounds that do; else below 16.
+    # |z| < 8 for an interval around the mean, as in a normal draw, and for bounds within 8; else |z| < 16.
     reach_bits = 3 if law.low <= law.mean <= law.high or max(ends) <= 8 else 4
-    found = tail(law.mean, law.std, law.low, law.high)
+    probabilities = interval(law.mean, law.std, law.low, law.high)
     lattice = _normal_lattice(law.mean, law.std, reach_bits, form)
     low, high = form.within(law.low, law.high, "interval [a, b]")
     if law.high - law.low < math.ldexp(NARROWEST, lattice.exponent):
@@ -169,4 +191,4 @@ def _truncated(law: Truncated, form: Format, dtype: str) -> Sampling:
             f"{math.ldexp(NARROWEST, lattice.exponent)!r} for mean {law.mean!r} and std {law.std!r}; "
             f"got [{law.low!r}, {law.high!r}] (over so short an interval a uniform law is the same)"
         )
-    return Sampling("truncated", lattice, found, dtype, low, high)
+    return Sampling(kind="truncated", lattice=lattice, interval=probabilities, dtype=dtype, low=low, high=high)

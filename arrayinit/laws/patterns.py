@@ -1,6 +1,6 @@
 """Where eye and dirac are 1, as masks of the canonical index and as positions, and which elements of sparse stay.
 
-The masks are what a compiler fuses, and what runs in every namespace; the positions are few, and found on the host.
+Masks run in all namespaces, and compilers fuse them. Positions are few, and the host computes them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,12 +32,12 @@ def dirac(index: Lane, shape: tuple[int, ...], groups: int) -> Lane:
         centre = centre * n + n // 2
         field *= n
     out, in_ = index // (field * shape[1]), index // field % shape[1]
-    # in_ < shape[1] by construction, so that out % (out / groups) == in_ leaves min(out / groups, in) channels a group.
+    # in_ < shape[1], so the first condition leaves min(out / groups, in) channels of each group.
     return (out % (shape[0] // groups) == in_) & (index % field == centre)
 
 
 def ones(geometry: Geometry, box: Box, groups: int) -> Iterator[Sequence[int | npt.NDArray[np.int64]]]:
-    """Where dirac, or eye as one of no space and one group, is 1 in a box: indices of integers, for some rows each."""
+    """Where dirac is 1 in a box, as indices into the part, some rows at a time; eye is dirac without spatial axes."""
     (out, in_, *space), canonical = geometry.order, geometry.canonical
     here: dict[int, int | npt.NDArray[np.int64]] = {}
     for axis, n in zip(space, canonical[2:], strict=True):
@@ -57,23 +57,28 @@ def ones(geometry: Geometry, box: Box, groups: int) -> Iterator[Sequence[int | n
 
 
 def _positions(box: Box, axis: int, wanted: npt.NDArray[np.int64]) -> tuple[Any, Any]:
-    """Where a box holds global positions along an axis, and whether it does."""
+    """Where global positions along an axis lie in a box, and whether they lie in it at all."""
     count = box.counts[axis]
     at, rest = np.divmod(wanted - box.starts[axis], box.steps[axis])
     return at, (rest == 0) & (at >= 0) & (at < (1 if count is None else count))
 
 
 def keep(lanes: Any, words: Lane, zeros: int) -> Lane:
-    """True where an element stays, given one word an element, shape (rows, columns), and how many a column loses.
+    """True where an element stays, given one word an element, shape (rows, columns), and how many zeros a column has.
 
-    Elements are ordered by (word, row), so that equal words don't lose an element twice and ties fall the same way
-    everywhere; each subset of a column is as likely as any other up to ties of 32-bit words.
+    A column loses its `zeros` smallest elements in the order by (word, row). Words are independent and alike, so all
+    subsets are equally likely, but for ties: those lose the upper row, on all libraries alike.
+
+    The order takes 63-bit integers, word * 2**31 + row, and a selection among them. Mostly the words alone give the
+    same answer: with t the word that is number `zeros` from below, at least `zeros` elements are <= t, so at most
+    rows - zeros are above t. If exactly rows - zeros are, the other `zeros` elements all have smaller words than they,
+    and come first in the order by (word, row) too. If fewer are above, several elements tie with t and only some of
+    them go, which rows must decide; that is so for about one word in 2**32 / (rows * columns).
     """
     xp, rows = lanes.xp, words.shape[0]
     if zeros == 0:
         return words >= 0
     if not lanes.fused:
-        # Words that are tied with the last to go are one in 2**32 / rows columns: rows matter only where there are any.
         above = words > lanes.kth(words, zeros - 1)
         kept = xp.sum(lanes.astype(above, xp.uint8), axis=0, dtype=xp.int64)
         if bool(xp.all(kept == rows - zeros)):

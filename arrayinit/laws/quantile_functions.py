@@ -1,25 +1,25 @@
-"""Laws by their quantile functions: those of scipy.stats, and some of the literature that are the same everywhere."""
+"""Laws by their quantile functions: those of scipy.stats, and some from papers that are equal on all machines."""
 
 import functools
 import warnings
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from arrayinit.common.arguments import is_real
 from arrayinit.common.messages import shown
 from arrayinit.laws import Quantile, elementary
 from arrayinit.stream.quantile_tables import Floats, Function
 
-__all__ = ["as_data", "frozen", "known", "law", "log_of_uniform", "named", "softplus_inverse"]
+__all__ = ["as_data", "bounded_law", "frozen", "law", "log_of_uniform", "named", "softplus_inverse"]
 
 MOST = 16  # parameters of a distribution, far more than any of scipy's has
 
 
 def named(p: Floats, upper: bool, name: str, parameters: tuple[float, ...]) -> Floats:
     """Quantiles of a distribution of scipy.stats."""
-    return frozen(p, upper, _found(name)(*parameters))
+    return frozen(p, upper, _distribution(name)(*parameters))
 
 
 def frozen(p: Floats, upper: bool, distribution: Any) -> Floats:
@@ -27,12 +27,12 @@ def frozen(p: Floats, upper: bool, distribution: Any) -> Floats:
     names = ("isf", "iccdf") if upper else ("ppf", "icdf")
     method = next(getattr(distribution, name) for name in names if hasattr(distribution, name))
     with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the far tails, whose values are checked
+        warnings.simplefilter("ignore")  # warnings about the far tails; their values are checked
         try:
             values = np.asarray(method(p), np.float64)
         except Exception as error:
             raise ValueError(
-                f"`distribution` must have quantiles of float64 arrays; {shown(distribution)} says {error!r}"
+                f"`distribution` must have quantiles of float64 arrays; {shown(distribution)} raised {error!r}"
             ) from error
     if values.shape != p.shape:
         raise ValueError(
@@ -50,29 +50,30 @@ def law(distribution: Any, parameters: Any = ()) -> Quantile:
     return Quantile(frozen, (data,), *_ends(data))
 
 
-def known(function: Function, *arguments: float) -> Quantile:
+def bounded_law(function: Function, *arguments: float) -> Quantile:
     """The law of a quantile function of this module that is finite at both ends."""
-    with np.errstate(all="ignore"):  # what is not finite is refused
+    with np.errstate(all="ignore"):  # values that are not finite are refused
         low, high = (float(function(np.zeros(1), upper, *arguments)[0]) for upper in (False, True))
     return Quantile(function, arguments, low, high)
 
 
 def as_data(distribution: Any, parameters: Any = ()) -> tuple[str, tuple[float, ...]] | Any:
-    """A distribution of scipy.stats as its name and parameters (shapes, loc, scale); another one as it is, frozen.
+    """A distribution of scipy.stats as its name and parameters (shapes, loc, scale); others as frozen objects.
 
-    TypeError for what is no distribution, ValueError for a discrete or unknown one, or parameters it does not have.
+    Raises:
+        TypeError: no distribution. ValueError: a discrete or unknown one, or parameters that it does not take.
     """
     from scipy import stats
 
     if isinstance(distribution, str):
-        kind = _found(distribution)
+        kind = _distribution(distribution)
         values = _parameters(parameters)
         names = kind.shapes.split(", ") if kind.shapes else []
         if not len(names) <= len(values) <= len(names) + 2:
             wanted = ", ".join([*names, "and perhaps loc and scale"])
             raise ValueError(f"`parameters` of {distribution!r} must be {wanted}; got {shown(parameters)}")
         name = str.__str__(distribution)
-        _support(name, values)  # refuses parameters that it does not take
+        _support(name, values)  # refuses parameters that the distribution does not take
         return name, values
     if not (parameters is None or (isinstance(parameters, tuple | list) and not parameters)):
         raise TypeError(
@@ -83,8 +84,8 @@ def as_data(distribution: Any, parameters: Any = ()) -> tuple[str, tuple[float, 
     base = getattr(distribution, "dist", None)
     if isinstance(distribution, stats.rv_discrete) or isinstance(base, stats.rv_discrete):
         raise ValueError(f"`distribution` must be continuous; got the discrete {(base or distribution).name!r}")
-    known = isinstance(base, stats.rv_continuous) and type(getattr(stats, base.name, None)) is type(base)
-    if known and base is not None:
+    is_scipys = isinstance(base, stats.rv_continuous) and type(getattr(stats, base.name, None)) is type(base)
+    if is_scipys and base is not None:
         given = dict(zip(_names(base), distribution.args, strict=False)) | distribution.kwds
         defaults = {"loc": 0.0, "scale": 1.0}
         if all(np.ndim(value) == 0 for value in given.values()):
@@ -117,23 +118,23 @@ def _names(base: Any) -> list[str]:
     return [*(base.shapes.split(", ") if base.shapes else []), "loc", "scale"]
 
 
-def _found(name: str) -> Any:
+def _distribution(name: str) -> Any:
     from scipy import stats
 
-    found = getattr(stats, name, None)
-    if isinstance(found, stats.rv_discrete):
+    distribution = getattr(stats, name, None)
+    if isinstance(distribution, stats.rv_discrete):
         raise ValueError(f"`distribution` must be continuous; got the discrete {shown(name)}")
-    if not isinstance(found, stats.rv_continuous):
+    if not isinstance(distribution, stats.rv_continuous):
         raise ValueError(
             f"`distribution` must be the name of a continuous distribution of scipy.stats; got {shown(name)}"
         )
-    return found
+    return distribution
 
 
 @functools.lru_cache(maxsize=64)
 def _support(name: str, parameters: tuple[float, ...]) -> tuple[float, float]:
-    """The ends of a distribution of scipy.stats. ValueError where it does not take these parameters."""
-    distribution = _found(name)(*parameters)
+    """The ends of a distribution of scipy.stats; ValueError if it does not take these parameters."""
+    distribution = _distribution(name)(*parameters)
     _check(distribution, f"{name!r} with the parameters {parameters}")
     return _ends(distribution)
 
@@ -144,7 +145,7 @@ def _ends(distribution: Any) -> tuple[float, float]:
         return float(low), float(high)
     except Exception as error:
         raise ValueError(
-            f"`distribution` must have a support of two numbers; {shown(distribution)} says {error!r}"
+            f"`distribution` must have a support of two numbers; {shown(distribution)} raised {error!r}"
         ) from error
 
 
@@ -160,7 +161,7 @@ def _parameters(parameters: Any) -> tuple[float, ...]:
     if is_long:
         raise ValueError(f"`parameters` must be at most {MOST} numbers; got {shown(parameters)}")
     for value in parameters:
-        if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, Real):
+        if not is_real(value):
             raise TypeError(f"`parameters` must be real numbers; got {shown(value)}")
     try:
         return tuple(map(float, parameters))
@@ -169,7 +170,7 @@ def _parameters(parameters: Any) -> tuple[float, ...]:
 
 
 def _check(distribution: Any, what: str) -> None:
-    """Refuse parameters that a distribution does not take, and more than one distribution."""
+    """Refuse parameters that a distribution does not take, and arrays of distributions."""
     middle = frozen(np.array([0.5]), False, distribution)
     if middle.shape != (1,) or np.isnan(middle).any():
         raise ValueError(f"`distribution` must be one distribution with parameters that it takes; got {what}")

@@ -1,4 +1,4 @@
-"""Which elements of the global tensor an array holds: `index` -> a box of linear indices in canonical order."""
+"""The part of a global tensor that an array holds: `index` -> a box by axes -> a region of linear indices."""
 
 import math
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ Index: TypeAlias = int | slice | EllipsisType | tuple[int | slice | EllipsisType
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """`index` in full: where each axis of the global shape starts and steps, and how many of it are taken."""
+    """`index` in full: start, step and count along each axis of the global shape."""
 
     starts: tuple[int, ...]
     steps: tuple[int, ...]
@@ -30,7 +30,7 @@ class Box:
 
     @property
     def ascending(self) -> tuple[tuple[int | slice, ...], tuple[int, ...]]:
-        """The same as an index with positive steps into an array of the global shape, and the axes to flip after it."""
+        """An index with positive steps into an array of the global shape, and the axes to flip afterwards."""
         index: list[int | slice] = []
         flipped = []
         kept = 0
@@ -55,18 +55,21 @@ class Box:
         return Box(tuple(starts), self.steps, tuple(counts))
 
     def within(self, other: "Box") -> "tuple[tuple[int | slice, ...], Box] | None":
-        """What this box has in common with another one of the same tensor, whose steps are positive; None if nothing.
+        """The elements of this box that lie in another box of the same tensor, whose steps are positive.
 
-        As an index into the part that this box selects, and as a box in the axes of the part that the other selects.
+        Returns:
+            Their index in the part that this box selects, and their box in the axes of the part that the other selects;
+            None if there are no such elements.
         """
         index: list[int | slice] = []
         starts, steps, counts = [], [], []
         for axis in range(len(self.starts)):
-            mine = (self.starts[axis], self.steps[axis], self.counts[axis])
-            found = _common(*mine, other.starts[axis], other.steps[axis], other.counts[axis])
-            if found is None:
+            here = (self.starts[axis], self.steps[axis], self.counts[axis])
+            there = (other.starts[axis], other.steps[axis], other.counts[axis])
+            common = _common(*here, *there)
+            if common is None:
                 return None
-            first, stride, count, start, step = found
+            first, stride, count, start, step = common
             if other.counts[axis] is not None:
                 starts.append(start)
                 steps.append(step)
@@ -81,20 +84,26 @@ class Box:
 def _common(
     start: int, step: int, count: int | None, first: int, stride: int, length: int | None
 ) -> tuple[int, int, int, int, int] | None:
-    """Elements start + step * j that are first + stride * m, stride > 0: the first j and its stride, how many there
-    are, the first m and its stride.
+    """The common elements start + step * j = first + stride * m of two progressions, stride > 0.
+
+    Such j are those with step * j = first - start modulo stride: none unless g = gcd(step, stride) divides the gap, and
+    then one residue class modulo stride / g.
+
+    Returns:
+        The first j and its stride, how many common elements there are, the first m and its stride; None if there are
+        none.
     """
     count, length = (1 if n is None else n for n in (count, length))
     shared = math.gcd(step, stride)
     gap, rest = divmod(first - start, shared)
     if rest or not count or not length:
         return None
-    turn = stride // shared  # j is known modulo this
+    turn = stride // shared  # j is determined modulo this
     j = gap * pow(step // shared, -1, turn) % turn if turn > 1 else 0
     low, high = first - start, first + stride * (length - 1) - start
     if step < 0:
         low, high = -high, -low
-    # The j whose elements lie between the ends of the other.
+    # The j for which the element lies between the ends of the other progression.
     least, most = max(0, -(-low // abs(step))), min(count - 1, high // abs(step))
     j += -(-(least - j) // turn) * turn
     if j > most:
@@ -131,7 +140,7 @@ class Region:
         return True
 
     def pieces(self, limit: int) -> Iterator[tuple[tuple[Any, ...], "Region"]]:
-        """Cut into (position in the region, piece of at most `limit` elements), along the leading axes only."""
+        """(position in the region, piece of at most `limit` elements) of each piece; only leading axes are cut."""
         if self.size == 0:
             return
         row = math.prod(self.counts[1:])
@@ -159,8 +168,8 @@ def box(shape: tuple[int, ...], index: Index | None) -> Box:
     at = dots[0] if dots else len(parts)
     missing = [slice(None)] * (len(shape) - len(parts) + len(dots))
     parts = parts[:at] + missing + parts[at + 1 :]
-    found = [_slice(part, n, axis, index) for axis, (part, n) in enumerate(zip(parts, shape, strict=True))]
-    return Box(tuple(f[0] for f in found), tuple(f[1] for f in found), tuple(f[2] for f in found))
+    slices = [_slice(part, n, axis, index) for axis, (part, n) in enumerate(zip(parts, shape, strict=True))]
+    return Box(tuple(s[0] for s in slices), tuple(s[1] for s in slices), tuple(s[2] for s in slices))
 
 
 def _slice(part: Any, n: int, axis: int, index: Any) -> tuple[int, int, int | None]:
@@ -174,7 +183,7 @@ def _slice(part: Any, n: int, axis: int, index: Any) -> tuple[int, int, int | No
         if step == 0:
             raise ValueError(f"`index` must have steps other than 0; got {shown(index)}")
         chosen = range(*slice(start, stop, step).indices(n))
-        # Where there is no second element a step says nothing, and may be more than 64 bits hold.
+        # With fewer than two elements the step has no effect, and it may be beyond 64 bits.
         return chosen.start, chosen.step if len(chosen) > 1 else 1, len(chosen)
     j = _integer(part, index)
     if not -n <= j < n:
@@ -194,7 +203,7 @@ def _outside(index: Any, axis: int, n: int) -> ValueError:
 
 
 def region(geometry: Geometry, chosen: Box) -> tuple[Region, tuple[int, ...]]:
-    """The region that a box covers, its axes in canonical order, and the axes of the part in that order."""
+    """The region of a box, with axes in canonical order, and the axes of the part in that order."""
     strides = [0] * len(geometry.shape)
     stride = 1
     for axis in reversed(geometry.order):

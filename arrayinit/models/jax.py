@@ -10,8 +10,8 @@ from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 
 from arrayinit.backends import backend_named, find_backend
 from arrayinit.backends.jax import check_place
+from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
-from arrayinit.laws.arguments import flag
 from arrayinit.models.fill import fill
 from arrayinit.models.mappings import check_depth
 from arrayinit.models.matching import SeedNames, keyed, match, root_of

@@ -6,8 +6,8 @@ from typing import Any, Literal, overload
 
 import keras
 
+from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
-from arrayinit.laws.arguments import flag
 from arrayinit.models.fill import fill
 from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
 from arrayinit.models.parameters import Parameter, tied_paths

@@ -7,8 +7,8 @@ from typing import Any, Literal, overload
 
 from arrayinit.backends import find_backend, is_compiling
 from arrayinit.backends.base import Backend
+from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
-from arrayinit.laws.arguments import flag
 from arrayinit.models.fill import fill
 from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
 from arrayinit.models.memory import shared_in_part

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, overload
 
 from arrayinit import initializers
+from arrayinit.common.arguments import flag, nonnegative
 from arrayinit.common.messages import shown
-from arrayinit.laws.arguments import nonnegative
 from arrayinit.laws.geometry import check_shape
 from arrayinit.specs import Spec, spec
 
@@ -67,8 +67,7 @@ class Rule:
             if not isinstance(value, kinds):
                 raise TypeError(f"`{name}` must be a string or None; got {shown(value)}")
         nonnegative(self.lr_scale, "lr_scale")
-        if not isinstance(self.optional, bool):
-            raise TypeError(f"`optional` must be True or False; got {shown(self.optional)}")
+        flag(self.optional, "optional")
 
     def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> bool:
         """Whether this rule matches a parameter; an earlier rule may still come first."""

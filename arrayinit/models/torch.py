@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from arrayinit.backends import Backend, backend_named, backend_of, is_compiling
+from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
 from arrayinit.key import Key
-from arrayinit.laws.arguments import flag
 from arrayinit.models.derived import tensor_at
 from arrayinit.models.fill import fill
 from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of

@@ -9,14 +9,14 @@ import numpy as np
 
 from arrayinit.common.integers import as_integer
 from arrayinit.common.messages import shown
+from arrayinit.laws.densities import Density, density
 from arrayinit.models.members import Member, members_of
 from arrayinit.models.plans import Planned
 from arrayinit.models.rules import Rules
-from arrayinit.plot.densities import Density, density
 from arrayinit.plot.measures import DepthScale
 from arrayinit.plot.scales import depth_scales
 from arrayinit.reports.build import plan_what_can_be
-from arrayinit.reports.moments import Moments, measure, values_of
+from arrayinit.reports.statistics import Statistics, measure, values_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -227,7 +227,7 @@ def _is_shown(layers: Any, path: str, shape: tuple[int, ...]) -> bool:
     return fnmatch.fnmatchcase(path, layers) if isinstance(layers, str) else bool(layers(path, shape))
 
 
-def _draw_weights(ax: "Axes", x: Any, dtype: str, moments: Moments, bins: int, entry: Planned | None) -> None:
+def _draw_weights(ax: "Axes", x: Any, dtype: str, moments: Statistics, bins: int, entry: Planned | None) -> None:
     low, high = moments.low, moments.high
     pad = 0.04 * (high - low) or abs(low) / 2 or 0.5
     # Of an array of one value, that is in the middle of a bar.

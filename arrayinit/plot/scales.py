@@ -4,8 +4,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from arrayinit.common.arguments import integer
 from arrayinit.common.messages import shown
-from arrayinit.laws.arguments import integer
 from arrayinit.plot.measures import DepthScale, Layers
 
 __all__ = ["depth_scales"]

@@ -3,7 +3,7 @@
 import math
 import re
 
-from arrayinit.laws.arguments import integer
+from arrayinit.common.arguments import integer
 from arrayinit.models.rules import Rule, Rules
 from arrayinit.recipes.parts import NORM_WEIGHT, rule
 from arrayinit.specs import Spec, spec

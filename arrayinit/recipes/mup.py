@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from arrayinit.common.arguments import flag, integer, nonnegative, one_of
 from arrayinit.common.messages import shown
-from arrayinit.laws.arguments import flag, integer, nonnegative, one_of
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import NORM_WEIGHT, rule
 from arrayinit.specs import spec

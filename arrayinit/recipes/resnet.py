@@ -2,7 +2,7 @@
 
 import math
 
-from arrayinit.laws.arguments import flag, integer, one_of
+from arrayinit.common.arguments import flag, integer, one_of
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import rule
 from arrayinit.recipes.torch import torch_defaults

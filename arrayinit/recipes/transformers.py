@@ -3,7 +3,7 @@
 import math
 import re
 
-from arrayinit.laws.arguments import flag, integer, nonnegative
+from arrayinit.common.arguments import flag, integer, nonnegative
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import NORM_WEIGHT, rule
 from arrayinit.specs import spec

@@ -1,6 +1,6 @@
 """Vision transformers as transformers and as Google's JAX code start them."""
 
-from arrayinit.laws.arguments import finite, nonnegative
+from arrayinit.common.arguments import finite, nonnegative
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.parts import NORM_WEIGHT, rule
 from arrayinit.specs import spec

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from arrayinit.common.arguments import flag
 from arrayinit.common.progress import progress_bar
 from arrayinit.laws import Law
-from arrayinit.laws.arguments import flag
 from arrayinit.laws.geometry import Geometry, geometry
 from arrayinit.models.matching import keyed, matches_and_problems, root_of, ruled
 from arrayinit.models.members import Member, members_of
@@ -14,8 +14,8 @@ from arrayinit.models.parameters import Parameter
 from arrayinit.models.plans import Plan, Planned
 from arrayinit.models.rules import Rule, Rules, in_words
 from arrayinit.reports.findings import expected_mean, judge
-from arrayinit.reports.moments import measure
 from arrayinit.reports.results import Finding, Report, Row
+from arrayinit.reports.statistics import measure
 from arrayinit.specs import Description, describe
 from arrayinit.stream.formats import is_floating
 

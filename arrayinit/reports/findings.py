@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from arrayinit.laws import Constant, Law, Packed, is_random
 from arrayinit.models.parameters import Parameter
-from arrayinit.reports.moments import Moments
+from arrayinit.reports.statistics import Statistics
 from arrayinit.specs import Description
-from arrayinit.stream.formats import is_floating
+from arrayinit.stream.formats import is_complex, is_floating
 
 __all__ = ["LEAST", "MOST", "expected_mean", "judge"]
 
@@ -25,7 +25,7 @@ BY_PART = ("uniform", "normal", "truncated_normal", "quantile")  # complex eleme
 
 
 def judge(
-    parameter: Parameter, fan_in: int | None, moments: Moments | None, drawn: Moments | None,
+    parameter: Parameter, fan_in: int | None, moments: Statistics | None, drawn: Statistics | None,
     expected: Description | None, law: Law | None,
 ) -> Iterator[tuple[str, str]]:  # fmt: skip
     """(kind, text) of each thing that looks wrong. A buffer that no rule draws may be anything.
@@ -49,7 +49,7 @@ def judge(
 def _of_weights(
     parameter: Parameter,
     fan_in: int | None,
-    moments: Moments | None,
+    moments: Statistics | None,
     expected: Description | None,
     alike: frozenset[str],
 ) -> Iterator[tuple[str, str]]:
@@ -93,7 +93,7 @@ def _is_embedding(parameter: Parameter) -> bool:
 
 def expected_mean(dtype: str, expected: Description) -> float | complex | None:
     """The mean that a rule gives to elements of this dtype; None where a description has its real part only."""
-    if not dtype.startswith("complex"):
+    if not is_complex(dtype):
         return expected.mean
     if expected.distribution in ("formula", "mixture"):
         return None
@@ -101,7 +101,7 @@ def expected_mean(dtype: str, expected: Description) -> float | complex | None:
 
 
 def _deviation(
-    moments: Moments, expected: Description, mean: float | complex | None, copies: int
+    moments: Statistics, expected: Description, mean: float | complex | None, copies: int
 ) -> Iterator[tuple[str, str]]:
     """How the elements differ from what a rule draws."""
     if expected.std == 0 and mean is not None:

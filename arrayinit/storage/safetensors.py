@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from arrayinit.backends import backend_named
+from arrayinit.common.arguments import flag
 from arrayinit.common.disks import room
 from arrayinit.common.escapes import printable
 from arrayinit.common.integers import as_integer
@@ -28,7 +29,6 @@ from arrayinit.common.messages import shown
 from arrayinit.common.progress import check_progress, progress_bar
 from arrayinit.key import Key
 from arrayinit.laws import is_random
-from arrayinit.laws.arguments import flag
 from arrayinit.laws.geometry import check_shape
 from arrayinit.seeds import Name, peek, resolve
 from arrayinit.specs import Spec, law_of

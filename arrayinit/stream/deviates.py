@@ -1,13 +1,13 @@
-"""Words -> standard deviates: integers that follow the uniform, the normal, the truncated normal or a law by a table.
+"""Words -> standard deviates: integers that follow the uniform, the normal, the truncated normal or a quantile table.
 
-All arithmetic is on int64 lanes and stays below 2**63. `lanes` is the seam to the array library (see
-`backends.base.Lanes`); nothing here knows which library that is.
+All arithmetic is on int64 lanes and stays below 2**63. `lanes` does what differs between array libraries (see
+`backends.base.Lanes`).
 """
 
 from typing import TYPE_CHECKING, Any
 
 from arrayinit.stream.philox import MASK, Lane
-from arrayinit.stream.truncation import TAIL_BITS, Tail
+from arrayinit.stream.truncation import P_BITS, Interval
 
 if TYPE_CHECKING:
     from arrayinit.stream.quantile_tables import Quantiles
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["NORMAL_REACH", "Z_BITS", "normal", "normalize", "tabulated", "truncated", "uniform"]
 
 Z_BITS = 27  # a normal deviate z is an integer in units of 2**-27
-NORMAL_REACH = 6.35  # no normal deviate is larger: the smallest p is 2**-33, where |z| = 6.338
+NORMAL_REACH = 6.35  # bounds |z| of a normal deviate: the smallest p is 2**-33, where |z| = 6.338
 
 SEGMENT_BITS = 6  # the tables have 64 segments an octave
-OCTAVE_BITS = 5  # those of other laws than the normal have 32 octaves a half
+OCTAVE_BITS = 5  # tables of other laws than the normal have 32 octaves a half
 
 
 def uniform(words: Lane) -> Lane:
@@ -32,30 +32,37 @@ def normal(lanes: Any, words: Lane) -> Lane:
     return _quantile(lanes, octave, n, 32) * (1 - 2 * (words & 1))
 
 
-def truncated(lanes: Any, words: Lane, tail: Tail) -> Lane:
-    """z in units of 2**-27 within the bounds of `tail`: the inverse CDF at p = low + (2u + 1) / 2**32 * range.
+def truncated(lanes: Any, words: Lane, interval: Interval) -> Lane:
+    """z in units of 2**-27 within the bounds of `interval`: the inverse CDF at p = low + (2u + 1) / 2**32 * range.
 
-    The middle of each of the 2**31 equal steps is taken, so that the ends (p = 0 for an infinite bound) are never hit.
+    u = w >> 1 numbers 2**31 equal steps of p. The middle of each is taken, so that the ends (p = 0 for an infinite
+    bound) are never drawn.
+
+    The product of 32 and 62 bits is computed in 63. With n = 2u + 1 and range = high * 2**31 + low,
+
+        floor(n * range / 2**32) = floor((n * high + floor(n * low / 2**31)) / 2),
+
+    since n * high is an integer. n < 2**32 and range <= 2**62, so that high <= 2**31 and both products fit.
     """
-    u = words | 1  # 2u + 1, where u = w >> 1
-    p = tail.low + ((u * tail.range_high + ((u * tail.range_low) >> 31)) >> 1)
-    if tail.folds:
+    n = words | 1
+    p = interval.low + ((n * interval.range_high + ((n * interval.range_low) >> 31)) >> 1)
+    if interval.folds:
         # -1 for p in the upper half of the distribution, else 0; p ^ -1 + 1 is -p.
-        upper = ((1 << (TAIL_BITS - 1)) - 1 - p) >> 63
-        p = (p ^ upper) - upper + (upper & (1 << TAIL_BITS))
+        upper = ((1 << (P_BITS - 1)) - 1 - p) >> 63
+        p = (p ^ upper) - upper + (upper & (1 << P_BITS))
         sign = 1 + 2 * upper
     else:
         sign = 1
-    # Keep p in [1, 2**61 - 1]; only roundings at the very end and at the exact middle are moved, by one unit.
+    # Keep p in [1, 2**61 - 1]. Only roundings at the very end and at the exact middle move, by one unit.
     p = p + (((p - 1) >> 63) & 1)
-    p = p - ((((1 << (TAIL_BITS - 1)) - 1 - p) >> 63) & 1)
-    octave, n = lanes.normalize(p, TAIL_BITS - 1)
-    z = _quantile(lanes, octave + tail.octave, n, TAIL_BITS - 1)
-    return z * (-sign if tail.lower else sign)
+    p = p - ((((1 << (P_BITS - 1)) - 1 - p) >> 63) & 1)
+    octave, n = lanes.normalize(p, P_BITS - 1)
+    z = _quantile(lanes, octave + interval.octave, n, P_BITS - 1)
+    return z * (-sign if interval.lower else sign)
 
 
 def tabulated(lanes: Any, words: Lane, quantiles: "Quantiles") -> tuple[Lane, Any]:
-    """(k, unit) of each word by the table of a law: the deviate is their product."""
+    """(k, unit) of each word, from the quantile table of a law; the deviate is their product."""
     octave, n = lanes.normalize(words | 1, 32)
     row = ((words & 1) << OCTAVE_BITS) | octave
     segment, t = _place(row, n, 32)
@@ -65,7 +72,7 @@ def tabulated(lanes: Any, words: Lane, quantiles: "Quantiles") -> tuple[Lane, An
 
 
 def normalize(x: Lane, bits: int) -> tuple[Lane, Lane]:
-    """(c, x << c) with c the number of leading zeros of 0 < x < 2**bits, by bisection; bits <= 62."""
+    """(c, x << c), where c is the number of leading zeros of 0 < x < 2**bits, by bisection; bits <= 62."""
     zeros = x & 0
     for step in (32, 16, 8, 4, 2, 1):
         if step < bits:
@@ -83,7 +90,7 @@ def _quantile(lanes: Any, octave: Lane, n: Lane, bits: int) -> Lane:
 
 
 def _place(octave: Lane, n: Lane, bits: int) -> tuple[Lane, Lane]:
-    """The segment of an octave that n is in, and how far into it, in units of 2**-32."""
+    """The segment of an octave that holds n, and the position of n within it, in units of 2**-32."""
     below = bits - 1 - SEGMENT_BITS  # bits of n below those that choose the segment
     segment = (octave << SEGMENT_BITS) | ((n >> below) & ((1 << SEGMENT_BITS) - 1))
     return segment, ((n << (32 - below)) if below <= 32 else (n >> (below - 32))) & MASK

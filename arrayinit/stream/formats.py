@@ -1,9 +1,19 @@
-"""Floating-point formats by their parameters, and exact rounding of a Python float to them."""
+"""Facts about dtypes by name, and exact rounding of a Python float to a floating-point format."""
 
 import math
 from dataclasses import dataclass
 
-__all__ = ["COMPLEX", "FORMATS", "Format", "is_floating", "real_name"]
+__all__ = [
+    "COMPLEX",
+    "FORMATS",
+    "Format",
+    "integer_range",
+    "is_complex",
+    "is_floating",
+    "is_number",
+    "real_name",
+    "wide_name",
+]
 
 
 @dataclass(frozen=True)
@@ -14,7 +24,7 @@ class Format:
     precision: int
     emin: int  # the smallest normal number is 2**emin
     largest: float
-    wide: str  # the format a sample is rounded to first: float64 for itself, float32 for all others
+    wide: str  # the format that a sample is rounded to first: float64 for itself, float32 for all others
 
     def quantum(self, x: float) -> float:
         """The distance between neighbouring values of the format around x (a power of two)."""
@@ -22,7 +32,7 @@ class Format:
         return math.ldexp(1.0, max(exponent - self.precision, self.emin - self.precision + 1))
 
     def round(self, x: float) -> float:
-        """x rounded to nearest, ties to even, by way of the wide format as samples are; ValueError beyond `largest`."""
+        """x rounded to nearest, ties to even, through the wide format as samples are; ValueError beyond `largest`."""
         if not math.isfinite(x) or x == 0:
             return x
         if self.wide != self.name:
@@ -34,14 +44,14 @@ class Format:
         return value
 
     def at_least(self, x: float) -> float:
-        """The smallest value >= x, subnormal numbers of the wide format left out (hardware may flush them to zero)."""
+        """The smallest value >= x, without subnormal numbers of the wide format, which hardware may flush to zero."""
         q = self.quantum(x)
         value = math.ceil(x / q) * q
         return self._normal(value, x) if abs(value) <= self.largest else math.copysign(self.largest, value)
 
     def at_most(self, x: float) -> float:
         """The largest value <= x, likewise."""
-        return 0.0 - self.at_least(-x)  # never -0.0, which libraries clip to in different ways
+        return 0.0 - self.at_least(-x)  # never -0.0: libraries differ in how they clip to it
 
     def below(self, x: float) -> float:
         """The largest value < x, likewise."""
@@ -91,6 +101,31 @@ def is_floating(name: str) -> bool:
     return name in FORMATS or name in COMPLEX
 
 
+def is_complex(name: str) -> bool:
+    """Whether an element of this dtype has two parts, each drawn from a word of its own."""
+    return name in COMPLEX
+
+
+def is_number(name: str) -> bool:
+    """Whether elements of this dtype are numbers or booleans; also true of types that are too short to be drawn."""
+    return name == "bool" or name.startswith(("int", "uint", "float", "bfloat16", "complex"))
+
+
 def real_name(name: str) -> str:
-    """The dtype of the parts of a complex dtype; a real one is its own."""
+    """The dtype of the parts of a complex dtype; a real dtype is its own."""
     return COMPLEX.get(name, name)
+
+
+def wide_name(name: str) -> str:
+    """The dtype that values of this floating-point dtype are rounded from: the wide format, or the complex dtype."""
+    return name if name in COMPLEX else FORMATS[name].wide
+
+
+def integer_range(name: str) -> tuple[int, int] | None:
+    """The smallest and the largest value of an integer dtype; (0, 1) for bool, None for other dtypes."""
+    if name == "bool":
+        return 0, 1
+    kind, bits = ("uint", name[4:]) if name.startswith("uint") else ("int", name[3:])
+    if not name.startswith(kind) or not bits.isdigit():
+        return None
+    return (0, 2 ** int(bits) - 1) if kind == "uint" else (-(2 ** (int(bits) - 1)), 2 ** (int(bits) - 1) - 1)

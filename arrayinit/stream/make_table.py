@@ -19,7 +19,7 @@ OCTAVES = 96
 SEGMENTS = 64
 UNIT = 2**27  # one unit of z is 2**-27
 NODES = 9  # of the interpolant that stands for the exact quantile within a segment
-CHECKS = 129  # points a segment on which the integer parabola is centred
+CHECKS = 129  # points of a segment on which the integer parabola is centred
 
 PATH = Path(__file__).with_name("inverse_normal.npy")
 
@@ -39,10 +39,10 @@ def exact(octave: int, segment: int) -> tuple[float, Floats, Floats]:
 
 
 def parabola(octave: int, segment: int) -> tuple[int, int, int]:
-    """The three integers of one segment: a near-minimax fit, then c0 and c1 chosen for the integer evaluation."""
+    """(c0, c1, c2) of one segment: a near-minimax fit, then c0 and c1 that suit the integer evaluation best."""
     base, nodes, offsets = exact(octave, segment)
     fit = np.polynomial.Chebyshev(np.polynomial.chebyshev.chebfit(nodes, offsets, NODES - 1))
-    # The first three Chebyshev terms are minimax to the order of the next. With x = 2 s - 1 and s = t / 2**32:
+    # The first three Chebyshev terms are nearly minimax: the fourth is the error. With x = 2 s - 1 and s = t / 2**32:
     _, a1, a2 = fit.coef[:3]
     slope, bend = -(2 * a1 - 8 * a2), 8 * a2  # z = z(0) - slope * s + bend * s**2
     c2 = max(0, round(bend))
@@ -51,7 +51,7 @@ def parabola(octave: int, segment: int) -> tuple[int, int, int]:
     best: tuple[float, int, int] | None = None
     for c1 in range(max(0, round(slope) - 2), round(slope) + 3):
         drop = ((c1 - ((c2 * t) >> 32)) * t) >> 32
-        excess = wanted + drop  # what c0 - base should be, point by point
+        excess = wanted + drop  # the best c0 - base at each point
         low, high = float(excess.min()), float(excess.max())
         c0 = round(base + (low + high) / 2)
         c0 = max(c0, int(drop.max()))  # |z| is never negative

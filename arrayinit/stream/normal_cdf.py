@@ -1,7 +1,7 @@
-"""The normal distribution function and its inverse, to as many digits as asked, in `decimal`.
+"""The normal distribution function and its inverse to 50 and 40 digits, in `decimal`.
 
-Correctly rounded decimal arithmetic gives the same digits on every machine, so that numbers derived from
-here (the bounds of a truncated draw, the inverse-CDF table) are part of the stream and not of the platform.
+Decimal arithmetic, exp and ln included, is correctly rounded and gives the same digits on every machine. The bounds of
+truncated draws and the table of normal quantiles come from here, so they are part of the stream, not of the platform.
 """
 
 import functools
@@ -17,7 +17,7 @@ _NEGLIGIBLE = 40  # beyond this many sigma the tail is below 1e-349
 
 
 def digits(precision: int) -> AbstractContextManager[Context]:
-    """The context of so many digits. All else is said too: it would be what the process has set as its default."""
+    """A context of so many digits. All its settings are given: others would be what the process set as its default."""
     return localcontext(
         Context(
             precision, ROUND_HALF_EVEN, Emin=-999999, Emax=999999, capitals=1, clamp=0, flags=[],
@@ -27,7 +27,12 @@ def digits(precision: int) -> AbstractContextManager[Context]:
 
 
 def _needed(x: Decimal) -> int:
-    """Enough digits for Phi(x): the series below loses x**2 / (2 ln 10) of them to cancellation in the tail."""
+    """Digits to compute with, so that Phi(x) has `DIGITS` of them.
+
+    For x < 0 the series subtracts nearly 1/2 from 1/2. The result is about exp(-x**2 / 2) / (|x| sqrt(2 pi)), so
+    x**2 / (2 ln 10) < x**2 / 4 leading digits cancel, and at most two more for the denominator, as |x| <= 40. The 15
+    others are for those two and for the roundings of some thousand terms.
+    """
     with digits(160):
         return DIGITS + 15 + int(x * x / 4)
 
@@ -59,6 +64,9 @@ def cdf(x: Decimal) -> Decimal:
     """Phi(x) = P(Z <= x) for a standard normal Z, to `DIGITS` significant digits; 0 or 1 beyond 40 sigma.
 
     Phi(x) = 1/2 + phi(x) (x + x^3/3 + x^5/(3*5) + ...)  (Abramowitz and Stegun 1964, 26.2.11).
+
+    All terms have the sign of x. From n > x**2 on they shrink, each faster than the one before, so the sum may end
+    with the first one below the last digit.
     """
     if not -_NEGLIGIBLE <= x <= _NEGLIGIBLE:
         return Decimal(0) if x < 0 else Decimal(1)
@@ -73,11 +81,12 @@ def cdf(x: Decimal) -> Decimal:
 
 
 def quantile(p: Decimal) -> Decimal:
-    """The x with Phi(x) = p, for 0 < p <= 1/2, to about `DIGITS` - 10 digits: Newton steps from a float64 start."""
+    """The x with Phi(x) = p, for 0 < p <= 1/2, to about `DIGITS` - 10 digits: Halley steps from a float64 start."""
     with digits(DIGITS + 15):
         x = Decimal(_start(p))
         while True:
-            # Halley's step: for Phi, f''/f' = -x, so that each step triples the number of right digits.
+            # Halley's step, with f''/f' = -x for f = Phi - p. It triples the number of right digits: once a step is
+            # smaller than 10**-(DIGITS / 3), the error left is about its cube.
             newton = (cdf(x) - p) / _density(x)
             step = newton / (1 + x * newton / 2)
             x -= step
@@ -86,7 +95,7 @@ def quantile(p: Decimal) -> Decimal:
 
 
 def _start(p: Decimal) -> float:
-    """A first guess for `quantile`, good to a few per cent: the leading terms of the tail expansion."""
+    """A first guess for `quantile`."""
     t = math.sqrt(-2 * float(p.ln()))
     # Abramowitz and Stegun 1964, 26.2.23 (absolute error below 4.5e-4).
     top = 2.515517 + t * (0.802853 + t * 0.010328)

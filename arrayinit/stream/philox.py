@@ -1,8 +1,8 @@
 """Philox4x32-10, the counter-based generator of Salmon et al. (SC'11), written once for integers and arrays.
 
-Everything here works on anything that has `*`, `>>`, `&` and `^` with at least 64 bits: Python integers and int64
-arrays of every namespace. Products of two words may wrap to a negative int64; a mask follows every shift, so the
-bits are those of unsigned arithmetic. Words are values in [0, 2**32).
+The functions take anything with `*`, `>>`, `&` and `^` of at least 64 bits: Python integers and int64 arrays of all
+libraries. Words are values in [0, 2**32). A product of two words may wrap to a negative int64. A mask follows each
+shift, so the bits are those of unsigned arithmetic.
 """
 
 from typing import Any, TypeAlias
@@ -17,7 +17,7 @@ ROUNDS = 10
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)  # Salmon et al., table 2: best avalanche among those tried
 WEYL = (0x9E3779B9, 0xBB67AE85)  # golden ratio and sqrt(3) - 1, scaled to 32 bits
 
-# The third counter word says what a stream is for ("subsequence" in cuRAND); the fourth is 0 in every draw.
+# Purposes of a stream, its third counter word ("subsequence" in cuRAND). The fourth is 0 in all draws.
 VALUES = 0
 ORDER = 1  # which elements of a sparse column are zero
 

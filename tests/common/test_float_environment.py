@@ -57,7 +57,7 @@ def environment(name):
 def odd(request):
     """Nothing worked out before, so that all of it is worked out in an odd environment."""
     draw_module._jobs.clear()
-    for remembered in (calls.call, lattice._sampling, truncation.tail, quantile_tables._plain):
+    for remembered in (calls.call, lattice._sampling, truncation.interval, quantile_tables._plain):
         remembered.cache_clear()
     with environment(request.param):
         assert not is_default()

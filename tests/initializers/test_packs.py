@@ -10,8 +10,8 @@ from conftest import PLACES, same, to_host
 
 import arrayinit as ai
 import arrayinit.draw as draw_module
-from arrayinit import specs
 from arrayinit.engines import packed
+from arrayinit.laws import moments
 from arrayinit.laws.regions import Box
 
 dask = pytest.importorskip("dask")
@@ -67,8 +67,8 @@ def test_pieces_are_the_same_whether_they_are_remembered_or_not(draw, monkeypatc
 
 def test_blocks_that_are_alike_are_described_once(monkeypatch):
     asked = []
-    real = specs._real_numbers
-    monkeypatch.setattr(specs, "_real_numbers", lambda *given: (asked.append(given), real(*given))[1])
+    real = moments._moments
+    monkeypatch.setattr(moments, "_moments", lambda *given: (asked.append(given), real(*given))[1])
     found = ai.describe(S("packed", initializer=S("truncated_normal"), blocks=500), (1000, 3))
     assert len(asked) == 1
     assert found == ai.Description(

@@ -97,39 +97,6 @@ def test_memory_does_not_grow_with_a_table(shape, monkeypatch):
         tracemalloc.stop()
 
 
-ESTIMATED = [
-    (S("hippo_legs"), (700, 700), "float32"),
-    (S("mamba_a_log"), (3, 30_000), "float32"),
-    (S("s4d", variant="real"), (20_000,), "float32"),
-    (S("s4d", variant="inv"), (3, 10_000), "complex64"),
-    (S("sinusoidal"), (900, 700), "float32"),
-    (S("sinusoidal", layout="io"), (512, 2048), "float32"),
-    (S("zero_hadamard"), (1025, 1000), "float32"),
-]
-
-
-@pytest.mark.parametrize(("draw", "shape", "dtype"), ESTIMATED, ids=str)
-def test_descriptions_of_large_tables_are_near_the_whole(draw, shape, dtype, monkeypatch):
-    monkeypatch.setattr(formulas, "LONGEST", 1 << 20)
-    whole = ai.describe(draw, shape, dtype=dtype)
-    x = draw(shape, dtype={"float32": "float64", "complex64": "complex128"}[dtype])
-    assert whole.std == pytest.approx(x.std(), rel=1e-12)
-    monkeypatch.setattr(formulas, "LONGEST", 512)
-    monkeypatch.setattr(formulas, "EXAMINED", 1 << 16)
-    some = ai.describe(draw, shape, dtype=dtype)
-    assert some.std == pytest.approx(whole.std, rel=0.01)
-    assert abs(some.mean - whole.mean) < 0.01 * whole.std
-    assert (some.low, some.high) == pytest.approx((whole.low, whole.high), rel=1e-3)
-
-
-def test_few_columns_are_worked_out_for_a_description():
-    formulas._turns.cache_clear()
-    found = ai.describe("sinusoidal", (2, 10**6))
-    assert formulas._turns.cache_info().misses < 5000
-    assert (found.low, found.high) == (0, 1)
-    assert found.mean == pytest.approx(0.5195, abs=1e-3)
-
-
 def test_one_table_every_precision():
     wide = ai.sinusoidal((50, 12), dtype="float64")
     assert same(ai.sinusoidal((50, 12)), wide.astype(np.float32))

@@ -13,10 +13,7 @@ import pytest
 import arrayinit as ai
 from arrayinit import plot
 from arrayinit.key import Key
-from arrayinit.laws.geometry import geometry
-from arrayinit.plot.densities import density
 from arrayinit.plot.measures import cotangent_key
-from arrayinit.specs import law_of
 
 pytest.importorskip("matplotlib")
 
@@ -412,52 +409,6 @@ def test_histograms_and_their_expected_densities():
         assert ax.get_ylim()[1] >= max(curve.get_ydata())
     assert "0.75 are 0" in [text.get_text() for text in figure.axes[3].texts]
     assert "0.5 are 0" in [text.get_text() for text in figure.axes[5].texts]
-
-
-@pytest.mark.parametrize("name", NETWORK)
-def test_densities_are_those_of_the_draws(name):
-    """The mass of each of ten bins, whose share of a million draws is known to 6 standard errors."""
-    shape, initializer = (1024, 1000) if name != "orthogonal" else (500, 500), NETWORK[name][1]
-    x = initializer(shape, seed=4).astype(np.float64).ravel()
-    law, where = law_of(initializer, shape)
-    edges = np.linspace(np.quantile(x, 1e-4), np.quantile(x, 1 - 1e-4), 11)
-    points = np.linspace(edges[0], edges[-1], 10 * 2000 + 1)
-    found = density(law, where, "float32", points)
-    shares = np.histogram(x, edges)[0] / x.size
-    step = points[1] - points[0]
-    for k in range(10):
-        part = found.curve[2000 * k : 2000 * k + 2001]
-        mass = (part.sum() - (part[0] + part[-1]) / 2) * step
-        mass += sum(p for value, p in found.atoms.items() if edges[k] <= value < edges[k + 1])
-        assert abs(shares[k] - mass) < 6 * math.sqrt(max(mass, 1e-6) / x.size) + 1e-3 * mass, k
-    total = (found.curve[1:] + found.curve[:-1]).sum() / 2 * step + sum(found.atoms.values())
-    assert total == pytest.approx(1, abs=2e-3)
-
-
-@pytest.mark.parametrize(
-    ("initializer", "shape", "atoms"),
-    [
-        (ai.spec("constant", val=3.0), (4, 6), {3.0: 1}),
-        (ai.spec("eye"), (4, 6), {0.0: 20 / 24, 1.0: 4 / 24}),
-        (ai.spec("dirac"), (4, 6, 3), {0.0: 68 / 72, 1.0: 4 / 72}),
-        (ai.spec("orthogonal"), (1, 1), {-1.0: 0.5, 1.0: 0.5}),
-    ],
-)
-def test_values_with_a_probability_of_their_own(initializer, shape, atoms):
-    law, where = law_of(initializer, shape)
-    found = density(law, where, "float32", np.linspace(-2, 2, 9))
-    assert found.atoms == pytest.approx(atoms)
-    assert not found.curve.any()
-
-
-def test_densities_of_complex_parts_and_of_words():
-    from arrayinit.laws import Bits
-
-    x = np.linspace(-1, 1, 5)
-    law, where = law_of(ai.spec("normal", std=2.0), (3, 4))
-    real = density(*law_of(ai.spec("normal", std=math.sqrt(2)), (3, 4)), "float32", x)
-    np.testing.assert_allclose(density(law, where, "complex64", x).curve, real.curve)
-    assert density(Bits(), geometry((3, 4), None, None, None, (), 1, False), "uint32", x) is None
 
 
 def test_weights_of_every_kind_of_model():

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import arrayinit as ai
-from arrayinit.reports import moments
-from arrayinit.reports.moments import measure, values_of
+from arrayinit.reports import statistics
+from arrayinit.reports.statistics import measure, values_of
 
 RULES = {"*.bias": "zeros", "*": ai.spec("xavier_normal")}
 
@@ -338,7 +338,7 @@ def test_a_report_takes_no_seed_and_changes_nothing():
 
 
 def test_pieces_cover_an_array_and_are_bounded(monkeypatch):
-    monkeypatch.setattr(moments, "CHUNK", 50)
+    monkeypatch.setattr(statistics, "CHUNK", 50)
     for shape in [(), (7,), (123,), (9, 11), (3, 60, 5), (2, 2, 2, 101)]:
         x = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
         seen = np.full(shape, -1.0)
@@ -352,7 +352,7 @@ def test_pieces_cover_an_array_and_are_bounded(monkeypatch):
 @pytest.mark.parametrize("chunk", [1, 7, 64, 1000, 1 << 20])
 def test_moments_do_not_depend_on_the_pieces(monkeypatch, chunk):
     x = normal(9, 11, 3, std=2.0) + np.float32(100)
-    monkeypatch.setattr(moments, "CHUNK", chunk)
+    monkeypatch.setattr(statistics, "CHUNK", chunk)
     found = measure(x, "float32", "ois")
     assert found.mean == pytest.approx(x.mean(dtype=np.float64), rel=1e-13)
     assert found.std == pytest.approx(x.astype(np.float64).std(), rel=1e-12)

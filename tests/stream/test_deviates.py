@@ -9,7 +9,7 @@ from scipy.special import ndtri
 from arrayinit.backends import backend_named
 from arrayinit.stream import deviates
 from arrayinit.stream.deviates import NORMAL_REACH, Z_BITS
-from arrayinit.stream.truncation import tail
+from arrayinit.stream.truncation import interval
 
 LANES = backend_named("numpy").lanes(None)
 UNIT = 2.0**Z_BITS
@@ -121,30 +121,30 @@ def is_mirrored(a, b):
 @pytest.mark.parametrize(("a", "b"), [*BOUNDED, *INFINITE])
 class TestTruncated:
     def test_is_the_quantile_of_its_word(self, a, b):
-        z = deviates.truncated(LANES, U << 1, tail(0.0, 1.0, a, b)) / UNIT
+        z = deviates.truncated(LANES, U << 1, interval(0.0, 1.0, a, b)) / UNIT
         exact = -quantile(-b, -a, U) if is_mirrored(a, b) else quantile(a, b, U)
         assert np.abs(z - exact).max() < LIMIT
 
     def test_lies_within_its_bounds_up_to_the_table(self, a, b):
-        z = deviates.truncated(LANES, U << 1, tail(0.0, 1.0, a, b)) / UNIT
+        z = deviates.truncated(LANES, U << 1, interval(0.0, 1.0, a, b)) / UNIT
         assert a - z.min() < LIMIT
         assert z.max() - b < LIMIT
 
     def test_rises_with_u_or_falls_where_mirrored(self, a, b):
-        z = deviates.truncated(LANES, U << 1, tail(0.0, 1.0, a, b))
+        z = deviates.truncated(LANES, U << 1, interval(0.0, 1.0, a, b))
         steps = -np.diff(z) if is_mirrored(a, b) else np.diff(z)
         assert steps.min() >= -5
 
     def test_ignores_the_lowest_bit(self, a, b):
-        found = tail(0.0, 1.0, a, b)
+        found = interval(0.0, 1.0, a, b)
         assert (deviates.truncated(LANES, U << 1, found) == deviates.truncated(LANES, U << 1 | 1, found)).all()
 
     def test_mirrors(self, a, b):
-        one = deviates.truncated(LANES, U << 1, tail(0.0, 1.0, a, b))
-        other = deviates.truncated(LANES, U << 1, tail(0.0, 1.0, -b, -a))
+        one = deviates.truncated(LANES, U << 1, interval(0.0, 1.0, a, b))
+        other = deviates.truncated(LANES, U << 1, interval(0.0, 1.0, -b, -a))
         if a == -b:
             # Its own mirror image: the draw of the mirrored word, up to the last step's rounding of p.
-            assert np.abs(one + deviates.truncated(LANES, (2**31 - 1 - U) << 1, tail(0.0, 1.0, a, b))).max() <= 1
+            assert np.abs(one + deviates.truncated(LANES, (2**31 - 1 - U) << 1, interval(0.0, 1.0, a, b))).max() <= 1
         else:
             assert (one == -other).all()
 
@@ -161,7 +161,7 @@ def test_lanes_of_a_truncated_draw_fit_63_bits(a, b):
         def parabola(segment):
             return table[segment]
 
-    found = tail(0.0, 1.0, a, b)
+    found = interval(0.0, 1.0, a, b)
     some = [*U[:: len(U) // 2000].tolist(), 0, 1, 2**30 - 1, 2**30, 2**31 - 1]
     wanted = [deviates.truncated(Exact, u << 1, found) for u in some]
     assert deviates.truncated(LANES, np.array(some) << 1, found).tolist() == wanted

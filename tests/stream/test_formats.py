@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings, strategies as st
 
+from arrayinit.stream import formats
 from arrayinit.stream.formats import COMPLEX, FORMATS, is_floating, real_name
 
 NAMES = ["float64", "float32", "float16", "bfloat16"]
@@ -225,3 +226,32 @@ def test_names():
     assert not any(is_floating(name) for name in ("int32", "bool", "float8_e4m3fn", "float128", ""))
     assert [real_name(name) for name in ("complex64", "complex128", "float16")] == ["float32", "float64", "float16"]
     assert all(form.wide == ("float64" if form.name == "float64" else "float32") for form in FORMATS.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("int8", (-128, 127)),
+        ("uint64", (0, 2**64 - 1)),
+        ("int4", (-8, 7)),
+        ("bool", (0, 1)),
+        ("float32", None),
+        ("uint", None),
+        ("intp", None),
+        ("", None),
+    ],
+)
+def test_ranges_of_integers(name, ends):
+    assert formats.integer_range(name) == ends
+
+
+def test_names_of_dtypes():
+    assert [formats.is_complex(name) for name in ("complex64", "complex128", "float64", "int8")] == [1, 1, 0, 0]
+    assert [formats.wide_name(name) for name in ("float16", "float64", "complex64")] == [
+        "float32",
+        "float64",
+        "complex64",
+    ]
+    numbers = ("bool", "int4", "uint8", "float8_e4m3fn", "bfloat16", "complex64")
+    assert all(map(formats.is_number, numbers))
+    assert not any(map(formats.is_number, ("str", "object", "datetime64", "void")))

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings, strategies as st
 import arrayinit as ai
 from arrayinit.laws import Truncated
 from arrayinit.laws.lattice import sampling
-from arrayinit.stream.truncation import OCTAVES, RESOLUTION_BITS, TAIL_BITS, tail
+from arrayinit.stream.truncation import OCTAVES, P_BITS, RESOLUTION_BITS, interval
 
 INF = math.inf
 INTERVALS = [
@@ -41,28 +41,28 @@ def check(found, mean, std, low, high):
         a, b = ((mpmath.mpf(x) - mean) / std for x in (low, high))
         if not found.lower:
             a, b = -b, -a
-        unit = mpmath.mpf(2) ** (TAIL_BITS + found.octave)
+        unit = mpmath.mpf(2) ** (P_BITS + found.octave)
         assert abs(mpmath.ncdf(a) * unit - found.low) < mpmath.mpf("0.5000001")
         assert abs(mpmath.ncdf(b) * unit - (found.low + span(found))) < mpmath.mpf("0.5000001")
-    assert 0 <= found.low < found.low + span(found) <= 2**TAIL_BITS
+    assert 0 <= found.low < found.low + span(found) <= 2**P_BITS
     assert 0 <= found.range_low < 2**31
     assert 0 <= found.range_high <= 2**31
     assert span(found) >= 2**RESOLUTION_BITS
     if not found.folds:
         # All of it below 1/2, and its upper end within the largest octave of the unit.
-        assert 2 ** (TAIL_BITS - 2) - 1 <= found.low + span(found) <= 2 ** (TAIL_BITS - 1)
+        assert 2 ** (P_BITS - 2) - 1 <= found.low + span(found) <= 2 ** (P_BITS - 1)
 
 
 @pytest.mark.parametrize(("a", "b"), INTERVALS)
 def test_probabilities_are_mpmaths(a, b):
-    check(tail(0.0, 1.0, float(a), float(b)), 0.0, 1.0, a, b)
+    check(interval(0.0, 1.0, float(a), float(b)), 0.0, 1.0, a, b)
 
 
 @pytest.mark.parametrize(
     ("mean", "std", "a", "b"), [(1.0, 0.5, 0.0, 3.0), (-7.5, 2.0, -INF, -15.0), (1e-3, 1e-5, 0.00105, 0.0011)]
 )
 def test_mean_and_std(mean, std, a, b):
-    check(tail(mean, std, a, b), mean, std, a, b)
+    check(interval(mean, std, a, b), mean, std, a, b)
 
 
 finite = st.floats(-12, 12)
@@ -76,7 +76,7 @@ def test_any_interval_is_resolved_or_refused(a, b, mean, std):
     low, high = mean + std * a, mean + std * b
     assume(low < high)
     try:
-        found = tail(mean, std, low, high)
+        found = interval(mean, std, low, high)
     except ValueError:
         thin = high - low <= std * 1e-6
         far = not (a < 9 and b > -9) or (math.isfinite(a) and math.isfinite(b) and min(abs(a), abs(b)) > 11)
@@ -90,12 +90,12 @@ def test_any_interval_is_resolved_or_refused(a, b, mean, std):
 def test_mirrored_intervals_have_mirrored_tails(a, b):
     assume(a < b)
     try:
-        one = tail(0.0, 1.0, a, b)
+        one = interval(0.0, 1.0, a, b)
     except ValueError:
         with pytest.raises(ValueError, match="probability"):
-            tail(0.0, 1.0, -b, -a)
+            interval(0.0, 1.0, -b, -a)
         return
-    other = tail(0.0, 1.0, -b, -a)
+    other = interval(0.0, 1.0, -b, -a)
     assert (one.low, span(one), one.octave) == (other.low, span(other), other.octave)
     assert one.lower != other.lower or -a == b
 
@@ -116,7 +116,7 @@ def test_mirrored_intervals_have_mirrored_tails(a, b):
 )
 def test_too_thin_intervals_are_refused(a, b):
     with pytest.raises(ValueError, match=r"must hold a probability that can be resolved") as caught:
-        tail(0.0, 1.0, a, b)
+        interval(0.0, 1.0, a, b)
     assert repr(a) in str(caught.value)
     assert repr(b) in str(caught.value)
     with pytest.raises(ValueError, match=r"interval \[a, b\]"):
@@ -133,17 +133,17 @@ def test_intervals_just_inside_are_drawn(a, b):
 
 
 def test_the_last_octave_of_the_table_is_within_reach():
-    found = tail(0.0, 1.0, 9.0, INF)
-    smallest = Fraction(span(found), 2**32) / 2 ** (TAIL_BITS + found.octave)
+    found = interval(0.0, 1.0, 9.0, INF)
+    smallest = Fraction(span(found), 2**32) / 2 ** (P_BITS + found.octave)
     assert smallest > Fraction(1, 2 ** (OCTAVES + 1))
 
 
 def test_the_callers_decimal_context_does_not_matter():
-    wanted = tail(0.25, 1.5, -1.0, 2.0)
-    tail.cache_clear()
+    wanted = interval(0.25, 1.5, -1.0, 2.0)
+    interval.cache_clear()
     with localcontext() as context:
         context.prec = 4
-        assert tail(0.25, 1.5, -1.0, 2.0) == wanted
+        assert interval(0.25, 1.5, -1.0, 2.0) == wanted
         assert str(Decimal(1) / 3) == "0.3333"
 
 

@@ -10,9 +10,9 @@ import pytest
 
 import arrayinit as ai
 from arrayinit import initializers, spec
-from arrayinit.draw import fit
 from arrayinit.initializers import bits
 from arrayinit.laws import is_random
+from arrayinit.laws.fit import fit
 from arrayinit.laws.geometry import geometry
 from arrayinit.tracing import calls
 

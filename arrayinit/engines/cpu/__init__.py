@@ -164,7 +164,7 @@ def _calls(job: Job, strides: tuple[int, ...]) -> _Calls:
     is_thin = inner.jump != 1 and inner.count < THIN and inner.rows > GRAIN
     if is_thin or (moves.count > 1 and inner.rows * inner.count < SHORT):
         return _Calls(job, [], moves)
-    parts = 1 if job.sampling is None else job.sampling.parts
+    parts = 1 if job.sampling is None else job.sampling.words_per_element
     grain = max(GRAIN, job.size * parts // (pool.threads() * 16) & ~4095) // parts
     return _Calls(job, list(inner.split(grain, (STRIP_ROWS, STRIP_CHUNK))), moves)
 
@@ -242,16 +242,22 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
         with backend.drawing(device), vectors.borrowed() if in_place else nullcontext() as buffers:
             if buffers is not None and sampling is not None and piece.is_run:
                 real = vectors.values(
-                    buffers, sampling, key, piece.offset * sampling.parts, piece.size * sampling.parts
+                    buffers,
+                    sampling,
+                    key,
+                    piece.offset * sampling.words_per_element,
+                    piece.size * sampling.words_per_element,
                 )
-                drawn = real if sampling.parts == 1 else real.view(sampling.dtype)
+                drawn = real if sampling.words_per_element == 1 else real.view(sampling.dtype)
             else:
                 drawn = reference.elements(lanes, job, piece)
             if rounded:
                 drawn = vectors.bfloat16(drawn)
             backend.write(canonical, position, lanes.xp.reshape(drawn, piece.counts))
 
-    _each_piece(draw, region.pieces(RUN // sampling.parts if in_place and sampling else backend.chunk(device)))
+    _each_piece(
+        draw, region.pieces(RUN // sampling.words_per_element if in_place and sampling else backend.chunk(device))
+    )
 
 
 class _Scratch:

@@ -55,7 +55,7 @@ from arrayinit.engines.cpu.parameters import (
 )
 from arrayinit.stream.deviates import SEGMENT_BITS
 from arrayinit.stream.philox import MASK, MULTIPLIERS, ROUNDS, WEYL
-from arrayinit.stream.truncation import TAIL_BITS
+from arrayinit.stream.truncation import P_BITS
 
 __all__ = ["intermediate_code"]
 
@@ -206,8 +206,8 @@ def _truncated_digits(code: Code, lanes: int) -> None:
                 u = _low(w) | 1
                 x = low + ((u * _low(high) + ((u * _low(rest)) >> 31)) >> 1)
                 upper = x.compare(">", last)
-                x = upper.choose(code.value(1 << TAIL_BITS) - x, x)
-                x = x.most(code.value(1)).least(code.value((1 << (TAIL_BITS - 1)) - 1))
+                x = upper.choose(code.value(1 << P_BITS) - x, x)
+                x = x.most(code.value(1)).least(code.value((1 << (P_BITS - 1)) - 1))
                 # What has more digits than a float64 loses 9, below those that are looked at.
                 large = x.compare(">", (1 << DIGITS) - 1)
                 bits = _as_float(large.choose(x >> 9, x))

@@ -12,7 +12,7 @@ from arrayinit.laws.lattice import LATTICE_BITS, Sampling
 from arrayinit.stream.deviates import SEGMENT_BITS
 from arrayinit.stream.formats import real_name
 from arrayinit.stream.philox import MASK
-from arrayinit.stream.truncation import OCTAVES, TAIL_BITS
+from arrayinit.stream.truncation import OCTAVES, P_BITS
 
 __all__ = ["KEY", "REST", "SCRATCH", "STRIP_CHUNK", "STRIP_ROWS", "can_draw", "common"]
 
@@ -27,7 +27,7 @@ PARAMETERS = (
     "streams",
     # k = offset + ((deviate * scale) >> shift)
     *("offset", "scale", "shift"),
-    # The interval of a truncated draw, see `truncation.Tail`; the largest p that is not folded to the other tail.
+    # The interval of a truncated draw, see `truncation.Interval`; the largest p that is not folded to the other tail.
     *("low", "range_high", "range_low", "lower", "last"),
     # Where the table would begin if it had rows for all exponents of a float64, see `_table_address`.
     "table",
@@ -112,15 +112,15 @@ def common(sampling: Sampling | None) -> tuple[tuple[int, ...], tuple[float, flo
     """The fields from `offset` on for a sampling (raw words where there is none), (unit, low, high), and the parts."""
     if sampling is None:
         return (*(0,) * 9, KINDS.index("words"), WORD, SIZES["uint32"]), (1.0, 0.0, 0.0), 1
-    form, lattice, tail = real_name(sampling.dtype), sampling.lattice, sampling.tail
+    form, lattice, tail = real_name(sampling.dtype), sampling.lattice, sampling.interval
     assert sampling.kind != "uniform" or lattice.shift == LATTICE_BITS
     interval: tuple[int, ...] = (0, 0, 0, 0, 0, _table_address(32, 0))
     if tail is not None:
-        last = (1 << (TAIL_BITS - 1)) - 1 if tail.folds else (1 << 63) - 1
-        table = _table_address(TAIL_BITS - 1, tail.octave)
+        last = (1 << (P_BITS - 1)) - 1 if tail.folds else (1 << 63) - 1
+        table = _table_address(P_BITS - 1, tail.octave)
         interval = (tail.low, tail.range_high, tail.range_low, int(tail.lower), last, table)
     low = -math.inf if sampling.low is None else sampling.low
     high = math.inf if sampling.high is None else sampling.high
     ends = (math.ldexp(1.0, lattice.exponent), low, high)
     numbers = (lattice.offset, lattice.scale, lattice.shift, *interval)
-    return (*numbers, KINDS.index(sampling.kind), FORMS.index(form), SIZES[form]), ends, sampling.parts
+    return (*numbers, KINDS.index(sampling.kind), FORMS.index(form), SIZES[form]), ends, sampling.words_per_element

@@ -18,7 +18,7 @@ from arrayinit.stream.deviates import SEGMENT_BITS, Z_BITS
 from arrayinit.stream.formats import real_name
 from arrayinit.stream.philox import MASK, ROUNDS, VALUES, WEYL
 from arrayinit.stream.quantile_tables import Quantiles
-from arrayinit.stream.truncation import TAIL_BITS, Tail
+from arrayinit.stream.truncation import P_BITS, Interval
 
 __all__ = ["PARAMETERS", "Grid", "Launch", "grid", "launches", "remembered"]
 
@@ -142,7 +142,7 @@ def launches(job: Job, strides: tuple[int, ...]) -> list[Launch] | None:
     too many axes.
     """
     region, axes = job.placed
-    parts = 1 if job.sampling is None else job.sampling.parts
+    parts = 1 if job.sampling is None else job.sampling.words_per_element
     first, offset = region.offset * parts, 0
     found: list[Axis] = []
     for count, step, axis in zip(region.counts, region.strides, axes, strict=True):
@@ -224,24 +224,24 @@ def _common(sampling: Sampling | None) -> tuple[str, str, int, dict[str, int | f
         return sampling.kind, form, 0, fields
     rows, octave = OCTAVES, 0
     fields |= {"addend": lattice.offset << lattice.shift, "scale": lattice.scale, "shift": lattice.shift}
-    if sampling.tail is not None:
+    if sampling.interval is not None:
         # p is never 0, which the kernel relies on: an interval from p = 0 on goes up to a quarter of the whole.
-        assert sampling.tail.low or sampling.tail.range_high > 1
-        rows, octave = _octaves(sampling.tail), sampling.tail.octave
+        assert sampling.interval.low or sampling.interval.range_high > 1
+        rows, octave = _octaves(sampling.interval), sampling.interval.octave
         fields |= {
-            "low": sampling.tail.low,
-            "range": (sampling.tail.range_high << 31) + sampling.tail.range_low,
-            "last": (1 << (TAIL_BITS - 1)) - 1 if sampling.tail.folds else (1 << 63) - 1,
-            "is_lower": int(sampling.tail.lower),
+            "low": sampling.interval.low,
+            "range": (sampling.interval.range_high << 31) + sampling.interval.range_low,
+            "last": (1 << (P_BITS - 1)) - 1 if sampling.interval.folds else (1 << 63) - 1,
+            "is_lower": int(sampling.interval.lower),
         }
     else:
         assert lattice.shift == Z_BITS + 3
     return sampling.kind, form, rows, fields | {"octave": octave, "rows": rows, "c0_bits": _c0_bits(octave, rows)}
 
 
-def _octaves(tail: Tail) -> int:
+def _octaves(tail: Interval) -> int:
     """How many octaves of the table the words of a truncated law reach."""
-    half = 1 << (TAIL_BITS - 1)
+    half = 1 << (P_BITS - 1)
     span = (tail.range_high << 31) + tail.range_low
     smallest = half
     for word in (1, MASK):  # p grows with the word, and what is folded of it has its smallest value at one of the ends
@@ -249,7 +249,7 @@ def _octaves(tail: Tail) -> int:
         if tail.folds and p > half - 1:
             p = 2 * half - p
         smallest = min(smallest, max(p, 1))
-    return TAIL_BITS - 1 - min(smallest, half - 1).bit_length() + 1
+    return P_BITS - 1 - min(smallest, half - 1).bit_length() + 1
 
 
 def _c0_bits(octave: int, rows: int) -> int:

@@ -1,4 +1,4 @@
-"""Checks of arguments: each returns the value as a scheme uses it, or raises an error with argument, rule and value."""
+"""Checks of numbers, flags and words: each returns the value in its plain form, or raises an error that names it."""
 
 import math
 from numbers import Real
@@ -8,26 +8,42 @@ import numpy as np
 
 from arrayinit.common.integers import as_integer
 from arrayinit.common.messages import shown
-from arrayinit.laws.geometry import Geometry
 
-__all__ = ["finite", "flag", "integer", "nonnegative", "number", "one_of", "plain", "positive", "real"]
+__all__ = [
+    "finite",
+    "flag",
+    "integer",
+    "is_real",
+    "nonnegative",
+    "number",
+    "one_of",
+    "positive",
+    "real",
+    "scalar",
+]
 
 
-def plain(geometry: Geometry, ranks: tuple[int, ...] | None, name: str) -> None:
-    """Refuse shapes of another rank (None: below 2), and layouts that are not one o, one i and spatial axes."""
-    if len(geometry.shape) not in ranks if ranks else len(geometry.shape) < 2:
-        wanted = " or ".join(map(str, ranks)) if ranks else "at least 2"
-        raise ValueError(f"{name} needs a shape of {wanted} dimensions; got {geometry.shape}")
-    if geometry.roles is not None and sorted(geometry.roles.replace("s", "")) != ["i", "o"]:
-        raise ValueError(f"`layout` must have one 'o', one 'i' and no 'b' for {name}; got roles {geometry.roles!r}")
+def is_real(value: Any) -> bool:
+    """Whether a value is a real number of Python, NumPy or another library that registers its scalars as such."""
+    # NumPy's durations are among its integers.
+    return isinstance(value, Real) and not isinstance(value, bool | np.timedelta64)
+
+
+def scalar(value: Any) -> Any:
+    """The Python number in an array without axes, None where the array has no value yet; other values as they are."""
+    if getattr(value, "ndim", None) != 0 or not hasattr(value, "item"):
+        return value
+    try:
+        return value.item()
+    except Exception:  # of a tensor that is traced, or on the meta device
+        return None
 
 
 def real(value: Any, name: str) -> float:
-    """A real number as a float, NaN and infinite ones too."""
+    """A real number as a float; NaN and infinities pass."""
     if type(value) is float:
         return value
-    # NumPy's durations are among its integers.
-    if isinstance(value, bool | np.timedelta64) or not isinstance(value, Real):
+    if not is_real(value):
         raise TypeError(f"`{name}` must be a real number; got {shown(value)}")
     try:
         x = float(value)
@@ -71,7 +87,7 @@ def positive(value: Any, name: str) -> float:
 
 
 def integer(value: Any, name: str, least: int = 1) -> int:
-    """An integer of at least this size, and of 63 bits, so that it has a root and a float."""
+    """An integer from `least` to 2**63 - 1, the range in which it has a square root and a float."""
     n = as_integer(value)
     if n is None:
         raise TypeError(f"`{name}` must be an integer; got {shown(value)}")

@@ -1,4 +1,4 @@
-"""Mean, spread and likeness of an array, a bounded piece of it in memory at a time."""
+"""Statistics of an array: mean, spread, range, and whether outputs or inputs are alike. Memory use is bounded."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,22 +9,23 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.backends import Backend, backend_of
+from arrayinit.stream.formats import is_complex, is_number
 
-__all__ = ["CHUNK", "Moments", "measure", "values_of"]
+__all__ = ["CHUNK", "Statistics", "measure", "values_of"]
 
-CHUNK = 1 << 20  # elements that are looked at together, as float64 at most 8 MiB
+CHUNK = 1 << 20  # elements that are measured at a time, at most 8 MiB as float64
 
 Place: TypeAlias = tuple[int, ...]  # where a piece begins
 
 
 @dataclass(frozen=True)
-class Moments:
-    """What the elements of an array are like. Numbers are those of the finite elements."""
+class Statistics:
+    """Statistics of the elements of an array, the finite ones where nothing else is stated."""
 
-    size: int  # of all elements that are held here
+    size: int  # elements that this process holds, finite or not
     mean: float | complex
     std: float  # sqrt(E|w - mean|^2)
-    low: float  # the least element; the least part of a complex one
+    low: float  # the smallest element; of complex ones the smallest part
     high: float
     nans: int
     infs: int
@@ -37,26 +38,27 @@ class Moments:
 
     @property
     def is_zero(self) -> bool:
-        """Whether every element is 0."""
+        """Whether all elements are 0."""
         return self.low == 0 == self.high and not self.nans + self.infs
 
 
-def measure(x: Any, dtype: str, roles: str = "") -> Moments | None:
-    """The moments of an array; None where it has no elements, here or at all, or they are no numbers.
+def measure(x: Any, dtype: str, roles: str = "") -> Statistics | None:
+    """The statistics of an array; None if this process holds no elements of it, or if they are no numbers.
 
-    Of an array that several processes share, the part that this one holds. Of Dask's, one block is computed at a time.
+    An array that several processes share is measured where this process holds it. A Dask array is computed one block
+    at a time.
 
     Args:
-        dtype: its name. roles: of its axes, as in `laws.geometry.Geometry`; "" where they have none.
+        dtype: the name of its dtype. roles: of its axes, as in `laws.geometry.Geometry`, or "".
     """
     size, mean, square = 0, 0.0 + 0.0j, 0.0
     low, high = math.inf, -math.inf
     nans = infs = held = 0
-    likes = [_Likeness(roles, letter) for letter in "oi" if letter in roles]
+    likenesses = [_Likeness(roles, role) for role in "oi" if role in roles]
     with np.errstate(all="ignore"):  # infinities and their differences are counted, not warned about
         for place, piece in values_of(x, dtype):
             held += piece.size
-            likes = [like for like in likes if like.goes_on(place, piece)]
+            likenesses = [likeness for likeness in likenesses if likeness.holds_with(place, piece)]
             finite = np.isfinite(piece)
             if not finite.all():
                 missing = int(np.isnan(piece).sum())
@@ -76,36 +78,52 @@ def measure(x: Any, dtype: str, roles: str = "") -> Moments | None:
     if not held:
         return None
     if not size:
-        return Moments(held, math.nan, math.nan, math.nan, math.nan, nans, infs, frozenset())
-    shown = mean if dtype.startswith("complex") else mean.real
-    alike = frozenset(like.letter for like in likes if like.counts)
-    return Moments(held, shown, math.sqrt(square / size), low, high, nans, infs, alike)
+        return Statistics(
+            size=held,
+            mean=math.nan,
+            std=math.nan,
+            low=math.nan,
+            high=math.nan,
+            nans=nans,
+            infs=infs,
+            alike=frozenset(),
+        )
+    return Statistics(
+        size=held,
+        mean=mean if is_complex(dtype) else mean.real,
+        std=math.sqrt(square / size),
+        low=low,
+        high=high,
+        nans=nans,
+        infs=infs,
+        alike=frozenset(likeness.role for likeness in likenesses if likeness.was_compared),
+    )
 
 
 class _Likeness:
-    """Whether an array is constant along the axes of one role, found out piece by piece."""
+    """A check, piece by piece, whether an array is constant along the axes of one role."""
 
-    def __init__(self, roles: str, letter: str) -> None:
-        self.letter = letter
-        self.axes = [axis for axis, role in enumerate(roles) if role == letter]
+    def __init__(self, roles: str, role: str) -> None:
+        self.role = role
+        self.axes = [axis for axis, letter in enumerate(roles) if letter == role]
         self.first: dict[Place, npt.NDArray[Any]] = {}
-        self.counts = False  # whether there was more than one to compare
+        self.was_compared = False  # whether there were two elements to compare
 
-    def goes_on(self, place: Place, piece: npt.NDArray[Any]) -> bool:
-        """Whether it still is, with this piece."""
+    def holds_with(self, place: Place, piece: npt.NDArray[Any]) -> bool:
+        """Whether the array is constant as far as it is known, with this piece."""
         first = piece[tuple(slice(0, 1) if axis in self.axes else slice(None) for axis in range(piece.ndim))]
         if not bool((piece == first).all()):
             return False
         where = (*(0 if axis in self.axes else start for axis, start in enumerate(place)), *first.shape)
         known = self.first.setdefault(where, first.copy())
-        self.counts |= piece.size > first.size or any(place[axis] for axis in self.axes)
+        self.was_compared |= piece.size > first.size or any(place[axis] for axis in self.axes)
         return bool((known == first).all())
 
 
 def values_of(x: Any, dtype: str) -> Iterator[tuple[Place, npt.NDArray[Any]]]:
-    """Pieces of an array as float64 or complex128 in host memory, and where each begins; none of an abstract one."""
+    """Where each piece of an array begins, and its elements as float64 or complex128 on the host; none if abstract."""
     backend = backend_of(x)
-    if backend.is_abstract(x) or not _is_number(dtype):
+    if backend.is_abstract(x) or not is_number(dtype):
         return
     if backend.is_distributed:
         x = x.to_local()
@@ -115,20 +133,16 @@ def values_of(x: Any, dtype: str) -> Iterator[tuple[Place, npt.NDArray[Any]]]:
         for start, piece in _cut(block):
             try:
                 host = owner.to_numpy(piece)
-            except TypeError:  # of a type that NumPy lacks, of 8 bits, or of no dense tensor: it has no numbers here
+            except TypeError:  # of a dtype that NumPy lacks, or a tensor that is not dense
                 return
             if dtype == "bfloat16":
                 host = (host.astype(np.uint32) << 16).view(np.float32)
-            wide = np.complex128 if dtype.startswith("complex") else np.float64
+            wide = np.complex128 if is_complex(dtype) else np.float64
             yield tuple(a + b for a, b in zip(place, start, strict=True)), host.astype(wide, copy=False)
 
 
-def _is_number(dtype: str) -> bool:
-    return dtype == "bool" or dtype.startswith(("int", "uint", "float", "bfloat16", "complex"))
-
-
 def _blocks(backend: Backend, x: Any) -> Iterator[tuple[Place, Any]]:
-    """What an array consists of, in memory of a host or a device."""
+    """The chunks or shards of an array, or all of it, on the host or a device."""
     origin = (0,) * len(x.shape)
     if backend.is_chunked:
         starts = [np.cumsum((0, *sizes)) for sizes in x.chunks]
@@ -138,14 +152,14 @@ def _blocks(backend: Backend, x: Any) -> Iterator[tuple[Place, Any]]:
         for shard in x.addressable_shards:
             if shard.replica_id == 0:
                 yield tuple(axis.start or 0 for axis in shard.index), np.asarray(shard.data)
-    elif backend.name in ("jax", "numpy"):  # in host memory this is no copy, and a slice of JAX would be compiled
+    elif backend.name in ("jax", "numpy"):  # no copy in host memory; slicing a JAX array would compile
         yield origin, np.asarray(x)
     else:
         yield origin, x.detach() if hasattr(x, "detach") else x
 
 
 def _cut(x: Any) -> Iterator[tuple[Place, Any]]:
-    """Parts of at most CHUNK elements, whole in as many of the last axes as may be."""
+    """Pieces of at most CHUNK elements, cut along the first axes."""
     shape = tuple(map(int, x.shape))
     if math.prod(shape):
         for index in _indices(shape):
