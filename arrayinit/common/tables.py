@@ -4,7 +4,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["Column", "aligned", "fitted", "heading", "line", "markdown_heading", "markdown_line", "markdown_text", "sized"]
+__all__ = [
+    "Column",
+    "aligned",
+    "fitted",
+    "heading",
+    "line",
+    "markdown_heading",
+    "markdown_line",
+    "markdown_text",
+    "sized",
+]
 
 GAP = "  "
 LONGEST = 48  # characters of a cell in `fitted`
@@ -17,7 +27,7 @@ class Column:
     """A column of a table.
 
     right: whether cells end at the right, as numbers do. width: the least number of characters; longer cells push the
-    rest of their line to the right. weight: `fitted` leaves out columns of the least weight first, and never those of 9.
+    rest of their line to the right. weight: `fitted` leaves out columns of the least weight first, never those of 9.
     """
 
     title: str = ""

@@ -143,11 +143,11 @@ def test_describe(capsys):
     ("arguments", "said"),
     [
         (["kaimng_normal", "3x4"], "`name` must be an initializer"),
-        (["kaiming_normal", "3xx4"], "must be sizes with an x between them, such as 512x256x3x3; got '3xx4'"),
+        (["kaiming_normal", "3xx4"], "must be sizes separated by x, such as 512x256x3x3; got '3xx4'"),
         (["kaiming_normal", "3"], "fans need a shape of at least 2 dimensions"),
         (["kaiming_normal", "3x4", "--gain", "2"], "kaiming_normal has no parameter"),
         (["kaiming_normal", "3x4", "--mode"], "--mode needs a value"),
-        (["kaiming_normal", "3x4", "mode"], "parameters are given as --name value; got 'mode'"),
+        (["kaiming_normal", "3x4", "mode"], "parameters must be given as --name value; got 'mode'"),
         (["kaiming_normal", "3x4", "--dtype", "int8"], "`dtype` must be one of"),
     ],
 )
@@ -259,7 +259,7 @@ def test_init_does_not_overwrite(capsys, files):
         (["--rules", "shapes.json", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "rules must be a mapping"),
         (["--rules", "rules.toml", "--seed", "0", "--like", "rules.toml", "-o", "m"], 1, "must be a safetensors file"),
         (["--rules", "few.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 1, "head.weight"),
-        (["--rules", "keep.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 1, "has nothing to keep"),
+        (["--rules", "keep.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 1, "has no values to keep"),
         (["--rules", "rules.toml", "--seed", "0", "--like", "bad.json", "-o", "m"], 1, "must have a shape, a list"),
         (["--rules", "rules.toml", "--seed", "0", "--like", "dtype.json", "-o", "m"], 1, "`dtype` of 'w' must be one"),
         (["--rules", "binary", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "binary: 'utf-8' codec can't"),
@@ -456,9 +456,9 @@ def test_rules_from_a_pipe(capsys, files):
     [
         (["describe", "normal", f"1{'0' * 400}x3"], "must be sizes below 2**63"),
         (["describe", "normal", f"{1 << 63}"], "must be sizes below 2**63"),
-        (["describe", "normal", f"1{'0' * 5000}x3"], "must be sizes with an x between them"),
-        (["describe", "normal", "3", "--std", "1" * 5000], "must have numbers of fewer digits"),
-        (["recipes", "gpt2", "--set", f"layers={'1' * 5000}"], "must have numbers of fewer digits"),
+        (["describe", "normal", f"1{'0' * 5000}x3"], "must be sizes separated by x"),
+        (["describe", "normal", "3", "--std", "1" * 5000], "must be a number with fewer digits"),
+        (["recipes", "gpt2", "--set", f"layers={'1' * 5000}"], "must be a number with fewer digits"),
         (["recipes", "gpt2", "--set", "x" * 5000], "must be NAME=VALUE"),
     ],
     ids=range(6),
@@ -484,7 +484,7 @@ def test_fingerprint_of_a_file_that_ends_early(capsys, files):
     os.truncate("m", (files / "m").stat().st_size - 1)
     status, _, err = run(capsys, "fingerprint", "m")
     assert status == 1
-    assert "m must hold all of 'head.weight'; it ends at byte" in err
+    assert "m must hold the whole of 'head.weight'; it ends at byte" in err
 
 
 @pytest.mark.slow
