@@ -44,7 +44,7 @@ def bench(
     after three rounds, unless --repeats is given. On a CUDA device, time is measured between two events on the device;
     JAX has no events and is timed by the clock.
     """
-    from arrayinit.bench.command import bench as run
+    from arrayinit.bench.command import run
 
     return run(
         rows,

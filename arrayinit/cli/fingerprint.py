@@ -29,7 +29,7 @@ COLUMNS = (Column("digest", width=32), Column("dtype", width=9), Column("shape",
     help="One letter for each axis, such as io or hwio. Transposed weights then have equal digests.",
 )
 def fingerprint(file: str, layout: str | None) -> int:
-    """Print a digest of each tensor in FILE, and one of the whole file.
+    """Print a digest of each tensor in FILE, and one of all.
 
     FILE is a safetensors, npy or npz file and may be larger than memory. The digest of a tensor is that of
     `arrayinit.fingerprint`, which is the same on every library. The last line is a digest of all names and digests; it
