@@ -92,7 +92,7 @@ def _needs(setup: str) -> tuple[str, ...]:
 
 
 def _timed(make: Callable[..., Calls], *arguments: object) -> Mapping[str, Contender]:
-    """Contenders in this process, made of calls."""
+    """Contenders in this process."""
     warm_engines()
     return {name: TimedCall(call) for name, call in make(*arguments).items()}
 

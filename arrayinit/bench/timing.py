@@ -102,7 +102,7 @@ def interleaved(
 ) -> Samples:
     """Warm up all contenders, then sample each of them once a round. Each round begins with the next contender.
 
-    A contender that raises drops out and leaves a note. After `budget` seconds only the first three rounds are finished.
+    A contender that raises drops out and leaves a note. After `budget` seconds, rounds end at the third.
     """
     samples = Samples({name: [] for name in contenders}, {})
 
