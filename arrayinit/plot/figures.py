@@ -14,7 +14,7 @@ from arrayinit.models.rules import Rules
 from arrayinit.plot.densities import Density, density
 from arrayinit.plot.measures import DepthScale
 from arrayinit.plot.scales import depth_scales
-from arrayinit.reports.build import plan_what_can_be
+from arrayinit.reports.build import drawable_plan
 from arrayinit.reports.members import Held, members
 from arrayinit.reports.moments import Moments, measure, values_of
 from arrayinit.specs import law_of
@@ -191,7 +191,7 @@ def weights(
     planned: dict[str, Planned] = {}
     if rules is not None:
         given = rules if isinstance(rules, Rules) else Rules(rules)
-        made, _ = plan_what_can_be([held.parameter for held in found], given)
+        made, _ = drawable_plan([held.parameter for held in found], given)
         planned = {entry.path: entry for entry in made}
     across = min(columns, len(chosen))
     down = -(-len(chosen) // across)
