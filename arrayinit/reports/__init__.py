@@ -16,7 +16,8 @@ def report(model: Any, rules: Any = None, *, values: bool = True, progress: bool
         Path("init.html").write_text(ai.report(model, rules).to_html())
 
     Nothing is drawn, and the model does not change. std = sqrt(E|w - E w|^2). With rules, expected numbers are those of
-    :func:`arrayinit.describe`. A parameter that no rule matches, or that its rule can't draw, is a finding, not an error.
+    :func:`arrayinit.describe`. A parameter that no rule matches, or that its rule can't draw, is a finding and not an
+    error.
 
     Findings (see `Finding.kind`; the thresholds are for weights before training, from the literature). A weight is a
     parameter with two or more axes that are larger than 1, except a bias. It is *dead* if all of it is 0 and no rule
