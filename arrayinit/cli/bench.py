@@ -6,7 +6,7 @@ __all__ = ["bench"]
 
 
 @click.command(short_help="Time arrayinit beside each installed library.")
-@click.option("--quick", is_flag=True, help="Only rows up to 1024 x 1024 that run in this process, three rounds each.")
+@click.option("--quick", is_flag=True, help="Only quick rows, up to 1024 x 1024, three rounds each.")
 @click.option(
     "--device",
     type=click.Choice(["cpu", "cuda"]),

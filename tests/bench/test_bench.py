@@ -1,4 +1,4 @@
-"""`python -m arrayinit bench`: what is compared, how it is timed, and what is printed. No speed is asserted."""
+"""`python -m arrayinit bench`: the contenders, the timing and the output. No speed is asserted."""
 
 import gc
 import json
@@ -19,11 +19,11 @@ from arrayinit.bench.output import lines, quantity, significant, write_json
 from arrayinit.bench.peers import FILL, JAX, JAX_JIT, OURS, SETUPS, TORCH, peer_names
 from arrayinit.bench.timing import LEAST, Process, Samples, TimedCall, interleaved
 
-NAMES = [row.name for row in BENCHMARKS]
+NAMES = [each.name for each in BENCHMARKS]
 
 
 class Clock:
-    """Time that passes only where a test says so."""
+    """A clock that a test moves."""
 
     def __init__(self):
         self.now = 0.0
@@ -44,7 +44,7 @@ def fake(seconds, clock, **options):
     return TimedCall(clock.takes(seconds), clock=clock, **options)
 
 
-def row(contenders, peers=("peer",), **options):
+def benchmark(contenders, peers=("peer",), **options):
     return Benchmark("fake/row/64", tuple(peers), lambda: contenders, **options)
 
 
@@ -53,11 +53,11 @@ def row(contenders, peers=("peer",), **options):
 
 def test_ratios_are_those_of_a_fake_clock():
     clock = Clock()
-    made = row(
+    fake_benchmark = benchmark(
         {OURS: fake(0.5, clock), "peer": fake(2.0, clock), FILL: fake(0.125, clock)},
         goals=Goals({"peer": 4.0}, share=0.3, most=0.6),
     )
-    result = measure(made, 5)
+    result = measure(fake_benchmark, 5)
     assert result.samples.raw == {OURS: [0.5] * 5, "peer": [2.0] * 5, FILL: [0.125] * 5}
     assert result.medians == {OURS: 0.5, "peer": 2.0, FILL: 0.125}
     assert result.ratios == {"peer": 4.0}
@@ -67,7 +67,7 @@ def test_ratios_are_those_of_a_fake_clock():
 
 
 def test_the_median_is_taken_not_the_mean():
-    result = Measurement(row({}), Samples({OURS: [1.0, 2.0, 100.0], "peer": [6.0, 4.0, 0.1]}))
+    result = Measurement(benchmark({}), Samples({OURS: [1.0, 2.0, 100.0], "peer": [6.0, 4.0, 0.1]}))
     assert result.medians == {OURS: 2.0, "peer": 4.0}
     assert result.ratios == {"peer": 2.0}
 
@@ -94,7 +94,7 @@ def test_a_sample_is_long_enough_for_the_clock():
 
 def test_a_coarse_clock():
     exact = Clock()
-    call = TimedCall(exact.takes(1e-5), clock=lambda: int(exact.now * 100) / 100)  # of 10 ms
+    call = TimedCall(exact.takes(1e-5), clock=lambda: int(exact.now * 100) / 100)  # steps of 10 ms
     call.warm()
     assert 200 <= call.inner <= 10**4
 
@@ -128,17 +128,17 @@ def test_one_that_fails_leaves_the_others():
     def fails():
         raise RuntimeError("no such thing\nand more")
 
-    made = {OURS: fake(1.0, clock), "peer": TimedCall(fails), "later": TimedCall(fails_later, clock=clock)}
-    result = measure(row(made, ("peer", "later")), 3)
+    contenders = {OURS: fake(1.0, clock), "peer": TimedCall(fails), "later": TimedCall(fails_later, clock=clock)}
+    result = measure(benchmark(contenders, ("peer", "later")), 3)
     assert result.medians == {OURS: 1.0}
     assert result.samples.notes == {"peer": "RuntimeError: no such thing", "later": "StopIteration: "}
     assert result.ratios == {}
     assert not result.is_broken
-    assert measure(row({OURS: TimedCall(fails)}), 1).is_broken
+    assert measure(benchmark({OURS: TimedCall(fails)}), 1).is_broken
 
 
 def test_a_missing_library_is_a_note():
-    result = measure(row({}, needs=("no_such_library",)), 3)
+    result = measure(benchmark({}, needs=("no_such_library",)), 3)
     text = lines(result)
     assert len(text) == 1
     assert "no_such_library: not installed" in text[0]
@@ -180,7 +180,7 @@ def test_contenders_draw_the_same_law(setup, initializer):
     drawn = {}
     for name, call in calls.items():
         value = call()
-        if setup == "numpy":  # the peer may return nothing: what counts is the array, which is ours' first argument
+        if setup == "numpy":  # the peer may return nothing; the array is the first argument of our call
             value = calls[OURS].args[0]
         drawn[name] = to_host(value).astype(np.float64)
         assert drawn[name].shape == (64, 96)
@@ -240,8 +240,8 @@ def test_three_digits():
 
 
 def test_memory_has_no_ratio():
-    made = row({}, unit="B", goals=Goals(most=16 * 2**20))
-    result = Measurement(made, Samples({OURS: [0.0], "peer": [2.0**30]}))
+    fake_benchmark = benchmark({}, unit="B", goals=Goals(most=16 * 2**20))
+    result = Measurement(fake_benchmark, Samples({OURS: [0.0], "peer": [2.0**30]}))
     assert result.ratios == {}
     assert result.reached == [True]
     assert "0 MiB" in lines(result)[0]
@@ -361,8 +361,8 @@ def test_our_own_failure_is_told(capsys, monkeypatch):
         raise RuntimeError("out of luck")
 
     clock = Clock()
-    made = row({OURS: TimedCall(broken), "peer": fake(1.0, clock)})
-    monkeypatch.setattr(benchmarks, "BENCHMARKS", (made,))
+    fake_benchmark = benchmark({OURS: TimedCall(broken), "peer": fake(1.0, clock)})
+    monkeypatch.setattr(benchmarks, "BENCHMARKS", (fake_benchmark,))
     status, out, _ = run("--repeats", "1", capsys=capsys)
     assert status == 1
     assert "RuntimeError: out of luck" in out
@@ -374,7 +374,7 @@ def test_an_interrupted_run_keeps_what_it_has(capsys, monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     clock = Clock()
-    first = row({OURS: fake(1.0, clock), "peer": fake(2.0, clock)})
+    first = benchmark({OURS: fake(1.0, clock), "peer": fake(2.0, clock)})
     second = Benchmark("fake/second/64", (), interrupt)
     monkeypatch.setattr(benchmarks, "BENCHMARKS", (first, second))
     file = tmp_path / "bench.json"
@@ -389,7 +389,7 @@ def test_an_interrupted_run_keeps_what_it_has(capsys, monkeypatch, tmp_path):
 def test_json_is_whole_or_not_there(tmp_path):
     file = tmp_path / "bench.json"
     file.write_text("old")
-    result = Measurement(row({}), Samples({OURS: [object()]}))
+    result = Measurement(benchmark({}), Samples({OURS: [object()]}))
     with pytest.raises(TypeError):
         write_json(file, {}, {}, [result])
     assert file.read_text() == "old"
@@ -442,12 +442,12 @@ def test_slices_are_parts_of_the_whole(kind, parts, monkeypatch):
 def test_dask_contenders_make_the_same_kind_of_array(monkeypatch):
     pytest.importorskip("dask.array")
     monkeypatch.setattr(slices, "BLOCKS", ((96, 64), (24, 64)))
-    made = [call() for call in slices.block_calls().values()]
-    for array in made:
+    arrays = [call() for call in slices.block_calls().values()]
+    for array in arrays:
         assert (array.shape, array.dtype) == ((96, 64), np.float32)
         assert abs(array.mean()) < 0.1
         assert abs(array.std() - 1) < 0.1
-    assert not (made[0] == made[1]).any()
+    assert not (arrays[0] == arrays[1]).any()
 
 
 @pytest.mark.slow
@@ -457,7 +457,7 @@ def test_memory_is_seen():
     assert {name: len(samples) for name, samples in result.samples.raw.items()} == {OURS: 1, "numpy.random": 1}
     assert result.medians["numpy.random"] < 2**20 * 64
     jax_row = benchmarks.select(["memory/jax/normal"], quick=False)[0]
-    assert measure(jax_row, 1).medians[JAX_JIT] > -(2**25)  # no less than the result
+    assert measure(jax_row, 1).medians[JAX_JIT] > -(2**25)  # not less than the result
 
 
 @pytest.mark.slow
@@ -475,5 +475,5 @@ def test_the_bar_is_on_a_terminal_only():
     os.close(main)
     assert "numpy/constant/64" in shown
     assert "0/1" in shown
-    assert "1 rows" in done.stdout  # and the table stays where stdout goes
+    assert "1 rows" in done.stdout  # the table goes to stdout, although the bar is shown
     assert "\x1b" not in done.stdout

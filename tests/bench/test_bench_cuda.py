@@ -1,4 +1,4 @@
-"""`python -m arrayinit bench --device cuda`: refused without a device; the whole of it on stand-ins."""
+"""`python -m arrayinit bench --device cuda`: refused without a device; run on stand-ins."""
 
 import subprocess
 import sys
@@ -116,7 +116,7 @@ def test_calls_are_timed_by_the_device():
     call = cuda.DeviceCall(lambda: asked.append(1), timer=timer)
     assert call.sample() == 0.5
     call.warm()
-    assert call.inner > 2  # until 4 ms a call are 20 ms
+    assert call.inner > 2  # enough calls of 4 ms for 20 ms
     assert call.sample() == 0.02
 
 

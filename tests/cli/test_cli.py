@@ -1,4 +1,4 @@
-"""`python -m arrayinit`: the table, its exit status, and what it says of wrong input."""
+"""`python -m arrayinit`: output, exit status, and errors for wrong input."""
 
 import io
 import json
@@ -133,7 +133,7 @@ def test_describe(capsys):
     _, out, _ = run(capsys, "describe", "xavier_uniform", "3x3x64x128", "--in-axis", "-2", "--out-axis", "-1", "--json")
     assert (json.loads(out)["fan_in"], json.loads(out)["fan_out"]) == (576, 1152)
     _, out, _ = run(capsys, "describe", "trunc_normal", "6", "--a", "-inf", "--json")
-    assert "Infinity" not in out  # which is no JSON
+    assert "Infinity" not in out  # it is not valid JSON
     assert (json.loads(out)["low"], json.loads(out)["high"]) == (None, 2.0)
     _, out, _ = run(capsys, "describe", "normal", "scalar")
     assert "shape         scalar" in out
@@ -345,7 +345,7 @@ SHOWN = r"w\x1b[2J\x9b1m\u202e\nnot a line"
 
 
 def quiet(*texts):
-    """Whether a terminal would show texts and obey none."""
+    """Whether texts are free of characters that control a terminal."""
     return all(line.isprintable() for text in texts for line in text.split("\n"))
 
 
@@ -407,7 +407,7 @@ def test_surrogates_are_refused_or_escaped(capsys, files):
     status, out, err = run(capsys, *INIT, "--like", "sur.json", "-o", "m")
     assert (status, out) == (1, "")
     assert r"UTF-8 can hold; got 'w\ud800'" in err
-    name = os.fsdecode(b"m\xff")  # a file name that is no UTF-8
+    name = os.fsdecode(b"m\xff")  # not valid UTF-8
     status, out, err = run(capsys, *INIT, "--like", "shapes.json", "-o", name)
     assert (status, err) == (0, "")
     assert out.startswith(r"m\udcff: 3 tensors")
@@ -529,7 +529,7 @@ def test_init_goes_on_after_a_signal(files, capsys, number, status, share):
         time.sleep(0.0002)
     process.send_signal(number)
     said = process.communicate()[1]
-    if process.returncode:  # else it was faster
+    if process.returncode:  # otherwise it was faster
         assert process.returncode == status
         assert said.strip() == ("arrayinit: interrupted" if number == signal.SIGINT else "")
         assert not (files / "m").exists()
@@ -616,7 +616,7 @@ def test_fingerprint_refuses(capsys, files):
 
 @pytest.mark.slow
 def test_without_docstrings_and_assertions(tmp_path):
-    """`python -OO`: the import of all modules, and every command."""
+    """`python -OO`: all modules can be imported, and all commands run."""
     (tmp_path / "shapes.json").write_text('{"h.c_proj.weight": [3, 2], "w.weight": [2, 2]}')
     init = [
         "init",
@@ -692,7 +692,7 @@ TEMPLATES = [
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_wrong_words(tmp_path, monkeypatch, capsys, template):
-    """Whatever is typed, a command ends with a status, and says why where it is not 0."""
+    """Whatever is typed, a command ends with an exit status, and with an error if the status is not 0."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.json").write_text('{"a.weight": [3, 2]}')
     np.save("a.npy", np.ones(3))
