@@ -8,13 +8,15 @@ from arrayinit.common.progress import progress_bar
 from arrayinit.laws import Law
 from arrayinit.laws.arguments import flag
 from arrayinit.laws.geometry import Geometry, geometry
-from arrayinit.models.plans import Parameter, Plan, Planned, keyed, matched, root_of, ruled
-from arrayinit.models.rules import Rule, Rules, told
+from arrayinit.models.matching import keyed, matches_and_problems, root_of, ruled
+from arrayinit.models.members import Member, members_of
+from arrayinit.models.parameters import Parameter
+from arrayinit.models.plans import Plan, Planned
+from arrayinit.models.rules import Rule, Rules, in_words
 from arrayinit.reports.findings import expected_mean, judge
-from arrayinit.reports.members import Held, members
 from arrayinit.reports.moments import measure
 from arrayinit.reports.results import Finding, Report, Row
-from arrayinit.specs import Description, describe, law_of
+from arrayinit.specs import Description, describe
 from arrayinit.stream.formats import is_floating
 
 __all__ = ["build", "drawable_plan"]
@@ -23,8 +25,8 @@ __all__ = ["build", "drawable_plan"]
 def build(model: Any, rules: Any, values: bool, progress: bool | None) -> Report:
     """The report on a model; see :func:`arrayinit.report`."""
     flag(values, "values")
-    tensors = members(model)
-    parameters = [held.parameter for held in tensors]
+    members = members_of(model)
+    parameters = [member.parameter for member in members]
     rules = rules if rules is None or isinstance(rules, Rules) else Rules(rules)
     planned: dict[str, Planned] = {}
     problems: Mapping[str, str] = {}
@@ -33,24 +35,24 @@ def build(model: Any, rules: Any, values: bool, progress: bool | None) -> Report
         plan, problems = drawable_plan(parameters, rules)
         planned = {entry.path: entry for entry in plan}
         matching = {parameter.path: rule for parameter, rule in ruled(parameters, rules)}
-    shown = []
-    for held in tensors:
-        shown.append(held)
-        shown += [part for part in held.parts if part.parameter.path in matching]
-    total = sum(_bytes(held.parameter) for held in shown)
+    shown: list[Member] = []
+    for member in members:
+        shown.append(member)
+        shown += [original for original in member.originals if original.parameter.path in matching]
+    total = sum(_bytes(member.parameter) for member in shown)
     rows = []
     with progress_bar("parameters", total, progress if values else False) as advance:
-        for held in shown:
-            path = held.parameter.path
-            rows.append(_row(held, values, planned.get(path), matching.get(path), problems))
-            advance(_bytes(held.parameter))
+        for member in shown:
+            path = member.parameter.path
+            rows.append(_row(member, values, planned.get(path), matching.get(path), problems))
+            advance(_bytes(member.parameter))
     return Report(tuple(rows), tuple(_idle(matching.values(), rules or Rules())), has_rules=rules is not None)
 
 
 def drawable_plan(parameters: Iterable[Parameter], rules: Rules) -> tuple[Plan, Mapping[str, str]]:
     """The plan of the parameters that can be drawn, and path -> reason for the others."""
-    entries, problems = matched(parameters, rules, frozen="draw")
-    return keyed((entry for entry in entries if entry.path not in problems), lambda take: root_of(0, take)), problems
+    matches, problems = matches_and_problems(parameters, rules, frozen="draw")
+    return keyed([match for match in matches if match.path not in problems], root_of(0)), problems
 
 
 def _idle(matching: Iterable[Rule | None], rules: Rules) -> Iterable[Finding]:
@@ -61,20 +63,19 @@ def _idle(matching: Iterable[Rule | None], rules: Rules) -> Iterable[Finding]:
             yield Finding(rule.text, "idle rule", "matches no parameter, or only after earlier rules")
 
 
-def _row(held: Held, values: bool, entry: Planned | None, rule: Rule | None, problems: Mapping[str, str]) -> Row:
-    parameter = held.parameter
+def _row(member: Member, values: bool, entry: Planned | None, rule: Rule | None, problems: Mapping[str, str]) -> Row:
+    parameter = member.parameter
     axes = _geometry(parameter)
-    initializer = None if entry is None else entry.initializer
     expected: Description | None = None
     law: Law | None = None
-    if initializer is not None:
-        law, axes = law_of(initializer, parameter.shape, parameter.dtype)
-        expected = describe(initializer, parameter.shape, dtype=parameter.dtype)
+    if entry is not None and entry.initializer is not None and entry.job is not None:
+        law, axes = entry.job.law, entry.job.geometry
+        expected = describe(entry.initializer, parameter.shape, dtype=parameter.dtype)
     fan_in, fan_out = _fans(axes) if expected is None else (expected.fan_in, expected.fan_out)
     roles = axes.roles or ("oi" + "s" * len(parameter.shape))[: len(parameter.shape)]
     roles = roles if len(roles) >= 2 else ""
-    moments = measure(held.read(), parameter.dtype, roles) if values else None
-    drawn = moments if held.drawn is None or not values else measure(held.drawn(), parameter.dtype, roles)
+    moments = measure(member.read(), parameter.dtype, roles) if values else None
+    drawn = moments if member.drawn is None or not values else measure(member.drawn(), parameter.dtype, roles)
     reasons = [*_problems(parameter, rule, problems), *judge(parameter, fan_in, moments, drawn, expected, law)]
     return Row(
         path=parameter.path,
@@ -99,7 +100,7 @@ def _row(held: Held, values: bool, entry: Planned | None, rule: Rule | None, pro
 
 def _initializer_text(rule: Rule) -> str:
     """A rule's initializer as it was written, without the axes that the framework adds."""
-    return told(rule.initializer) + (f", fans of {rule.like}" if rule.like else "")
+    return in_words(rule.initializer) + (f", fans of {rule.like}" if rule.like else "")
 
 
 def _problems(parameter: Parameter, rule: Rule | None, problems: Mapping[str, str]) -> Iterable[tuple[str, str]]:
