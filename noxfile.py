@@ -1,4 +1,4 @@
-"""`nox`: lint, types and tests, each in an environment of its own."""
+"""`nox`: lint, types and tests, each in its own environment."""
 
 import nox
 
@@ -7,7 +7,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Format and lint."""
+    """Check the format, and lint."""
     session.install("-e", ".[dev]")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
@@ -15,19 +15,22 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Types, strictly."""
+    """Check types, strictly."""
     session.install("-e", ".[dev]")
     session.run("mypy")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests on all backends; `nox -s tests -- -m "not slow"` for the quick ones."""
+    """Run all tests on all backends; `nox -s tests -- -m "not slow"` for the quick ones."""
     session.install("-e", ".[dev]")
     session.run("python", "-m", "pytest", "--all-backends", "-n", "auto", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def gpu(session: nox.Session) -> None:
-    """All that needs a CUDA device, with this Python's libraries, in less than eight minutes: see tests/gpu_run.py."""
+    """Run everything that needs a CUDA device, with this Python's libraries, in less than eight minutes.
+
+    See tests/gpu_run.py.
+    """
     session.run("python", "tests/gpu_run.py", *session.posargs)

@@ -1,14 +1,14 @@
-"""Give a Flax model its weights with arrayinit: the same bits eagerly, under jit, and in every other framework.
+"""Initialize a Flax model with arrayinit: the same bits eagerly, under jit, and in every other framework.
 
     pip install "arrayinit[jax]" flax
     python examples/flax_model.py --seed 0
 
-The initializers of arrayinit.jax have the names and the signature of those in jax.nn.initializers, so they go wherever
-Flax takes a kernel_init. Flax hands each parameter a key of its own, made from yours. The program
+The initializers of arrayinit.jax have the names and signatures of those in jax.nn.initializers, so Flax accepts them as
+kernel_init. Flax derives a key for each parameter from yours. The program
   * initializes a small CNN in linen, eagerly and under jit, and checks that all bits are equal;
-  * draws it a second way, from names: eval_shape asks the model for its shapes only, and each parameter is drawn from
-    the seed and its path. No key is split, eagerly nothing is compiled, and NumPy or torch can draw the same;
-  * does the first with nnx, too.
+  * draws the CNN again by name: eval_shape gives the shapes, and each parameter is drawn from the seed and its path.
+    No key is split, eager draws compile nothing, and NumPy or torch can draw the same weights;
+  * repeats the first step with nnx.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from flax import nnx
 import arrayinit as ai
 import arrayinit.jax as init
 
-# torch's formula for a convolution before a ReLU. init.he_normal() would be JAX's: fan_in, and truncated.
+# torch's formula for a convolution before a ReLU. JAX's, init.he_normal(), has fan_in and is truncated.
 HE = ai.spec("kaiming_normal", mode="fan_out", nonlinearity="relu")
 XAVIER = ai.spec("xavier_uniform")
 IMAGES = jnp.zeros((1, 8, 8, 1))
@@ -57,17 +57,17 @@ def fingerprints(tree: object) -> dict[str, str]:
 
 
 def draw_by_name(path: tuple, leaf: jax.ShapeDtypeStruct | np.ndarray, seed: int) -> jax.Array | np.ndarray:
-    """One parameter from the seed and its path alone; `leaf` says which library, shape and dtype."""
+    """One parameter, drawn from the seed and its path. `leaf` gives the library, shape and dtype."""
     name = jax.tree_util.keystr(path, simple=True, separator=".")
     if name.endswith("bias"):
         return ai.zeros(leaf)
-    # With the layout said, elements are numbered (out, in, height, width) however they lie in memory.
+    # With a layout, elements are numbered as (out, in, height, width), whatever their order in memory.
     initializer, layout = (HE, "hwio") if leaf.ndim == 4 else (XAVIER, "io")
     return initializer(leaf, seed=seed, name=name, layout=layout)
 
 
 def table(title: str, tree: object, eager: dict[str, str], jitted: dict[str, str]) -> None:
-    """A line for each parameter."""
+    """Print a line for each parameter."""
     print(f"{title:14}  {'shape':14}  {'eager':12}  {'jit':12}  {'std':>6}")
     for name, leaf in zip(eager, jax.tree_util.tree_leaves(tree), strict=True):
         print(f"{name:14}  {leaf.shape!s:14}  {eager[name][:12]}  {jitted[name][:12]}  {float(leaf.std()):6.4f}")
@@ -75,7 +75,7 @@ def table(title: str, tree: object, eager: dict[str, str], jitted: dict[str, str
 
 
 def main() -> None:
-    """All three ways."""
+    """Initialize the model in all three ways."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     seed = parser.parse_args().seed
@@ -93,12 +93,12 @@ def main() -> None:
     named = draw_all()
     eager, jitted = fingerprints(named), fingerprints(jax.jit(draw_all)())
     assert eager == jitted
-    # NumPy draws the same from the shapes of the same model ...
+    # NumPy draws the same values from the shapes.
     in_numpy = jax.tree_util.tree_map_with_path(
         lambda path, leaf: draw_by_name(path, np.empty(leaf.shape, leaf.dtype), seed), shapes
     )
     assert fingerprints(in_numpy) == eager
-    # ... and with torch's order of the axes: a transpose of what Flax holds, and so the same fingerprint.
+    # With torch's order of axes, the draw is a transpose of Flax's kernel and has the same fingerprint.
     weight = HE((32, 16, 3, 3), seed=seed, name="conv2.kernel", layout="oihw")
     assert np.array_equal(weight.transpose(2, 3, 1, 0), named["conv2"]["kernel"])
     assert ai.fingerprint(weight, layout="oihw") == ai.fingerprint(named["conv2"]["kernel"], layout="hwio")

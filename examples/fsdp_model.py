@@ -1,9 +1,9 @@
-"""A transformer under FSDP2, from the meta device: every number of processes makes the same weights.
+"""Initialize a transformer under FSDP2 from the meta device: the same weights for any number of processes.
 
-    python examples/fsdp_model.py               # 1, 2 and 4 processes on this machine, one after the other
-    torchrun --nproc-per-node=3 examples/fsdp_model.py   # any world of your own
+    python examples/fsdp_model.py               # runs 1, 2 and 4 processes on this machine
+    torchrun --nproc-per-node=3 examples/fsdp_model.py   # any other number
 
-No process ever holds the whole model, none sends a weight to another, and all worlds print the same fingerprint.
+While initializing, no process holds the whole model or sends a weight to another. All runs print the same fingerprint.
 """
 
 import os
@@ -41,7 +41,7 @@ class Block(nn.Module):
 
 
 def make() -> nn.Module:
-    """The model, on whatever device is the default."""
+    """The model, on the default device."""
     return nn.Sequential(nn.Embedding(TOKENS, WIDTH), *(Block() for _ in range(LAYERS)), nn.LayerNorm(WIDTH))
 
 
@@ -49,13 +49,16 @@ RULES = [
     ("*norm*.weight", "ones"),
     (f"{LAYERS + 1}.weight", "ones"),
     ("*bias", "zeros"),
-    (re.compile(r"(down|out_proj)\.weight$"), ai.spec("normal", std=0.02 / (2 * LAYERS) ** 0.5)),  # into the residual
+    (
+        re.compile(r"(down|out_proj)\.weight$"),
+        ai.spec("normal", std=0.02 / (2 * LAYERS) ** 0.5),
+    ),  # residual projections
     ("*weight", ai.spec("normal", std=0.02)),
-]  # GPT-2's weights; the first rule that matches decides
+]  # GPT-2's weights; the first match wins
 
 
 def rank() -> None:
-    """What each process does."""
+    """The program of each process."""
     if not dist.is_initialized():
         dist.init_process_group("gloo")
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
@@ -81,7 +84,7 @@ def rank() -> None:
 
 
 def main() -> None:
-    """Without torchrun: worlds of several sizes, which must agree."""
+    """Without torchrun, start 1, 2 and 4 processes and compare their fingerprints."""
     if "RANK" in os.environ:
         rank()
         return

@@ -1,12 +1,12 @@
-"""Figures of models before training: how far the signal goes, and what the weights look like.
+"""Plot models before training: the scale of the signal through depth, and histograms of weights.
 
     pip install "arrayinit[torch,plot]"
     python examples/plots.py --out figures
 
-- depth_relu.png, depth_tanh.png: an MLP of 30 layers under four recipes. kaiming keeps the scale through relu, xavier
-  loses a factor of sqrt(2) a layer there; what is too small or too large is gone after a few.
-- depth_gpt.png: the residual stream of 24 blocks as in GPT-2, with and without the scaling of what is added to it.
-- weights.png: histograms of weights, with the densities that their rules promise.
+- depth_relu.png, depth_tanh.png: an MLP of 30 layers under four recipes. Through relu, kaiming keeps the scale and
+  xavier loses a factor of sqrt(2) per layer. Weights that are too small or too large lose the signal in a few layers.
+- depth_gpt.png: the residual stream of 24 blocks as in GPT-2, with and without scaled residual projections.
+- weights.png: histograms of weights, with the densities of their rules.
 
 Everything is drawn from --seed, so the figures are the same each time.
 """
@@ -46,7 +46,7 @@ def mlp_recipes(nonlinearity: str) -> dict[str, dict[str, object]]:
 
 
 class Block(nn.Module):
-    """Attention and an MLP, each added to the residual stream after a norm of its own, as in GPT-2."""
+    """Attention and an MLP, each behind a norm and added to the residual stream, as in GPT-2."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,12 +76,12 @@ class GPT(nn.Module):
 
 
 def is_block(path: str, module: nn.Module) -> bool:
-    """Which layers are looked at: the stream after each block."""
+    """Select the layers to measure: the blocks."""
     return isinstance(module, Block)
 
 
 def gpt_recipes() -> dict[str, dict[str, object]]:
-    """N(0, 0.02^2) as in GPT-2, with and without 1 / sqrt(2 BLOCKS) where a block adds to the stream; and xavier."""
+    """N(0, 0.02^2) as in GPT-2, with and without 1 / sqrt(2 BLOCKS) for residual projections, and xavier."""
     rest = {"*.bias": "zeros", "*ln_*.weight": "ones"}
     scaled = ai.spec("normal", std=0.02 / math.sqrt(2 * BLOCKS))
     plain = ai.spec("normal", std=0.02)
@@ -94,7 +94,7 @@ def gpt_recipes() -> dict[str, dict[str, object]]:
 
 
 class ConvNet(nn.Module):
-    """A few layers of different kinds, to be looked at."""
+    """A few layers of different kinds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,19 +118,19 @@ CONVNET_RULES = ai.Rules({
 
 
 def main() -> None:
-    """Draw all figures and say where they are."""
+    """Draw all figures and print where they are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR")
     arguments = parser.parse_args()
     seed, out = arguments.seed, arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)  # sums in one order, so that the figures are the same each time
+    torch.set_num_threads(1)  # one order of summation, so that the figures are the same each time
 
     figures = {}
     x = ai.normal((BATCH, WIDTH), seed=seed, name="x", xp="torch")
     for name, activation in (("relu", nn.ReLU), ("tanh", nn.Tanh)):
-        scales = plot.depth_scales(lambda made=activation: make_mlp(made), mlp_recipes(name), x, seed=seed)
+        scales = plot.depth_scales(lambda activation=activation: make_mlp(activation), mlp_recipes(name), x, seed=seed)
         figures[f"depth_{name}"] = plot.depth(scales, title=f"An MLP of {DEPTH} layers, {WIDTH} wide, {name}")
         for scale in scales:
             first, last = scale.forward[0], scale.forward[-1]

@@ -1,12 +1,12 @@
-"""Train one MLP in torch and in Flax from the same weights, with no checkpoint passed between them: only a seed.
+"""Train one MLP in torch and in Flax from the same weights, which come from a seed and not from a checkpoint.
 
     pip install "arrayinit[torch,jax]" flax optax scikit-learn matplotlib
     python examples/same_start.py --seed 0 --plot curves.png
 
-torch keeps a linear layer's weight as (out, in), Flax its kernel as (in, out). With the layout said, "oi" or "io", the
-same seed and name give the same number to the same connection, so the two are transposes of each other, bit for bit.
-From there on each framework does its own arithmetic, and the loss curves part by rounding errors only. That is a test
-of a port: if they part by more, the models differ. (For comparison a third run starts from the next seed.)
+torch stores a linear layer's weight as (out, in), Flax its kernel as (in, out). With the layout "oi" or "io", the same
+seed and name give each connection the same number, so weight and kernel are transposes of each other, bit for bit.
+Training then differs by rounding errors only. This tests a port of a model: if the loss curves differ by more, the
+models differ. (For comparison, a third run starts from the next seed.)
 
 The data are the 1797 handwritten digits that come with scikit-learn; nothing is downloaded.
 """
@@ -26,7 +26,7 @@ import arrayinit as ai
 
 LAYERS = {"hidden1": 64, "hidden2": 32, "output": 10}  # name: width
 STEPS, RATE, MOMENTUM = 100, 0.1, 0.9
-TOLERANCE = 1e-5  # on the loss. One rounding of a number near 2 is 1e-7; another order of summation makes a few of them
+TOLERANCE = 1e-5  # on the loss. Rounding a number near 2 costs 1e-7; another order of summation adds a few such errors
 
 
 class TorchMLP(torch.nn.Module):
@@ -43,7 +43,7 @@ class TorchMLP(torch.nn.Module):
 
 
 class FlaxMLP(fnn.Module):
-    """The same."""
+    """The same network in Flax."""
 
     @fnn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -52,7 +52,7 @@ class FlaxMLP(fnn.Module):
 
 
 def start_torch(width: int, seed: int) -> TorchMLP:
-    """A model whose weights have the names "hidden1.weight" and so on."""
+    """A model with drawn weights, named "hidden1.weight" and so on."""
     model = TorchMLP(width)
     for name in LAYERS:
         layer = model.get_submodule(name)
@@ -62,11 +62,11 @@ def start_torch(width: int, seed: int) -> TorchMLP:
 
 
 def start_flax(width: int, seed: int) -> dict:
-    """Parameters for FlaxMLP. The model's own initializers are asked for shapes only, and draw nothing."""
+    """Parameters for FlaxMLP. The model's initializers give the shapes only and draw nothing."""
     params = jax.eval_shape(FlaxMLP().init, jax.random.key(0), jnp.zeros((1, width)))["params"]
     return {
         name: {
-            # The same name as in torch: it is the name that says which draw this is.
+            # The same name as in torch, because the name selects the draw.
             "kernel": ai.xavier_uniform(layer["kernel"], seed=seed, name=f"{name}.weight", layout="io"),
             "bias": ai.zeros(layer["bias"]),
         }
@@ -89,7 +89,7 @@ def train_torch(model: TorchMLP, x: np.ndarray, y: np.ndarray) -> list[float]:
 
 
 def train_flax(params: dict, x: np.ndarray, y: np.ndarray) -> tuple[dict, list[float]]:
-    """The trained parameters, and the losses of the same procedure."""
+    """The trained parameters and the losses of the same procedure."""
     optimizer = optax.sgd(RATE, MOMENTUM)
 
     def loss_of(params: dict) -> jax.Array:
@@ -110,10 +110,10 @@ def train_flax(params: dict, x: np.ndarray, y: np.ndarray) -> tuple[dict, list[f
 
 
 def plot(path: str, in_torch: list[float], in_flax: list[float], other: list[float], seed: int) -> None:
-    """The curves above, their differences below."""
+    """Plot the loss curves, and their differences below."""
     import matplotlib
 
-    matplotlib.use("Agg")  # a file is all that is wanted, so no display is needed
+    matplotlib.use("Agg")  # writes files without a display
     import matplotlib.pyplot as plt
 
     figure, (above, below) = plt.subplots(2, 1, figsize=(7, 6.5), sharex=True, layout="constrained")
@@ -123,7 +123,7 @@ def plot(path: str, in_torch: list[float], in_flax: list[float], other: list[flo
     above.set(ylabel="training loss", title="One MLP on the digits, the same start in two frameworks", yscale="log")
     above.legend(frameon=False)
     below.plot(np.abs(np.subtract(other, in_torch)), color="0.4", lw=1, label="two seeds, one framework")
-    # Dots, because many differences are exactly 0, for which a logarithmic axis has no place.
+    # Dots, because many differences are exactly 0, which a logarithmic axis can't show.
     below.plot(
         np.abs(np.subtract(in_flax, in_torch)), ".", color="tab:blue", label="one seed, two frameworks (where not 0)"
     )
@@ -135,15 +135,15 @@ def plot(path: str, in_torch: list[float], in_flax: list[float], other: list[flo
 
 
 def main() -> None:
-    """Start, compare, train, compare."""
+    """Initialize, compare, train, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", metavar="FILE", help="draw the loss curves, e.g. in curves.png")
     arguments = parser.parse_args()
     seed = arguments.seed
 
-    jax.config.update("jax_default_matmul_precision", "highest")  # on a GPU JAX would round products to TF32
-    torch.set_num_threads(1)  # matrices this small are slower on many
+    jax.config.update("jax_default_matmul_precision", "highest")  # otherwise JAX rounds products to TF32 on a GPU
+    torch.set_num_threads(1)  # more threads are slower for such small matrices
 
     digits = load_digits()
     images = (digits.data / 16).astype(np.float32)
@@ -175,7 +175,7 @@ def main() -> None:
 
     if arguments.plot:
         plot(arguments.plot, in_torch, in_flax, other, seed)
-    assert apart < TOLERANCE, "the curves part: the two models are not the same"
+    assert apart < TOLERANCE, "the curves differ, so the two models are not the same"
     assert min(torch_right, flax_right) > 0.9, "the models have not learnt"
 
 

@@ -4,10 +4,10 @@
     python examples/six_frameworks.py --seed 0
 
 A convolution, self-attention with four heads, and a linear layer read the 8 x 8 digits that come with scikit-learn.
-Each framework has names and layouts of its own: torch packs the projections of attention into one matrix and keeps
-(out, in); Flax and Keras keep (in, heads, features of a head) apart; Haiku (in, out); Equinox (out, in). Nothing is
-copied from one to another. One table of rules says how each weight is drawn, `seed_names` what it is called in torch,
-and every weight of every framework has the fingerprint of the one in torch.
+Each framework has its own names and layouts. torch packs the projections of attention into one (out, in) matrix. Flax
+and Keras have separate ones, (in, heads, features of a head); so do Haiku, (in, out), and Equinox, (out, in). No weight
+is copied from one framework to another. One table of rules says how each weight is drawn, `seed_names` gives its name
+in torch, and the weights of all frameworks have the same fingerprints.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from arrayinit.torch import init_module_
 
 CHANNELS, HEADS, CLASSES = 16, 4, 10
 STEPS, RATE, IMAGES = 40, 0.5, 256
-TOLERANCE = 1e-4  # of a loss near 2: libraries sum in orders of their own, and training spreads what they round
+TOLERANCE = 1e-4  # on a loss near 2: libraries sum in different orders, and training amplifies the rounding errors
 
 BIAS = ai.Rule(re.compile(r"(bias|\bb)$"), ai.spec("zeros"))
 CONV = ai.Rule("conv.*", ai.spec("kaiming_normal", nonlinearity="relu"))
@@ -44,9 +44,9 @@ TORCH_RULES = ai.Rules([BIAS, CONV, ("*.in_proj_weight", PROJECTIONS), ("*", "xa
 
 
 def torch_name(path: str) -> str | tuple[str, int]:
-    """What a weight of another framework is called in torch: ("in_proj_weight", k) is block k of a packed one."""
-    layer, *_, own = path.split(".")
-    if own in ("bias", "b"):
+    """The name in torch of a weight of another framework; ("in_proj_weight", k) is block k of the packed one."""
+    layer, *_, leaf = path.split(".")
+    if leaf in ("bias", "b"):
         return path
     if layer != "attention":
         return f"{layer}.weight"
@@ -136,38 +136,38 @@ Apply = Callable[[object, jax.Array], jax.Array]
 
 
 def starts(seed: int, x: jax.Array) -> dict[str, tuple[object, Apply, ai.Plan]]:
-    """Framework of JAX -> its weights, the function that applies them to images, and the plan they were drawn by."""
+    """Framework on JAX -> its weights, the function that applies them to images, and the plan of their draw."""
 
-    def drawn(tree: object) -> tuple[object, ai.Plan]:
+    def draw(tree: object) -> tuple[object, ai.Plan]:
         names = {"seed": seed, "seed_names": torch_name}
         return init_tree(tree, RULES, **names), init_tree(tree, RULES, dry_run=True, **names)
 
-    found: dict[str, tuple[object, Apply, ai.Plan]] = {}
-    params, plan = drawn(jax.eval_shape(LinenModel().init, jax.random.key(0), x)["params"])
-    found["Flax linen"] = params, lambda params, x: LinenModel().apply({"params": params}, x), plan
+    models: dict[str, tuple[object, Apply, ai.Plan]] = {}
+    params, plan = draw(jax.eval_shape(LinenModel().init, jax.random.key(0), x)["params"])
+    models["Flax linen"] = params, lambda params, x: LinenModel().apply({"params": params}, x), plan
 
     graph, state, rest = nnx.split(nnx.eval_shape(lambda: NnxModel(nnx.Rngs(0))), nnx.Param, ...)
-    state, plan = drawn(state)
-    found["Flax nnx"] = state, lambda state, x: nnx.merge(graph, state, rest)(x), plan
+    state, plan = draw(state)
+    models["Flax nnx"] = state, lambda state, x: nnx.merge(graph, state, rest)(x), plan
 
-    model, plan = drawn(eqx.filter_eval_shape(EquinoxModel, jax.random.key(0)))
+    model, plan = draw(eqx.filter_eval_shape(EquinoxModel, jax.random.key(0)))
     arrays, static = eqx.partition(model, eqx.is_array)
-    found["Equinox"] = arrays, lambda arrays, x: jax.vmap(eqx.combine(arrays, static))(x), plan
+    models["Equinox"] = arrays, lambda arrays, x: jax.vmap(eqx.combine(arrays, static))(x), plan
 
     forward = hk.without_apply_rng(hk.transform(haiku_forward))
-    params, plan = drawn(jax.eval_shape(forward.init, jax.random.key(0), x))
-    found["Haiku"] = params, forward.apply, plan
+    params, plan = draw(jax.eval_shape(forward.init, jax.random.key(0), x))
+    models["Haiku"] = params, forward.apply, plan
 
     network = keras_model()
     plan = init_model_(network, RULES, seed=seed, seed_names=torch_name, dry_run=True)
     init_model_(network, RULES, seed=seed, seed_names=torch_name)
     values = [variable.value for variable in network.trainable_variables]
-    found["Keras"] = values, lambda values, x: network.stateless_call(values, [], x)[0], plan
-    return found
+    models["Keras"] = values, lambda values, x: network.stateless_call(values, [], x)[0], plan
+    return models
 
 
 def in_torch(path: str, x: object) -> np.ndarray:
-    """A weight in the layout of torch. Those of Equinox are called weight, too, and have it already."""
+    """A weight in the layout of torch, which Equinox's weights already have."""
     x = np.asarray(x)
     if path.endswith(("weight", "bias", ".b")):
         return x
@@ -175,7 +175,7 @@ def in_torch(path: str, x: object) -> np.ndarray:
 
 
 def marks_of(weights: dict[object, np.ndarray]) -> dict[str, str]:
-    """Name in torch -> fingerprint, for all but the biases, which are 0."""
+    """Name in torch -> fingerprint, except for the biases, which are 0."""
     return {
         str(name): ai.fingerprint(np.ascontiguousarray(x))
         for name, x in weights.items()
@@ -202,7 +202,7 @@ def train(params: object, apply: Apply, x: jax.Array, y: jax.Array) -> list[floa
 
 
 def train_torch(model: TorchModel, x: np.ndarray, y: np.ndarray) -> list[float]:
-    """The same."""
+    """The same in torch."""
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
     images, labels = torch.from_numpy(x), torch.from_numpy(y)
     losses = []
@@ -216,7 +216,7 @@ def train_torch(model: TorchModel, x: np.ndarray, y: np.ndarray) -> list[float]:
 
 
 def main() -> None:
-    """Draw, compare, train, compare."""
+    """Initialize, compare, train, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     seed = parser.parse_args().seed

@@ -1,14 +1,14 @@
-"""Initialize a small ResNet and a Transformer encoder in torch, each parameter from one seed and its own name.
+"""Initialize a small ResNet and a Transformer encoder in torch, each parameter from one seed and its name.
 
     pip install "arrayinit[torch]"
     python examples/torch_models.py --seed 0
 
-A parameter's bits depend on the seed, its name, its shape and what it is drawn from; on nothing else. So the program
-prints a fingerprint for each, and checks that the fingerprints stay what they are when
-  * NumPy draws the same parameters, with no torch involved,
+A parameter's bits depend only on the seed, its name, its shape and its initializer. The program prints a fingerprint of
+each parameter, and checks that the fingerprints do not change if
+  * NumPy draws the parameters, without torch,
   * they are initialized in reverse order,
   * the model gets another layer.
-torch.manual_seed() alone gives none of the three.
+torch.manual_seed() alone guarantees none of these.
 """
 
 import argparse
@@ -75,14 +75,14 @@ class Transformer(nn.Module):
 
 
 def recipe(model: nn.Module) -> Iterator[tuple[str, torch.Tensor, ai.Spec]]:
-    """(name, tensor, initializer) of all there is to draw. The name is the path of the parameter."""
+    """(name, tensor, initializer) of each draw. The name is the path of the parameter."""
     for path, module in model.named_modules():
         for name, parameter in module.named_parameters(path, recurse=False):
             if name.endswith("bias"):
                 yield name, parameter, ai.spec("zeros")
             elif name.endswith("in_proj_weight"):
-                # Attention packs three matrices, (3 width, width). Drawn as one, xavier would see fan_out = 3 width:
-                # each gets its own fans, and its own name. A chunk is a view, so filling it fills the parameter.
+                # Attention packs three matrices into one of (3 width, width), for which xavier would see fan_out =
+                # 3 width. So each matrix is drawn by itself. A chunk is a view: filling it fills the parameter.
                 for letter, block in zip("qkv", parameter.chunk(3), strict=True):
                     yield f"{name}.{letter}", block, ai.spec("xavier_uniform")
             elif isinstance(module, nn.Conv2d):
@@ -98,7 +98,7 @@ def recipe(model: nn.Module) -> Iterator[tuple[str, torch.Tensor, ai.Spec]]:
 
 
 def initialize(model: nn.Module, seed: int, *, backwards: bool = False) -> dict[str, str]:
-    """Fill all parameters of a model, in place; returns their fingerprints."""
+    """Fill all parameters of a model in place, and return their fingerprints."""
     steps = list(recipe(model))
     for name, tensor, initializer in reversed(steps) if backwards else steps:
         initializer.fill_(tensor, seed=seed, name=name)
@@ -106,7 +106,7 @@ def initialize(model: nn.Module, seed: int, *, backwards: bool = False) -> dict[
 
 
 def show(build: type[nn.Module], bigger: nn.Module, inputs: torch.Tensor, seed: int) -> None:
-    """Initialize a model, print the table, check what the top of this file says, run the model once."""
+    """Initialize a model, print a table, check the claims at the top of this file, run the model once."""
     model = build()
     prints = initialize(model, seed)
     width = max(map(len, prints))
@@ -116,17 +116,17 @@ def show(build: type[nn.Module], bigger: nn.Module, inputs: torch.Tensor, seed: 
         shape = "x".join(map(str, tensor.shape))
         print(f"{name:{width}}  {shape:16}  {prints[name][:12]}  {tensor.std(correction=0).item():7.4f}")
 
-    # The same parameters in NumPy: only shapes go in, and the bits are the same.
+    # NumPy needs only the shapes to draw the same bits.
     in_numpy = {name: spec(tuple(t.shape), seed=seed, name=name, xp=np) for name, t, spec in recipe(model)}
     assert {name: ai.fingerprint(array) for name, array in in_numpy.items()} == prints
 
-    # Any order gives the same model, and parameters that a bigger model shares with it are the same there.
+    # The order does not matter, and a bigger model has the same values in the parameters that both have.
     assert initialize(build(), seed, backwards=True) == prints
     in_bigger = initialize(bigger, seed)
     assert in_bigger.items() >= prints.items()
     print(f"\nok: the same {len(prints)} fingerprints from NumPy, in reverse order, and in a model of {len(in_bigger)}")
 
-    # Good initializers keep activations near one scale through the depth of a model: look at them.
+    # Good initializers keep activations near one scale through the depth of a model.
     def report(path: str):
         return lambda module, args, out: print(f"  {path:{width}}  {out.std().item():.3f}")
 
@@ -141,12 +141,12 @@ def show(build: type[nn.Module], bigger: nn.Module, inputs: torch.Tensor, seed: 
 
 
 def main() -> None:
-    """Both models."""
+    """Show both models."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     seed = parser.parse_args().seed
 
-    # Inputs by the same means: the seed and a name, no global state.
+    # The inputs also come from the seed and a name, without global state.
     images = ai.normal((32, 3, 32, 32), seed=seed, name="images", xp=torch)
     show(ResNet, ResNet(depths=(1, 2, 1)), images, seed)
 

@@ -1,4 +1,4 @@
-"""Every wrong argument is refused before the first element is written, by an error that names it and its value."""
+"""Wrong arguments raise errors that name the argument and its value, before the first element is written."""
 
 import importlib
 import itertools
@@ -21,7 +21,7 @@ pytest.importorskip("dask.array")
 
 NAN, INF = float("nan"), float("inf")
 
-# (initializer, its parameters, keywords, error, words the message must have)
+# (initializer, its parameters, keywords, error, words in the message)
 WRONG = [
     ("normal", {"std": -1.0}, {}, ValueError, ["`std`", "-1.0"]),
     ("normal", {"std": NAN}, {}, ValueError, ["`std`", "nan"]),
@@ -167,7 +167,7 @@ def test_targets_that_cannot_be_written():
     windows = np.lib.stride_tricks.as_strided(np.zeros(20), (4, 6), (8, 8))
     with pytest.raises(ValueError, match="share memory"):
         ai.normal_(windows, seed=0)
-    interleaved = np.lib.stride_tricks.as_strided(np.zeros(20), (2, 3), (24, 16))  # distinct all the same
+    interleaved = np.lib.stride_tricks.as_strided(np.zeros(20), (2, 3), (24, 16))  # no two elements overlap
     ai.normal_(interleaved, seed=0)
     assert (interleaved == ai.normal((2, 3), seed=0, dtype="float64")).all()
 

@@ -1,4 +1,4 @@
-"""A call that is refused, or draws nothing, takes nothing: neither a key of the sequence nor bits of a generator."""
+"""A refused call, or one that draws nothing, takes neither a key from the sequence nor bits from a generator."""
 
 import contextlib
 import warnings
@@ -19,7 +19,7 @@ SHAPE = (4, 6)
 
 
 class Source:
-    """Where a seed comes from: what is given as `seed`, and the state that a draw changes."""
+    """A source of seeds: the `seed` argument, and the state that a draw changes."""
 
     def __init__(self, seed, state):
         self.seed, self.state = seed, state
@@ -71,7 +71,7 @@ def normal(**keywords):
     return lambda seed: ai.normal(SHAPE, seed=seed, **keywords)
 
 
-# Each is refused, whatever the seed.
+# Calls that are refused whatever the seed.
 REFUSED = {
     "name": normal(name=1.5),
     "name within": normal(name=("a", -1)),
@@ -147,7 +147,7 @@ REFUSED = {
     ),
 }
 
-# Each returns, and draws nothing.
+# Calls that return without drawing.
 NOTHING = {
     "zeros": lambda seed: ai.zeros(SHAPE, seed=seed),
     "eye": lambda seed: ai.eye(SHAPE, seed=seed),
@@ -248,7 +248,7 @@ def test_all_else_takes_one_key(make):
         for label, draw in taken.items():
             wanted = int(seeds.peek(source.seed))
             before = source.state()
-            assert int(seeds.peek(source.seed)) == wanted  # looking takes nothing
+            assert int(seeds.peek(source.seed)) == wanted  # peek takes nothing
             draw(source.seed)
             assert source.state() != before, label
             assert int(seeds.peek(source.seed)) != wanted
@@ -337,7 +337,7 @@ def test_a_draw_that_was_interrupted_takes_the_key_of_its_generator_at_the_end(t
         pass
 
     class Disk:
-        """An array whose memory is full after some writes."""
+        """An array that fails after some writes, as on a full disk."""
 
         shape, dtype, left = (8, 4), np.dtype("float32"), 3
 

@@ -1,4 +1,4 @@
-"""Mistakes that were found once, each by the smallest input that showed it."""
+"""Fixed bugs, each with the smallest input that showed it."""
 
 import pickle
 import threading
@@ -33,7 +33,7 @@ def test_torch_draws_leave_precision_settings_alone():
 
 
 def test_orthogonal_multiplies_in_full_precision_in_torch(monkeypatch):
-    """On a CPU the setting changes nothing, so what is looked at is the setting while the product is taken."""
+    """On a CPU the setting changes nothing, so the test reads the setting during the product."""
     from arrayinit.engines import matrices
 
     matmul, seen, real = torch.backends.cuda.matmul, [], matrices.orthonormal
@@ -48,7 +48,7 @@ def test_orthogonal_multiplies_in_full_precision_in_torch(monkeypatch):
 
 
 def test_orthogonal_multiplies_in_full_precision_under_jit():
-    """On a CPU the setting changes nothing, so what is looked at is the program."""
+    """On a CPU the setting changes nothing, so the test reads the program."""
     with jax.default_matmul_precision("bfloat16"):
         program = jax.jit(lambda k: ai.orthogonal((41, 31), seed=k, xp="jax")).lower(jax.random.key(0)).as_text()
     products = [line for line in program.splitlines() if "dot_general" in line]
@@ -67,7 +67,7 @@ def test_orthogonal_multiplies_in_full_precision_under_jit():
 )
 def test_lattice_integers_stay_within_32_bits(law, dtype):
     lattice = sampling(law, dtype).lattice
-    largest = abs(lattice.offset) + lattice.scale  # at |z| = 8 or 16, which no deviate reaches
+    largest = abs(lattice.offset) + lattice.scale  # at |z| = 8 or 16; no deviate reaches it
     assert largest < 2**31
 
 
@@ -247,7 +247,7 @@ def test_dask_names_are_stable():
 
 
 def test_what_a_process_worked_out_about_a_draw_stays_there():
-    """Addresses of its memory, above all."""
+    """Memory addresses above all are not pickled."""
     x = dask.array.zeros((90, 80), dtype="float32", chunks=40)
     before = ai.uniform(x, 0.25, 0.75, seed=0).name
     with pytest.MonkeyPatch.context() as patch:

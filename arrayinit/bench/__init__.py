@@ -1,1 +1,1 @@
-"""`python -m arrayinit bench`: arrayinit beside every installed library's own initializers, in one run."""
+"""Benchmarks: arrayinit's initializers beside those of each installed library, in one run."""

@@ -1,7 +1,7 @@
-"""Draws on CUDA devices beside each library's own, timed by events of the device itself.
+"""Benchmarks on CUDA devices, timed between two events on the device.
 
-Between two events is what the device did, and what it waited for: the launches of as many calls as take 20 ms. JAX has
-no events to record; its calls are timed by the clock, each until its array is there.
+The time includes the device's waiting for launches. A sample has as many calls as take 20 ms. JAX has no events: its
+calls are timed by the clock, each until its array is complete.
 """
 
 import importlib.util
@@ -13,22 +13,22 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import arrayinit
-from arrayinit.bench.measure import Call, Contender, no_garbage_collection
+from arrayinit.bench.benchmarks import Benchmark, Goals
 from arrayinit.bench.peers import FILL, OURS, Calls, jit_calls, peer_names, torch_calls
-from arrayinit.bench.rows import Goals, Row
+from arrayinit.bench.timing import Contender, TimedCall, no_garbage_collection
 
-__all__ = ["LIBRARIES", "DeviceCall", "devices", "rows"]
+__all__ = ["LIBRARIES", "DeviceCall", "benchmarks", "devices"]
 
-Timer: TypeAlias = Callable[[Callable[[], None]], float]  # runs something; seconds that the device took
+Timer: TypeAlias = Callable[[Callable[[], None]], float]  # runs a function and returns the seconds that the device took
 
 LIBRARIES = ("torch", "cupy", "jax")
 INITIALIZERS = ("uniform", "xavier_uniform", "normal", "kaiming_normal", "trunc_normal", "orthogonal")
 SMALL, LARGE, HUGE = 1024, 4096, 16384
-SIZES = (64, SMALL, LARGE, HUGE)  # a GiB of float32 is the largest: beside it a launch is nothing
+SIZES = (64, SMALL, LARGE, HUGE)  # the largest is a GiB of float32, beside which a launch costs nothing
 ORTHOGONAL_SIZES = (512, SMALL, LARGE)
 
 DTYPES = {"torch": ("float16", "bfloat16", "float64"), "cupy": ("float16", "float64"), "jax": ()}  # beside float32
-SHARES = {"uniform": 0.8, "normal": 0.6}  # of the speed of a fill, that are wanted
+SHARES = {"uniform": 0.8, "normal": 0.6}  # the goals, as shares of the speed of a fill
 HELD_TO_SHARES = (("torch", HUGE, "float32"), ("cupy", HUGE, "float32"))
 
 _IN_CUPY = {
@@ -38,18 +38,18 @@ _IN_CUPY = {
 
 
 def devices() -> tuple[dict[str, str], dict[str, str]]:
-    """Library -> its device 0 and versions; library -> why it has none."""
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else JAX takes most of the memory for itself
-    found, missing = {}, {}
+    """Library -> its device 0 and versions; library -> the reason why it has none."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # otherwise JAX reserves most of the memory
+    described, missing = {}, {}
     for library, describe in (("torch", _torch_device), ("cupy", _cupy_device), ("jax", _jax_device)):
         if importlib.util.find_spec(library) is None:
             missing[library] = "not installed"
             continue
         try:
-            found[library] = describe()
+            described[library] = describe()
         except Exception as error:
             missing[library] = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return found, missing
+    return described, missing
 
 
 def _torch_device() -> str:
@@ -82,8 +82,8 @@ def _jax_device() -> str:
 
 
 @dataclass
-class DeviceCall(Call):
-    """Calls that a device works off while this process goes on."""
+class DeviceCall(TimedCall):
+    """A function whose work a device does while this process continues."""
 
     timer: Timer = field(kw_only=True)
 
@@ -123,7 +123,7 @@ def _cupy_timer(run: Callable[[], None]) -> float:
 
 
 def cupy_calls(initializer: str, shape: tuple[int, ...], dtype: str = "float32") -> Calls:
-    """Filling one CuPy array; the peer is the fastest that a user of cupy.random.Generator can write."""
+    """Fill one CuPy array. The peer is the fastest code that a user of cupy.random.Generator can write."""
     import cupy
 
     x = cupy.empty(shape, dtype=dtype)
@@ -141,13 +141,13 @@ def _cupy_peer(initializer: str, x: Any) -> Callable[[], Any]:
     bound, std = math.sqrt(6 / (rows + columns)), math.sqrt(2 / columns)
 
     def uniform() -> Any:
-        return rng.random(x.shape, dtype=x.dtype)  # into `out` it would copy what it drew elsewhere
+        return rng.random(x.shape, dtype=x.dtype)  # with `out` it would draw elsewhere and copy
 
     def xavier_uniform() -> Any:
-        drawn = uniform()
-        drawn *= 2 * bound
-        drawn -= bound
-        return drawn
+        values = uniform()
+        values *= 2 * bound
+        values -= bound
+        return values
 
     def kaiming_normal() -> None:
         rng.standard_normal(dtype=x.dtype, out=x)
@@ -168,10 +168,10 @@ def _cupy_peer(initializer: str, x: Any) -> Callable[[], Any]:
 
 
 def _contenders(library: str, initializer: str, size: int, dtype: str) -> Mapping[str, Contender]:
-    """Who competes on a library's current device."""
+    """The contenders on a library's current device."""
     shape = (size, size)
     if library == "jax":
-        return {name: Call(call) for name, call in jit_calls(initializer, shape, dtype).items()}
+        return {name: TimedCall(call) for name, call in jit_calls(initializer, shape, dtype).items()}
     if library == "torch":
         calls, timer = torch_calls(initializer, shape, dtype, device="cuda"), _torch_timer
     else:
@@ -182,25 +182,24 @@ def _contenders(library: str, initializer: str, size: int, dtype: str) -> Mappin
 def _peers(library: str, initializer: str, dtype: str) -> tuple[str, ...]:
     if library != "cupy":
         return peer_names("torch" if library == "torch" else "jit", initializer)
-    # CuPy's generator draws no float16, and nobody's truncated numbers.
+    # CuPy's generator draws neither float16 nor truncated normals.
     return (_IN_CUPY[initializer],) if initializer in _IN_CUPY and dtype != "float16" else ()
 
 
-def rows(libraries: Iterable[str]) -> list[Row]:
+def benchmarks(libraries: Iterable[str]) -> Iterator[Benchmark]:
     """Draws on the CUDA devices of these libraries."""
-    found = []
     for library in libraries:
-        for initializer, size, dtype in _measured(library):
+        for initializer, size, dtype in _draws(library):
             peers = _peers(library, initializer, dtype)
             share = SHARES.get(initializer) if (library, size, dtype) in HELD_TO_SHARES else None
             goals = Goals(dict.fromkeys(peers, 1.0) if size >= LARGE and library != "jax" else {}, share)
             name = "/".join(("cuda", library, initializer, *([] if dtype == "float32" else [dtype]), str(size)))
-            made = partial(_contenders, library, initializer, size, dtype)
-            found.append(Row(name, peers, made, goals, is_quick=size <= SMALL))
-    return found
+            contenders = partial(_contenders, library, initializer, size, dtype)
+            yield Benchmark(name=name, peers=peers, contenders=contenders, goals=goals, is_quick=size <= SMALL)
 
 
-def _measured(library: str) -> Iterator[tuple[str, int, str]]:
+def _draws(library: str) -> Iterator[tuple[str, int, str]]:
+    """The initializers, sizes and dtypes that are measured."""
     for initializer in INITIALIZERS:
         for size in ORTHOGONAL_SIZES if initializer == "orthogonal" else SIZES:
             yield initializer, size, "float32"

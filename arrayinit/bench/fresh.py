@@ -1,6 +1,6 @@
-"""Programs that need a process of their own: `python fresh.py PROGRAM ARGUMENT...` prints one number, as JSON.
+"""Programs that need a fresh process: `python fresh.py PROGRAM ARGUMENT...` prints one number, as JSON.
 
-Run as a file, not as a module of the package, so that nothing of arrayinit is imported before a program wants it.
+This is run as a file, not as a module, so that a program decides when arrayinit is imported.
 """
 
 import json
@@ -29,29 +29,29 @@ def importing() -> float:
     return time.perf_counter() - start
 
 
-def first_draw(place: str, contender: str, initializer: str, size: str) -> float:
-    """Seconds of the first call after the imports, on an array that nobody has written to."""
-    from arrayinit.bench.peers import PLACES
+def first_draw(setup: str, contender: str, initializer: str, size: str) -> float:
+    """Seconds of the first call after the imports, on an array that has not been written to."""
+    from arrayinit.bench.peers import SETUPS
 
-    call = PLACES[place](initializer, (int(size), int(size)))[contender]
+    call = SETUPS[setup](initializer, (int(size), int(size)))[contender]
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
-def without_loops(place: str, contender: str, initializer: str) -> float:
-    """Seconds of a warm draw of 4096 x 4096 without the compiled loops, the median of three."""
+def without_loops(setup: str, contender: str, initializer: str) -> float:
+    """Seconds of a warm draw of 4096 x 4096 without the compiled loops; the median of three."""
     sys.modules["llvmlite"] = None  # type: ignore[assignment]
-    from arrayinit.bench.measure import Call
-    from arrayinit.bench.peers import PLACES
+    from arrayinit.bench.peers import SETUPS
+    from arrayinit.bench.timing import TimedCall
 
-    timed = Call(PLACES[place](initializer, LARGE)[contender])
+    timed = TimedCall(SETUPS[setup](initializer, LARGE)[contender])
     timed.warm()
     return statistics.median(timed.sample() for _ in range(3))
 
 
 def dtensor(contender: str, size: str) -> float:
-    """Seconds of a warm normal_ of a DTensor of 4096 x 4096, its rows on `size` processes; the slowest one's median."""
+    """Seconds of a warm normal_ on a DTensor of 4096 x 4096, its rows on `size` processes: the slowest one's median."""
     with tempfile.TemporaryDirectory() as directory:
         ranks = [
             subprocess.Popen(
@@ -65,7 +65,7 @@ def dtensor(contender: str, size: str) -> float:
 
 
 def dtensor_rank(contender: str, rank: str, size: str, store: str) -> float:
-    """What each of these processes does: it begins when all have arrived."""
+    """The program of each of these processes. They begin each draw together."""
     import torch
     import torch.distributed as dist
     from torch.distributed.device_mesh import init_device_mesh
@@ -90,14 +90,14 @@ def dtensor_rank(contender: str, rank: str, size: str, store: str) -> float:
     return statistics.median(times[2:])
 
 
-def memory(place: str, contender: str, initializer: str) -> float:
-    """Bytes at the peak of a draw of 1 GiB beyond that GiB, when everything is imported, loaded and compiled."""
-    from arrayinit.bench.peers import FILL, PLACES, warm_engines
+def memory(setup: str, contender: str, initializer: str) -> float:
+    """Bytes that a draw of 1 GiB needs at its peak beyond that GiB, with everything imported, loaded and compiled."""
+    from arrayinit.bench.peers import FILL, SETUPS, warm_engines
 
     warm_engines()
-    PLACES[place](initializer, WARM)[contender]()
-    calls = PLACES[place](initializer, (2**14, 2**14))
-    in_place = place in ("torch", "numpy")
+    SETUPS[setup](initializer, WARM)[contender]()
+    calls = SETUPS[setup](initializer, (2**14, 2**14))
+    in_place = setup in ("torch", "numpy")
     if in_place:
         calls[FILL]()
     before = _peak(reset=True)
@@ -108,9 +108,9 @@ def memory(place: str, contender: str, initializer: str) -> float:
 
 
 def _peak(reset: bool = False) -> int:
-    """Bytes of the largest resident set so far, or since a reset where the system can do that.
+    """Bytes of the largest resident set so far, or since a reset if the system can do that.
 
-    Not by ru_maxrss alone: on Linux it starts as that of the process that started this one.
+    ru_maxrss alone is not enough: on Linux it starts at the value of the parent process.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -124,7 +124,7 @@ def _peak(reset: bool = False) -> int:
 
 
 def compiling(contender: str) -> float:
-    """Seconds to trace and compile one function of 144 draws: the matrices of a transformer of 12 layers."""
+    """Seconds to trace and compile one function with 144 draws: the matrices of a transformer with 12 layers."""
     import jax
 
     jax.config.update("jax_enable_compilation_cache", False)
@@ -134,7 +134,7 @@ def compiling(contender: str) -> float:
     from arrayinit.bench.peers import OURS
 
     init: Any = arrayinit.jax if contender == OURS else jax.nn.initializers
-    attention = [(init.glorot_uniform(), (768, 768))] * 8  # of the decoder itself, and to the encoder
+    attention = [(init.glorot_uniform(), (768, 768))] * 8  # self-attention and cross-attention
     gated = [(init.lecun_normal(), (768, 3072))] * 2 + [(init.lecun_normal(), (3072, 768))]
     positions = [(init.normal(0.02), (512, 768))]
     draws = (attention + gated + positions) * 12
@@ -152,8 +152,8 @@ def compiling(contender: str) -> float:
 def flax_model(contender: str) -> float:
     """Seconds from a key to the 33.6 M parameters of a transformer in Flax's linen.
 
-    "model.init" is Flax's way, "model.init, jit" the same compiled; ours asks eval_shape for the shapes and draws each
-    parameter of the same law by its path.
+    "model.init" is Flax's method, "model.init, jit" the same compiled. Ours takes the shapes from eval_shape and draws
+    each parameter from the same law by its path.
     """
     import flax.linen as nn
     import jax
@@ -176,13 +176,13 @@ def flax_model(contender: str) -> float:
     class Transformer(nn.Module):  # type: ignore[misc]
         @nn.compact  # type: ignore[untyped-decorator]
         def __call__(self, words: Any) -> Any:
-            table = nn.Embed(tokens, width, name="embedding")
-            x = table(words)
+            embedding = nn.Embed(tokens, width, name="embedding")
+            x = embedding(words)
             for k in range(layers):
                 x = Layer(name=f"layer{k}")(x)
-            return table.attend(nn.LayerNorm(name="norm")(x))
+            return embedding.attend(nn.LayerNorm(name="norm")(x))
 
-    def drawn(path: Any, leaf: Any) -> Any:
+    def draw(path: Any, leaf: Any) -> Any:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         if name.endswith("bias"):
             return arrayinit.zeros(leaf)
@@ -197,7 +197,7 @@ def flax_model(contender: str) -> float:
     key = jax.random.key(0).block_until_ready()
     start = time.perf_counter()
     if contender == OURS:
-        parameters = jax.tree_util.tree_map_with_path(drawn, jax.eval_shape(model.init, key, words))
+        parameters = jax.tree_util.tree_map_with_path(draw, jax.eval_shape(model.init, key, words))
     else:
         parameters = (jax.jit(model.init) if contender.endswith("jit") else model.init)(key, words)
     jax.block_until_ready(parameters)

@@ -1,4 +1,4 @@
-"""The machine that a table is of: processor, cores, threads, versions."""
+"""A description of the machine: processor, cores, threads, versions."""
 
 import importlib.metadata
 import importlib.util
@@ -27,7 +27,7 @@ LIBRARIES = (
 
 
 def machine() -> dict[str, Any]:
-    """All of it, for JSON. Imports torch to ask for its threads."""
+    """The description as plain data. Imports torch to ask for its number of threads."""
     return {
         "cpu": cpu_name(),
         "cores": _cores(),
@@ -40,27 +40,27 @@ def machine() -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """What the processor calls itself."""
+    """The name of the processor, as it reports it."""
     listing = Path("/proc/cpuinfo")
     if listing.exists():
         for line in listing.read_text("utf-8", "replace").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     if platform.system() == "Darwin":
-        asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
-        if asked.returncode == 0:
-            return asked.stdout.strip()
+        sysctl = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
+        if sysctl.returncode == 0:
+            return sysctl.stdout.strip()
     return platform.processor() or platform.machine()
 
 
 def _cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _threads() -> dict[str, Any]:
-    """The threads that torch takes, and what the environment says of threads."""
-    found: dict[str, Any] = {
+    """The number of torch's threads, and environment variables about threads and compilation."""
+    threads: dict[str, Any] = {
         name: value
         for name, value in sorted(os.environ.items())
         if name.endswith("_NUM_THREADS") or name.startswith("ARRAYINIT_") or name == "XLA_FLAGS"
@@ -68,15 +68,15 @@ def _threads() -> dict[str, Any]:
     if importlib.util.find_spec("torch") is not None:
         import torch
 
-        found["torch"] = torch.get_num_threads()
-    return found
+        threads["torch"] = torch.get_num_threads()
+    return threads
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in LIBRARIES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions

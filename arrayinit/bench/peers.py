@@ -1,7 +1,7 @@
-"""Who competes: our call and each library's own one for the same law, on the same array or shape.
+"""The calls that compete: ours and each library's, for the same law, on the same array or shape.
 
-A place is where a draw goes: "torch" and "numpy" fill an array that exists, "jit" makes a JAX array in a compiled
-function of the key, "jax" makes one from a concrete key outside of it. Nothing is drawn before a call is called.
+A setup is a way to draw: "torch" and "numpy" fill an existing array, "jit" makes a JAX array in a compiled function of
+the key, "jax" makes one from a concrete key outside of `jit`. Nothing is drawn until a call is called.
 """
 
 import functools
@@ -19,7 +19,7 @@ __all__ = [
     "JAX",
     "JAX_JIT",
     "OURS",
-    "PLACES",
+    "SETUPS",
     "TORCH",
     "Calls",
     "jit_calls",
@@ -28,15 +28,15 @@ __all__ = [
     "warm_engines",
 ]
 
-Calls: TypeAlias = dict[str, Callable[[], Any]]  # contender -> what it does, to the end
+Calls: TypeAlias = dict[str, Callable[[], Any]]  # contender -> a function that returns when its array is complete
 
 OURS, FILL = "arrayinit", "fill"
 TORCH, JAX, JAX_JIT = "torch.nn.init", "jax.nn.initializers", "jax.nn.initializers, jit"
 
 _ARGUMENTS: dict[str, tuple[float, ...]] = {"sparse": (0.9,), "constant": (0.5,)}
 
-# JAX's functions of the same law, in both modules. Its xavier_normal and kaiming_normal are truncated, and so are ours
-# of arrayinit.jax.
+# JAX's functions of the same law, and those of the same names in arrayinit.jax. In both, xavier_normal and
+# kaiming_normal are truncated.
 _IN_JAX: dict[str, tuple[str, tuple[float, ...]]] = {
     "uniform": ("uniform", (1.0,)),
     "xavier_uniform": ("glorot_uniform", ()),
@@ -58,23 +58,23 @@ _IN_NUMPY = {
 }
 
 
-def peer_names(place: str, initializer: str) -> tuple[str, ...]:
-    """The libraries' own calls for an initializer at a place; none where the library has no such thing."""
-    if place == "torch":
+def peer_names(setup: str, initializer: str) -> tuple[str, ...]:
+    """The names of the libraries' calls for an initializer in a setup; none if the library has no such initializer."""
+    if setup == "torch":
         return (TORCH,)
-    if place == "numpy":
+    if setup == "numpy":
         return (_IN_NUMPY[initializer],) if initializer in _IN_NUMPY else ()
     name = JAX if initializer in _IN_JAX else "jax.numpy.eye" if initializer == "eye" else None
     if name is None:
         return ()
-    return (name,) if place == "jit" else (name, f"{name}, jit")
+    return (name,) if setup == "jit" else (name, f"{name}, jit")
 
 
 @functools.cache
 def warm_engines() -> None:
-    """Draw 2**26 elements, once a process: what loads only when it is worth it is loaded before anything is timed.
+    """Draw 2**26 elements, once a process, so that the compiled loops are loaded before anything is timed.
 
-    So a row shows the same whichever rows came before it; what the loading costs is seen in the cold rows.
+    Otherwise a result would depend on the benchmarks before it. The cold benchmarks show the cost of loading.
     """
     x = np.empty((4096, 4096), np.float32)
     for seed in range(4):
@@ -82,7 +82,7 @@ def warm_engines() -> None:
 
 
 def torch_calls(initializer: str, shape: tuple[int, ...], dtype: str = "float32", device: str = "cpu") -> Calls:
-    """Filling one torch tensor."""
+    """Fill one torch tensor."""
     import torch
 
     x = torch.empty(shape, dtype=getattr(torch, dtype), device=device)
@@ -95,7 +95,7 @@ def torch_calls(initializer: str, shape: tuple[int, ...], dtype: str = "float32"
 
 
 def numpy_calls(initializer: str, shape: tuple[int, ...], dtype: str = "float32") -> Calls:
-    """Filling one NumPy array; the peer is what a user of numpy.random.Generator has to write."""
+    """Fill one NumPy array. The peer is the code that a user of numpy.random.Generator has to write."""
     x = np.empty(shape, dtype)
     arguments = _ARGUMENTS.get(initializer, ())
     calls: Calls = {OURS: partial(getattr(arrayinit, f"{initializer}_"), x, *arguments, seed=0)}
@@ -143,7 +143,7 @@ def _numpy_peer(initializer: str, x: np.ndarray[Any, Any]) -> Callable[[], Any]:
 
 
 def jit_calls(initializer: str, shape: tuple[int, ...], dtype: str = "float32") -> Calls:
-    """Making a JAX array inside jit, the key an argument."""
+    """Make a JAX array inside jit; the key is an argument."""
     import jax
 
     ours, theirs = _jax_pair(initializer, shape, dtype)
@@ -155,7 +155,7 @@ def jit_calls(initializer: str, shape: tuple[int, ...], dtype: str = "float32") 
 
 
 def jax_calls(initializer: str, shape: tuple[int, ...], dtype: str = "float32") -> Calls:
-    """Making a JAX array from a concrete key; the peer both as it is called and under jit."""
+    """Make a JAX array from a concrete key. The peer runs both directly and under jit."""
     import jax
 
     ours, theirs = _jax_pair(initializer, shape, dtype)
@@ -167,10 +167,10 @@ def jax_calls(initializer: str, shape: tuple[int, ...], dtype: str = "float32") 
 
 
 def _jax_pair(initializer: str, shape: tuple[int, ...], dtype: str) -> tuple[Callable[[Any], Any], Any]:
-    """Two functions of the key: ours, and JAX's or None."""
+    """Two functions of the key: ours, and JAX's, or None if JAX has no such initializer."""
     import jax.numpy as jnp
 
-    from arrayinit import jax as own
+    import arrayinit.jax
 
     kind = jnp.dtype(dtype)
     theirs: Callable[[Any], Any] | None = None
@@ -178,15 +178,15 @@ def _jax_pair(initializer: str, shape: tuple[int, ...], dtype: str) -> tuple[Cal
         import jax.nn.initializers
 
         name, arguments = _IN_JAX[initializer]
-        made = getattr(own, name)(*arguments)
+        ours = getattr(arrayinit.jax, name)(*arguments)
         peer = getattr(jax.nn.initializers, name)(*arguments)
         theirs = lambda key: peer(key, shape, kind)  # noqa: E731
     else:
         parameters = {"sparsity": _ARGUMENTS["sparse"][0]} if initializer == "sparse" else {}
-        made = own.initializer(arrayinit.spec(initializer, **parameters))
+        ours = arrayinit.jax.initializer(arrayinit.spec(initializer, **parameters))
         if initializer == "eye":
             theirs = lambda key: jnp.eye(shape[0], shape[1], dtype=kind)  # noqa: E731
-    return lambda key: made(key, shape, kind), theirs
+    return lambda key: ours(key, shape, kind), theirs
 
 
 def _jax_fill(shape: tuple[int, ...], dtype: str) -> Callable[[], Any]:
@@ -200,7 +200,7 @@ def _ready(function: Callable[[Any], Any], argument: Any) -> Callable[[], Any]:
     return lambda: function(argument).block_until_ready()
 
 
-PLACES: dict[str, Callable[..., Calls]] = {
+SETUPS: dict[str, Callable[..., Calls]] = {
     "torch": torch_calls,
     "numpy": numpy_calls,
     "jit": jit_calls,

@@ -32,7 +32,7 @@ for command in (check, describe, recipes, init, fingerprint, bench):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit status: 1 where something failed, 2 where an argument is wrong."""
+    """Run a command. Returns its exit status: 1 if something failed, 2 if an argument is wrong."""
     try:
         status = int(cli.main(arguments, prog_name="arrayinit", standalone_mode=False) or 0)
         sys.stdout.flush()
@@ -43,21 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         say("arrayinit: interrupted", err=True)
         return 130
-    except ImportError as error:  # a library that is an extra
+    except ImportError as error:  # an optional library is missing
         say(f"arrayinit: {error}", err=True)
         return 1
-    except OSError as error:  # stdout that can't be written to: commands tell of their files themselves
+    except OSError as error:  # of stdout: commands catch the errors of their files themselves
         _give_up_stdout()
-        if not isinstance(error, BrokenPipeError):  # whose reader has what it wanted
+        if not isinstance(error, BrokenPipeError):  # the reader of the pipe has ended, as `head` does
             say(f"arrayinit: {error}", err=True)
         return 1
 
 
 def _give_up_stdout() -> None:
-    """Let what is left in its buffer go nowhere, or Python would try again at its end, and complain."""
+    """Send the rest of its buffer to the null device. Otherwise Python would write it again at exit, and complain."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
-    except (OSError, ValueError):  # one that is no file
+    except (OSError, ValueError):  # stdout is no file
         pass

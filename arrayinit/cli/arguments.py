@@ -1,4 +1,4 @@
-"""What several commands read from the command line: shapes, `name=value` pairs, and rules."""
+"""Arguments of several commands: shapes, `name=value` pairs, and rules."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from arrayinit.storage.safetensors import MAX_BYTES
 
 __all__ = ["Shape", "rules_of", "value_of", "values_of"]
 
-LARGEST_RULES = 1 << 20  # bytes of a file of rules; those of the largest recipe have some thousand
+LARGEST_RULES = 1 << 20  # bytes; the rules of the largest recipe take a few thousand
 
 
 class Shape(click.ParamType):  # type: ignore[type-arg] # generic in new versions only
-    """Sizes with an x between them: 512x256x3x3; "scalar" for none."""
+    """Sizes separated by x, such as 512x256x3x3, or "scalar"."""
 
     name = "SHAPE"
 
@@ -31,16 +31,14 @@ class Shape(click.ParamType):  # type: ignore[type-arg] # generic in new version
         except ValueError:
             sizes = (-1,)
         if any(size < 0 for size in sizes):
-            self.fail(
-                f"must be sizes with an x between them, such as 512x256x3x3; got {shown(value)}", parameter, context
-            )
+            self.fail(f"must be sizes separated by x, such as 512x256x3x3; got {shown(value)}", parameter, context)
         if any(size > MAX_BYTES for size in sizes):
             self.fail(f"must be sizes below 2**63; got {shown(value)}", parameter, context)
         return sizes
 
 
 def value_of(text: str) -> Any:
-    """A word of the command line as plain data: a number, true, false, none, a list with commas, else a string."""
+    """A word of the command line as a number, a boolean, None, a list (with commas) or else a string."""
     if "," in text:
         return [value_of(part) for part in text.split(",")]
     words = {"true": True, "false": False, "none": None}
@@ -50,32 +48,32 @@ def value_of(text: str) -> Any:
         try:
             return kind(text)
         except ValueError:
-            if text.lstrip("+-").isdigit():  # more digits than Python reads, of which float would make infinity
-                raise click.BadParameter(f"must have numbers of fewer digits; got {shown(text)}") from None
+            if text.lstrip("+-").isdigit():  # more digits than int reads; float would return infinity
+                raise click.BadParameter(f"must be a number with fewer digits; got {shown(text)}") from None
     return text
 
 
 def values_of(pairs: tuple[str, ...], option: str) -> dict[str, Any]:
     """`name=value` pairs as a dictionary."""
-    found = {}
+    values = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise click.BadParameter(f"must be NAME=VALUE; got {shown(pair)}", param_hint=f"'{option}'")
-        found[name.replace("-", "_")] = value_of(text)
-    return found
+        values[name.replace("-", "_")] = value_of(text)
+    return values
 
 
 def rules_of(file: str | None, recipe: str | None, pairs: tuple[str, ...], hint: str = "'--recipe'") -> Rules:
-    """The rules of a file, or of a recipe with parameters; `hint` is what an error calls the recipe."""
+    """The rules of a file or of a recipe. `pairs`: the recipe's parameters. `hint`: its name in errors."""
     if (file is None) == (recipe is None):
         raise click.UsageError(f"either --rules or --recipe must be given{', not both' if recipe else ''}")
     if recipe is not None:
         from arrayinit import recipes
 
         try:
-            found: Rules = recipes.recipe(recipe, **values_of(pairs, "--set"))
-            return found
+            rules: Rules = recipes.recipe(recipe, **values_of(pairs, "--set"))
+            return rules
         except (TypeError, ValueError) as error:
             raise click.BadParameter(str(error), param_hint=hint) from None
     if pairs:

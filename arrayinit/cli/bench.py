@@ -1,25 +1,30 @@
-"""`arrayinit bench`: every initializer beside each installed library's own."""
+"""`arrayinit bench`: arrayinit's initializers timed beside those of other libraries."""
 
 import click
 
 __all__ = ["bench"]
 
 
-@click.command()
-@click.option("--quick", is_flag=True, help="Three rounds of the rows up to 1024 x 1024 in this process.")
+@click.command(short_help="Time arrayinit beside each installed library.")
+@click.option("--quick", is_flag=True, help="Only quick rows, up to 1024 x 1024, three rounds each.")
 @click.option(
     "--device",
     type=click.Choice(["cpu", "cuda"]),
     default="cpu",
-    help="Where to draw: host memory, or the CUDA device of each library that has one.",
+    help="Draw into host memory, or on the CUDA device of each library that has one.",
 )
-@click.option("--rows", multiple=True, metavar="PATTERN", help="Only rows like this (repeatable).")
-@click.option("--list", "only_list", is_flag=True, help="Print the rows, their peers and goals, and measure nothing.")
-@click.option("--repeats", type=int, metavar="N", help="Rounds of each row, 7 by default.")
 @click.option(
-    "--json", "json_file", metavar="FILE", help="Also write the machine, all medians and all samples to a new file."
+    "--rows", multiple=True, metavar="PATTERN", help="Only rows whose names match, e.g. 'torch/*/4096' (repeatable)."
 )
-@click.option("--force", is_flag=True, help="Let --json replace a file.")
+@click.option("--list", "only_list", is_flag=True, help="List the rows with their peers and goals; measure nothing.")
+@click.option("--repeats", type=int, metavar="N", help="Rounds of each row; 7 by default.")
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    help="Also write a description of the machine, all medians and all samples to a new file.",
+)
+@click.option("--force", is_flag=True, help="Let --json replace an existing file.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 def bench(
     rows: tuple[str, ...],
@@ -31,13 +36,23 @@ def bench(
     markdown: bool,
     device: str,
 ) -> int:
-    """Time every initializer beside each installed library's own.
+    """Time arrayinit's initializers beside those of each installed library.
 
-    All contenders run in one process, in turn, on the same shapes. Printed are medians and ratios: 2x means that theirs
-    takes twice as long as ours. `of fill` is the time of a plain fill of the same array over ours. A goal is what this
-    version is meant to reach. A row that takes more than 30 seconds ends after three rounds, unless --repeats is given.
-    On a CUDA device, time is what passes between two events on it; JAX, which has no events, is timed by the clock.
+    All contenders run in one process, in turn, on the same shapes. The table has medians and ratios: 2x means that the
+    other library takes twice as long as arrayinit. `of fill` is the time of a plain fill of the same array divided by
+    arrayinit's. A goal is the ratio or share that this version should reach. A row that takes more than 30 seconds ends
+    after three rounds, unless --repeats is given. On a CUDA device, time is measured between two events on the device;
+    JAX has no events and is timed by the clock.
     """
-    from arrayinit.bench.command import bench as run
+    from arrayinit.bench.command import run
 
-    return run(rows, quick, only_list, repeats, json_file, force, markdown, device)
+    return run(
+        rows,
+        quick=quick,
+        only_list=only_list,
+        repeats=repeats,
+        json_file=json_file,
+        force=force,
+        markdown=markdown,
+        device=device,
+    )

@@ -1,13 +1,26 @@
-"""`arrayinit check`: every backend against the vectors that the stream is defined by."""
+"""`arrayinit check`: compare every backend with the golden vectors."""
+
+from collections.abc import Iterator
 
 import click
 
 from arrayinit import STREAM_VERSION
 from arrayinit.cli.output import say
+from arrayinit.common.tables import Column, aligned, heading, line
 from arrayinit.conformance import check as checks
 from arrayinit.conformance.cases import DTYPES
 
 __all__ = ["check"]
+
+COLUMNS = (
+    Column("backend", width=16),
+    Column("device", width=6),
+    Column("dtype", width=10),
+    Column("fingerprint", width=32),
+    Column("identical", width=9),
+    Column("orthogonal", right=True, width=10),
+    Column("Mel/s", right=True, width=7),
+)
 
 
 @click.command()
@@ -19,48 +32,63 @@ __all__ = ["check"]
 def check(backends: tuple[str, ...], dtypes: tuple[str, ...], each: bool) -> int:
     """Draw every initializer on every backend and compare the bits.
 
-    Each bit is compared with the vectors that this version of the stream is defined by. Exit status 1 where anything
-    differs or a backend that was asked for is missing. The fingerprint is one digest of all draws but orthogonal, which
-    needs matrix products and is compared by its largest difference from float64; Mel/s is million elements of
-    xavier_normal a second, the median of three warm draws of 1024 x 1024.
+    All bits must equal those of the vectors that define this version of the stream. The exit status is 1 if anything
+    differs, or if a backend given by --backend is missing. The fingerprint is one digest of all draws except
+    orthogonal, which needs matrix products; its column has the largest difference from float64. Mel/s is speed:
+    million elements of xavier_normal a second, with the compiled loops where they can be loaded or compiled, as the
+    median of three warm draws of 1024 x 1024.
     """
     failures = 0
-    rows = 0
-    titles = ("backend", "device", "dtype", "fingerprint", "identical", "orthogonal", "Mel/s")
-    head = "{:17} {:7} {:10} {:32} {:9} {:>10} {:>7}".format(*titles)
-    say(f"{head}\n{'-' * len(head)}")
+    comparisons = 0
+    say("\n".join(heading(COLUMNS)))
     for name in backends or checks.BACKENDS:
-        if not checks.installed(name):
-            say(f"{name:17} not installed")
-            failures += bool(backends)
-            continue
         try:
-            found = list(checks.places(name))
-        except Exception as error:
-            # A library that is installed but can't start (no driver, no device) is told like one that is missing.
-            say(f"{name:17} not usable: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+            places = _places(name)
+        except LookupError as error:
+            say(line((name, str(error)), COLUMNS))
             failures += bool(backends)
             continue
-        for place in found:
+        for place in places:
             for dtype in place.dtypes:
                 if dtypes and dtype not in dtypes:
                     continue
-                row = checks.check(place, dtype)
-                rows += 1
-                failures += not row.is_identical
-                say(
-                    f"{place.label:17} {place.device:7} {dtype:10} {row.fingerprint:32} "
-                    f"{'yes' if row.is_identical else 'NO':9} {row.orthogonal:10.1e} {row.rate:7.1f}"
-                )
-                for case in row.differing:
-                    say(f"    differs: {case}")
-                if each:
-                    for case, mark in row.fingerprints.items():
-                        say(f"    {case:20} {mark}")
-    if not rows and not failures:
-        say("nothing to check: no such dtype there")
+                comparison = checks.check(place, dtype)
+                comparisons += 1
+                failures += not comparison.is_identical
+                say("\n".join(_lines(comparison, each)))
+    if not comparisons and not failures:
+        say("nothing to check: no backend has this dtype")
     elif failures:
         say(f"{failures} of these differ or are missing")
     else:
-        say(f"all {rows} identical, stream version {STREAM_VERSION}")
-    return 1 if failures or not rows else 0
+        say(f"all {comparisons} identical, stream version {STREAM_VERSION}")
+    return 1 if failures or not comparisons else 0
+
+
+def _places(backend: str) -> list[checks.Place]:
+    """The places of a backend; LookupError with the reason if it can't be used here."""
+    if not checks.installed(backend):
+        raise LookupError("not installed")
+    try:
+        return list(checks.places(backend))
+    except Exception as error:  # installed, but without a driver or a device
+        first_line = str(error).partition("\n")[0]
+        raise LookupError(f"not usable: {type(error).__name__}: {first_line}") from None
+
+
+def _lines(comparison: checks.Comparison, each: bool) -> Iterator[str]:
+    place = comparison.place
+    cells = (
+        place.label,
+        place.device,
+        comparison.dtype,
+        comparison.fingerprint,
+        "yes" if comparison.is_identical else "NO",
+        f"{comparison.orthogonal:.1e}",
+        f"{comparison.rate:.1f}",
+    )
+    yield line(cells, COLUMNS)
+    for case in comparison.differing:
+        yield f"    differs: {case}"
+    if each:
+        yield from (f"    {text}" for text in aligned(list(comparison.fingerprints.items())))

@@ -1,4 +1,4 @@
-"""`arrayinit fingerprint`: digests of the tensors of a file."""
+"""`arrayinit fingerprint`: digests of the tensors in a file."""
 
 import hashlib
 import os
@@ -13,25 +13,32 @@ from arrayinit.backends import backend_named
 from arrayinit.cli.output import say
 from arrayinit.common.escapes import printable
 from arrayinit.common.messages import shown
+from arrayinit.common.tables import Column, line
 from arrayinit.storage.files import open_regular
 
 __all__ = ["fingerprint"]
 
+COLUMNS = (Column("digest", width=32), Column("dtype", width=9), Column("shape", width=15), Column("name"))
+
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
-@click.option("--layout", metavar="LETTERS", help="What the axes mean, such as io or hwio: transposes share a digest.")
+@click.option(
+    "--layout",
+    metavar="LETTERS",
+    help="One letter for each axis, such as io or hwio. Transposed weights then have equal digests.",
+)
 def fingerprint(file: str, layout: str | None) -> int:
-    """Digest the values of each tensor of FILE, and all of them.
+    """Print a digest of each tensor in FILE, and one of all.
 
-    FILE is a safetensors, npy or npz file, larger than memory if need be. The digest of a tensor is
-    `arrayinit.fingerprint` of it, the same on every library; the last line is one of all names and digests, whatever
-    their order in the file.
+    FILE is a safetensors, npy or npz file and may be larger than memory. The digest of a tensor is that of
+    `arrayinit.fingerprint`, which is the same on every library. The last line is a digest of all names and digests; it
+    does not depend on their order in the file.
     """
     marks = {}
     for name, mark, dtype, size in _marks(file, layout):
         marks[name] = mark
-        say(f"{mark}  {dtype:<10} {size:<16} {printable(name)}")
+        say(line((mark, dtype, size, printable(name)), COLUMNS))
     whole = hashlib.blake2b(digest_size=16)
     for name in sorted(marks):
         whole.update(f"{name} {marks[name]}\n".encode())
@@ -42,17 +49,17 @@ def fingerprint(file: str, layout: str | None) -> int:
 def _marks(file: str, layout: str | None) -> Iterator[tuple[str, str, str, str]]:
     """(name, digest, dtype, shape) of each tensor."""
     try:
-        with open_regular(file, "`FILE`"):  # which NumPy opens by its name
+        with open_regular(file, "`FILE`"):  # checks it; NumPy opens it by its name
             for name, x in _tensors(file):
                 mark = arrayinit.fingerprint(x, layout=layout if x.ndim == len(layout or "") else None)
                 yield name, mark, x.dtype.name, "x".join(map(str, x.shape)) or "scalar"
-    except Exception as error:  # NumPy's readers raise whatever zipfile, zlib and the tokenizer raise of broken files
+    except Exception as error:  # for broken files NumPy lets errors of zipfile, zlib and the tokenizer through
         text, label = str(error), printable(file)
         raise click.ClickException(text if label in text else f"{label}: {text}") from None
 
 
 def _tensors(file: str) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
-    """(name, array) of all tensors of a file, mapped into memory, not read."""
+    """(name, array) of all tensors in a file, mapped into memory rather than read."""
     if file.endswith(".npz"):
         with open(file, "rb") as opened, np.load(opened) as arrays:
             yield from arrays.items()
@@ -68,7 +75,7 @@ def _tensors(file: str) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
                     f"`dtype` of {shown(name)} must be one of {', '.join(NAMES)}; got {shown(entry['dtype'])}"
                 )
             if entry["data_offsets"][1] > size:
-                raise ValueError(f"{printable(file)} must hold all of {shown(name)}; it ends at byte {size:,}")
+                raise ValueError(f"{printable(file)} must hold the whole of {shown(name)}; it ends at byte {size:,}")
             dtype = backend_named("numpy").dtype(NAMES[entry["dtype"]])
             shape = tuple(entry["shape"])
             if 0 in shape:

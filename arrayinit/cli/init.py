@@ -1,4 +1,4 @@
-"""`arrayinit init`: a safetensors file of drawn weights, larger than memory if need be."""
+"""`arrayinit init`: draw a safetensors file of weights, which may be larger than memory."""
 
 import warnings
 from pathlib import Path
@@ -25,17 +25,24 @@ __all__ = ["init"]
               help="A safetensors file or index, or JSON: name -> shape, or name -> {shape, dtype}.")  # fmt: skip
 @click.option("--rules", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
               help="Rules in TOML or JSON.")  # fmt: skip
-@click.option("--recipe", metavar="NAME", help="Rules of a recipe: see `arrayinit recipes`.")
+@click.option("--recipe", metavar="NAME", help="A recipe; `arrayinit recipes` lists them.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter of the recipe (repeatable).")
-@click.option("--seed", required=True, type=click.IntRange(0, 2**64 - 1), help="Of all tensors; each folds its name.")
+@click.option(
+    "--seed",
+    required=True,
+    type=click.IntRange(0, 2**64 - 1),
+    help="One seed for all tensors; the name of each is folded into its key.",
+)
 @click.option("--seed-names", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
-              help="JSON: name -> name to be folded instead.")  # fmt: skip
+              help="JSON: name -> name to fold instead.")  # fmt: skip
 @click.option("--dtype", type=click.Choice([name for name in DTYPES if is_floating(name)]),
-              help="Of all tensors but those of integers; that of --like by default, else float32.")  # fmt: skip
+              help="The dtype of all floating-point tensors; by default that in --like, or float32.")  # fmt: skip
 @click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="The new safetensors file.")
-@click.option("--force", is_flag=True, help="Replace the file.")
-@click.option("--dry-run", is_flag=True, help="Print what each tensor would be drawn by, and write nothing.")
-@click.option("--progress/--no-progress", default=None, help="A progress bar; on terminals after a second by default.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--dry-run", is_flag=True, help="Print which initializer draws each tensor; write nothing.")
+@click.option(
+    "--progress/--no-progress", default=None, help="Show a progress bar; by default on terminals, after a second."
+)
 def init(
     like: str,
     rules: str | None,
@@ -55,9 +62,9 @@ def init(
         arrayinit init --like model.safetensors --rules rules.toml --seed 0 -o new.safetensors
         arrayinit init --like shapes.json --recipe gpt2 --set layers=12 --seed 0 -o new.safetensors
 
-    No more than about 128 MiB are in memory at a time, but for orthogonal and sparse tensors, which are drawn in one.
-    The file has its name when it is whole; until then it is FILE.unfinished, and the same command goes on where an
-    interrupted one ended.
+    About 128 MiB of memory are needed, whatever the size of the file, except that each orthogonal or sparse tensor must
+    fit in memory as a whole. Until the file is complete it is named FILE.unfinished; after an interruption, the same
+    command continues it.
     """  # noqa: D301 # click reads the backspace
     chosen = rules_of(rules, recipe, pairs)
     if (output is None) != dry_run:
@@ -68,14 +75,14 @@ def init(
         parameters = [Parameter(path, shape, _dtype(path, kind, dtype)) for path, (shape, kind) in shapes.items()]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            made = plan(parameters, chosen, seed=seed, seed_names=names)
+            entries = plan(parameters, chosen, seed=seed, seed_names=names)
         for warning in caught:
             say(f"Warning: {warning.message}", err=True)
-        kept = [entry.path for entry in made if entry.initializer is None]
+        kept = [entry.path for entry in entries if entry.initializer is None]
         if kept:
-            raise ValueError(f"a new file has nothing to keep; rules keep {printable(', '.join(kept))}")
+            raise ValueError(f"a new file has no values to keep; rules keep {printable(', '.join(kept))}")
         tensors = {
-            e.path: Tensor(e.initializer, e.shape, e.parameter.dtype, e.seed_name) for e in made if e.initializer
+            e.path: Tensor(e.initializer, e.shape, e.parameter.dtype, e.seed_name) for e in entries if e.initializer
         }
         if output is not None:
             save_safetensors(output, tensors, seed=seed, force=force, progress=progress)
@@ -84,34 +91,34 @@ def init(
         raise click.ClickException(f"there is not enough memory: {error}") from None
     except (TypeError, ValueError, ImportError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    say(str(made) if output is None else f"{printable(output)}: {len(tensors)} tensors, {size:,} bytes")
+    say(str(entries) if output is None else f"{printable(output)}: {len(tensors)} tensors, {size:,} bytes")
     return 0
 
 
 def _names(file: str) -> dict[str, Any]:
-    """Paths -> names to be folded."""
+    """Paths -> the names to fold."""
     label = printable(file)
     try:
-        found = parse_json(read_text(file, "it"))
+        names = parse_json(read_text(file, "it"))
     except ValueError as error:
         raise ValueError(f"--seed-names must be a JSON object of names; got {label} ({error})") from None
-    if not isinstance(found, dict):
+    if not isinstance(names, dict):
         raise ValueError(f"--seed-names must be a JSON object of names; got {label}")
-    for path, name in found.items():
+    for path, name in names.items():
         if not all(isinstance(word, str | int) for word in (name if isinstance(name, list) else [name])):
             raise ValueError(
                 "--seed-names must be a JSON object of names, or of lists of them; "
                 f"got {shown(name)} for {shown(path)} in {label}"
             )
-    return {path: tuple(name) if isinstance(name, list) else name for path, name in found.items()}
+    return {path: tuple(name) if isinstance(name, list) else name for path, name in names.items()}
 
 
-def _dtype(name: str, own: str | None, given: str | None) -> str:
-    """The dtype of a tensor: its own where that is one of integers, else what was asked for."""
-    if own is None or own not in DTYPES:
-        if own is None or given:
+def _dtype(name: str, stored: str | None, given: str | None) -> str:
+    """The dtype of a tensor: that of `--dtype`, unless `--like` says that the tensor has integers."""
+    if stored is None or stored not in DTYPES:
+        if stored is None or given:
             return given or "float32"
         raise ValueError(
-            f"`dtype` of {shown(name)} must be one of {', '.join(DTYPES)}, or --dtype given; got {shown(own)}"
+            f"`dtype` of {shown(name)} must be one of {', '.join(DTYPES)}, or --dtype given; got {shown(stored)}"
         )
-    return given if given and is_floating(own) else own
+    return given if given and is_floating(stored) else stored

@@ -1,1 +1,1 @@
-"""Building blocks that know nothing of weights: messages, integers, the float environment, disks, progress."""
+"""Building blocks that know nothing of weights: messages, tables, progress, integers, the float environment, disks."""

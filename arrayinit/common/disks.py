@@ -1,4 +1,4 @@
-"""How much room the disk of a folder has."""
+"""The free space on the disk of a folder."""
 
 import os
 from typing import NamedTuple
@@ -7,14 +7,14 @@ __all__ = ["Room", "room"]
 
 
 class Room(NamedTuple):
-    """Bytes of a file system: those that are left for this user, and all."""
+    """Bytes of a file system. free: those that this user may still write. total: all."""
 
     free: int
     total: int
 
 
 def room(folder: str | os.PathLike[str]) -> Room | None:
-    """The room there; None where nobody says: on Windows, on some network file systems, in a folder that is lost."""
+    """The space there; None if it is unknown, as on Windows, on some network file systems and in a missing folder."""
     try:
         disk = os.statvfs(folder)
     except (AttributeError, OSError):

@@ -1,8 +1,7 @@
-"""Keys of caches: equal where nothing that is drawn can tell the values apart, and made of plain data alone.
+"""Cache keys that separate values which `==` conflates: 1, 1.0 and True; 0.0 and -0.0.
 
-1 == 1.0 == True and 0.0 == -0.0, yet not all of them are what an argument may be, nor draw the same. Objects that are
-no plain data have no key: they may change, or be equal to others that they differ from, and a cache would keep them
-alive.
+Such values may draw different numbers, and some are refused where others are allowed. Only plain data has a key: other
+objects may change or define `==` loosely, and a cache would keep them alive.
 """
 
 from collections.abc import Hashable
@@ -17,14 +16,14 @@ _ATOMS = frozenset({float, int, bool, str, type(None), type(...)})
 
 
 class NotPlainError(TypeError):
-    """The value is no plain data: nothing that depends on it is to be remembered."""
+    """The value is not plain data, so nothing that depends on it may be cached."""
 
 
 def exact(values: tuple[Any, ...]) -> Hashable:
-    """The key of values: numbers, texts, None, slices, types with `__exact__`, and tuples and lists of such.
+    """The key of values: numbers, strings, None, slices, types with `__exact__`, and tuples and lists of them.
 
     Raises:
-        NotPlainError: one of them is something else, or nested without end.
+        NotPlainError: a value is something else, or is nested too deeply.
     """
     try:
         return _several(values)
@@ -35,7 +34,7 @@ def exact(values: tuple[Any, ...]) -> Hashable:
 def _several(values: Any) -> Hashable:
     kinds = tuple(map(type, values))
     if _ATOMS.issuperset(kinds):
-        # In C where it can be, for each draw needs one. Types, values, and the signs of zeros tell all.
+        # This loop-free case serves most draws, each of which needs a key. Types, values and signs of zeros suffice.
         zeros = [copysign(1, value) for value in values if value.__class__ is float and not value]
         return (kinds, tuple(values), *zeros)
     return tuple(map(_exact, values))
@@ -53,4 +52,4 @@ def _exact(value: Any) -> Hashable:
         return (kind, value.tobytes())
     if hasattr(kind, "__exact__"):
         return (kind, value.__exact__())
-    raise NotPlainError(f"{kind.__name__} is no plain data")
+    raise NotPlainError(f"{kind.__name__} is not plain data")

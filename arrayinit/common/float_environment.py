@@ -1,8 +1,8 @@
-"""Float arithmetic in IEEE's default environment, whatever the thread has set.
+"""Run code in IEEE's default floating-point environment, whatever the thread has set.
 
-A thread may round other than to nearest (C's fesetround) or flush subnormal numbers to zero (torch.set_flush_denormal,
-a library compiled with -ffast-math). Both would change digits of bounds and the last step of a draw, where an integer
-becomes a float. To look costs less than a tenth of a microsecond; the environment is set only where it is another one.
+A thread may have another rounding mode (C's fesetround) or flush subnormal numbers to zero (torch.set_flush_denormal, a
+library compiled with -ffast-math). Both would change digits of bounds and the last step of a draw, where an integer
+becomes a float. The check takes less than a tenth of a microsecond; the environment is set only if it differs.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ __all__ = ["default_environment", "in_default_environment", "is_default"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Names of the module, so that the interpreter computes with them when a draw begins and not when it compiles.
+# Variables, so that the interpreter can't fold the arithmetic in `is_default` when it compiles this file.
 _ONE, _TINY, _HALF, _SMALL = 1.0, 2.0**-60, 0.5, sys.float_info.min
 
 _BYTES = 256  # more than any C library's fenv_t takes
@@ -30,9 +30,9 @@ def is_default() -> bool:
 
 @contextmanager
 def default_environment() -> Iterator[None]:
-    """The default environment for this thread, and afterwards what it had before.
+    """Set the default environment for this thread, and restore the previous one at the end.
 
-    RuntimeError where the C library offers no way to set it.
+    RuntimeError if the C library has no functions to set it.
     """
     saved = ctypes.create_string_buffer(_BYTES)
     get, set_, default = _functions()
@@ -47,16 +47,16 @@ def default_environment() -> Iterator[None]:
 
 
 def in_default_environment(function: Callable[P, T]) -> Callable[P, T]:
-    """A function that computes in the default environment."""
+    """A decorator: the function runs in the default environment."""
 
     @functools.wraps(function)
-    def computed(*args: P.args, **keywords: P.kwargs) -> T:
+    def wrapper(*args: P.args, **keywords: P.kwargs) -> T:
         if is_default():
             return function(*args, **keywords)
         with default_environment():
             return function(*args, **keywords)
 
-    return computed
+    return wrapper
 
 
 @functools.cache
@@ -79,6 +79,6 @@ def _functions() -> tuple[Any, Any, Any]:
 
 def _refusal() -> RuntimeError:
     return RuntimeError(
-        "draws need float arithmetic that rounds to nearest and keeps subnormal numbers; this thread's is set "
-        "otherwise (by fesetround, torch.set_flush_denormal or a library) and can't be set back on this platform"
+        "draws need floating-point arithmetic that rounds to nearest and keeps subnormal numbers; this thread has "
+        "another setting (of fesetround, torch.set_flush_denormal or a library), and this platform can't reset it"
     )

@@ -1,6 +1,6 @@
-"""Integer arguments, and sequences of them, of Python, NumPy, torch or JAX; anything ambiguous is refused.
+"""Read arguments that are integers, or sequences of integers, of Python, NumPy, torch or JAX.
 
-An iterator, a set, a text or bytes is no sequence of integers, a boolean no integer.
+Ambiguous values are refused: booleans are not integers; iterators, sets, strings and bytes are not sequences of them.
 """
 
 import operator
@@ -9,25 +9,25 @@ from typing import Any
 
 __all__ = ["AXES", "as_integer", "as_integers"]
 
-AXES = 64  # of an array, as many as NumPy has
+AXES = 64  # the most axes of an array, as in NumPy
 
 
 def as_integer(value: Any) -> int | None:
-    """The value of an integer of any library, also one in an array without axes; None for all else."""
+    """The value of an integer of any library, or of an array without axes that holds one; else None."""
     if type(value) is int:
         return value
-    # A boolean of torch is an integer to Python.
+    # operator.index accepts booleans of torch.
     is_boolean = isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
     if is_boolean or getattr(value, "ndim", None):
         return None
     try:
         return int(operator.index(value))
-    except Exception:  # none, or one that has no value yet: TypeErrors of JAX, RuntimeErrors of torch
+    except Exception:  # no integer, or one without a value yet (TypeErrors of JAX, RuntimeErrors of torch)
         return None
 
 
 def as_integers(values: Any, most: int = AXES) -> tuple[int, ...] | None:
-    """The values of a sequence, or of an array with one axis, of at most so many integers; None for all else."""
+    """The values of a sequence, or of an array with one axis, of at most `most` integers; else None."""
     if not isinstance(values, tuple | list):
         is_array = getattr(values, "ndim", None) == 1
         if isinstance(values, str | bytes | bytearray | memoryview) or not (is_array or isinstance(values, Sequence)):
@@ -35,7 +35,7 @@ def as_integers(values: Any, most: int = AXES) -> tuple[int, ...] | None:
     try:
         if len(values) > most:
             return None
-        found = [as_integer(value) for value in values]
-    except Exception:  # of a sequence of a user's own, or of one longer than any memory
+        integers = [as_integer(value) for value in values]
+    except Exception:  # of a user-defined sequence, or of one longer than memory
         return None
-    return None if None in found else tuple(found)  # type: ignore[arg-type]
+    return None if None in integers else tuple(integers)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Errors and warnings: values in few words, and warnings that name the caller's line."""
+"""Parts of errors and warnings: short representations of values, and warnings that name the caller's line."""
 
 import sys
 import warnings
@@ -12,27 +12,27 @@ LONGEST = 1000  # characters of a value in a message
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: its repr, cut where it is long; its type where it has none."""
+    """The repr of a value, cut if it is long; its type if it has no repr."""
     try:
         text = repr(value)
-    except Exception:  # of an object of a user's, of an integer of thousands of digits, of what is nested too deeply
+    except Exception:  # of a user's object, an integer with thousands of digits, or something nested too deeply
         bits = f" of {value.bit_length()} bits" if isinstance(value, int) else ""
         return f"<{type(value).__name__}{bits}>"
     return cut(text, LONGEST)
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn of the line that called this package, however many calls within the package lie between.
+    """Warn, and name the line that called this package, however many calls within the package lie between.
 
-    `stacklevel` would be another one for each way that leads here, and `skip_file_prefixes` came with Python 3.12.
+    `stacklevel` would depend on the path that leads here, and `skip_file_prefixes` needs Python 3.12.
     """
     frame = sys._getframe(1)
-    while frame.f_back is not None and _is_own(frame.f_globals.get("__name__")):
+    while frame.f_back is not None and _is_in_package(frame.f_globals.get("__name__")):
         frame = frame.f_back
     module = frame.f_globals.get("__name__") or "<string>"
     registry = frame.f_globals.setdefault("__warningregistry__", {})
     warnings.warn_explicit(message, category, frame.f_code.co_filename, frame.f_lineno, module, registry)
 
 
-def _is_own(module: Any) -> bool:
+def _is_in_package(module: Any) -> bool:
     return isinstance(module, str) and module.partition(".")[0] == __name__.partition(".")[0]

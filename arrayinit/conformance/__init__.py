@@ -1,1 +1,1 @@
-"""Conformance: the golden vectors, the script that makes them, and the check that compares this machine with them."""
+"""The golden vectors, the script that writes them, and the check that compares this machine with them."""

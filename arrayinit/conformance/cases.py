@@ -1,4 +1,4 @@
-"""The draws that every backend must agree on: what `check` runs, and what the golden vectors are of."""
+"""The draws on which all backends must agree: `check` runs them, and the golden vectors hold their results."""
 
 import functools
 import importlib.resources
@@ -17,7 +17,7 @@ SEED = 0x0123456789ABCDEF
 
 @dataclass(frozen=True)
 class Case:
-    """An initializer, a shape and the keywords that go with it. Its name is part of the key."""
+    """An initializer, a shape and keywords. The name of the case is the `name` of the draw."""
 
     name: str
     spec: Spec
@@ -30,12 +30,12 @@ class Case:
 
     @property
     def is_exact(self) -> bool:
-        """Whether backends agree bit for bit: all but the orthogonal ones do."""
+        """Whether backends must agree bit for bit, as they do in all cases except the orthogonal ones."""
         return self.spec.name not in ("orthogonal", "delta_orthogonal")
 
 
 def _cases() -> Iterable[Case]:
-    large = (257, 513)  # more than one piece for the engines, and nothing a multiple of four
+    large = (257, 513)  # more than one piece for the engines, and no multiple of four
     yield Case("uniform", spec("uniform"), large)
     yield Case("uniform asymmetric", spec("uniform", a=-0.3, b=17.0), (7, 9))
     yield Case("normal", spec("normal"), large)
@@ -74,7 +74,7 @@ def _cases() -> Iterable[Case]:
     yield Case("icnr", spec("icnr"), (8, 3, 3, 2))
     yield Case("lstm_bias", spec("lstm_bias", gates="igfo"), (20,))
     yield Case("chrono", spec("chrono", t_max=1000.0), (24,))
-    # Of a quantile function that is + - * / and sqrt alone, and so the same in every scipy.
+    # Its quantile function has + - * / and sqrt only, so it is the same in all versions of SciPy.
     yield Case("distribution", spec("distribution", distribution="triang", parameters=(0.3, -1.0, 4.0)), large)
     yield Case("mamba_dt_bias", spec("mamba_dt_bias"), (257,))
     yield Case("hippo_legs", spec("hippo_legs"), (19, 19))
@@ -97,7 +97,7 @@ CASES = tuple(_cases())
 
 @functools.cache
 def golden() -> dict[str, dict[str, dict[str, Any]]]:
-    """Case -> dtype -> {"fingerprint": of the whole, "head": its first elements}, as committed."""
+    """The committed vectors: case -> dtype -> {"fingerprint": of the whole array, "head": its first elements}."""
     text = importlib.resources.files("arrayinit.conformance").joinpath("golden.json").read_text("utf-8")
     vectors: dict[str, dict[str, dict[str, Any]]] = json.loads(text)["vectors"]
     return vectors

@@ -1,4 +1,4 @@
-"""`python -m arrayinit check`: draw every initializer on every installed backend and compare the bits."""
+"""Draw every initializer on every installed backend and compare the bits with the golden vectors."""
 
 import hashlib
 import importlib
@@ -17,7 +17,7 @@ from arrayinit.fingerprints import fingerprint
 from arrayinit.specs import spec
 from arrayinit.stream.formats import is_complex
 
-__all__ = ["BACKENDS", "Place", "Row", "check", "places", "tolerance"]
+__all__ = ["BACKENDS", "Comparison", "Place", "check", "places", "tolerance"]
 
 BACKENDS = ("numpy", "torch", "jax", "cupy", "dask", "array_api_strict")
 TIMED = (1024, 1024)
@@ -28,7 +28,7 @@ Drawn: TypeAlias = dict[str, Any]  # case -> array
 
 @dataclass(frozen=True)
 class Place:
-    """Where arrays are drawn: a namespace, one of its devices, and the way there."""
+    """A namespace and one of its devices, with or without jax.jit. `where`: the keywords that select them in a draw."""
 
     backend: str
     device: str
@@ -39,23 +39,23 @@ class Place:
 
     @property
     def label(self) -> str:
-        """What the table calls it."""
+        """The name in the table."""
         return f"{self.backend} (jit)" if self.jit else self.backend
 
     def draw(self, cases: Iterable[Case], dtype: str) -> Drawn:
-        """All cases, drawn here; under `jit` in one compiled function of the key."""
+        """Draw all cases here; under `jit`, in one compiled function of the key."""
         if not self.jit:
             return {case.name: case.draw(dtype, **self.where) for case in cases}
         import jax
 
-        def drawn(key: Any) -> Drawn:
+        def draw_all(key: Any) -> Drawn:
             return {case.name: case.draw(dtype, seed=key, **self.where) for case in cases}
 
         words = np.array([SEED >> 32, SEED & 0xFFFFFFFF], np.uint32)
-        return dict(jax.jit(drawn)(words))
+        return dict(jax.jit(draw_all)(words))
 
     def precision(self, dtype: str) -> AbstractContextManager[Any]:
-        """A context in which the library has this dtype."""
+        """A context in which the library supports this dtype."""
         if self.backend == "jax" and dtype in ("float64", "complex128"):
             context: AbstractContextManager[Any] = importlib.import_module("arrayinit.backends.jax").x64()
             return context
@@ -63,12 +63,12 @@ class Place:
 
 
 def installed(backend: str) -> bool:
-    """Whether a namespace can be imported here."""
+    """Whether the backend is installed."""
     return importlib.util.find_spec(backend) is not None
 
 
 def places(backend: str) -> Iterator[Place]:
-    """The devices of an installed backend, each way that draws take there. ImportError where it does not work."""
+    """The places of an installed backend. ImportError, or an error of the library, if it does not work here."""
     namespace = "dask.array" if backend == "dask" else backend
     module = importlib.import_module(namespace)
     if backend == "torch":
@@ -96,49 +96,51 @@ def places(backend: str) -> Iterator[Place]:
 
 
 def tolerance(dtype: str) -> float:
-    """How far two backends may be apart in `orthogonal`: rounding of matrix products, then of the dtype."""
+    """The largest difference between two backends in `orthogonal`: rounding of matrix products, then of the dtype."""
     rounding = {"float16": 2.0**-11, "bfloat16": 2.0**-8}.get(dtype, 0.0)
     return 1e-13 if dtype in ("float64", "complex128") else 2e-6 + rounding
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one place draws in one dtype."""
+class Comparison:
+    """The draws of one place in one dtype beside the golden vectors."""
 
     place: Place
     dtype: str
-    fingerprints: dict[str, str]  # case -> of the exact ones
-    orthogonal: float  # largest difference from the same draw in float64 on NumPy
+    fingerprints: dict[str, str]  # by case, of the exact cases
+    orthogonal: float  # largest difference from the same draws in float64 on NumPy
     rate: float  # million elements a second
 
     @property
     def differing(self) -> list[str]:
-        """The cases whose bits are not the golden ones."""
-        wanted = golden()
-        return [name for name, mark in self.fingerprints.items() if mark != wanted[name][self.dtype]["fingerprint"]]
+        """The cases whose bits differ from the golden vectors."""
+        vectors = golden()
+        return [name for name, mark in self.fingerprints.items() if mark != vectors[name][self.dtype]["fingerprint"]]
 
     @property
     def is_identical(self) -> bool:
-        """Whether every bit is golden, and orthogonal within its tolerance."""
+        """Whether all bits equal the golden ones and orthogonal is within its tolerance."""
         return not self.differing and self.orthogonal <= tolerance(self.dtype)
 
     @property
     def fingerprint(self) -> str:
-        """One digest of all the exact cases."""
+        """One digest of all exact cases."""
         return hashlib.blake2b("".join(self.fingerprints.values()).encode(), digest_size=16).hexdigest()
 
 
-def check(place: Place, dtype: str, cases: Iterable[Case] = CASES) -> Row:
-    """Draw the cases at a place in a dtype."""
+def check(place: Place, dtype: str, cases: Iterable[Case] = CASES) -> Comparison:
+    """Draw the cases at a place in a dtype, compare them, and time a draw."""
     cases = list(cases)
     with place.precision(dtype):
         drawn = place.draw(cases, dtype)
         marks = {case.name: fingerprint(drawn[case.name]) for case in cases if case.is_exact}
-        worst = max((_distance(case, drawn[case.name], dtype) for case in cases if not case.is_exact), default=0.0)
-        return Row(place, dtype, marks, worst, _rate(place, dtype))
+        inexact = [case for case in cases if not case.is_exact]
+        orthogonal = max((_distance(case, drawn[case.name], dtype) for case in inexact), default=0.0)
+        return Comparison(place, dtype, marks, orthogonal, _rate(place, dtype))
 
 
 def _distance(case: Case, x: Any, dtype: str) -> float:
+    """The largest difference from the draw in float64 on NumPy."""
     exact = case.draw("complex128" if is_complex(dtype) else "float64")
     host = backend_of(x).to_numpy(x)
     if host.dtype == np.uint16:  # the bits of bfloat16 are the upper half of those of float32
@@ -147,7 +149,13 @@ def _distance(case: Case, x: Any, dtype: str) -> float:
 
 
 def _rate(place: Place, dtype: str) -> float:
-    """Million elements of xavier_normal a second: the median of three warm draws of 1024 x 1024."""
+    """Million elements of xavier_normal a second: the median of three warm draws of 1024 x 1024.
+
+    The compiled loops are loaded first. Otherwise the figure would depend on how much this process has drawn before.
+    """
+    from arrayinit.engines.cpu.switch import WORTH_COMPILING, compiled
+
+    compiled(WORTH_COMPILING)
     case = Case("rate", spec("xavier_normal"), TIMED)
 
     def once() -> float:

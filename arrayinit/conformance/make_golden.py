@@ -1,8 +1,8 @@
-"""Make `golden.json`: run `python -m arrayinit.conformance.make_golden`. Vectors change only with STREAM_VERSION.
+"""Write `golden.json`: run `python -m arrayinit.conformance.make_golden`. Vectors change only with STREAM_VERSION.
 
-Each vector is drawn by the reference engine on NumPy: the fingerprint of the whole array, and its first elements as
-hexadecimal floats (the real and the imaginary part of a complex one) for whoever writes another implementation. The
-file says itself what each case is, so that nothing else is needed to use it: section 13 of arrayinit/stream/README.md.
+Each vector is drawn on NumPy. An entry has the fingerprint of the whole array and, for authors of other
+implementations, its first elements as hexadecimal floats (complex elements as real and imaginary part). The file also
+describes each case, so that it can be used alone: see section 13 of arrayinit/stream/README.md.
 """
 
 import json
@@ -17,8 +17,8 @@ from arrayinit import STREAM_VERSION, fingerprint
 from arrayinit.conformance.cases import CASES, DTYPES, SEED, Case
 
 PATH = Path(__file__).with_name("golden.json")
-HEAD = 4
-FORMAT = 1  # of the file
+HEAD = 4  # elements
+FORMAT = 1  # version of the layout of the file
 
 
 def head(x: Any) -> list[str]:
@@ -34,44 +34,46 @@ def vector(case: Case, dtype: str) -> dict[str, Any]:
     return {"fingerprint": fingerprint(x) if case.is_exact else None, "head": head(x)}
 
 
-def described(case: Case) -> dict[str, Any]:
-    """A case as plain data: initializer, shape and, of a part, `index` as [start, stop, step] for each axis."""
+def description(case: Case) -> dict[str, Any]:
+    """A case as plain data: initializer, shape and, for a part, `index` as [start, stop, step] for each axis."""
     data = {"initializer": _plain(case.spec.as_dict()), "shape": list(case.shape)}
     index = case.keywords.get("index")
     if index is not None:
         slices = index if isinstance(index, tuple) else (index,)
-        data["index"] = [[part.start, part.stop, part.step] for part in slices]
+        data["index"] = [[s.start, s.stop, s.step] for s in slices]
     return data
 
 
 def _plain(value: Any) -> Any:
-    """Data that strict JSON can hold: infinite numbers as text."""
+    """Data for strict JSON, which has no infinite numbers: they become text."""
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_plain(part) for part in value]
     return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def main() -> int:
-    """Write the file; exit status 1 where that would change a vector of this version of the stream."""
-    made: dict[str, Any] = {case.name: {dtype: vector(case, dtype) for dtype in DTYPES} for case in CASES}
+    """Write the file. Exit status 1 if a vector of this version of the stream would change."""
+    vectors: dict[str, Any] = {case.name: {dtype: vector(case, dtype) for dtype in DTYPES} for case in CASES}
     if PATH.exists():
         old = json.loads(PATH.read_text("utf-8"))
         if old["stream_version"] == STREAM_VERSION:
-            # What needs matrix products has other last digits on other machines: it stays what it is.
-            made |= {c.name: old["vectors"][c.name] for c in CASES if not c.is_exact and c.name in old["vectors"]}
-            changed = [name for name in old["vectors"] if name in made and old["vectors"][name] != made[name]]
+            committed = old["vectors"]
+            # Matrix products have other last digits on other machines, so these vectors stay as they are.
+            vectors |= {
+                case.name: committed[case.name] for case in CASES if not case.is_exact and case.name in committed
+            }
+            changed = [name for name in committed if name in vectors and committed[name] != vectors[name]]
             if changed:
                 sys.stderr.write(f"these vectors change, but STREAM_VERSION is still {STREAM_VERSION}: {changed}\n")
                 return 1
-    cases = {case.name: described(case) for case in CASES}
     data = {
         "format": FORMAT,
         "stream_version": STREAM_VERSION,
         "seed": f"{SEED:#018x}",
-        "cases": cases,
-        "vectors": made,
+        "cases": {case.name: description(case) for case in CASES},
+        "vectors": vectors,
     }
     text = json.dumps(data, indent=1, allow_nan=False)
     PATH.write_text(text + "\n", "utf-8")

@@ -15,7 +15,7 @@ from arrayinit.models.plans import Planned
 from arrayinit.models.rules import Rules
 from arrayinit.plot.measures import DepthScale
 from arrayinit.plot.scales import depth_scales
-from arrayinit.reports.build import plan_what_can_be
+from arrayinit.reports.build import drawable_plan
 from arrayinit.reports.statistics import Statistics, measure, values_of
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def weights(
     planned: dict[str, Planned] = {}
     if rules is not None:
         given = rules if isinstance(rules, Rules) else Rules(rules)
-        made, _ = plan_what_can_be([member.parameter for member in members], given)
+        made, _ = drawable_plan([member.parameter for member in members], given)
         planned = {entry.path: entry for entry in made}
     across = min(columns, len(chosen))
     down = -(-len(chosen) // across)

@@ -1,4 +1,4 @@
-"""How a report is made: what the rules plan, what the arrays hold, and what is to be said of it."""
+"""Make a report: plan the rules, measure the arrays, judge the results."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -19,94 +19,94 @@ from arrayinit.reports.statistics import measure
 from arrayinit.specs import Description, describe
 from arrayinit.stream.formats import is_floating
 
-__all__ = ["build", "plan_what_can_be"]
+__all__ = ["build", "drawable_plan"]
 
 
 def build(model: Any, rules: Any, values: bool, progress: bool | None) -> Report:
-    """The report on a model, as :func:`arrayinit.report` describes it."""
+    """The report on a model; see :func:`arrayinit.report`."""
     flag(values, "values")
     members = members_of(model)
     parameters = [member.parameter for member in members]
-    chosen = None if rules is None else rules if isinstance(rules, Rules) else Rules(rules)
+    rules = rules if rules is None or isinstance(rules, Rules) else Rules(rules)
     planned: dict[str, Planned] = {}
     problems: Mapping[str, str] = {}
     matching: dict[str, Rule | None] = {}
-    if chosen is not None:
-        made, problems = plan_what_can_be(parameters, chosen)
-        planned = {entry.path: entry for entry in made}
-        matching = {parameter.path: rule for parameter, rule in ruled(parameters, chosen)}
-    # A weight whose originals are drawn is shown above them.
-    shown = [
-        each
-        for member in members
-        for each in (member, *member.originals)
-        if each is member or each.parameter.path in matching
-    ]
+    if rules is not None:
+        plan, problems = drawable_plan(parameters, rules)
+        planned = {entry.path: entry for entry in plan}
+        matching = {parameter.path: rule for parameter, rule in ruled(parameters, rules)}
+    shown: list[Member] = []
+    for member in members:
+        shown.append(member)
+        shown += [original for original in member.originals if original.parameter.path in matching]
     total = sum(_bytes(member.parameter) for member in shown)
     rows = []
     with progress_bar("parameters", total, progress if values else False) as advance:
         for member in shown:
             path = member.parameter.path
-            rows.append(_row(member, values, planned.get(path), matching.get(path), problems, chosen is not None))
+            rows.append(_row(member, values, planned.get(path), matching.get(path), problems))
             advance(_bytes(member.parameter))
-    return Report(tuple(rows), tuple(_idle(matching.values(), chosen or Rules())), chosen is not None)
+    return Report(tuple(rows), tuple(_idle(matching.values(), rules or Rules())), has_rules=rules is not None)
 
 
-def plan_what_can_be(parameters: Iterable[Parameter], rules: Rules) -> tuple[Plan, Mapping[str, str]]:
-    """The plan of all parameters that can be drawn, and the reasons why others can't."""
+def drawable_plan(parameters: Iterable[Parameter], rules: Rules) -> tuple[Plan, Mapping[str, str]]:
+    """The plan of the parameters that can be drawn, and path -> reason for the others."""
     matches, problems = matches_and_problems(parameters, rules, frozen="draw")
-    return keyed([each for each in matches if each.path not in problems], root_of(0)), problems
+    return keyed([match for match in matches if match.path not in problems], root_of(0)), problems
 
 
 def _idle(matching: Iterable[Rule | None], rules: Rules) -> Iterable[Finding]:
+    """A finding for each rule that matches nothing."""
     used = set(map(id, matching))
     for rule in rules:
         if id(rule) not in used and not rule.optional:
             yield Finding(rule.text, "idle rule", "matches no parameter, or only after earlier rules")
 
 
-def _row(
-    member: Member, values: bool, entry: Planned | None, rule: Rule | None, problems: Mapping[str, str], has_rules: bool
-) -> Row:
-    """The row of one parameter."""
+def _row(member: Member, values: bool, entry: Planned | None, rule: Rule | None, problems: Mapping[str, str]) -> Row:
     parameter = member.parameter
-    where = _geometry(parameter)
+    axes = _geometry(parameter)
     expected: Description | None = None
     law: Law | None = None
     if entry is not None and entry.initializer is not None and entry.job is not None:
-        law, where = entry.job.law, entry.job.geometry
+        law, axes = entry.job.law, entry.job.geometry
         expected = describe(entry.initializer, parameter.shape, dtype=parameter.dtype)
-    fan_in, fan_out = _fans(where) if expected is None else (expected.fan_in, expected.fan_out)
-    roles = where.roles or ("oi" + "s" * len(parameter.shape))[: len(parameter.shape)]
+    fan_in, fan_out = _fans(axes) if expected is None else (expected.fan_in, expected.fan_out)
+    roles = axes.roles or ("oi" + "s" * len(parameter.shape))[: len(parameter.shape)]
     roles = roles if len(roles) >= 2 else ""
     moments = measure(member.read(), parameter.dtype, roles) if values else None
     drawn = moments if member.drawn is None or not values else measure(member.drawn(), parameter.dtype, roles)
-    found = list(_problems(parameter, rule, problems, has_rules))
-    found += judge(parameter, fan_in, moments, drawn, expected, law)
+    reasons = [*_problems(parameter, rule, problems), *judge(parameter, fan_in, moments, drawn, expected, law)]
     return Row(
-        parameter.path, parameter.shape, parameter.dtype, parameter.tied, _bytes(parameter),
-        None if rule is None else rule.text,
-        None if rule is None or parameter.path in problems else _said(rule),
-        fan_in, fan_out,
-        None if expected is None else expected_mean(parameter.dtype, expected),
-        None if expected is None else expected.std,
-        None if moments is None else moments.mean, None if moments is None else moments.std,
-        None if moments is None else moments.low, None if moments is None else moments.high,
-        parameter.size, tuple(Finding(parameter.path, kind, said) for kind, said in found),
-    )  # fmt: skip
+        path=parameter.path,
+        shape=parameter.shape,
+        dtype=parameter.dtype,
+        tied=parameter.tied,
+        bytes=_bytes(parameter),
+        rule=None if rule is None else rule.text,
+        initializer=None if rule is None or parameter.path in problems else _initializer_text(rule),
+        fan_in=fan_in,
+        fan_out=fan_out,
+        expected_mean=None if expected is None else expected_mean(parameter.dtype, expected),
+        expected_std=None if expected is None else expected.std,
+        mean=None if moments is None else moments.mean,
+        std=None if moments is None else moments.std,
+        low=None if moments is None else moments.low,
+        high=None if moments is None else moments.high,
+        size=parameter.size,
+        findings=tuple(Finding(parameter.path, kind, reason) for kind, reason in reasons),
+    )
 
 
-def _said(rule: Rule) -> str:
+def _initializer_text(rule: Rule) -> str:
     """A rule's initializer as it was written, without the axes that the framework adds."""
     return in_words(rule.initializer) + (f", fans of {rule.like}" if rule.like else "")
 
 
-def _problems(
-    parameter: Parameter, rule: Rule | None, problems: Mapping[str, str], has_rules: bool
-) -> Iterable[tuple[str, str]]:
-    """Why a parameter can't be drawn."""
+def _problems(parameter: Parameter, rule: Rule | None, problems: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """(kind, text) of the reasons why a parameter can't be drawn."""
     if not is_floating(parameter.dtype) and not parameter.optional and (rule is None or parameter.path in problems):
-        yield "integer", f"{parameter.dtype} is no type that random values can be drawn in"
+        yield "integer", f"random values can't be drawn in {parameter.dtype}"
     if parameter.path in problems:
         if rule is None:
             yield "unmatched", "no rule matches"
@@ -118,10 +118,10 @@ def _geometry(parameter: Parameter) -> Geometry:
     return geometry(parameter.shape, **parameter.axes)
 
 
-def _fans(where: Geometry) -> tuple[int | None, int | None]:
-    return where.fans if where.roles is not None or len(where.shape) >= 2 else (None, None)
+def _fans(axes: Geometry) -> tuple[int | None, int | None]:
+    return axes.fans if axes.roles is not None or len(axes.shape) >= 2 else (None, None)
 
 
 def _bytes(parameter: Parameter) -> int:
-    digits = re.search(r"\d+$", parameter.dtype)  # of the name that the standard has: float32
+    digits = re.search(r"\d+$", parameter.dtype)  # bits, as in float32; bool has none
     return parameter.size * (int(digits[0]) // 8 if digits else 1)

@@ -1,10 +1,11 @@
-"""What a report holds: a row a parameter, and what was found to look wrong."""
+"""A report: one row for each parameter, and the findings."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
-from arrayinit.reports import tables
+from arrayinit.common.tables import Column
+from arrayinit.reports import rendering
 
 __all__ = ["Finding", "Report", "Row"]
 
@@ -13,11 +14,12 @@ __all__ = ["Finding", "Report", "Row"]
 class Finding:
     """Something that looks wrong.
 
-    path: of the parameter; the pattern of an idle rule. text: the reason, with its numbers.
-    kind: "unmatched", "undrawable" or "integer": no rule, or not this one, can draw the parameter. "idle rule": it
-        matches nothing. "not finite": NaN or infinities. "dead": a weight that is 0 everywhere. "symmetric": all
-        outputs (or inputs) of a layer have the same weights. "exploding", "vanishing": a weight that multiplies the
-        scale of its input by more than 10 or less than 1/128. "deviates": elements are not what the rule draws.
+    path: the parameter's path, or the pattern of an idle rule. text: the reason, with its numbers.
+    kind: "unmatched": no rule matches the parameter. "undrawable": its rule can't draw it. "integer": no rule can draw
+        its dtype. "idle rule": the rule matches nothing. "not finite": NaN or infinities. "dead": a weight that is 0
+        everywhere. "symmetric": all outputs (or inputs) of a layer have the same weights. "exploding", "vanishing": a
+        weight multiplies the scale of its input by more than 10 or less than 1/128. "deviates": the elements are not
+        what the rule draws.
     """
 
     path: str
@@ -27,7 +29,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Row:
-    """One parameter. A field that is not known, or has no meaning for it, is None."""
+    """One parameter. A field is None where it is unknown or has no meaning for the parameter."""
 
     path: str
     shape: tuple[int, ...]
@@ -50,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True, repr=False)
 class Report(Sequence[Row]):
-    """A table of the parameters of a model, from :func:`arrayinit.report`. `str`, rich and notebooks show it."""
+    """A table of a model's parameters, from :func:`arrayinit.report`. `str`, rich and notebooks show it."""
 
     rows: tuple[Row, ...]
     idle: tuple[Finding, ...]  # rules that match nothing
@@ -99,56 +101,57 @@ class Report(Sequence[Row]):
         return self.to_text()
 
     def to_text(self, width: int | None = None) -> str:
-        """A plain table, and below it what was found.
+        """A plain table, and the findings below it.
 
         Args:
-            width: the most characters of a line of the table: columns that matter less are left out and paths are
-                shortened in the middle, until it fits or only paths, shapes, stds and findings are left.
+            width: the most characters of a line of the table. To fit, paths lose their middle and less important
+                columns are left out; paths, stds and findings stay.
         """
-        return tables.text(self._table(), width)
+        return rendering.text(self._table(), width)
 
     def to_markdown(self) -> str:
-        """A table of GitHub's Markdown with all columns, and a list of what was found."""
-        return tables.markdown(self._table())
+        """A table in GitHub's Markdown with all columns, and a list of the findings."""
+        return rendering.markdown(self._table())
 
     def to_html(self) -> str:
         """A whole HTML document that needs no other file."""
-        return tables.document(self._table())
+        return rendering.document(self._table())
 
     def _repr_html_(self) -> str:
-        return tables.fragment(self._table())
+        return rendering.fragment(self._table())
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
-        return tables.rich_parts(self._table(), options.max_width)
+        return rendering.rich_parts(self._table(), options.max_width)
 
-    def _table(self) -> tables.Table:
-        columns = [column for column in COLUMNS if self.has_rules or not column.is_of_rules]
+    def _table(self) -> rendering.Table:
+        columns = [column for column in COLUMNS if self.has_rules or column.title not in NEED_RULES]
         cells = [[_cell(row, column.title) for column in columns] for row in self.rows]
-        found = [(finding.path, finding.kind, finding.text) for finding in self.findings]
-        return tables.Table(columns, cells, found, self._total())
+        findings = [(finding.path, finding.kind, finding.text) for finding in self.findings]
+        return rendering.Table(columns, cells, findings, self._total())
 
     def _total(self) -> str:
-        count, found = len(self.rows), len(self.findings)
+        arrays, findings = len(self.rows), len(self.findings)
         return (
-            f"{count} array{'s' * (count != 1)}, {self.size:,} elements, {_memory(self.bytes)}; "
-            f"{found or 'no'} finding{'s' * (found != 1)}"
+            f"{arrays} array{'s' * (arrays != 1)}, {self.size:,} elements, {_memory(self.bytes)}; "
+            f"{findings or 'no'} finding{'s' * (findings != 1)}"
         )
 
 
 COLUMNS = [
-    tables.Column("parameter", right=False, weight=9),
-    tables.Column("shape", right=True, weight=8),
-    tables.Column("dtype", right=False, weight=2),
-    tables.Column("rule", right=False, weight=4, is_of_rules=True),
-    tables.Column("initializer", right=False, weight=1, is_of_rules=True),
-    tables.Column("fan in", right=True, weight=3),
-    tables.Column("fan out", right=True, weight=2),
-    tables.Column("mean", right=True, weight=6),
-    tables.Column("expected mean", right=True, weight=2, is_of_rules=True),
-    tables.Column("std", right=True, weight=9),
-    tables.Column("expected std", right=True, weight=7, is_of_rules=True),
-    tables.Column("findings", right=False, weight=9),
+    Column("parameter"),
+    Column("shape", right=True, weight=8),
+    Column("dtype", weight=2),
+    Column("rule", weight=4),
+    Column("initializer", weight=1),
+    Column("fan in", right=True, weight=3),
+    Column("fan out", right=True, weight=2),
+    Column("mean", right=True, weight=6),
+    Column("expected mean", right=True, weight=2),
+    Column("std", right=True),
+    Column("expected std", right=True, weight=7),
+    Column("findings"),
 ]
+NEED_RULES = ("rule", "initializer", "expected mean", "expected std")
 
 
 def _cell(row: Row, title: str) -> str:

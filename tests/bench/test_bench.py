@@ -1,4 +1,4 @@
-"""`python -m arrayinit bench`: what is compared, how it is timed, and what is printed. No speed is asserted."""
+"""`python -m arrayinit bench`: the contenders, the timing and the output. No speed is asserted."""
 
 import gc
 import json
@@ -12,18 +12,18 @@ import pytest
 from conftest import to_host
 
 from arrayinit import __main__ as command
-from arrayinit.bench import command as bench_command, parts as bench_parts, rows
-from arrayinit.bench.measure import LEAST, Call, Measured, Process, interleaved
-from arrayinit.bench.peers import FILL, JAX, JAX_JIT, OURS, PLACES, TORCH, peer_names
-from arrayinit.bench.report import lines, quantity, significant, write_json
-from arrayinit.bench.results import Result, measure
-from arrayinit.bench.rows import INITIALIZERS, ROWS, Goals, Row
+from arrayinit.bench import benchmarks, command as bench_command, slices
+from arrayinit.bench.benchmarks import BENCHMARKS, INITIALIZERS, Benchmark, Goals
+from arrayinit.bench.measurements import Measurement, measure
+from arrayinit.bench.output import lines, quantity, significant, write_json
+from arrayinit.bench.peers import FILL, JAX, JAX_JIT, OURS, SETUPS, TORCH, peer_names
+from arrayinit.bench.timing import LEAST, Process, Samples, TimedCall, interleaved
 
-NAMES = [row.name for row in ROWS]
+NAMES = [each.name for each in BENCHMARKS]
 
 
 class Clock:
-    """Time that passes only where a test says so."""
+    """A clock that a test moves."""
 
     def __init__(self):
         self.now = 0.0
@@ -41,11 +41,11 @@ class Clock:
 
 
 def fake(seconds, clock, **options):
-    return Call(clock.takes(seconds), clock=clock, **options)
+    return TimedCall(clock.takes(seconds), clock=clock, **options)
 
 
-def row(contenders, peers=("peer",), **options):
-    return Row("fake/row/64", tuple(peers), lambda: contenders, **options)
+def benchmark(contenders, peers=("peer",), **options):
+    return Benchmark("fake/row/64", tuple(peers), lambda: contenders, **options)
 
 
 # Timing
@@ -53,12 +53,12 @@ def row(contenders, peers=("peer",), **options):
 
 def test_ratios_are_those_of_a_fake_clock():
     clock = Clock()
-    made = row(
+    fake_benchmark = benchmark(
         {OURS: fake(0.5, clock), "peer": fake(2.0, clock), FILL: fake(0.125, clock)},
         goals=Goals({"peer": 4.0}, share=0.3, most=0.6),
     )
-    result = measure(made, 5)
-    assert result.measured.raw == {OURS: [0.5] * 5, "peer": [2.0] * 5, FILL: [0.125] * 5}
+    result = measure(fake_benchmark, 5)
+    assert result.samples.raw == {OURS: [0.5] * 5, "peer": [2.0] * 5, FILL: [0.125] * 5}
     assert result.medians == {OURS: 0.5, "peer": 2.0, FILL: 0.125}
     assert result.ratios == {"peer": 4.0}
     assert result.share == 0.25
@@ -67,14 +67,14 @@ def test_ratios_are_those_of_a_fake_clock():
 
 
 def test_the_median_is_taken_not_the_mean():
-    result = Result(row({}), Measured({OURS: [1.0, 2.0, 100.0], "peer": [6.0, 4.0, 0.1]}))
+    result = Measurement(benchmark({}), Samples({OURS: [1.0, 2.0, 100.0], "peer": [6.0, 4.0, 0.1]}))
     assert result.medians == {OURS: 2.0, "peer": 4.0}
     assert result.ratios == {"peer": 2.0}
 
 
 def test_every_contender_has_its_turn_in_every_round():
     clock, log = Clock(), []
-    contenders = {name: Call(clock.takes(1.0, log, name), clock=clock) for name in "abc"}
+    contenders = {name: TimedCall(clock.takes(1.0, log, name), clock=clock) for name in "abc"}
     interleaved(contenders, 4)
     turns = "".join(log[-12:])
     assert turns == "abcbcacababc"
@@ -94,7 +94,7 @@ def test_a_sample_is_long_enough_for_the_clock():
 
 def test_a_coarse_clock():
     exact = Clock()
-    call = Call(exact.takes(1e-5), clock=lambda: int(exact.now * 100) / 100)  # of 10 ms
+    call = TimedCall(exact.takes(1e-5), clock=lambda: int(exact.now * 100) / 100)  # steps of 10 ms
     call.warm()
     assert 200 <= call.inner <= 10**4
 
@@ -109,7 +109,7 @@ def test_rounds_end_after_the_budget_but_not_before_the_third():
 
 def test_no_garbage_is_collected_while_timing():
     seen = []
-    call = Call(lambda: seen.append(gc.isenabled()))
+    call = TimedCall(lambda: seen.append(gc.isenabled()))
     call.warm()
     seen.clear()
     call.sample()
@@ -128,17 +128,17 @@ def test_one_that_fails_leaves_the_others():
     def fails():
         raise RuntimeError("no such thing\nand more")
 
-    made = {OURS: fake(1.0, clock), "peer": Call(fails), "later": Call(fails_later, clock=clock)}
-    result = measure(row(made, ("peer", "later")), 3)
+    contenders = {OURS: fake(1.0, clock), "peer": TimedCall(fails), "later": TimedCall(fails_later, clock=clock)}
+    result = measure(benchmark(contenders, ("peer", "later")), 3)
     assert result.medians == {OURS: 1.0}
-    assert result.measured.notes == {"peer": "RuntimeError: no such thing", "later": "StopIteration: "}
+    assert result.samples.notes == {"peer": "RuntimeError: no such thing", "later": "StopIteration: "}
     assert result.ratios == {}
     assert not result.is_broken
-    assert measure(row({OURS: Call(fails)}), 1).is_broken
+    assert measure(benchmark({OURS: TimedCall(fails)}), 1).is_broken
 
 
 def test_a_missing_library_is_a_note():
-    result = measure(row({}, needs=("no_such_library",)), 3)
+    result = measure(benchmark({}, needs=("no_such_library",)), 3)
     text = lines(result)
     assert len(text) == 1
     assert "no_such_library: not installed" in text[0]
@@ -151,17 +151,17 @@ def test_a_missing_library_is_a_note():
 
 def test_names_are_unique_and_every_pair_has_its_rows():
     assert len(set(NAMES)) == len(NAMES)
-    for place in PLACES:
+    for setup in SETUPS:
         for initializer in INITIALIZERS:
             for size in (64, 1024, 4096):
-                assert f"{place}/{initializer}/{size}" in NAMES
+                assert f"{setup}/{initializer}/{size}" in NAMES
     assert {"torch/normal/bfloat16/4096", "jit/compile", "flax/33M", "cold/import", "memory/jax/normal"} <= set(NAMES)
 
 
 def test_goals_name_peers_that_the_row_has():
-    for each in ROWS:
+    for each in BENCHMARKS:
         assert set(each.goals.ratios) <= set(each.peers), each.name
-    goals = {each.name: each.goals for each in ROWS}
+    goals = {each.name: each.goals for each in BENCHMARKS}
     assert goals["torch/normal/4096"].ratios[TORCH] == 4
     assert goals["jax/uniform/4096"].ratios == {JAX_JIT: 40}
     assert goals["jit/normal/4096"].ratios == {JAX: 4}
@@ -170,17 +170,17 @@ def test_goals_name_peers_that_the_row_has():
 
 
 @pytest.mark.parametrize("initializer", INITIALIZERS)
-@pytest.mark.parametrize("place", PLACES)
-def test_contenders_draw_the_same_law(place, initializer):
-    library = pytest.importorskip("jax" if place == "jit" else place)
-    if place == "torch":
+@pytest.mark.parametrize("setup", SETUPS)
+def test_contenders_draw_the_same_law(setup, initializer):
+    library = pytest.importorskip("jax" if setup == "jit" else setup)
+    if setup == "torch":
         library.manual_seed(0)  # its initializers draw from the global generator
-    calls = PLACES[place](initializer, (64, 96), "float32")
-    assert set(calls) == {OURS, FILL, *peer_names(place, initializer)}
+    calls = SETUPS[setup](initializer, (64, 96), "float32")
+    assert set(calls) == {OURS, FILL, *peer_names(setup, initializer)}
     drawn = {}
     for name, call in calls.items():
         value = call()
-        if place == "numpy":  # the peer may return nothing: what counts is the array, which is ours' first argument
+        if setup == "numpy":  # the peer may return nothing; the array is the first argument of our call
             value = calls[OURS].args[0]
         drawn[name] = to_host(value).astype(np.float64)
         assert drawn[name].shape == (64, 96)
@@ -204,7 +204,7 @@ def test_contenders_draw_the_same_law(place, initializer):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_torch_rows_in_half_precision(dtype):
     torch = pytest.importorskip("torch")
-    calls = PLACES["torch"]("normal", (64, 64), dtype)
+    calls = SETUPS["torch"]("normal", (64, 64), dtype)
     assert calls[OURS]().dtype == calls[TORCH]().dtype == getattr(torch, dtype)
 
 
@@ -240,8 +240,8 @@ def test_three_digits():
 
 
 def test_memory_has_no_ratio():
-    made = row({}, unit="B", goals=Goals(most=16 * 2**20))
-    result = Result(made, Measured({OURS: [0.0], "peer": [2.0**30]}))
+    fake_benchmark = benchmark({}, unit="B", goals=Goals(most=16 * 2**20))
+    result = Measurement(fake_benchmark, Samples({OURS: [0.0], "peer": [2.0**30]}))
     assert result.ratios == {}
     assert result.reached == [True]
     assert "0 MiB" in lines(result)[0]
@@ -361,8 +361,8 @@ def test_our_own_failure_is_told(capsys, monkeypatch):
         raise RuntimeError("out of luck")
 
     clock = Clock()
-    made = row({OURS: Call(broken), "peer": fake(1.0, clock)})
-    monkeypatch.setattr(rows, "ROWS", (made,))
+    fake_benchmark = benchmark({OURS: TimedCall(broken), "peer": fake(1.0, clock)})
+    monkeypatch.setattr(benchmarks, "BENCHMARKS", (fake_benchmark,))
     status, out, _ = run("--repeats", "1", capsys=capsys)
     assert status == 1
     assert "RuntimeError: out of luck" in out
@@ -374,9 +374,9 @@ def test_an_interrupted_run_keeps_what_it_has(capsys, monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     clock = Clock()
-    first = row({OURS: fake(1.0, clock), "peer": fake(2.0, clock)})
-    second = Row("fake/second/64", (), interrupt)
-    monkeypatch.setattr(rows, "ROWS", (first, second))
+    first = benchmark({OURS: fake(1.0, clock), "peer": fake(2.0, clock)})
+    second = Benchmark("fake/second/64", (), interrupt)
+    monkeypatch.setattr(benchmarks, "BENCHMARKS", (first, second))
     file = tmp_path / "bench.json"
     status, out, _ = run("--repeats", "1", "--json", str(file), capsys=capsys)
     assert status == 130
@@ -389,7 +389,7 @@ def test_an_interrupted_run_keeps_what_it_has(capsys, monkeypatch, tmp_path):
 def test_json_is_whole_or_not_there(tmp_path):
     file = tmp_path / "bench.json"
     file.write_text("old")
-    result = Result(row({}), Measured({OURS: [object()]}))
+    result = Measurement(benchmark({}), Samples({OURS: [object()]}))
     with pytest.raises(TypeError):
         write_json(file, {}, {}, [result])
     assert file.read_text() == "old"
@@ -409,9 +409,9 @@ def test_the_time_of_the_import():
 
 
 def test_patience_ends(monkeypatch):
-    from arrayinit.bench import measure as module
+    from arrayinit.bench import timing
 
-    monkeypatch.setattr(module, "PATIENCE", 1e-3)
+    monkeypatch.setattr(timing, "PATIENCE", 1e-3)
     with pytest.raises(TimeoutError, match="took more than"):
         Process("importing").sample()
 
@@ -421,18 +421,18 @@ def test_patience_ends(monkeypatch):
     "name", ["cold/numpy/normal/64", "jit/compile", "flax/33M", "no-loops/torch/normal/4096", "dtensor/normal/4096"]
 )
 def test_rows_of_fresh_processes(name):
-    chosen = rows.select([name], quick=False)
+    chosen = benchmarks.select([name], quick=False)
     result = measure(chosen[0], 1)
-    assert result.measured.notes == {}
+    assert result.samples.notes == {}
     assert set(result.ratios) == set(chosen[0].peers)
     assert all(ratio > 0 for ratio in result.ratios.values())
 
 
 @pytest.mark.parametrize(("kind", "parts"), [("rows", 8), ("columns", 64)])
 def test_slices_are_parts_of_the_whole(kind, parts, monkeypatch):
-    monkeypatch.setattr(bench_parts, "SHAPE", (192, 128))
-    calls = bench_parts.slice_calls(kind, parts)
-    part, whole = calls[OURS](), calls[bench_parts.WHOLE]()
+    monkeypatch.setattr(slices, "SHAPE", (192, 128))
+    calls = slices.slice_calls(kind, parts)
+    part, whole = calls[OURS](), calls[slices.WHOLE]()
     count = whole.shape[kind == "columns"] // parts
     wanted = whole[count : 2 * count] if kind == "rows" else whole[:, count : 2 * count]
     assert (part == wanted).all()
@@ -441,23 +441,23 @@ def test_slices_are_parts_of_the_whole(kind, parts, monkeypatch):
 
 def test_dask_contenders_make_the_same_kind_of_array(monkeypatch):
     pytest.importorskip("dask.array")
-    monkeypatch.setattr(bench_parts, "BLOCKS", ((96, 64), (24, 64)))
-    made = [call() for call in bench_parts.block_calls().values()]
-    for array in made:
+    monkeypatch.setattr(slices, "BLOCKS", ((96, 64), (24, 64)))
+    arrays = [call() for call in slices.block_calls().values()]
+    for array in arrays:
         assert (array.shape, array.dtype) == ((96, 64), np.float32)
         assert abs(array.mean()) < 0.1
         assert abs(array.std() - 1) < 0.1
-    assert not (made[0] == made[1]).any()
+    assert not (arrays[0] == arrays[1]).any()
 
 
 @pytest.mark.slow
 def test_memory_is_seen():
-    chosen = rows.select(["memory/numpy/uniform"], quick=False)[0]
+    chosen = benchmarks.select(["memory/numpy/uniform"], quick=False)[0]
     result = measure(chosen, 7)
-    assert {name: len(samples) for name, samples in result.measured.raw.items()} == {OURS: 1, "numpy.random": 1}
+    assert {name: len(samples) for name, samples in result.samples.raw.items()} == {OURS: 1, "numpy.random": 1}
     assert result.medians["numpy.random"] < 2**20 * 64
-    jax_row = rows.select(["memory/jax/normal"], quick=False)[0]
-    assert measure(jax_row, 1).medians[JAX_JIT] > -(2**25)  # no less than the result
+    jax_row = benchmarks.select(["memory/jax/normal"], quick=False)[0]
+    assert measure(jax_row, 1).medians[JAX_JIT] > -(2**25)  # not less than the result
 
 
 @pytest.mark.slow
@@ -475,5 +475,5 @@ def test_the_bar_is_on_a_terminal_only():
     os.close(main)
     assert "numpy/constant/64" in shown
     assert "0/1" in shown
-    assert "1 rows" in done.stdout  # and the table stays where stdout goes
+    assert "1 rows" in done.stdout  # the table goes to stdout, although the bar is shown
     assert "\x1b" not in done.stdout

@@ -1,4 +1,4 @@
-"""`python -m arrayinit bench --device cuda`: refused without a device; the whole of it on stand-ins."""
+"""`python -m arrayinit bench --device cuda`: refused without a device; run on stand-ins."""
 
 import subprocess
 import sys
@@ -8,8 +8,8 @@ import pytest
 
 from arrayinit import __main__ as command
 from arrayinit.bench import cuda
-from arrayinit.bench.measure import Call, interleaved
 from arrayinit.bench.peers import FILL, OURS, TORCH
+from arrayinit.bench.timing import TimedCall, interleaved
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 
@@ -19,8 +19,8 @@ from standin_cupy import install
 cupy = install()
 cupy.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
 from arrayinit.__main__ import main
-from arrayinit.bench import measure
-measure.LEAST = measure.Call.least = 1e-4
+from arrayinit.bench import timing
+timing.LEAST = timing.TimedCall.least = 1e-4
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -116,7 +116,7 @@ def test_calls_are_timed_by_the_device():
     call = cuda.DeviceCall(lambda: asked.append(1), timer=timer)
     assert call.sample() == 0.5
     call.warm()
-    assert call.inner > 2  # until 4 ms a call are 20 ms
+    assert call.inner > 2  # enough calls of 4 ms for 20 ms
     assert call.sample() == 0.02
 
 
@@ -139,11 +139,11 @@ def test_torch_calls_on_a_device(monkeypatch):
     made = cuda._contenders("torch", "orthogonal", 64, "float32")
     assert asked == ["cuda"]
     assert set(made) == {OURS, TORCH, FILL}
-    measured = interleaved(made, 2)
-    assert measured.notes == {}
-    assert all(len(samples) == 2 for samples in measured.raw.values())
+    samples = interleaved(made, 2)
+    assert samples.notes == {}
+    assert all(len(values) == 2 for values in samples.raw.values())
     assert len(timed) == 3 * 3
-    assert not any(type(each) is Call for each in made.values())
+    assert not any(type(each) is TimedCall for each in made.values())
 
 
 @pytest.mark.gpu

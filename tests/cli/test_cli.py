@@ -1,4 +1,4 @@
-"""`python -m arrayinit`: the table, its exit status, and what it says of wrong input."""
+"""`python -m arrayinit`: output, exit status, and errors for wrong input."""
 
 import io
 import json
@@ -133,7 +133,7 @@ def test_describe(capsys):
     _, out, _ = run(capsys, "describe", "xavier_uniform", "3x3x64x128", "--in-axis", "-2", "--out-axis", "-1", "--json")
     assert (json.loads(out)["fan_in"], json.loads(out)["fan_out"]) == (576, 1152)
     _, out, _ = run(capsys, "describe", "trunc_normal", "6", "--a", "-inf", "--json")
-    assert "Infinity" not in out  # which is no JSON
+    assert "Infinity" not in out  # it is not valid JSON
     assert (json.loads(out)["low"], json.loads(out)["high"]) == (None, 2.0)
     _, out, _ = run(capsys, "describe", "normal", "scalar")
     assert "shape         scalar" in out
@@ -143,11 +143,11 @@ def test_describe(capsys):
     ("arguments", "said"),
     [
         (["kaimng_normal", "3x4"], "`name` must be an initializer"),
-        (["kaiming_normal", "3xx4"], "must be sizes with an x between them, such as 512x256x3x3; got '3xx4'"),
+        (["kaiming_normal", "3xx4"], "must be sizes separated by x, such as 512x256x3x3; got '3xx4'"),
         (["kaiming_normal", "3"], "fans need a shape of at least 2 dimensions"),
         (["kaiming_normal", "3x4", "--gain", "2"], "kaiming_normal has no parameter"),
         (["kaiming_normal", "3x4", "--mode"], "--mode needs a value"),
-        (["kaiming_normal", "3x4", "mode"], "parameters are given as --name value; got 'mode'"),
+        (["kaiming_normal", "3x4", "mode"], "parameters must be given as --name value; got 'mode'"),
         (["kaiming_normal", "3x4", "--dtype", "int8"], "`dtype` must be one of"),
     ],
 )
@@ -259,7 +259,7 @@ def test_init_does_not_overwrite(capsys, files):
         (["--rules", "shapes.json", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "rules must be a mapping"),
         (["--rules", "rules.toml", "--seed", "0", "--like", "rules.toml", "-o", "m"], 1, "must be a safetensors file"),
         (["--rules", "few.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 1, "head.weight"),
-        (["--rules", "keep.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 1, "has nothing to keep"),
+        (["--rules", "keep.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 1, "has no values to keep"),
         (["--rules", "rules.toml", "--seed", "0", "--like", "bad.json", "-o", "m"], 1, "must have a shape, a list"),
         (["--rules", "rules.toml", "--seed", "0", "--like", "dtype.json", "-o", "m"], 1, "`dtype` of 'w' must be one"),
         (["--rules", "binary", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "binary: 'utf-8' codec can't"),
@@ -345,7 +345,7 @@ SHOWN = r"w\x1b[2J\x9b1m\u202e\nnot a line"
 
 
 def quiet(*texts):
-    """Whether a terminal would show texts and obey none."""
+    """Whether texts are free of characters that control a terminal."""
     return all(line.isprintable() for text in texts for line in text.split("\n"))
 
 
@@ -407,7 +407,7 @@ def test_surrogates_are_refused_or_escaped(capsys, files):
     status, out, err = run(capsys, *INIT, "--like", "sur.json", "-o", "m")
     assert (status, out) == (1, "")
     assert r"UTF-8 can hold; got 'w\ud800'" in err
-    name = os.fsdecode(b"m\xff")  # a file name that is no UTF-8
+    name = os.fsdecode(b"m\xff")  # not valid UTF-8
     status, out, err = run(capsys, *INIT, "--like", "shapes.json", "-o", name)
     assert (status, err) == (0, "")
     assert out.startswith(r"m\udcff: 3 tensors")
@@ -456,9 +456,9 @@ def test_rules_from_a_pipe(capsys, files):
     [
         (["describe", "normal", f"1{'0' * 400}x3"], "must be sizes below 2**63"),
         (["describe", "normal", f"{1 << 63}"], "must be sizes below 2**63"),
-        (["describe", "normal", f"1{'0' * 5000}x3"], "must be sizes with an x between them"),
-        (["describe", "normal", "3", "--std", "1" * 5000], "must have numbers of fewer digits"),
-        (["recipes", "gpt2", "--set", f"layers={'1' * 5000}"], "must have numbers of fewer digits"),
+        (["describe", "normal", f"1{'0' * 5000}x3"], "must be sizes separated by x"),
+        (["describe", "normal", "3", "--std", "1" * 5000], "must be a number with fewer digits"),
+        (["recipes", "gpt2", "--set", f"layers={'1' * 5000}"], "must be a number with fewer digits"),
         (["recipes", "gpt2", "--set", "x" * 5000], "must be NAME=VALUE"),
     ],
     ids=range(6),
@@ -484,7 +484,7 @@ def test_fingerprint_of_a_file_that_ends_early(capsys, files):
     os.truncate("m", (files / "m").stat().st_size - 1)
     status, _, err = run(capsys, "fingerprint", "m")
     assert status == 1
-    assert "m must hold all of 'head.weight'; it ends at byte" in err
+    assert "m must hold the whole of 'head.weight'; it ends at byte" in err
 
 
 @pytest.mark.slow
@@ -529,7 +529,7 @@ def test_init_goes_on_after_a_signal(files, capsys, number, status, share):
         time.sleep(0.0002)
     process.send_signal(number)
     said = process.communicate()[1]
-    if process.returncode:  # else it was faster
+    if process.returncode:  # otherwise it was faster
         assert process.returncode == status
         assert said.strip() == ("arrayinit: interrupted" if number == signal.SIGINT else "")
         assert not (files / "m").exists()
@@ -616,7 +616,7 @@ def test_fingerprint_refuses(capsys, files):
 
 @pytest.mark.slow
 def test_without_docstrings_and_assertions(tmp_path):
-    """`python -OO`: the import of all modules, and every command."""
+    """`python -OO`: all modules can be imported, and all commands run."""
     (tmp_path / "shapes.json").write_text('{"h.c_proj.weight": [3, 2], "w.weight": [2, 2]}')
     init = [
         "init",
@@ -692,7 +692,7 @@ TEMPLATES = [
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_wrong_words(tmp_path, monkeypatch, capsys, template):
-    """Whatever is typed, a command ends with a status, and says why where it is not 0."""
+    """Whatever is typed, a command ends with an exit status, and with an error if the status is not 0."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.json").write_text('{"a.weight": [3, 2]}')
     np.save("a.npy", np.ones(3))

@@ -1,4 +1,4 @@
-"""What messages show of text from outside."""
+"""Text from files and users in messages: escaped and cut."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Draws in threads that round other than to nearest, or flush subnormal numbers to zero."""
+"""Draws in threads that have another rounding mode, or flush subnormal numbers to zero."""
 
 import ctypes
 import threading
@@ -34,14 +34,14 @@ except OSError:
 
 NEAREST = C.fegetround()
 ROUNDING = {"upward": 0x800, "downward": 0x400, "toward zero": 0xC00}  # of x86-64
-# A case for each way in which floats come about: bounds, deviates, constants, tables and formulas.
+# A case for each way in which floats are computed: bounds, deviates, constants, tables and formulas.
 NAMES = ("uniform", "trunc_normal", "kaiming_uniform", "prior_bias", "mamba_dt_bias", "hippo_legs", "mamba_a_log")
 PICKED = [case for case in CASES if case.name in NAMES]
 
 
 @contextmanager
 def environment(name):
-    """A thread's environment: a direction of rounding, or "flush"."""
+    """Set a thread's environment: a direction of rounding, or "flush"."""
     if name == "flush":
         assert torch.set_flush_denormal(True)
     elif C.fesetround(ROUNDING[name]):
@@ -55,14 +55,14 @@ def environment(name):
 
 @pytest.fixture(params=[*ROUNDING, "flush"])
 def odd(request):
-    """Nothing worked out before, so that all of it is worked out in an odd environment."""
+    """Clear all caches, so that everything is computed in the test's environment."""
     draw_module._jobs.clear()
     for remembered in (calls.call, lattice._sampling, truncation.interval, quantile_tables._plain):
         remembered.cache_clear()
     with environment(request.param):
         assert not is_default()
         yield request.param
-        assert not is_default()  # it is left as it was
+        assert not is_default()  # the draw restored it
     assert is_default()
 
 
@@ -180,7 +180,7 @@ def test_subnormal_constants_are_stored(odd):
                 jax.jit(lambda x, value=value: ai.constant(x, value))(jnp.zeros(2, dtype)),
             ):
                 assert np.asarray(drawn).tobytes() == bits, dtype
-        large = ai.constant((100_000,), value, dtype=dtype, xp="torch")  # which torch fills on several threads
+        large = ai.constant((100_000,), value, dtype=dtype, xp="torch")  # torch fills it on several threads
         assert set(backend_of(large).to_numpy(large).tobytes()) == set(bits)
 
 
@@ -190,7 +190,7 @@ def test_bounds_that_are_subnormal_are_no_error(odd):
 
 
 def test_threads_of_a_draw_round_to_nearest(odd, monkeypatch):
-    """Those that a draw starts have what their parent had when it started them."""
+    """Threads started by a draw inherit the environment of their parent at that time."""
     from arrayinit.engines.cpu import pool
 
     monkeypatch.setenv("ARRAYINIT_NUM_THREADS", "3")

@@ -1,4 +1,4 @@
-"""Memory maps: pages go, values stay."""
+"""Memory maps: pages are released, values stay."""
 
 import os
 import subprocess
@@ -47,4 +47,4 @@ def test_fingerprints_of_files_take_bounded_memory(tmp_path):
     )
     mark, peak = done.stdout.split()
     assert mark == ai.fingerprint(np.zeros((8, 16384), "float32"))
-    assert int(peak) < 256  # MiB, of a file of 512 that is taken 64 at a time
+    assert int(peak) < 256  # MiB, for a file of 512 MiB that is read in parts of 64 MiB

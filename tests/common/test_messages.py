@@ -1,4 +1,4 @@
-"""Errors show any value in one line, and warnings name the line that called the package, whatever the way there."""
+"""Errors show any value on one line, and warnings name the line that called the package."""
 
 import functools
 import warnings
@@ -30,7 +30,7 @@ def line_of(call):
     return caught[0].filename, caught[0].lineno
 
 
-# Each on a line of its own, that its warning is to name.
+# Each call is on its own line, which its warning names.
 CALLS = [
     lambda: ai.kaiming_normal(EMPTY),
     lambda: ai.kaiming_uniform_(np.zeros(EMPTY)),

@@ -17,8 +17,8 @@ SCRIPTS = {
         assert [place.device for place in found] == ["cuda:0", "cuda:1"]
         for place in found:
             for dtype in place.dtypes:
-                row = check(place, dtype)
-                assert row.is_identical, (place, dtype, row.differing, row.orthogonal)
+                comparison = check(place, dtype)
+                assert comparison.is_identical, (place, dtype, comparison.differing, comparison.orthogonal)
         """,
     "in place: strided, transposed, on another device": """
         import numpy as np

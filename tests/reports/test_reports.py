@@ -1,4 +1,4 @@
-"""Reports: numbers against computations of their own, findings with models that have and have not what is found."""
+"""Reports: numbers beside independent computations; findings in models with and without the mistakes."""
 
 import html.parser
 import importlib.util
@@ -93,7 +93,7 @@ def test_meta_tensors_have_expected_numbers_only():
     report = ai.report(model, {"bias": "zeros", "weight": ai.spec("normal", std=2.0)})
     assert report["weight"].mean is report["weight"].std is report["weight"].low is None
     assert report["weight"].expected_std == 2.0
-    assert kinds(report) == ["exploding"]  # by what its rule says
+    assert kinds(report) == ["exploding"]  # from the numbers of its rule
     assert model.weight.is_meta
 
 
@@ -131,7 +131,7 @@ def test_numbers_of_flax_params():
     assert (heads.shape, heads.fan_in, heads.fan_out) == ((16, 4, 4), 16, 16)
     assert heads.expected_std == pytest.approx(math.sqrt(2 / 32))
     assert report["Dense_0.kernel"].initializer == "xavier_normal"
-    assert report.findings == ()  # the biases of the heads, (4, 4), are no dead weights
+    assert report.findings == ()  # biases of heads, (4, 4), are not dead weights
     assert ai.report(params).findings == ()
 
 
@@ -153,7 +153,7 @@ def test_numbers_of_equinox_and_nnx():
 
 
 def trees_of_jax():
-    """Pytrees with keys, counters and other leaves that are no arrays among them, each with one matrix to report."""
+    """Pytrees with one matrix each, beside keys, counters and other leaves that are not arrays."""
     jax, nnx = pytest.importorskip("jax"), pytest.importorskip("flax.nnx")
     eqx, optax = pytest.importorskip("equinox"), pytest.importorskip("optax")
     key, w = jax.random.key(0), ai.normal((6, 8), seed=0, xp="jax")
@@ -271,7 +271,7 @@ def test_a_model_of_keras():
 
 
 def test_a_dtensor_is_measured_where_it_is(tmp_path):
-    """Two processes: each sees the numbers of its own rows, and no word goes between them."""
+    """Two processes: each measures its own rows, without communication."""
     torch = pytest.importorskip("torch")
     if not torch.distributed.is_available():
         pytest.skip("torch has no distributed")
@@ -287,7 +287,7 @@ def test_a_dtensor_is_measured_where_it_is(tmp_path):
         whole[3:] += 5
         model = nn.Linear(40, 6, bias=False)
         model.weight = nn.Parameter(DTensor.from_local(whole[3 * rank : 3 * rank + 3], mesh, [Shard(0)]))
-        if rank == 0:  # the other one does nothing at all meanwhile
+        if rank == 0:  # the other one does nothing meanwhile
             row = ai.report(model, {"*": ai.spec("normal", std=0.1)})["weight"]
             assert row.shape == (6, 40) and row.fan_in == 40, row
             assert abs(row.mean - whole[:3].double().mean().item()) < 1e-9, row
@@ -370,7 +370,7 @@ def test_likeness_across_the_blocks_of_dask():
     row = normal(1, 40)
     alike = np.repeat(row, 30, axis=0)
     assert measure(da.from_array(alike, chunks=(7, 9)), "float32", "oi").alike == {"o"}
-    alike[20:] += 1  # blocks that are alike inside, but not to each other
+    alike[20:] += 1  # equal within a block, different between blocks
     assert measure(da.from_array(alike, chunks=(10, 40)), "float32", "oi").alike == frozenset()
 
 
@@ -397,7 +397,7 @@ def test_dead():
     assert kinds(ai.report({"w": zero}, {"w": "zeros"})) == []
     assert kinds(ai.report({"bias": zero, "b": zero})) == []
     assert kinds(ai.report({"cls": np.zeros((1, 1, 16), np.float32), "v": zero[0]})) == []
-    assert kinds(ai.report({"v": zero[0]}, {"v": ai.spec("normal")})) == ["dead"]  # where a rule draws it
+    assert kinds(ai.report({"v": zero[0]}, {"v": ai.spec("normal")})) == ["dead"]  # if a rule draws it
     assert kinds(ai.report({"w": normal(8, 16)})) == []
 
 
@@ -409,14 +409,14 @@ def test_symmetric():
     assert kinds(ai.report({"w": np.full((8, 16), 0.1, np.float32)}, {"w": ai.spec("constant", val=0.1)})) == [
         "symmetric"
     ]
-    assert kinds(ai.report({"w": np.repeat(w[:1], 1, axis=0)})) == []  # one output has no other to be like
+    assert kinds(ai.report({"w": np.repeat(w[:1], 1, axis=0)})) == []  # a single output has no copies
     assert kinds(ai.report({"w": np.eye(8, dtype=np.float32)})) == []
-    # What a rule says that is not random is meant.
+    # Rules for matrices that are not random are intended.
     columns = ai.spec("packed", initializer=(ai.spec("zeros"), ai.spec("ones")), blocks=2, layout="io")
     x = columns((4, 2))
     assert kinds(ai.report({"w": x})) == ["symmetric"]
     assert kinds(ai.report({"w": x}, {"w": columns})) == []
-    # The roles of axes are those of the layout.
+    # The layout gives the roles of axes.
     rules = {"w": ai.spec("xavier_normal", layout="io")}
     found = ai.report({"w": np.repeat(ai.xavier_normal((1, 16), seed=0), 8, axis=0) / 3}, rules).findings
     assert "every input" in found[0].text
@@ -430,7 +430,7 @@ def test_exploding_and_vanishing():
     assert kinds(ai.report({"embed": normal(64, 256, std=1.0)})) == []
     assert kinds(ai.report({"embed": normal(64, 256, std=20.0)})) == ["exploding"]
     assert kinds(ai.report({"scale": normal(256, std=20.0)})) == []
-    # A mean counts too: what is far from 0 sums up.
+    # A mean far from 0 adds up, too.
     assert kinds(ai.report({"w": np.float32(1) + normal(64, 256, std=0.01)})) == ["exploding"]
 
 
@@ -456,7 +456,7 @@ def test_deviates():
     assert kinds(ai.report({"w": normal(50, 200, std=0.1)}, rules)) == []
     assert kinds(ai.report({"w": normal(50, 200, std=0.11)}, rules)) == ["deviates"]
     assert kinds(ai.report({"w": normal(50, 200, std=0.1) + np.float32(0.02)}, rules)) == ["deviates"]
-    assert kinds(ai.report({"w": normal(2, 4, std=0.11)}, rules)) == []  # eight elements can't tell
+    assert kinds(ai.report({"w": normal(2, 4, std=0.11)}, rules)) == []  # eight elements are too few to judge
     found = ai.report({"w": normal(50, 200, std=0.0577)}, {"w": ai.spec("uniform", a=-0.1, b=0.1)}).findings
     assert [finding.kind for finding in found] == ["deviates"]
     assert "outside of [-0.1, 0.1]" in found[0].text
@@ -507,7 +507,7 @@ def test_every_initializer_agrees_with_what_it_promises():
 
     seen = set()
     for case in CASES:
-        if "index" in case.keywords:  # parts of what is larger than any memory
+        if "index" in case.keywords:  # parts of tensors larger than memory
             continue
         rule = ai.spec(case.spec.name, **case.spec.parameters | case.keywords)
         for dtype in ("float32", "bfloat16", "complex64"):
@@ -525,7 +525,7 @@ def test_every_initializer_agrees_with_what_it_promises():
 
 
 def wrong():
-    """A report with every kind of finding that changes how a line looks, and names that need care."""
+    """A report with all kinds of findings that change a line, and with names that need escapes."""
     model = {
         "layers": {"a|b": normal(8, 16), "<script>": np.zeros((8, 8), np.float32), "*x*": normal(4, 4)},
         "a.very.long.path.of.a.module.within.modules.within.modules.of.a.model.weight": normal(16, 16, std=9.0),
@@ -616,7 +616,7 @@ def test_markdown_reads_back():
 
 
 class Page(html.parser.HTMLParser):
-    """The rows of the table and the items of the list of a page."""
+    """The rows of a page's table and the items of its list."""
 
     def __init__(self):
         super().__init__()
@@ -654,7 +654,7 @@ def test_html_reads_back():
         assert page.rows[-1] == ["5 arrays, 465 elements, 1.8 KiB; 3 findings"]
         assert page.items == [f"{finding.path}: {finding.kind}: {finding.text}" for finding in report.findings]
         names = {tag for tag, _ in page.tags}
-        assert not names & {"script", "link", "img"}  # nothing from elsewhere
+        assert not names & {"script", "link", "img"}  # nothing is loaded
         assert sum(attributes.get("class") == "bad" for _, attributes in page.tags) == 3
     assert report.to_html().startswith("<!doctype html>")
     assert '<meta charset="utf-8">' in report.to_html()
@@ -713,7 +713,7 @@ def test_weights_that_are_made_of_others_are_shown_themselves(old):
     weight = model[0].weight.detach().double()
     assert report["0.weight"].std == pytest.approx(float(weight.std(correction=0)), rel=1e-6)
     assert report["0.weight"].bytes == 4 * 600
-    assert report.findings == ()  # though spectral_norm divides by 2 or so
+    assert report.findings == ()  # although spectral_norm divides by about 2
     weight = model.eval()[1].weight.detach().double()
     assert report["1.weight"].std == pytest.approx(float(weight.std(correction=0)), rel=1e-6)
     assert ai.report(model).findings == ()

@@ -323,7 +323,7 @@ def test_a_memory_map_that_the_disk_has_no_room_for_is_refused(tmp_path):
     disk = os.statvfs(tmp_path)
     size = 2 * disk.f_bavail * disk.f_frsize
     x = np.memmap(tmp_path / "w", "float32", "w+", shape=(size // 4,))  # of holes
-    with pytest.raises(OSError, match=r"`x` must have room on its disk, .* are free: '.*/w'"):
+    with pytest.raises(OSError, match=r"`x` must have .* bytes free on its disk; got .*: '.*/w'"):
         fill_(x, NORMAL, seed=3, journal=tmp_path / "journal")
     assert x[0] == 0
     assert not (tmp_path / "journal").exists()

@@ -1,4 +1,4 @@
-"""How time is taken: every contender once a round, in turn, so that a noisy machine hits all of them alike."""
+"""Time contenders in turn, each once a round, so that noise of the machine hits all of them alike."""
 
 import gc
 import json
@@ -13,31 +13,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-__all__ = ["Call", "Clock", "Contender", "Measured", "Process", "interleaved", "no_garbage_collection"]
+__all__ = ["Clock", "Contender", "Process", "Samples", "TimedCall", "interleaved", "no_garbage_collection"]
 
 Clock: TypeAlias = Callable[[], float]
 
-LEAST = 2e-2  # seconds that a sample takes, so that the clock, the loop and threads that wake up don't show in it
-FEWEST = 3  # rounds, whatever the time they take
-PAUSE = 2e-2  # seconds before a sample, in which threads of the one before go to sleep: those of OpenMP spin for 5 ms
-PATIENCE = 600  # seconds for a process
+LEAST = 2e-2  # seconds of a sample, so that the clock, the loop and the waking of threads don't show in it
+FEWEST = 3  # rounds, however long they take
+PAUSE = 2e-2  # seconds before a sample, for the threads of the previous one to go to sleep: OpenMP's spin for 5 ms
+PATIENCE = 600  # seconds until a process is given up
 
 FRESH = Path(__file__).with_name("fresh.py")
 
 
 class Contender(Protocol):
-    """Somebody whose samples can be compared with another's."""
+    """Something that can be measured repeatedly and compared with others."""
 
     def warm(self) -> None:
-        """Get ready: what this does is not measured."""
+        """Get ready. This is not measured."""
 
     def sample(self) -> float:
         """One measurement: seconds a call, or bytes."""
 
 
 @dataclass
-class Call:
-    """A function of this process, called as often as a sample needs to last 20 ms."""
+class TimedCall:
+    """A function in this process, called as often as needed for a sample to last 20 ms."""
 
     call: Callable[[], Any]
     clock: Clock = time.perf_counter
@@ -45,7 +45,7 @@ class Call:
     inner: int = 1
 
     def warm(self) -> None:
-        """Call once, then find how many calls a sample takes."""
+        """Call once, then find out how many calls a sample needs."""
         self.call()
         while (taken := self.sample() * self.inner) < self.least:
             wanted = math.ceil(1.1 * self.inner * self.least / taken) if taken > 0 else 0
@@ -64,13 +64,13 @@ class Call:
 
 @dataclass
 class Process:
-    """A program of `fresh`, started anew for each sample."""
+    """A program of fresh.py, started again for each sample."""
 
     program: str
     arguments: tuple[str, ...] = ()
 
     def warm(self) -> None:
-        """Nothing: a fresh process is cold."""
+        """Do nothing, because a fresh process is cold."""
 
     def sample(self) -> float:
         """The number that the program prints."""
@@ -78,7 +78,7 @@ class Process:
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-P", str(FRESH), self.program, *self.arguments]
         environment = {**os.environ, "PYTHONPATH": path}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's Python does not compile a package anew each time
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users' Pythons don't compile the package each time either
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
         except subprocess.TimeoutExpired:
@@ -90,8 +90,8 @@ class Process:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a row came to: contender -> one sample a round; contender -> why it has none."""
+class Samples:
+    """raw: contender -> one sample a round. notes: contender -> the reason why it has none."""
 
     raw: dict[str, list[float]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
@@ -99,21 +99,21 @@ class Measured:
 
 def interleaved(
     contenders: Mapping[str, Contender], rounds: int, budget: float = math.inf, clock: Clock = time.perf_counter
-) -> Measured:
-    """Warm everybody up, then sample each of them once a round; who goes first changes from round to round.
+) -> Samples:
+    """Warm up all contenders, then sample each of them once a round. Each round begins with the next contender.
 
-    A contender that raises leaves with a note. `budget` is seconds: once spent, a row ends after its third round.
+    A contender that raises drops out and leaves a note. After `budget` seconds, rounds end at the third.
     """
-    measured = Measured({name: [] for name in contenders}, {})
+    samples = Samples({name: [] for name in contenders}, {})
 
     def attempt(name: str, step: Callable[[], float | None]) -> None:
         try:
             if (sample := step()) is not None:
-                measured.raw[name].append(sample)
+                samples.raw[name].append(sample)
         except Exception as error:
-            measured.raw.pop(name)
+            samples.raw.pop(name)
             text = str(error).strip().splitlines()
-            measured.notes[name] = f"{type(error).__name__}: {text[0] if text else ''}"[:200]
+            samples.notes[name] = f"{type(error).__name__}: {text[0] if text else ''}"[:200]
 
     for name, contender in contenders.items():
         attempt(name, contender.warm)
@@ -121,17 +121,17 @@ def interleaved(
     for done in range(rounds):
         if done >= FEWEST and clock() - start > budget:
             break
-        names = list(measured.raw)
+        names = list(samples.raw)
         turn = done % max(len(names), 1)
         for name in names[turn:] + names[:turn]:
             time.sleep(PAUSE)
             attempt(name, contenders[name].sample)
-    return measured
+    return samples
 
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """A collection in the middle of a sample would be measured with it."""
+    """Switch garbage collection off, because a collection would be measured with the sample."""
     enabled = gc.isenabled()
     gc.disable()
     try:
