@@ -112,8 +112,8 @@ def trunc_normal(
 
     Warns:
         UserWarning: a mean more than 2 std outside of [a, b], as torch.nn.init warns. The draw is right even there, but
-            nearly all of it lies at one bound; often bounds in units of std were meant. A spec does not warn, and neither
-            does :func:`truncated_normal`, whose bounds are in those units.
+            nearly all of it lies at one bound; often bounds in units of std were meant. A spec does not warn, and
+            neither does :func:`truncated_normal`, whose bounds are in those units.
 
     Source: torch.nn.init.trunc_normal_.
     """
@@ -388,8 +388,8 @@ def variance_scaling(
     """Mean 0 and variance scale / fan, whatever the distribution.
 
     "uniform": U[-bound, bound) with bound = sqrt(3 scale / fan). "normal": N(0, scale / fan). "truncated_normal": a
-    normal of std s truncated to [-2 s, 2 s], both ends in range; s = sqrt(scale / fan) / 0.87962566103423978 makes up for
-    the truncation.
+    normal of std s truncated to [-2 s, 2 s], both ends in range; s = sqrt(scale / fan) / 0.87962566103423978 makes up
+    for the truncation.
 
         >>> ai.variance_scaling((2, 3), 2.0, "fan_avg", "uniform", seed=0)
         array([[-0.31279308,  1.1789987 ,  0.73032933],
@@ -543,7 +543,7 @@ wang_normal_ = filling(wang_normal)
 
 
 def _prior_bias(geometry: Geometry, p: float) -> Law:
-    from decimal import Decimal  # here, for few processes need it
+    from decimal import Decimal  # imported here: few processes need it
 
     from arrayinit.stream.normal_cdf import digits
 
@@ -580,7 +580,7 @@ prior_bias_ = filling(prior_bias)
 
 
 def _warn_far(mean: float, std: float, a: float, b: float) -> None:
-    """Warn of a mean that is far from the bounds, where the draw has passed."""
+    """Warn of a mean far from the bounds. Called after the draw, which refuses wrong arguments."""
     if mean < a - 2 * std or mean > b + 2 * std:
         warn(
             f"mean is more than 2 std from [a, b]: samples crowd at one of the bounds; "

@@ -14,7 +14,7 @@ POSITIONS = 1 << 32
 
 
 def _hippo_legs(geometry: Geometry) -> Law:
-    from arrayinit.laws import formulas  # here, for few processes need it
+    from arrayinit.laws import formulas  # imported here: few processes need it
 
     shape, roles = geometry.canonical, geometry.roles
     if len(shape) != 2 if roles is None else sorted(roles.replace("b", "")) != ["i", "o"]:
@@ -53,7 +53,7 @@ hippo_legs_ = filling(hippo_legs)
 
 
 def _s4d(geometry: Geometry, variant: str) -> Law:
-    from arrayinit.laws import formulas  # here, for few processes need it
+    from arrayinit.laws import formulas  # imported here: few processes need it
 
     one_of(variant, "variant", VARIANTS)
     count = _last(geometry, "s4d")
@@ -102,7 +102,7 @@ s4d_ = filling(s4d)
 
 
 def _mamba_a_log(geometry: Geometry) -> Law:
-    from arrayinit.laws import formulas  # here, for few processes need it
+    from arrayinit.laws import formulas  # imported here: few processes need it
 
     return Formula(formulas.logs, (), math.log(_last(geometry, "mamba_a_log") + 1))
 
@@ -133,7 +133,7 @@ mamba_a_log_ = filling(mamba_a_log)
 
 
 def _sinusoidal(geometry: Geometry, base: float, interleaved: bool) -> Law:
-    from arrayinit.laws import formulas  # here, for few processes need it
+    from arrayinit.laws import formulas  # imported here: few processes need it
 
     plain(geometry, (2,), "sinusoidal")
     number, (positions, features) = positive(base, "base"), geometry.canonical
@@ -149,8 +149,8 @@ def _sinusoidal(geometry: Geometry, base: float, interleaved: bool) -> Law:
 def sinusoidal(x: Any, base: float = 10000.0, interleaved: bool = True, **keywords: Unpack[Keywords]) -> Any:
     """Sines of positions p: [p, 2i] = sin(p / base^(2i / d)), [p, 2i + 1] the cosine, for shapes (positions, d).
 
-    To 1e-15 at all positions, the angle reduced in integers, and the same on each machine. Under `jax.jit` the requested
-    part becomes a constant of the program.
+    To 1e-15 at all positions, the angle reduced in integers, and the same on each machine. Under `jax.jit` the
+    requested part becomes a constant of the program.
 
         >>> ai.sinusoidal((2, 4))
         array([[0.        , 1.        , 0.        , 1.        ],
