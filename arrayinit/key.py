@@ -49,7 +49,8 @@ class Key:
     def of_words(cls, high: Lane, low: Lane) -> "Key":
         """The key of these two 32-bit words, which JAX may trace.
 
-            >>> ai.Key.of_words(1, 2)
+        >>> ai.Key.of_words(1, 2)
+        Key(0x100000002)
         """
         key = object.__new__(cls)
         object.__setattr__(key, "low", low)
@@ -75,7 +76,8 @@ class Key:
     def folded(self, counter: Counter) -> "Key":
         """The key that a counter, four 32-bit words, gives within this key's domain; see :func:`counter_of`.
 
-            >>> ai.Key(0).folded((7, 0, 0, 1)) == ai.Key(0).fold(7)
+        >>> ai.Key(0).folded((7, 0, 0, 1)) == ai.Key(0).fold(7)
+        True
         """
         if self.is_traced or is_traced(counter[0]):
             return Key.of_words(*fold_words(self.high, self.low, counter))
@@ -85,7 +87,8 @@ class Key:
     def fold_range(self, start: int, stop: int) -> "list[Key]":
         """fold(start), ..., fold(stop - 1), all at once.
 
-            >>> ai.Key(0).fold_range(3, 5) == [ai.Key(0).fold(3), ai.Key(0).fold(4)]
+        >>> ai.Key(0).fold_range(3, 5) == [ai.Key(0).fold(3), ai.Key(0).fold(4)]
+        True
         """
         numbers = np.arange(start, stop, dtype=np.int64)
         low, high, _, _ = philox4x32((numbers & MASK, numbers >> 32, 0, NUMBERED), (self.low, self.high))

@@ -190,10 +190,12 @@ class Deferred(NamedTuple):
 
 
 def resolve(seed: Any, name: Name | None = None) -> Key:
-    """The key of a draw, `name` folded in. It takes 64 bits of a generator, or for None the next key of the sequence."""
+    """The key of a draw, `name` folded in. Takes 64 bits of a generator, or for None the next key of the sequence."""
     if name is None:
         return _key(seed)
-    counters = [counter_of(word) for word in (name if isinstance(name, tuple) else (name,))]  # raises before anything is taken
+    counters = [
+        counter_of(word) for word in (name if isinstance(name, tuple) else (name,))
+    ]  # raises before anything is taken
     key = _key(seed)
     for counter in counters:
         key = key.folded(counter)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from arrayinit.common.messages import shown
 from arrayinit.laws.arguments import flag, integer, nonnegative, one_of
 from arrayinit.models.rules import Rules
-from arrayinit.recipes.parts import NORM_WEIGHT, rule
+from arrayinit.recipes.shorthand import NORM_WEIGHT, rule
 from arrayinit.specs import spec
 
 __all__ = ["mup"]
@@ -45,6 +45,10 @@ def mup(
     makes room for weights tied to an embedding; "variance" is table 3, which needs no change of the model. In either,
     attention scores must be divided by the size of a head, not by its root. All widths grow by m: feed-forward ones
     and heads too, while depth, vocabulary and the size of the input stay.
+
+        >>> from arrayinit.recipes import mup
+        >>> mup(width=1024, base_width=256).find("layers.0.fc.weight", (1024, 1024)).lr_scale
+        0.25
 
     Args:
         width, base_width: the size of the hidden layers, here and where the learning rate was tuned.

@@ -1,4 +1,4 @@
-"""Arrays in files, filled part by part: memory maps, zarr arrays, and whatever else is written to by index."""
+"""Arrays in files, filled tile by tile: memory maps, zarr arrays, and other objects with assignment by slices."""
 
 import math
 import os
@@ -15,7 +15,7 @@ from arrayinit.laws import is_random
 from arrayinit.seeds import Name, peek, resolve
 from arrayinit.specs import Spec, law_of, spec
 from arrayinit.storage.journal import opened
-from arrayinit.storage.parts import PART, Part, check_part, parts
+from arrayinit.storage.tiling import TILE_BYTES, Tile, check_part, tiling
 
 __all__ = ["fill_"]
 
@@ -28,7 +28,7 @@ def fill_(
     name: Name | None = None,
     journal: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
-    part: int = PART,
+    part: int = TILE_BYTES,
 ) -> Any:
     """Fill an array that may be larger than memory, part by part; returns x.
 
@@ -61,7 +61,7 @@ def fill_(
             initializer raises. OSError: a journal that can't be written, is no regular file (or is a link), or is
             another process's; a disk with less room than a memory map needs. All before anything is drawn.
     """
-    chosen = initializer if isinstance(initializer, Spec) else spec(initializer)
+    drawn_by = initializer if isinstance(initializer, Spec) else spec(initializer)
     backend = find_backend(x)
     dtype = _check(x, backend)
     check_part(part)
@@ -70,58 +70,60 @@ def fill_(
             f"`seed` must be given with a journal, for a draw that goes on needs the same; got {shown(seed)}"
         )
     shape = tuple(map(int, x.shape))
-    law, _ = law_of(chosen, shape, dtype)  # raises what the initializer would
-    size = np.dtype(x.dtype).itemsize if backend is None or backend.name == "numpy" else int(x.dtype.itemsize)
-    cut = parts(law, shape, size, part, _chunks(x), _order(x))
+    law, _ = law_of(drawn_by, shape, dtype)  # raises as the initializer would
+    itemsize = np.dtype(x.dtype).itemsize if backend is None or backend.name == "numpy" else int(x.dtype.itemsize)
+    tiles = tiling(law, shape, itemsize, part, _chunks(x), _order(x))
     check_progress(progress)
     check_space(x)
     key = peek(seed, name)
-    takes = is_random(law) and len(cut) > 0 and not (backend is not None and backend.is_abstract(x))
-    made = {"initializer": chosen.as_dict(), "key": int(key), "shape": list(shape), "dtype": dtype, "parts": len(cut)}
+    takes_key = is_random(law) and len(tiles) > 0 and not (backend is not None and backend.is_abstract(x))
+    entry = {
+        "initializer": drawn_by.as_dict(), "key": int(key), "shape": list(shape), "dtype": dtype, "parts": len(tiles),
+    }  # fmt: skip
 
-    def draw(where: Part) -> None:
+    def draw(tile: Tile) -> None:
         if backend is None:
-            x[where] = chosen(shape, index=where, seed=key, dtype=dtype)
+            x[tile] = drawn_by(shape, index=tile, seed=key, dtype=dtype)
         else:
-            chosen.fill_(x[(*where, ...)], shape=shape, index=where, seed=key)
+            drawn_by.fill_(x[(*tile, ...)], shape=shape, index=tile, seed=key)
 
-    def holds(where: Part) -> bool:
+    def is_drawn(tile: Tile) -> bool:
         if backend is None:
             try:
-                there = np.asarray(x[where])
-            except Exception:  # a chunk that was written in part: each store has errors of its own
+                stored = np.asarray(x[tile])
+            except Exception:  # a chunk that is only half written: each store has errors of its own
                 return False
-            return _same_bits(there, np.asarray(chosen(shape, index=where, seed=key, dtype=dtype)))
-        here = x[(*where, ...)]
-        drawn = chosen(here, shape=shape, index=where, seed=key)
-        return _same_bits(backend.to_numpy(here), backend.to_numpy(drawn))
+            return _same_bits(stored, np.asarray(drawn_by(shape, index=tile, seed=key, dtype=dtype)))
+        view = x[(*tile, ...)]
+        drawn = drawn_by(view, shape=shape, index=tile, seed=key)
+        return _same_bits(backend.to_numpy(view), backend.to_numpy(drawn))
 
-    title = str(chosen.name if name is None else name)
-    with progress_bar(title, math.prod(shape) * size, progress) as advance, opened(journal, made) as kept:
-        if takes and journal is None:
+    title = str(drawn_by.name if name is None else name)
+    with progress_bar(title, math.prod(shape) * itemsize, progress) as advance, opened(journal, entry) as record:
+        if takes_key and journal is None:
             key = resolve(seed, name)  # now that nothing can be refused
-        written = kept.done
-        for number, where in enumerate(cut):
-            if number < written and holds(where):
+        written = record.done
+        for number, tile in enumerate(tiles):
+            if number < written and is_drawn(tile):
                 release(x)
             else:
-                draw(where)
+                draw(tile)
                 write_back(x)
-                kept.advance(max(kept.done, number + 1))
-            advance(math.prod(s.stop - s.start for s in where) * size)
-        write_back(x)  # what was found there may be in memory alone, too
-        if takes and journal is not None:
-            resolve(seed)  # at the end, for what is interrupted goes on with the key of the same generator
+                record.advance(max(record.done, number + 1))
+            advance(math.prod(s.stop - s.start for s in tile) * itemsize)
+        write_back(x)  # tiles that were there already may be in memory only
+        if takes_key and journal is not None:
+            resolve(seed)  # at the end: an interrupted draw goes on with the key of the same generator
     return x
 
 
 def _check(x: Any, backend: Backend | None) -> str:
-    """The name of the dtype of something that can be filled."""
+    """The name of the dtype of x; TypeError or ValueError where x can't be filled."""
     if backend is not None:
         if backend.is_chunked or backend.is_distributed:
             raise TypeError(
                 f"`x` must be an array that one process holds or writes to; got one of {backend.name}: call the "
-                "initializer itself, which draws each of its parts where that lies"
+                "initializer itself, which draws each chunk or shard in place"
             )
         backend.check_readable(x)
         backend.check_writable(x)
@@ -140,7 +142,7 @@ def _check(x: Any, backend: Backend | None) -> str:
 
 
 def _chunks(x: Any) -> Any:
-    """The grid that a file keeps an array in: that of zarr's shards, which hold chunks, or of the chunks."""
+    """The sizes of the cells that a file keeps an array in: zarr's shards, which hold chunks, or chunks."""
     return getattr(x, "shards", None) or getattr(x, "chunks", None)
 
 
@@ -151,10 +153,10 @@ def _order(x: Any) -> list[int] | None:
 
 
 def _same_bits(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
-    """Whether two arrays hold the same, zeros of either sign and NaN told apart; in any memory layout."""
+    """Whether two arrays hold the same bits, so that 0.0 differs from -0.0 and NaNs compare; in any memory layout."""
     if a.shape != b.shape:
         return False
-    b = b.astype(a.dtype, copy=False)  # the other byte order
+    b = b.astype(a.dtype, copy=False)  # to the same byte order
     if a.dtype.kind == "c":
         return _same_bits(a.real, b.real) and _same_bits(a.imag, b.imag)
     words = f"u{a.dtype.itemsize}"

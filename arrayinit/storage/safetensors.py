@@ -3,10 +3,10 @@
 The format is 8 bytes that hold the length of the header, the header, and the tensors one after another without gaps
 (huggingface.co/docs/safetensors).
 
-What an unfinished file holds is never taken on trust: its length may be on the disk before its bytes are, which then
-read as zeros, and other programs may have changed it. A part counts as done only if the header before it is that of
-this draw and its bytes are those that are drawn for it again. Reading and drawing take less time than writing, and need
-no record that could be wrong itself.
+The content of an unfinished file is never trusted: its length may be on the disk before its bytes, which then read as
+zeros, and other programs may have changed it. A tile counts as written only if the header is that of this draw and
+drawing the tile again gives its bytes. Reading and drawing take less time than writing, and need no record that could
+itself be wrong.
 """
 
 import errno
@@ -34,7 +34,7 @@ from arrayinit.seeds import Name, peek, resolve
 from arrayinit.specs import Spec, law_of
 from arrayinit.storage.documents import LARGEST
 from arrayinit.storage.files import absolute, check_replaceable, held, holds, publish, sync, write
-from arrayinit.storage.parts import PART, check_part, parts
+from arrayinit.storage.tiling import TILE_BYTES, check_part, tiling
 
 __all__ = ["DTYPES", "Tensor", "itemsize", "save_safetensors"]
 
@@ -45,8 +45,8 @@ DTYPES = {
     "bool": "BOOL",
 }  # fmt: skip
 
-UNFINISHED = ".unfinished"  # what is added to the name until the file is whole
-MAX_BYTES = (1 << 63) - 1  # what a file may hold
+UNFINISHED = ".unfinished"  # suffix of the name until the file is whole
+MAX_BYTES = (1 << 63) - 1  # the largest offset of a file
 
 
 class Tensor(NamedTuple):
@@ -66,7 +66,7 @@ def save_safetensors(
     metadata: Mapping[str, str] | None = None,
     force: bool = False,
     progress: bool | None = None,
-    part: int = PART,
+    part: int = TILE_BYTES,
 ) -> None:
     """Draw tensors into a new safetensors file, which may be larger than memory.
 
@@ -120,19 +120,19 @@ def save_safetensors(
         raise ValueError(f"`tensors` must fit a file, of {MAX_BYTES:,} bytes at most; got {total:,}")
     laws = [law_of(t.initializer, t.shape, t.dtype)[0] for t in planned.values() if 0 not in t.shape]
     here = room(goal.parent)
-    if here is not None and total > here.total:  # else what the disk has no room for is found when it is full
+    if here is not None and total > here.total:  # otherwise the error would come when the disk is full
         raise OSError(errno.ENOSPC, f"`tensors` must fit the disk, of {here.total:,} bytes; got {total:,}", str(goal))
     with progress_bar(goal.name, total, progress) as advance, held(unfinished, "`path`") as file:
         check_replaceable(goal, "`path`", force)
         size = _size(file, unfinished, header, force)
         if not size:
             write(file, 0, header)
-            sync(file)  # before there is more of it, so that a loss of power leaves a header of this draw or nothing
+            sync(file)  # before the tensors, so that a loss of power leaves the header of this draw or nothing
         _write(file, planned, keys, len(header), size, part, advance)
-        check_replaceable(goal, "`path`", force)  # which another program may have made meanwhile
+        check_replaceable(goal, "`path`", force)  # another program may have made it meanwhile
         publish(file, unfinished, goal)
     if any(map(is_random, laws)):
-        resolve(seed)  # at the end, for what is interrupted goes on with the key of the same generator
+        resolve(seed)  # at the end: an interrupted call goes on with the key of the same generator
 
 
 def _write(
@@ -144,24 +144,24 @@ def _write(
     part: int,
     advance: Callable[[int], None],
 ) -> None:
-    """Draw tensors into a file from the position `at` on; what the first `size` bytes of it hold is compared first."""
+    """Draw tensors into a file from the position `at` on; tiles within its first `size` bytes are compared first."""
     buffer = np.empty(0, np.uint8)
     pending = 0
     for name, tensor in _ordered(tensors):
         width = itemsize(tensor.dtype)
         law, _ = law_of(tensor.initializer, tensor.shape, tensor.dtype)
-        for where in parts(law, tensor.shape, width, part):
-            counts = tuple(s.stop - s.start for s in where)
+        for tile in tiling(law, tensor.shape, width, part):
+            counts = tuple(s.stop - s.start for s in tile)
             length = math.prod(counts) * width
             if buffer.size < length:
                 buffer = np.empty(length, np.uint8)
             data = buffer[:length]
             values = data.view(backend_named("numpy").dtype(tensor.dtype)).reshape(counts)
-            tensor.initializer.fill_(values, shape=tensor.shape, index=where, seed=keys[name])
+            tensor.initializer.fill_(values, shape=tensor.shape, index=tile, seed=keys[name])
             if at + length > size or not holds(file, at, data):
                 write(file, at, data)
                 pending += length
-            if pending >= part:  # not for each of many small tensors: a disk takes longer than their draws
+            if pending >= part:  # not for each small tensor: a sync takes longer than its draw
                 sync(file)
                 pending = 0
             at += length
@@ -170,14 +170,16 @@ def _write(
 
 
 def _size(file: io.FileIO, path: Path, header: bytes, force: bool) -> int:
-    """The size of an unfinished file that begins with this header; 0, and the file empty, where it holds nothing."""
+    """The size of an unfinished file with this header; otherwise the file is emptied and the size is 0.
+
+    FileExistsError for the file of another draw, unless `force`.
+    """
     size = os.fstat(file.fileno()).st_size
-    kept = np.frombuffer(header, np.uint8)
-    if size >= len(header) and holds(file, 0, kept):
+    if size >= len(header) and holds(file, 0, np.frombuffer(header, np.uint8)):
         return size
     file.seek(0)
     start = file.read(min(size, len(header))) if size <= len(header) else b""
-    is_torn = size <= len(header) and header.startswith(start.rstrip(b"\0"))  # whose rest was never on the disk
+    is_torn = size <= len(header) and header.startswith(start.rstrip(b"\0"))  # power was lost while it was written
     if not (force or is_torn):
         raise FileExistsError(
             f"`path` must have no unfinished file of another draw beside it, or `force` given; "
@@ -188,7 +190,7 @@ def _size(file: io.FileIO, path: Path, header: bytes, force: bool) -> int:
 
 
 def _strings(metadata: Any) -> Mapping[str, str]:
-    """Metadata as the format has them."""
+    """Metadata as the format has it: strings; 'arrayinit' is left to us."""
     if not isinstance(metadata, Mapping) or not all(
         isinstance(word, str) for pair in metadata.items() for word in pair
     ):
@@ -203,12 +205,12 @@ def _check_text(argument: str, words: Iterable[str]) -> None:
     for word in words:
         try:
             word.encode()
-        except UnicodeEncodeError:  # a surrogate, which JSON would hold and no reader take
+        except UnicodeEncodeError:  # a surrogate: JSON can hold it, but readers refuse it
             raise ValueError(f"{argument} must be texts that UTF-8 can hold; got {shown(word)}") from None
 
 
 def _checked(name: str, tensor: Tensor) -> Tensor:
-    """A tensor whose shape and dtype are plain, and which its initializer can draw."""
+    """The tensor with a plain shape, dtype and name; TypeError or ValueError where its initializer can't draw it."""
     if not isinstance(name, str) or name == "__metadata__":
         raise ValueError(f"`tensors` must have names that are strings other than '__metadata__'; got {shown(name)}")
     _check_text("names in `tensors`", [name])
@@ -216,18 +218,18 @@ def _checked(name: str, tensor: Tensor) -> Tensor:
         raise TypeError(
             f"`tensors` must hold Tensors, whose initializer is an arrayinit.Spec; got {shown(tensor)} as {shown(name)}"
         )
-    kind = backend_named("numpy").dtype_name(tensor.dtype)
-    if kind not in DTYPES:
+    dtype = backend_named("numpy").dtype_name(tensor.dtype)
+    if dtype not in DTYPES:
         raise TypeError(f"`dtype` of {shown(name)} must be one of {', '.join(DTYPES)}; got {shown(tensor.dtype)}")
     shape = check_shape(tensor.shape, f"shape of {printable(name)}")
-    law_of(tensor.initializer, shape, kind)
-    itemsize(kind)
+    law_of(tensor.initializer, shape, dtype)
+    itemsize(dtype)
     resolve(0, _seed_name(name, tensor))
-    return tensor._replace(shape=shape, dtype=kind, name=_plain_name(tensor.name))
+    return tensor._replace(shape=shape, dtype=dtype, name=_plain_name(tensor.name))
 
 
 def _plain_name(name: Any) -> Any:
-    """A name as JSON has it: integers of any library as Python's."""
+    """A name that JSON can hold: integers of any library become Python's."""
     if isinstance(name, tuple):
         return tuple(map(_plain_name, name))
     number = as_integer(name)
@@ -235,7 +237,7 @@ def _plain_name(name: Any) -> Any:
 
 
 def _seed_name(name: str, tensor: Tensor) -> Name:
-    """What is folded into the key of a tensor."""
+    """The name that is folded into the key of a tensor."""
     return name if tensor.name is None else tensor.name
 
 
@@ -245,7 +247,7 @@ def itemsize(dtype: str) -> int:
 
 
 def _ordered(tensors: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
-    """Large elements first, so that each tensor lies at a multiple of the size of its own."""
+    """Tensors with large elements first, so that each lies at a multiple of the size of its elements."""
     return sorted(tensors.items(), key=lambda item: -itemsize(item[1].dtype))
 
 
@@ -253,10 +255,10 @@ def _header(tensors: Mapping[str, Tensor], key: int, metadata: Mapping[str, str]
     """The length of the header, and the header, padded so that the tensors begin at a multiple of 8 bytes."""
     from arrayinit import STREAM_VERSION
 
-    drawn = {name: tensor.initializer.as_dict() for name, tensor in tensors.items()}
+    initializers = {name: tensor.initializer.as_dict() for name, tensor in tensors.items()}
     names = {name: tensor.name for name, tensor in tensors.items() if tensor.name not in (None, name)}
-    made = {"stream": STREAM_VERSION, "key": key, "initializers": drawn, "names": names}
-    entries: dict[str, Any] = {"__metadata__": {**metadata, "arrayinit": json.dumps(made)}}
+    draw = {"stream": STREAM_VERSION, "key": key, "initializers": initializers, "names": names}
+    entries: dict[str, Any] = {"__metadata__": {**metadata, "arrayinit": json.dumps(draw)}}
     at = 0
     for name, tensor in _ordered(tensors):
         end = at + math.prod(tensor.shape) * itemsize(tensor.dtype)

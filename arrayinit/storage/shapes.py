@@ -15,7 +15,7 @@ from arrayinit.storage.safetensors import DTYPES, MAX_BYTES, itemsize
 
 __all__ = ["NAMES", "header_of", "shapes_of"]
 
-NAMES = {theirs: ours for ours, theirs in DTYPES.items()}
+NAMES = {name: dtype for dtype, name in DTYPES.items()}  # the format's name of a dtype -> ours
 
 Shapes = dict[str, tuple[tuple[int, ...], str | None]]
 
@@ -23,14 +23,14 @@ Shapes = dict[str, tuple[tuple[int, ...], str | None]]
 def shapes_of(path: str | os.PathLike[str]) -> Shapes:
     """Name -> (shape, dtype), in the file's order.
 
-    The dtype is one of ours, the file's own word where we have none for it (F8_E4M3), or None where the file has none.
+    The dtype is one of ours, the file's word where we have none for it (F8_E4M3), or None where the file has none.
 
     Args:
         path: a safetensors file; an index of several (`*.safetensors.index.json`, whose files lie beside it); or JSON,
             {"name": [out, in]} or {"name": {"shape": [out, in], "dtype": "bfloat16"}}.
 
     Raises:
-        ValueError: it is none of these or no regular file, or a shape is none.
+        ValueError: another kind of file, or an entry that is not a shape.
     """
     file = Path(path)
     label = printable(str(file))
@@ -52,7 +52,7 @@ def header_of(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     label = printable(str(path))
     with open_regular(path, f"`{label}`") as file:
         length = int.from_bytes(file.read(8), "little")
-        # A length is believed only where the format and the file allow it.
+        # Only a length that the format and the size of the file allow is read.
         text = file.read(length) if length <= min(LARGEST, os.fstat(file.fileno()).st_size) else b""
     try:
         if len(text) != length or not length:
@@ -79,9 +79,9 @@ def _of_header(file: Path) -> Shapes:
 
 
 def _of_index(file: Path, names: dict[str, Any]) -> Shapes:
-    """The shapes of all files of an index. Each name must be in its own file, and in no other."""
+    """The shapes in all files of an index. Each name must be in the file that the index gives, and in no other."""
     label = printable(str(file))
-    found: Shapes = {}
+    shapes: Shapes = {}
     holder: dict[str, str] = {}
     for part in names.values():
         if not isinstance(part, str):
@@ -91,8 +91,8 @@ def _of_index(file: Path, names: dict[str, Any]) -> Shapes:
             raise ValueError(
                 f"`{label}` must have names of safetensors files beside it under 'weight_map'; got {shown(part)}"
             )
-        shapes = _of_header(file.parent / part)
-        for name in shapes:
+        part_shapes = _of_header(file.parent / part)
+        for name in part_shapes:
             if name in holder or names.get(name, part) != part:
                 other = holder.get(name, names.get(name))
                 raise ValueError(
@@ -100,15 +100,15 @@ def _of_index(file: Path, names: dict[str, Any]) -> Shapes:
                     f"for {shown(other)}"
                 )
             holder[name] = part
-        found |= shapes
-    lost = [name for name in names if name not in found]
+        shapes |= part_shapes
+    lost = [name for name in names if name not in shapes]
     if lost:
         raise ValueError(f"`{label}` must have files that hold what it says; {shown(lost[0])} is in none")
-    return found
+    return shapes
 
 
 def _is_entry(entry: Any) -> bool:
-    """Whether that is what a header says of a tensor: a dtype, a shape, and where its bytes begin and end."""
+    """Whether this is the entry of a tensor in a header: a dtype, a shape, and where its bytes begin and end."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         return False
     shape, offsets = entry["shape"], entry["data_offsets"]
@@ -120,7 +120,7 @@ def _is_entry(entry: Any) -> bool:
 
 
 def _are_sizes(numbers: Any) -> bool:
-    """Whether that is a list of integers that a shape of NumPy and a file may have."""
+    """Whether this is a list of sizes or offsets: as many as NumPy has axes, each within a file's limit."""
     return (
         isinstance(numbers, list)
         and len(numbers) <= AXES

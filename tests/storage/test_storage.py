@@ -17,8 +17,8 @@ from conftest import namespace, same
 import arrayinit as ai
 from arrayinit.laws import Normal
 from arrayinit.storage import Tensor, documents, fill_, safetensors, save_safetensors
-from arrayinit.storage.parts import parts
 from arrayinit.storage.shapes import header_of, shapes_of
+from arrayinit.storage.tiling import tiling
 
 NORMAL = ai.spec("normal", std=0.02)
 
@@ -34,7 +34,7 @@ def _without_waiting_for_the_disk(monkeypatch):
 def test_parts_cover_each_element_once(shape, limit, chunked):
     chunks = tuple(min(2, max(n, 1)) for n in shape) if chunked else None
     seen = np.zeros(shape, int)
-    for where in parts(Normal(0.0, 1.0), shape, 4, limit, chunks):
+    for where in tiling(Normal(0.0, 1.0), shape, 4, limit, chunks):
         seen[where] += 1
         size = seen[where].size
         assert size * 4 <= max(limit, 4 * int(np.prod(chunks or 1)))
@@ -47,14 +47,14 @@ def test_parts_cover_each_element_once(shape, limit, chunked):
 
 
 def test_parts_of_a_tensor_larger_than_any_disk_take_no_memory():
-    cut = parts(Normal(0.0, 1.0), (1 << 60, 2), 4)
+    cut = tiling(Normal(0.0, 1.0), (1 << 60, 2), 4)
     assert len(cut) == 1 << 37
     assert next(iter(cut)) == (slice(0, 1 << 23), slice(0, 2))
 
 
 def test_parts_lie_one_after_another():
     flat = np.arange(3 * 5 * 7).reshape(3, 5, 7)
-    order = np.concatenate([flat[where].ravel() for where in parts(Normal(0.0, 1.0), flat.shape, 4, 100)])
+    order = np.concatenate([flat[where].ravel() for where in tiling(Normal(0.0, 1.0), flat.shape, 4, 100)])
     assert order.tolist() == [*range(105)]
 
 
@@ -910,7 +910,7 @@ def test_only_files_of_their_own_are_written(tmp_path, kind, at):
         write()
     said = str(refused.value)
     assert said.startswith("`journal` must" if at == "journal" else "`path` must")
-    assert {"hard link": "no other name", "symbolic link to nothing": "symbolic link"}.get(kind, kind) in said
+    assert {"hard link": "no other hard link", "symbolic link to nothing": "symbolic link"}.get(kind, kind) in said
     assert str(tmp_path / at) in said
     assert state(tmp_path) == before
     assert not x.any()
