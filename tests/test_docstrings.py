@@ -1,5 +1,6 @@
 """The examples in docstrings run and show what they say; everything public has one."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -23,6 +24,8 @@ MODULES = sorted(
 PUBLIC = ("", ".jax", ".keras", ".plot", ".recipes", ".storage", ".torch")
 KERAS = ("arrayinit.keras", "arrayinit.models.keras")  # which read KERAS_BACKEND once in a process
 
+LIBRARIES = {"arrayinit.plot.figures": "matplotlib", "arrayinit.plot.scales": "torch"}  # of their examples
+
 # Their docstrings are still being written.
 TO_COME = {
     "Description", "Plan", "PlanError", "Rule", "Rules", "Spec", "calculate_fans", "calculate_gain", "describe", "gain",
@@ -36,6 +39,7 @@ def examine(request):
 
     def examination(name):
         try:
+            importlib.import_module(LIBRARIES.get(name, "arrayinit"))
             return _in_a_process(name) if name in KERAS else docstrings.examine(name)
         except ImportError as error:
             needs_device = any(library in name for library in NEEDS_DEVICE)

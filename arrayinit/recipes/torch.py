@@ -21,8 +21,8 @@ def torch_defaults() -> Rules:
     (3 E, E) weight as a whole, or of the separate ones; bias_k and bias_v xavier_normal; its biases 0; out_proj.weight
     as Linear. Norms: 1 and 0, running statistics as new. PReLU: 0.25, the default of its `init`.
 
-    Layers that hold others (TransformerEncoderLayer, AdaptiveLogSoftmaxWithLoss) follow the rules of their parts, except
-    nn.Transformer: use :func:`torch_transformer`. Parameters outside of torch's layers need rules before these.
+    Layers that hold others (TransformerEncoderLayer, AdaptiveLogSoftmaxWithLoss) follow the rules of their parts; for
+    nn.Transformer use :func:`torch_transformer`. Parameters outside of torch's layers need rules before these.
 
         >>> from arrayinit.recipes import torch_defaults
         >>> torch_defaults().find("fc.weight", (128, 64), ["Linear"]).initializer

@@ -32,34 +32,43 @@ def fill_(
 ) -> Any:
     """Fill an array that may be larger than memory, part by part; returns x.
 
+    The values are those of `initializer(x.shape, seed=seed, name=name)`. The draw uses about twice `part` bytes of
+    memory, except orthogonal and sparse tensors, which must fit in memory.
+
+        >>> from arrayinit.storage import fill_
+        >>> x = fill_(np.empty((4, 3), "float32"), ai.spec("normal", std=0.02), seed=0, part=16)
+        >>> np.array_equal(x, ai.normal((4, 3), std=0.02, seed=0))
+        True
+
+    A zarr array of 64 GB, with a journal:
+
         z = zarr.create_array("w.zarr", shape=(10**6, 16384), chunks=(4096, 4096), dtype="float32")
         fill_(z, ai.spec("normal", std=0.02), seed=0, name="w", journal="w.journal")
 
-    The values are those of `initializer(x.shape, seed=seed, name=name)`. No more than about twice `part` bytes of
-    memory are used, except for laws whose elements depend on each other (orthogonal, sparse), which are drawn in one.
-
-    With a journal an interrupted draw goes on. A part counts as done only if the journal says that it was written and
-    reading it gives, bit for bit, what is drawn for it again; all else is written. So the result is that of one run
-    after a killed process, a loss of power, a full disk, or an array that was made anew. A memory map is on the disk
-    when this returns; how soon other arrays are is up to what keeps them.
+    With a journal an interrupted draw goes on. A part counts as written only if the journal says so and the array holds
+    the bits that drawing the part again gives; all other parts are written. So the result is the same as that of one
+    run, even after a killed process, a loss of power, a full disk, or a new array in the place of the old one. A memory
+    map is on the disk when this returns; when other arrays are depends on their library.
 
     Args:
         x: a numpy.memmap (or any array that can be filled in place), a zarr or h5py array, or another object with
             `shape`, a `dtype` of NumPy's and assignment by slices. Chunks and shards of zarr and h5py are never cut.
         initializer: a :class:`arrayinit.Spec`, or the name of an initializer with its defaults.
-        seed, name: as in every initializer. With a journal a generator gives up its bits when all is written, so that
-            an interrupted draw goes on with the same one.
-        journal: a file that says which draw is under way and what of it was written, for one process at a time (on
-            Windows, and on file systems without flock, nothing keeps two apart). Where it exists the draw goes on; at
-            the end it is removed.
-        progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
-        part: bytes to draw at a time.
+        seed, name: as in every initializer. With a journal a generator gives up its bits when all parts are written, so
+            that an interrupted draw goes on with the same key.
+        journal: the path of a file that records the draw and how much of it was written. One process at a time may have
+            it (on Windows, and on file systems without flock, nothing keeps two apart). Where the file exists the draw
+            goes on; at the end it is removed.
+        progress: True for a progress bar, False for none; None for one on terminals after a second, if rich is
+            installed.
+        part: the bytes to draw at a time.
 
     Raises:
-        TypeError: x is no array or can't be written to, as those of Dask and JAX; a journal without a seed, since the
-            next run would take another. ValueError: x is read-only, a journal of another draw, and all that the
-            initializer raises. OSError: a journal that can't be written, is no regular file (or is a link), or is
-            another process's; a disk with less room than a memory map needs. All before anything is drawn.
+        TypeError: x is not an array or can't be written to, as those of Dask and JAX; a journal without a seed, since
+            the next run would take another key.
+        ValueError: x is read-only, the journal is of another draw; and as the initializer.
+        OSError: a journal that can't be written, is a link or not a regular file, or belongs to another process; a disk
+            with less room than a memory map needs. All of these come before anything is drawn.
     """
     drawn_by = initializer if isinstance(initializer, Spec) else spec(initializer)
     backend = find_backend(x)

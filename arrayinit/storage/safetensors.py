@@ -50,12 +50,17 @@ MAX_BYTES = (1 << 63) - 1  # the largest offset of a file
 
 
 class Tensor(NamedTuple):
-    """What a tensor of a file is: an initializer, a global shape, a dtype and the name folded into its key."""
+    """A tensor of a file: an initializer, a global shape, a dtype and the name folded into its key.
+
+    >>> from arrayinit.storage import Tensor
+    >>> Tensor(ai.spec("xavier_uniform"), (128, 64))
+    Tensor(initializer=spec('xavier_uniform'), shape=(128, 64), dtype='float32', name=None)
+    """
 
     initializer: Spec
     shape: tuple[int, ...]
     dtype: str = "float32"
-    name: Name | None = None  # its name in the file, where None
+    name: Name | None = None  # None is its name in the file
 
 
 def save_safetensors(
@@ -70,35 +75,47 @@ def save_safetensors(
 ) -> None:
     """Draw tensors into a new safetensors file, which may be larger than memory.
 
-        save_safetensors("model.safetensors", {"fc.weight": Tensor(ai.spec("xavier_uniform"), (128, 64))}, seed=0)
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from arrayinit.storage import Tensor, save_safetensors
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "model.safetensors")
+        ...     save_safetensors(path, {"fc.weight": Tensor(ai.spec("xavier_uniform"), (128, 64))}, seed=0)
+        ...     path.stat().st_size > 128 * 64 * 4
+        True
 
-    The tensor of a name equals `initializer(shape, dtype=dtype, seed=seed, name=name)`. All is written to a file
-    beside it, `path` + ".unfinished", that takes its name when it is whole and on the disk. Called again after an
-    interruption (a killed process, a loss of power, a full disk), with the same arguments, it goes on: what is there is
-    read, compared with what is drawn again, and written only where it differs. The header's metadata says what was
-    drawn, under "arrayinit": the stream's version, the key, and the initializer of each tensor.
+    Each tensor equals `initializer(shape, dtype=dtype, seed=seed, name=name)`. They are written to a file beside it,
+    `path` + ".unfinished", which is renamed to `path` when it is whole and on the disk. Call again with the same
+    arguments after an interruption (a killed process, a loss of power, a full disk), and the draw goes on: the existing
+    bytes are read, compared with a new draw, and written only where they differ. The header's metadata records the
+    draw under "arrayinit": the stream's version, the key, and the initializer of each tensor.
 
-    One process writes a file at a time; another is refused. On Windows, and on file systems without flock, nothing
+    One process at a time writes a file; a second one raises. On Windows, and on file systems without flock, nothing
     keeps two apart.
 
     Args:
+        path: of the new file.
         tensors: name -> :class:`Tensor`, in any order; the file has them by the size of their elements, largest first.
         seed: as in every initializer, but not None. A generator gives up its bits when the file is whole, so that an
-            interrupted call goes on with the same one.
-        metadata: more strings for the header, but under "arrayinit"; {"format": "pt"} by default, which readers for
-            torch ask for.
+            interrupted call goes on with the same key.
+        metadata: more strings for the header, under other names than "arrayinit"; {"format": "pt"} by default, which
+            readers for torch ask for.
         force: replace the file, and an unfinished one of another draw.
-        progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
-        part: bytes to draw at a time; about twice that much memory is used, more where a tensor is orthogonal or
-            sparse, which is drawn in one.
+        progress: True for a progress bar, False for none; None for one on terminals after a second, if rich is
+            installed.
+        part: the bytes to draw at a time. About twice that much memory is used, except for orthogonal and sparse
+            tensors, which must fit in memory.
 
     Raises:
-        FileExistsError: the file is there, or an unfinished one of another draw, and force is False; another process
+        FileExistsError: the file exists, or an unfinished one of another draw, and force is False; another process
             is writing it; one of them is a link, a FIFO, a device or a socket, whether force is given or not.
-        IsADirectoryError: it is a directory. OSError: the disk is full, the folder can't be written to, and the like;
-            what was written stays, and the next call goes on with it.
-        TypeError, ValueError: a dtype that the format lacks, names or metadata that no reader would take, a header or
-            a file too large for the format, and all that initializers raise; before anything is written.
+        IsADirectoryError: path is a directory.
+        OSError: the disk is full, the folder can't be written to, and so on; the written bytes stay, and the next call
+            goes on with them.
+        TypeError, ValueError: a dtype that the format lacks, names or metadata that readers refuse, a header or
+            a file too large for the format; and as the initializers. These come before anything is written.
+
+    Source: huggingface.co/docs/safetensors, the format.
     """
     goal = absolute(path, "`path`")
     unfinished = goal.with_name(goal.name + UNFINISHED)
