@@ -63,7 +63,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Initializer:
-    """A spec with JAX's signature, as the functions of this module make it. Frozen, hashable and picklable."""
+    """A spec with JAX's signature, as the functions of this module make it. Frozen, hashable and picklable.
+
+    >>> from arrayinit.jax import Initializer
+    >>> Initializer(ai.spec("kaiming_normal", nonlinearity="relu"))(0, (2, 3))
+    Array([[-0.84332544,  0.33753613,  0.03479751],
+           [-0.1503098 ,  0.5165335 , -0.91138774]], dtype=float32)
+    """
 
     spec: Spec
     dtype: np.dtype[Any] | None = None
@@ -109,6 +115,11 @@ def initializer(spec: Spec | str, dtype: Any = None) -> Initializer:
 
     Axes that the spec leaves open are JAX's: in_axis=-2, out_axis=-1, batch_axis=().
 
+        >>> from arrayinit.jax import initializer
+        >>> initializer("kaiming_normal")(0, (2, 3))
+        Array([[-0.84332544,  0.33753613,  0.03479751],
+               [-0.1503098 ,  0.5165335 , -0.91138774]], dtype=float32)
+
     Args:
         spec: an :class:`arrayinit.Spec`, or the name of an initializer with its defaults. A name means arrayinit's
             formula, which is torch's: `initializer("he_normal")` is not truncated, :func:`he_normal` of this module is.
@@ -134,6 +145,10 @@ ones = Initializer(spec("ones"))
 def constant(value: Any, dtype: Any = None) -> Initializer:
     """Every element is value, rounded to the dtype. An array as the value is left to jax.nn.initializers.constant.
 
+        >>> from arrayinit.jax import constant
+        >>> constant(0.5)(None, (3,))
+        Array([0.5, 0.5, 0.5], dtype=float32)
+
     Raises:
         TypeError: a value that is not one real number.
         ValueError: when drawn, a finite value that the dtype can't hold; JAX would overflow or cut off its fraction.
@@ -143,6 +158,11 @@ def constant(value: Any, dtype: Any = None) -> Initializer:
 
 def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
     """U[0, scale): not centred. torch's uniform_ has two bounds, and 1 for the upper one.
+
+        >>> import jax
+        >>> from arrayinit.jax import uniform
+        >>> uniform(0.1)(jax.random.key(0), (3,))
+        Array([0.03990465, 0.08805202, 0.07357128], dtype=float32)
 
     Args:
         scale: the upper bound, >= 0; 0 gives zeros. That of each part of a complex value.
@@ -156,6 +176,11 @@ def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
 
 def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
     """N(0, stddev^2), within 6.34 stddev. torch's normal_ has a mean, and 1 for the standard deviation.
+
+        >>> import jax
+        >>> from arrayinit.jax import normal
+        >>> normal(0.02)(jax.random.key(0), (3,))
+        Array([-0.01686651, -0.0030062 ,  0.00675072], dtype=float32)
 
     Args:
         stddev: the standard deviation, >= 0.
@@ -172,6 +197,10 @@ def truncated_normal(stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, u
     The bounds are in units of stddev; those of torch's trunc_normal_ are absolute. What is drawn has a smaller standard
     deviation than stddev, 0.8796 of it for [-2, 2]: only :func:`variance_scaling` makes up for that. The parts of a
     complex value are N(0, stddev^2 / 2) within the same bounds; JAX refuses complex dtypes here.
+
+        >>> from arrayinit.jax import truncated_normal
+        >>> truncated_normal(0.02)(0, (3,))
+        Array([-0.00487874,  0.02189678,  0.01195447], dtype=float32)
 
     Args:
         stddev: of the normal before it is truncated, >= 0; 0 gives zeros.
@@ -206,6 +235,11 @@ def variance_scaling(
     imaginary part of a complex value are drawn alike, with half the variance each, where JAX draws from a disk. A shape
     without elements is no error. torch has no namesake; the gains of its own schemes are square roots of scale.
 
+        >>> from arrayinit.jax import variance_scaling
+        >>> variance_scaling(2.0, "fan_avg", "uniform")(0, (2, 3))
+        Array([[-0.31279308,  0.73032933,  1.4631858 ],
+               [ 1.1789987 ,  0.32682356, -0.42729506]], dtype=float32)
+
     Args:
         scale: >= 0.
         mode: "fan_in", "fan_out", "fan_avg" (arithmetic mean) or "fan_geo_avg" (geometric mean).
@@ -230,6 +264,11 @@ def variance_scaling(
 def glorot_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
     """U[-bound, bound), bound = sqrt(6 / (fan_in + fan_out)); the bits of torch's xavier_uniform_ with gain 1.
 
+        >>> from arrayinit.jax import glorot_uniform
+        >>> glorot_uniform()(0, (2, 3))
+        Array([[-0.2211781 ,  0.51642084,  1.0346286 ],
+               [ 0.833678  ,  0.23109916, -0.30214322]], dtype=float32)
+
     Args and errors: as :func:`variance_scaling`, with 1, "fan_avg" and "uniform".
 
     Source: Glorot and Bengio, AISTATS 2010, eq. 16.
@@ -242,6 +281,11 @@ def glorot_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = ()
 
     torch's xavier_normal_ has the same standard deviation and is not truncated.
 
+        >>> from arrayinit.jax import glorot_normal
+        >>> glorot_normal()(0, (2, 3))
+        Array([[-0.17539187,  0.42976642,  1.1879476 ],
+               [ 0.78719515,  0.1834282 , -0.24171819]], dtype=float32)
+
     Args and errors: as :func:`variance_scaling`, with 1, "fan_avg" and "truncated_normal".
 
     Source: Glorot and Bengio, AISTATS 2010, eq. 12.
@@ -251,6 +295,11 @@ def glorot_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = ()
 
 def lecun_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
     """U[-bound, bound), bound = sqrt(3 / fan_in); torch has no namesake.
+
+        >>> from arrayinit.jax import lecun_uniform
+        >>> lecun_uniform()(0, (2, 3))
+        Array([[-0.24728464,  0.57737607,  1.15675   ],
+               [ 0.9320803 ,  0.25837672, -0.3378064 ]], dtype=float32)
 
     Args and errors: as :func:`variance_scaling`, with 1, "fan_in" and "uniform".
 
@@ -264,6 +313,11 @@ def lecun_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (),
 
     torch has no namesake; arrayinit.lecun_normal has the same standard deviation and is not truncated.
 
+        >>> from arrayinit.jax import lecun_normal
+        >>> lecun_normal()(0, (2, 3))
+        Array([[-0.19609407,  0.48049346,  1.3281658 ],
+               [ 0.8801109 ,  0.20507896, -0.27024916]], dtype=float32)
+
     Args and errors: as :func:`variance_scaling`, with 1, "fan_in" and "truncated_normal".
 
     Sources: LeCun et al., Efficient BackProp, 1998, section 4.6; Klambauer et al., NeurIPS 2017 (SELU).
@@ -273,6 +327,11 @@ def lecun_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (),
 
 def he_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
     """U[-bound, bound), bound = sqrt(6 / fan_in); the law of torch's kaiming_uniform_ with its defaults.
+
+        >>> from arrayinit.jax import he_uniform
+        >>> he_uniform()(0, (2, 3))
+        Array([[-0.3497133 ,  0.816533  ,  1.6358916 ],
+               [ 1.3181607 ,  0.36539987, -0.4777304 ]], dtype=float32)
 
     Args and errors: as :func:`variance_scaling`, with 2, "fan_in" and "uniform".
 
@@ -285,6 +344,11 @@ def he_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dt
     """A normal truncated at 2.27 std with standard deviation std = sqrt(2 / fan_in) after the truncation.
 
     torch's kaiming_normal_, with its defaults, has the same standard deviation and is not truncated.
+
+        >>> from arrayinit.jax import he_normal
+        >>> he_normal()(0, (2, 3))
+        Array([[-0.2773189 ,  0.67952037,  1.8783101 ],
+               [ 1.2446648 ,  0.29002544, -0.38219002]], dtype=float32)
 
     Args and errors: as :func:`variance_scaling`, with 2, "fan_in" and "truncated_normal".
 
@@ -306,6 +370,11 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
     the others: with column_axis=-1 this is the transpose of its weight. Values agree across libraries, and with `jit`,
     to 2e-6 in float32, not bit for bit; see :func:`arrayinit.orthogonal`.
 
+        >>> from arrayinit.jax import orthogonal
+        >>> w = orthogonal()(0, (3, 2))
+        >>> np.allclose(w.T @ w, np.eye(2), atol=1e-5)
+        True
+
     Args:
         scale: a finite factor.
 
@@ -326,6 +395,11 @@ def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None)
 
     The matrix (in, out) has orthogonal rows of length |scale|, and all such matrices are equally likely (Haar). The
     centre of k places is (k - 1) // 2; torch's dirac_ takes k // 2. Values agree as those of :func:`orthogonal` do.
+
+        >>> from arrayinit.jax import delta_orthogonal
+        >>> w = delta_orthogonal()(0, (3, 2, 3))
+        >>> np.allclose(w[1] @ w[1].T, np.eye(2), atol=1e-5), np.allclose(w[0], 0)
+        (True, True)
 
     Args:
         scale: a finite factor.

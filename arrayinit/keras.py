@@ -133,6 +133,11 @@ class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras
 
     Formulas of your own derive from keras.initializers.Initializer, which takes no spec.
 
+        >>> from arrayinit.keras import Initializer
+        >>> np.asarray(Initializer(ai.spec("kaiming_normal", nonlinearity="relu"), seed=0)((2, 3)))
+        array([[-0.84332544,  0.33753613,  0.03479751],
+               [-0.1503098 ,  0.5165335 , -0.91138774]], dtype=float32)
+
     Args:
         spec: what to draw. Axes that it leaves open are Keras's: in_axis=-2, out_axis=-1.
         seed: an integer in [0, 2**64), an arrayinit.Key, a keras.random.SeedGenerator, or None for the next key of
@@ -153,7 +158,12 @@ class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras
         self.name = name
 
     def spec_for(self, shape: Sequence[int]) -> Spec:
-        """The spec with the axes that it takes for a shape, as :func:`arrayinit.describe` wants it."""
+        """The spec with the axes that it takes for a shape, as :func:`arrayinit.describe` wants it.
+
+        >>> from arrayinit.keras import Initializer
+        >>> Initializer(ai.spec("xavier_normal")).spec_for((2, 3))
+        spec('xavier_normal', in_axis=-2, out_axis=-1)
+        """
         given = self.spec.parameters
         if len(shape) < 2 or any(given.get(axes) is not None for axes in _AXES):
             return self.spec
@@ -189,12 +199,22 @@ class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras
         return keras.ops.convert_to_tensor(host, dtype=kind)
 
     def get_config(self) -> dict[str, Any]:
-        """What :meth:`from_config` needs, as plain data."""
+        """What :meth:`from_config` needs, as plain data.
+
+        >>> from arrayinit.keras import HeNormal
+        >>> HeNormal(seed=1).get_config()["seed"]
+        1
+        """
         return {"spec": self.spec.as_dict(), **self._seed_config(), "name": self.name, **_REQUIRES}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`get_config`."""
+        """The inverse of :meth:`get_config`.
+
+        >>> from arrayinit.keras import HeNormal
+        >>> HeNormal.from_config(HeNormal(seed=1).get_config()).seed
+        1
+        """
         config = {key: value for key, value in config.items() if key != "requires"}
         if isinstance(config.get("spec"), Mapping):
             config["spec"] = Spec.from_dict(config["spec"])
@@ -211,6 +231,11 @@ class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras
 def initializer(spec: Spec | str, seed: Any = None, name: str | int | None = None) -> Initializer:
     """Any initializer of arrayinit for Keras: torch's formulas, and schemes that Keras doesn't have.
 
+        >>> from arrayinit.keras import initializer
+        >>> np.asarray(initializer("kaiming_normal", seed=0)((2, 3)))
+        array([[-0.84332544,  0.33753613,  0.03479751],
+               [-0.1503098 ,  0.5165335 , -0.91138774]], dtype=float32)
+
     Args:
         spec: an :class:`arrayinit.Spec`, or the name of an initializer with its defaults. A name means arrayinit's
             formula, which is torch's: `initializer("he_normal")` is not truncated, :class:`HeNormal` is.
@@ -224,7 +249,12 @@ def initializer(spec: Spec | str, seed: Any = None, name: str | int | None = Non
 
 @_saved
 class Zeros(Initializer):
-    """Every element is 0."""
+    """Every element is 0.
+
+    >>> from arrayinit.keras import Zeros
+    >>> np.asarray(Zeros()((3,)))
+    array([0., 0., 0.], dtype=float32)
+    """
 
     def __init__(self) -> None:
         super().__init__(spec("zeros"))
@@ -235,7 +265,12 @@ class Zeros(Initializer):
 
 @_saved
 class Ones(Initializer):
-    """Every element is 1."""
+    """Every element is 1.
+
+    >>> from arrayinit.keras import Ones
+    >>> np.asarray(Ones()((3,)))
+    array([1., 1., 1.], dtype=float32)
+    """
 
     def __init__(self) -> None:
         super().__init__(spec("ones"))
@@ -247,6 +282,10 @@ class Ones(Initializer):
 @_saved
 class Constant(Initializer):
     """Every element is value, rounded to the dtype. An array as the value is left to keras.initializers.Constant.
+
+        >>> from arrayinit.keras import Constant
+        >>> np.asarray(Constant(0.5)((3,)))
+        array([0.5, 0.5, 0.5], dtype=float32)
 
     Raises:
         TypeError: a value that is not one real number.
@@ -264,6 +303,11 @@ class Constant(Initializer):
 @_saved
 class Identity(Initializer):
     """gain times the identity: gain where the row equals the column, else 0, for a matrix of any two sizes.
+
+        >>> from arrayinit.keras import Identity
+        >>> np.asarray(Identity(2.0)((2, 3)))
+        array([[2., 0., 0.],
+               [0., 2., 0.]], dtype=float32)
 
     Raises:
         TypeError: a gain that is not one real number.
@@ -294,6 +338,10 @@ class _Random(Initializer):
 class RandomNormal(_Random):
     """N(mean, stddev^2), within 6.34 stddev.
 
+        >>> from arrayinit.keras import RandomNormal
+        >>> np.asarray(RandomNormal(stddev=0.02, seed=0)((3,)))
+        array([-0.01686651, -0.0030062 ,  0.00675072], dtype=float32)
+
     Args:
         mean, stddev: numbers, or scalars of an array library; stddev >= 0.
         seed, name: as in :class:`Initializer`.
@@ -313,6 +361,10 @@ class RandomNormal(_Random):
 @_saved
 class RandomUniform(_Random):
     """U[minval, maxval); the constant minval where the two are equal.
+
+        >>> from arrayinit.keras import RandomUniform
+        >>> np.asarray(RandomUniform(-1.0, 1.0, seed=0)((3,)))
+        array([-0.20190705,  0.7610404 ,  0.47142556], dtype=float32)
 
     Args:
         minval, maxval: finite bounds: numbers, or scalars of an array library.
@@ -341,6 +393,10 @@ class TruncatedNormal(_Random):
 
     What is drawn has a smaller standard deviation than stddev, 0.8796 of it: only :class:`VarianceScaling` makes up for
     that. Bounds are in units of stddev; those of torch's trunc_normal_ are absolute.
+
+        >>> from arrayinit.keras import TruncatedNormal
+        >>> np.asarray(TruncatedNormal(stddev=0.02, seed=0)((3,)))
+        array([-0.00487874,  0.02189678,  0.01195447], dtype=float32)
 
     Args:
         mean, stddev: numbers, or scalars of an array library; stddev >= 0, and 0 gives the constant mean.
@@ -373,6 +429,11 @@ class VarianceScaling(_Random, keras.initializers.VarianceScaling):  # type: ign
     "truncated_normal": a normal of standard deviation s truncated to [-2 s, 2 s], where s = sqrt(scale / n) /
     0.87962566103423978 makes up for the truncation. "untruncated_normal": N(0, scale / n). "uniform": U[-limit, limit)
     with limit = sqrt(3 scale / n).
+
+        >>> from arrayinit.keras import VarianceScaling
+        >>> np.asarray(VarianceScaling(2.0, "fan_avg", "uniform", seed=0)((2, 3)))
+        array([[-0.31279308,  0.73032933,  1.4631858 ],
+               [ 1.1789987 ,  0.32682356, -0.42729506]], dtype=float32)
 
     Args:
         scale: > 0.
@@ -452,6 +513,11 @@ class _Scheme(VarianceScaling):
 class GlorotUniform(_Scheme):
     """U[-limit, limit), limit = sqrt(6 / (fan_in + fan_out)); the bits of torch's xavier_uniform_ with gain 1.
 
+        >>> from arrayinit.keras import GlorotUniform
+        >>> np.asarray(GlorotUniform(seed=0)((2, 3)))
+        array([[-0.2211781 ,  0.51642084,  1.0346286 ],
+               [ 0.833678  ,  0.23109916, -0.30214322]], dtype=float32)
+
     Args and errors: as :class:`VarianceScaling`.
 
     Source: Glorot and Bengio, AISTATS 2010, eq. 16.
@@ -466,6 +532,11 @@ class GlorotNormal(_Scheme):
 
     torch's xavier_normal_ has the same standard deviation and is not truncated.
 
+        >>> from arrayinit.keras import GlorotNormal
+        >>> np.asarray(GlorotNormal(seed=0)((2, 3)))
+        array([[-0.17539187,  0.42976642,  1.1879476 ],
+               [ 0.78719515,  0.1834282 , -0.24171819]], dtype=float32)
+
     Args and errors: as :class:`VarianceScaling`.
 
     Source: Glorot and Bengio, AISTATS 2010, eq. 12.
@@ -477,6 +548,11 @@ class GlorotNormal(_Scheme):
 @_saved
 class HeUniform(_Scheme):
     """U[-limit, limit), limit = sqrt(6 / fan_in); the law of torch's kaiming_uniform_ with its defaults.
+
+        >>> from arrayinit.keras import HeUniform
+        >>> np.asarray(HeUniform(seed=0)((2, 3)))
+        array([[-0.3497133 ,  0.816533  ,  1.6358916 ],
+               [ 1.3181607 ,  0.36539987, -0.4777304 ]], dtype=float32)
 
     Args and errors: as :class:`VarianceScaling`.
 
@@ -492,6 +568,11 @@ class HeNormal(_Scheme):
 
     torch's kaiming_normal_, with its defaults, has the same standard deviation and is not truncated.
 
+        >>> from arrayinit.keras import HeNormal
+        >>> np.asarray(HeNormal(seed=0)((2, 3)))
+        array([[-0.2773189 ,  0.67952037,  1.8783101 ],
+               [ 1.2446648 ,  0.29002544, -0.38219002]], dtype=float32)
+
     Args and errors: as :class:`VarianceScaling`.
 
     Source: He et al., ICCV 2015, eq. 10.
@@ -503,6 +584,11 @@ class HeNormal(_Scheme):
 @_saved
 class LecunUniform(_Scheme):
     """U[-limit, limit), limit = sqrt(3 / fan_in); torch has no namesake.
+
+        >>> from arrayinit.keras import LecunUniform
+        >>> np.asarray(LecunUniform(seed=0)((2, 3)))
+        array([[-0.24728464,  0.57737607,  1.15675   ],
+               [ 0.9320803 ,  0.25837672, -0.3378064 ]], dtype=float32)
 
     Args and errors: as :class:`VarianceScaling`.
 
@@ -517,6 +603,11 @@ class LecunNormal(_Scheme):
     """A normal truncated at 2.27 std with standard deviation std = sqrt(1 / fan_in) after the truncation.
 
     torch has no namesake; arrayinit.lecun_normal has the same standard deviation and is not truncated.
+
+        >>> from arrayinit.keras import LecunNormal
+        >>> np.asarray(LecunNormal(seed=0)((2, 3)))
+        array([[-0.19609407,  0.48049346,  1.3281658 ],
+               [ 0.8801109 ,  0.20507896, -0.27024916]], dtype=float32)
 
     Args and errors: as :class:`VarianceScaling`.
 
@@ -533,6 +624,11 @@ class Orthogonal(_Random):
     They have length |gain|, and all such matrices are equally likely (Haar). torch's orthogonal_ sets axis 0 against
     the others: this is the transpose of its weight. Values agree across backends to 2e-6 in float32, not bit for bit;
     see :func:`arrayinit.orthogonal`. float16 and bfloat16 are computed in float32.
+
+        >>> from arrayinit.keras import Orthogonal
+        >>> w = np.asarray(Orthogonal(seed=0)((3, 2)))
+        >>> np.allclose(w.T @ w, np.eye(2), atol=1e-5)
+        True
 
     Args:
         gain: a finite factor.
@@ -577,12 +673,21 @@ _CLASSES: dict[str, Any] = {
 
 
 def serialize(initializer: Any) -> Any:
-    """The config of an initializer, as keras.initializers.serialize gives it: what :func:`deserialize` takes."""
+    """The config of an initializer, as keras.initializers.serialize gives it: what :func:`deserialize` takes.
+
+    >>> from arrayinit.keras import HeNormal, deserialize, serialize
+    >>> deserialize(serialize(HeNormal(seed=1))).seed
+    1
+    """
     return keras.initializers.serialize(initializer)
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """An initializer from its config, or from its name.
+
+        >>> from arrayinit.keras import deserialize
+        >>> type(deserialize("he_normal")).__name__
+        'HeNormal'
 
     Args:
         config: what :func:`serialize` returned, of Keras's own initializers too, or {"class_name": ..., "config": ...}
@@ -602,6 +707,10 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
 
 def get(identifier: Any) -> Any:
     """An initializer from whatever names one, as keras.initializers.get, with this module's classes for names.
+
+        >>> from arrayinit.keras import HeNormal, get
+        >>> isinstance(get("he_normal"), HeNormal)
+        True
 
     Args:
         identifier: a name ("glorot_uniform", "HeNormal", "arrayinit>HeNormal"), a config, an initializer or a class of

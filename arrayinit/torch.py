@@ -119,6 +119,11 @@ def uniform_(
 ) -> Tensor:
     """Fill with U[a, b), or with a where a == b; returns tensor. See :func:`arrayinit.uniform`.
 
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.uniform_(torch.empty(3), -1.0, 1.0, seed=0)
+        tensor([-0.2019,  0.7610,  0.4714])
+
     Raises:
         ArgumentError: a > b, bounds that are not finite or beyond the dtype.
     """
@@ -138,6 +143,11 @@ def normal_(
     **keywords: Unpack[Keywords],
 ) -> Tensor:
     """Fill with N(mean, std^2); returns tensor. See :func:`arrayinit.normal`.
+
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.normal_(torch.empty(3), std=0.02, seed=0)
+        tensor([-0.0169, -0.0030,  0.0068])
 
     Raises:
         ArgumentError: a negative std, a parameter that is not finite or beyond the dtype.
@@ -163,6 +173,11 @@ def trunc_normal_(
     As in torch a == b gives that constant, and a mean more than 2 std outside of [a, b] warns, though here the
     distribution is right there, too. See :func:`arrayinit.trunc_normal`.
 
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.trunc_normal_(torch.empty(3), std=0.02, a=-0.04, b=0.04, seed=0)
+        tensor([-0.0049,  0.0219,  0.0120])
+
     Raises:
         ArgumentError: a > b, a negative std, an interval that is too far from the mean or too narrow.
     """
@@ -180,6 +195,11 @@ def trunc_normal_(
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with val, cast to the dtype by torch; returns tensor.
+
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.constant_(torch.empty(3), 0.5)
+        tensor([0.5000, 0.5000, 0.5000])
 
     Raises:
         RuntimeError: a val beyond the dtype.
@@ -207,7 +227,13 @@ def _constant_(tensor: Tensor, val: float) -> Tensor:
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Fill with 1; returns tensor."""
+    """Fill with 1; returns tensor.
+
+    >>> import torch
+    >>> import arrayinit.torch as init
+    >>> init.ones_(torch.empty(3))
+    tensor([1., 1., 1.])
+    """
     if not torch.jit.is_scripting():
         _check_tensor(tensor)
     with torch.no_grad():
@@ -215,7 +241,13 @@ def ones_(tensor: Tensor) -> Tensor:
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Fill with 0; returns tensor."""
+    """Fill with 0; returns tensor.
+
+    >>> import torch
+    >>> import arrayinit.torch as init
+    >>> init.zeros_(torch.empty(3))
+    tensor([0., 0., 0.])
+    """
     if not torch.jit.is_scripting():
         _check_tensor(tensor)
     with torch.no_grad():
@@ -224,6 +256,12 @@ def zeros_(tensor: Tensor) -> Tensor:
 
 def eye_(tensor: Tensor) -> Tensor:
     """Fill with the identity matrix; returns tensor. See :func:`arrayinit.eye`.
+
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.eye_(torch.empty(2, 3))
+        tensor([[1., 0., 0.],
+                [0., 1., 0.]])
 
     Raises:
         ValueError: a tensor that is not two-dimensional.
@@ -235,6 +273,12 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """Fill with the identity of a convolution, (out, in, *kernel), for each group; returns tensor.
 
     See :func:`arrayinit.dirac`.
+
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.dirac_(torch.empty(2, 2, 3))[:, :, 1]
+        tensor([[1., 0.],
+                [0., 1.]])
 
     Raises:
         ValueError: a tensor that is not of 3 to 5 dimensions, groups that don't divide its first.
@@ -249,6 +293,12 @@ def xavier_uniform_(
 
     See :func:`arrayinit.xavier_uniform`.
 
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.xavier_uniform_(torch.empty(2, 3), seed=0)
+        tensor([[-0.2212,  0.8337,  0.5164],
+                [ 0.2311,  1.0346, -0.3021]])
+
     Raises:
         ArgumentError: a negative or non-finite gain, a tensor of fewer than 2 dimensions.
     """
@@ -261,6 +311,12 @@ def xavier_normal_(
     """Fill with N(0, std^2), std = gain * sqrt(2 / (fan_in + fan_out)); returns tensor.
 
     See :func:`arrayinit.xavier_normal`.
+
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.xavier_normal_(torch.empty(2, 3), seed=0)
+        tensor([[-0.5334, -0.0951,  0.2135],
+                [ 0.3267,  0.0220, -0.5764]])
 
     Raises:
         ArgumentError: a negative or non-finite gain, a tensor of fewer than 2 dimensions.
@@ -277,6 +333,12 @@ def kaiming_uniform_(
     **keywords: Unpack[Keywords],
 ) -> Tensor:
     """Fill with U[-bound, bound), bound = gain * sqrt(3 / fan); returns tensor. See :func:`arrayinit.kaiming_uniform`.
+
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.kaiming_uniform_(torch.empty(2, 3), nonlinearity="relu", seed=0)
+        tensor([[-0.2855,  1.0763,  0.6667],
+                [ 0.2983,  1.3357, -0.3901]])
 
     Args:
         a: the negative slope of leaky_relu (None is 0.01); unused by other nonlinearities.
@@ -312,6 +374,12 @@ def kaiming_normal_(
 ) -> Tensor:
     """Fill with N(0, std^2), std = gain / sqrt(fan); returns tensor. See :func:`arrayinit.kaiming_normal`.
 
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.kaiming_normal_(torch.empty(2, 3), mode="fan_out", nonlinearity="relu", seed=0)
+        tensor([[-0.8433, -0.1503,  0.3375],
+                [ 0.5165,  0.0348, -0.9114]])
+
     Arguments, warning and errors are those of :func:`kaiming_uniform_`.
     """
     return _kaiming(initializers.kaiming_normal_, tensor, a, mode, nonlinearity, generator, keywords)
@@ -323,6 +391,12 @@ def orthogonal_(
     """Fill with gain times a matrix, (out, everything else), of orthonormal rows or columns; returns tensor.
 
     Uniform over all such matrices; devices agree to 2e-6 absolute in float32. See :func:`arrayinit.orthogonal`.
+
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> w = init.orthogonal_(torch.empty(2, 3), seed=0)
+        >>> torch.allclose(w @ w.T, torch.eye(2), atol=1e-5)
+        True
 
     Raises:
         ArgumentError: a gain that is not finite, a tensor of fewer than 2 dimensions.
@@ -340,6 +414,14 @@ def sparse_(
     """Fill with N(0, std^2) and exactly ceil(sparsity * rows) zeros in each column; returns tensor.
 
     See :func:`arrayinit.sparse`.
+
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.sparse_(torch.empty(4, 2), sparsity=0.5, seed=0)
+        tensor([[-0.0084, -0.0015],
+                [ 0.0000,  0.0000],
+                [ 0.0003, -0.0091],
+                [ 0.0000,  0.0000]])
 
     Raises:
         ArgumentError: sparsity outside [0, 1], a negative or non-finite std, a tensor that is not two-dimensional.
