@@ -5,7 +5,7 @@
     array([[-0.2211781 ,  0.833678  ,  0.51642084],
            [ 0.23109916,  1.0346286 , -0.30214322]], dtype=float32)
 
-Here every name `f` returns a new array, and `f_` fills an array in place. All initializers share the keywords of
+An initializer `f` returns a new array, and `f_` fills an array in place. All initializers share the keywords of
 :class:`arrayinit.draw.Keywords` and the rules of :mod:`arrayinit.initializers`.
 """
 

@@ -1,19 +1,27 @@
 """jax.nn.initializers on arrayinit's stream: its names, parameters, defaults and formulas, for Flax, Haiku and Equinox.
 
+    >>> import jax
+    >>> from arrayinit.jax import he_normal
+    >>> he_normal()(jax.random.key(0), (2, 3))
+    Array([[-0.2773189 ,  0.67952037,  1.8783101 ],
+           [ 1.2446648 ,  0.29002544, -0.38219002]], dtype=float32)
+
+In the layers of Flax and Haiku:
+
     from arrayinit.jax import he_normal, initializer
 
     nn.Dense(128, kernel_init=he_normal())
     nn.Dense(128, kernel_init=initializer(arrayinit.spec("kaiming_normal", nonlinearity="tanh")))  # torch's formula
     hk.Linear(128, w_init=he_normal())  # Haiku calls with shape and dtype: the key is hk.next_rng_key()
 
-Axes mean what they mean in JAX, in_axis=-2 and out_axis=-1, and elements are numbered in the logical order (batch, out,
-in, spatial). So the (in, out) kernel drawn here is the transpose of the (out, in) weight that torch holds for the same
-seed, and an HWIO kernel that of an OIHW one. Shapes of fewer than two axes are numbered as they lie.
+Axes are JAX's, in_axis=-2 and out_axis=-1, and elements are numbered in the logical order (batch, out, in, spatial).
+So an (in, out) kernel is the transpose of the (out, in) weight of torch for the same seed, and an HWIO kernel that of
+an OIHW one. Elements of shapes of fewer than two axes are numbered as they lie.
 
-What is otherwise unlike jax.nn.initializers, for all of them: values are the same eagerly, under `jit` and `vmap`, on
-any number of devices and on any other library; an integer is a key, too; parameters are numbers, not traced values;
-`dtype=None` in a call means the dtype that the initializer was made with; out_sharding may have axes of type Auto, and
-orthogonal and delta_orthogonal take one. As in JAX, arrays lie on the whole mesh that jax.set_mesh sets.
+Other differences from jax.nn.initializers: values are the same eagerly, under `jit` and `vmap`, on any number of
+devices and in any other library; an integer may be the key; parameters are numbers, not traced values; `dtype=None` in
+a call means the dtype of the initializer; out_sharding may have axes of type Auto, and orthogonal and delta_orthogonal
+take one. As in JAX, arrays lie on the whole mesh that jax.set_mesh sets.
 """
 
 import sys
@@ -63,7 +71,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Initializer:
-    """A spec with JAX's signature, as the functions of this module make it. Frozen, hashable and picklable.
+    """A spec with JAX's signature; the functions of this module return these. Frozen, hashable and picklable.
 
     >>> from arrayinit.jax import Initializer
     >>> Initializer(ai.spec("kaiming_normal", nonlinearity="relu"))(0, (2, 3))
@@ -75,18 +83,18 @@ class Initializer:
     dtype: np.dtype[Any] | None = None
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None, out_sharding: Any = None) -> Any:
-        """A new jax.Array, drawn in host memory where nothing is traced, else by one fused function that partitions.
+        """A new jax.Array. Outside of a trace it is drawn in host memory, inside by one fused, partitionable function.
 
-        Where a mesh is set (jax.set_mesh) it lies on all of it, as what JAX computes there. Haiku calls initializers
-        with shape and dtype alone: then the key is hk.next_rng_key(), where one is needed.
+        Where a mesh is set (jax.set_mesh) the array lies on all of it, like other results of JAX. Haiku calls
+        initializers with shape and dtype alone: then the key is hk.next_rng_key(), if one is needed.
 
         Args:
             key: one JAX key, typed or raw, or an integer in [0, 2**64): `jax.random.key(5)` and 5 are the same key.
                 Ignored, and may be None, where nothing is random.
             shape: the global shape.
             dtype: that of the initializer by default, else JAX's default float dtype. Without jax_enable_x64 floats of
-                64 bits become those of 32, as everywhere in JAX, and `int` means int32; integers that are asked for by
-                64 bits are refused. Each part of a complex value has half the variance.
+                64 bits become those of 32, as everywhere in JAX, and `int` means int32; int64 and uint64 are refused.
+                Each part of a complex value has half the variance.
             out_sharding: a jax.sharding.Sharding, or a PartitionSpec of the mesh that is set. It never changes a value.
 
         Raises:
@@ -98,20 +106,20 @@ class Initializer:
         if is_haiku and dtype is None and out_sharding is None:
             key, shape, dtype = None, key, shape
         sizes = check_shape(shape, "shape")
-        chosen = self.dtype if dtype is None else dtype
-        kind = jnp.result_type(float) if chosen is None else _canonical(chosen)
+        wanted = self.dtype if dtype is None else dtype
+        drawn = jnp.result_type(float) if wanted is None else _canonical(wanted)
         axes = _axes(self.spec, len(sizes))
         whole = spec(self.spec.name, **self.spec.parameters | axes)
-        if key is None and 0 not in sizes and is_random(law_of(whole, sizes, kind.name)[0]):
+        if key is None and 0 not in sizes and is_random(law_of(whole, sizes, drawn.name)[0]):
             if not is_haiku:
                 raise TypeError(f"`key` must be a JAX key or an integer for {self.spec.name}; got None")
             key = _key_of_haiku(sizes)
         place = check_place(out_sharding, "out_sharding")
-        return self.spec(sizes, seed=key, xp="jax", dtype=kind, device=place, **axes)
+        return self.spec(sizes, seed=key, xp="jax", dtype=drawn, device=place, **axes)
 
 
 def initializer(spec: Spec | str, dtype: Any = None) -> Initializer:
-    """Any initializer of arrayinit with JAX's signature: torch's formulas, and schemes that JAX doesn't have.
+    """Any initializer of arrayinit with JAX's signature, for torch's formulas and schemes that JAX doesn't have.
 
     Axes that the spec leaves open are JAX's: in_axis=-2, out_axis=-1, batch_axis=().
 
@@ -123,7 +131,7 @@ def initializer(spec: Spec | str, dtype: Any = None) -> Initializer:
     Args:
         spec: an :class:`arrayinit.Spec`, or the name of an initializer with its defaults. A name means arrayinit's
             formula, which is torch's: `initializer("he_normal")` is not truncated, :func:`he_normal` of this module is.
-        dtype: of what it draws unless a call says otherwise; JAX's default float dtype by default.
+        dtype: of the arrays, unless a call gives another; JAX's default float dtype by default.
 
     Raises:
         TypeError, ValueError: as :func:`arrayinit.spec`.
@@ -136,14 +144,14 @@ def initializer(spec: Spec | str, dtype: Any = None) -> Initializer:
 
 
 zeros = Initializer(spec("zeros"))
-"""Every element is 0. Itself an initializer: `zeros(key, shape, dtype)`; the key is ignored."""
+"""Each element is 0. Itself an initializer: `zeros(key, shape, dtype)`; the key is ignored."""
 
 ones = Initializer(spec("ones"))
-"""Every element is 1. Itself an initializer: `ones(key, shape, dtype)`; the key is ignored."""
+"""Each element is 1. Itself an initializer: `ones(key, shape, dtype)`; the key is ignored."""
 
 
 def constant(value: Any, dtype: Any = None) -> Initializer:
-    """Every element is value, rounded to the dtype. An array as the value is left to jax.nn.initializers.constant.
+    """Each element is value, rounded to the dtype. An array as the value is left to jax.nn.initializers.constant.
 
         >>> from arrayinit.jax import constant
         >>> constant(0.5)(None, (3,))
@@ -165,7 +173,8 @@ def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
         Array([0.03990465, 0.08805202, 0.07357128], dtype=float32)
 
     Args:
-        scale: the upper bound, >= 0; 0 gives zeros. That of each part of a complex value.
+        scale: the upper bound, >= 0, of each part of a complex value; 0 gives zeros.
+        dtype: as for :func:`initializer`.
 
     Raises:
         ValueError: a scale that is negative or not finite. TypeError: one that is not a concrete real number.
@@ -184,6 +193,7 @@ def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
 
     Args:
         stddev: the standard deviation, >= 0.
+        dtype: as for :func:`initializer`.
 
     Raises:
         ValueError: a stddev that is negative or not finite. TypeError: one that is not a concrete real number.
@@ -194,7 +204,7 @@ def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
 def truncated_normal(stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, upper: Any = 2.0) -> Initializer:
     """N(0, stddev^2) given that it falls into [lower * stddev, upper * stddev], both ends in range.
 
-    The bounds are in units of stddev; those of torch's trunc_normal_ are absolute. What is drawn has a smaller standard
+    The bounds are in units of stddev; those of torch's trunc_normal_ are absolute. The result has a smaller standard
     deviation than stddev, 0.8796 of it for [-2, 2]: only :func:`variance_scaling` makes up for that. The parts of a
     complex value are N(0, stddev^2 / 2) within the same bounds; JAX refuses complex dtypes here.
 
@@ -205,6 +215,7 @@ def truncated_normal(stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, u
     Args:
         stddev: of the normal before it is truncated, >= 0; 0 gives zeros.
         lower, upper: lower < upper; either may be infinite.
+        dtype: as for :func:`initializer`.
 
     Raises:
         ValueError: a stddev that is negative or not finite, bounds that are not in order or (when drawn) with too
@@ -245,7 +256,8 @@ def variance_scaling(
         mode: "fan_in", "fan_out", "fan_avg" (arithmetic mean) or "fan_geo_avg" (geometric mean).
         distribution: "truncated_normal", "normal" or "uniform".
         in_axis, out_axis, batch_axis: axis numbers. With "fan_in" an axis may be both in and out, as in Flax's Embed,
-            which says out_axis=0 for a matrix: as in JAX it does not count, fan_in is the product of all the others.
+            which sets out_axis=0 for a matrix: as in JAX, fan_in is then the product of all the other axes.
+        dtype: as for :func:`initializer`.
 
     Raises:
         ValueError: an unknown mode or distribution, a scale that is negative or not finite; when drawn, axes that the
@@ -377,6 +389,8 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
 
     Args:
         scale: a finite factor.
+        column_axis: the axis number of the columns.
+        dtype: as for :func:`initializer`.
 
     Raises:
         ValueError: a scale that is not finite; when drawn, a shape of fewer than two axes or without column_axis.
@@ -403,8 +417,9 @@ def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None)
 
     Args:
         scale: a finite factor.
-        column_axis: an axis of a matrix, -2 to 1. JAX cuts the matrix from a square one that may be drawn either way;
-            to the law, and to what is drawn here, that makes no difference.
+        column_axis: an axis of a matrix, -2 to 1. JAX draws a square matrix along this axis and cuts it; that has no
+            effect on the law, nor on the values here.
+        dtype: as for :func:`initializer`.
 
     Raises:
         ValueError: a scale that is not finite, another column_axis; when drawn, a shape of another rank, or with more
@@ -418,13 +433,13 @@ def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None)
 
 
 def _key_of_haiku(shape: tuple[int, ...]) -> Any:
-    """The next key of the hk.transform that is running."""
+    """The next key of the hk.transform that runs; ValueError where there is none."""
     haiku = sys.modules.get("haiku")
     try:
         if haiku is not None:
             return haiku.next_rng_key()
         reason = "Haiku is not imported"
-    except ValueError as error:  # no transform, or one that was given no key
+    except ValueError as error:  # no transform, or one without a key
         reason = str(error)
     raise ValueError(
         f"`key` must be a JAX key or an integer; got the shape {shape}, as Haiku calls initializers, and Haiku has no "
@@ -443,7 +458,7 @@ def _make(name: str, dtype: Any, **parameters: Any) -> Initializer:
 
 
 def _is_key(value: Any) -> bool:
-    """Whether a parameter is a JAX key, typed or raw, as where an initializer is called that was to be made first."""
+    """Whether a parameter is a JAX key, typed or raw: `normal(key, ...)` was called, not `normal()(key, ...)`."""
     if not isinstance(value, jax.Array):
         return False
     is_raw = value.dtype == jnp.uint32 and value.shape == (2,)
@@ -453,30 +468,30 @@ def _is_key(value: Any) -> bool:
 def _dtype(dtype: Any) -> np.dtype[Any] | None:
     try:
         return None if dtype is None else _canonical(int) if dtype is int else np.dtype(dtype)
-    except Exception:  # a TypeError for most, a SyntaxError for some
+    except Exception:  # np.dtype raises a TypeError for most objects, a SyntaxError for some text
         raise TypeError(f"`dtype` must be one that JAX has; got {shown(dtype)}") from None
 
 
 def _canonical(dtype: Any) -> Any:
-    """A dtype as JAX has it now: floats with as many bits as there are."""
-    kind = jax.dtypes.canonicalize_dtype(dtype if dtype is int else _dtype(dtype))
-    if dtype is not int and jnp.issubdtype(kind, jnp.integer):
+    """A dtype as JAX has it now: floats of 64 bits become those of 32 without jax_enable_x64."""
+    canonical = jax.dtypes.canonicalize_dtype(dtype if dtype is int else _dtype(dtype))
+    if dtype is not int and jnp.issubdtype(canonical, jnp.integer):
         return backend_named("jax").dtype(np.dtype(dtype).name)
-    return kind
+    return canonical
 
 
 def _axes(spec: Spec, rank: int) -> dict[str, Any]:
-    """What a spec leaves open of its axes, for a shape of this rank: they are those of JAX's kernels."""
-    given = spec.parameters
-    in_axis, out_axis = given.get("in_axis"), given.get("out_axis")
-    if given.get("layout") is not None or (rank < 2 and in_axis is None and out_axis is None):
+    """The axes that a spec leaves open, for a shape of this rank: those of JAX's kernels."""
+    parameters = spec.parameters
+    in_axis, out_axis = parameters.get("in_axis"), parameters.get("out_axis")
+    if parameters.get("layout") is not None or (rank < 2 and in_axis is None and out_axis is None):
         return {}
     if out_axis is None:
         out_axis = -2 if _places(in_axis, rank, "in_axis") == {rank - 1} else -1
     if in_axis is None:
         in_axis = -1 if _places(out_axis, rank, "out_axis") == {rank - 2} else -2
     both = _places(in_axis, rank, "in_axis") & _places(out_axis, rank, "out_axis")
-    if both and given.get("mode") == "fan_in":
+    if both and parameters.get("mode") == "fan_in":
         in_axis = tuple(_places(in_axis, rank, "in_axis") - both)
     return {"in_axis": in_axis, "out_axis": out_axis}
 
@@ -496,7 +511,7 @@ def _number(value: Any, name: str) -> float:
         )
     try:
         number = value.item() if getattr(value, "ndim", None) == 0 else value
-    except Exception:  # of a tensor without a value
+    except Exception:  # a tensor without a value
         number = None
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise TypeError(f"`{name}` must be a real number; got {shown(value)}")

@@ -108,7 +108,7 @@ def manual_seed(seed: Any) -> None:
         TypeError, ValueError: as for `seed` of any initializer; TypeError for None and for a key that JAX traces.
     """
     global _process
-    key = resolve(_given(seed))
+    key = resolve(_given_seed(seed))
     if key.is_traced:
         raise TypeError(
             f"`seed` of manual_seed must not be traced by JAX, since it outlives the trace; got {shown(seed)}"
@@ -134,7 +134,7 @@ def seeded(seed: Any) -> Iterator[None]:
     Raises:
         TypeError, ValueError: as for `seed` of any initializer; TypeError for None.
     """
-    token = _scoped.set(_Sequence(resolve(_given(seed)), manual=True))
+    token = _scoped.set(_Sequence(resolve(_given_seed(seed)), manual=True))
     try:
         yield
     finally:
@@ -167,7 +167,7 @@ def fold(key: Any, name: str | int) -> Key:
         from arrayinit.tracing import torch_compiled  # imported here: it needs torch's compiler, loaded by now
 
         return torch_compiled.fold(key, name)
-    return resolve(_given(key), (name,))
+    return resolve(_given_seed(key), (name,))
 
 
 def is_scoped() -> bool:
@@ -288,7 +288,7 @@ def _numbered(seed: int) -> Key:
     return Key(seed)
 
 
-def _given(seed: Any) -> Any:
+def _given_seed(seed: Any) -> Any:
     if seed is None:
         raise TypeError("`seed` must be given here; got None")
     return seed

@@ -19,7 +19,17 @@ import numpy.typing as npt
 
 from arrayinit.common.escapes import printable
 
-__all__ = ["absolute", "check_replaceable", "held", "holds", "is_at", "open_regular", "publish", "sync", "write"]
+__all__ = [
+    "absolute",
+    "check_replaceable",
+    "has_bytes",
+    "is_at",
+    "locked_file",
+    "open_regular",
+    "publish",
+    "sync",
+    "write",
+]
 
 SLAB = 1 << 20  # bytes compared at a time
 
@@ -74,7 +84,7 @@ def check_replaceable(path: Path, argument: str, force: bool) -> None:
 
 
 @contextmanager
-def held(path: Path, argument: str) -> Iterator[io.FileIO]:
+def locked_file(path: Path, argument: str) -> Iterator[io.FileIO]:
     """A file that this process alone reads and writes; created where there is none, removed if it is left empty.
 
     It is locked with flock (on all systems but Windows, most file systems); the lock ends with the process. Without
@@ -116,7 +126,7 @@ def write(file: io.FileIO, at: int, data: npt.NDArray[np.uint8] | bytes) -> None
         raise OSError(error.errno, error.strerror, str(file.name)) from None
 
 
-def holds(file: io.FileIO, at: int, data: npt.NDArray[np.uint8]) -> bool:
+def has_bytes(file: io.FileIO, at: int, data: npt.NDArray[np.uint8]) -> bool:
     """Whether a file has these bytes at a position; False where they can't be read."""
     slab = np.empty(min(SLAB, data.size), np.uint8)
     try:

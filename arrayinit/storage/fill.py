@@ -14,7 +14,7 @@ from arrayinit.common.progress import check_progress, progress_bar
 from arrayinit.laws import is_random
 from arrayinit.seeds import Name, peek, resolve
 from arrayinit.specs import Spec, law_of, spec
-from arrayinit.storage.journal import opened
+from arrayinit.storage.journal import open_journal
 from arrayinit.storage.tiling import TILE_BYTES, Tile, check_part, tiling
 
 __all__ = ["fill_"]
@@ -108,7 +108,7 @@ def fill_(
         return _same_bits(backend.to_numpy(view), backend.to_numpy(drawn))
 
     title = str(drawn_by.name if name is None else name)
-    with progress_bar(title, math.prod(shape) * itemsize, progress) as advance, opened(journal, entry) as record:
+    with progress_bar(title, math.prod(shape) * itemsize, progress) as advance, open_journal(journal, entry) as record:
         if takes_key and journal is None:
             key = resolve(seed, name)  # now that nothing can be refused
         written = record.done

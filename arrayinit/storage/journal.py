@@ -13,9 +13,9 @@ from typing import Any
 
 from arrayinit.common.escapes import printable
 from arrayinit.storage.documents import decode, parse_json
-from arrayinit.storage.files import absolute, held, is_at, sync, write
+from arrayinit.storage.files import absolute, is_at, locked_file, sync, write
 
-__all__ = ["Journal", "opened"]
+__all__ = ["Journal", "open_journal"]
 
 LARGEST = 1 << 20  # bytes of a journal; that of a packed tensor may have thousands
 
@@ -44,7 +44,7 @@ class Journal:
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str] | None, draw: dict[str, Any]) -> Iterator[Journal]:
+def open_journal(path: str | os.PathLike[str] | None, draw: dict[str, Any]) -> Iterator[Journal]:
     """The journal of a draw: the existing one, or a new one; removed when the context ends well. No file for None.
 
     Raises:
@@ -55,7 +55,7 @@ def opened(path: str | os.PathLike[str] | None, draw: dict[str, Any]) -> Iterato
         yield Journal(draw)
         return
     where = absolute(path, "`journal`")
-    with held(where, "`journal`") as file:
+    with locked_file(where, "`journal`") as file:
         content = file.read(LARGEST)
         yield Journal(draw, _done(content, draw, where) if content else 0, file)
         if is_at(file, where):

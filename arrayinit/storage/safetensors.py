@@ -33,7 +33,7 @@ from arrayinit.laws.geometry import check_shape
 from arrayinit.seeds import Name, peek, resolve
 from arrayinit.specs import Spec, law_of
 from arrayinit.storage.documents import LARGEST
-from arrayinit.storage.files import absolute, check_replaceable, held, holds, publish, sync, write
+from arrayinit.storage.files import absolute, check_replaceable, has_bytes, locked_file, publish, sync, write
 from arrayinit.storage.tiling import TILE_BYTES, check_part, tiling
 
 __all__ = ["DTYPES", "Tensor", "itemsize", "save_safetensors"]
@@ -126,7 +126,7 @@ def save_safetensors(
     check_progress(progress)
     if not isinstance(tensors, Mapping):
         raise TypeError(f"`tensors` must be a mapping of names to arrayinit.storage.Tensor; got {shown(tensors)}")
-    planned = {name: _checked(name, tensor) for name, tensor in tensors.items()}
+    planned = {name: _plain_tensor(name, tensor) for name, tensor in tensors.items()}
     extra = {"format": "pt"} if metadata is None else _strings(metadata)
     check_replaceable(goal, "`path`", force)
     key = peek(seed)
@@ -139,7 +139,7 @@ def save_safetensors(
     here = room(goal.parent)
     if here is not None and total > here.total:  # otherwise the error would come when the disk is full
         raise OSError(errno.ENOSPC, f"`tensors` must fit the disk, of {here.total:,} bytes; got {total:,}", str(goal))
-    with progress_bar(goal.name, total, progress) as advance, held(unfinished, "`path`") as file:
+    with progress_bar(goal.name, total, progress) as advance, locked_file(unfinished, "`path`") as file:
         check_replaceable(goal, "`path`", force)
         size = _size(file, unfinished, header, force)
         if not size:
@@ -175,7 +175,7 @@ def _write(
             data = buffer[:length]
             values = data.view(backend_named("numpy").dtype(tensor.dtype)).reshape(counts)
             tensor.initializer.fill_(values, shape=tensor.shape, index=tile, seed=keys[name])
-            if at + length > size or not holds(file, at, data):
+            if at + length > size or not has_bytes(file, at, data):
                 write(file, at, data)
                 pending += length
             if pending >= part:  # not for each small tensor: a sync takes longer than its draw
@@ -192,7 +192,7 @@ def _size(file: io.FileIO, path: Path, header: bytes, force: bool) -> int:
     FileExistsError for the file of another draw, unless `force`.
     """
     size = os.fstat(file.fileno()).st_size
-    if size >= len(header) and holds(file, 0, np.frombuffer(header, np.uint8)):
+    if size >= len(header) and has_bytes(file, 0, np.frombuffer(header, np.uint8)):
         return size
     file.seek(0)
     start = file.read(min(size, len(header))) if size <= len(header) else b""
@@ -226,7 +226,7 @@ def _check_text(argument: str, words: Iterable[str]) -> None:
             raise ValueError(f"{argument} must be texts that UTF-8 can hold; got {shown(word)}") from None
 
 
-def _checked(name: str, tensor: Tensor) -> Tensor:
+def _plain_tensor(name: str, tensor: Tensor) -> Tensor:
     """The tensor with a plain shape, dtype and name; TypeError or ValueError where its initializer can't draw it."""
     if not isinstance(name, str) or name == "__metadata__":
         raise ValueError(f"`tensors` must have names that are strings other than '__metadata__'; got {shown(name)}")

@@ -35,7 +35,7 @@ def shapes_of(path: str | os.PathLike[str]) -> Shapes:
     file = Path(path)
     label = printable(str(file))
     if file.suffix != ".json":
-        return _of_header(file)
+        return _shapes_of_header(file)
     try:
         data = parse_json(read_text(file, f"`{label}`"))
     except ValueError as error:
@@ -43,7 +43,7 @@ def shapes_of(path: str | os.PathLike[str]) -> Shapes:
     if not isinstance(data, dict):
         raise ValueError(f"`{label}` must be a JSON object of names and shapes; got {type(data).__name__}")
     if isinstance(data.get("weight_map"), dict):
-        return _of_index(file, data["weight_map"])
+        return _shapes_of_index(file, data["weight_map"])
     return {name: _entry(name, entry) for name, entry in data.items()}
 
 
@@ -71,14 +71,14 @@ def header_of(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     return header
 
 
-def _of_header(file: Path) -> Shapes:
+def _shapes_of_header(file: Path) -> Shapes:
     return {
         name: (tuple(entry["shape"]), NAMES.get(entry["dtype"], entry["dtype"]))
         for name, entry in header_of(file).items()
     }
 
 
-def _of_index(file: Path, names: dict[str, Any]) -> Shapes:
+def _shapes_of_index(file: Path, names: dict[str, Any]) -> Shapes:
     """The shapes in all files of an index. Each name must be in the file that the index gives, and in no other."""
     label = printable(str(file))
     shapes: Shapes = {}
@@ -91,7 +91,7 @@ def _of_index(file: Path, names: dict[str, Any]) -> Shapes:
             raise ValueError(
                 f"`{label}` must have names of safetensors files beside it under 'weight_map'; got {shown(part)}"
             )
-        part_shapes = _of_header(file.parent / part)
+        part_shapes = _shapes_of_header(file.parent / part)
         for name in part_shapes:
             if name in holder or names.get(name, part) != part:
                 other = holder.get(name, names.get(name))
