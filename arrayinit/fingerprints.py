@@ -51,7 +51,7 @@ def fingerprint(
     backend = backend_of(x)
     backend.check_readable(x)
     if backend.is_abstract(x):
-        raise TypeError(f"`x` must hold values; got an array that is abstract, traced or deleted, {shown(x)}")
+        raise TypeError(f"`x` must hold values; got {shown(x)}, which is abstract, traced or deleted")
     dtype = backend.dtype_name(x.dtype)
     try:
         host = backend.to_numpy(x)

@@ -326,7 +326,7 @@ class Identity(Initializer):
 
     def spec_for(self, shape: Sequence[int]) -> Spec:
         if len(shape) != 2:
-            raise ValueError(f"`shape` must be that of a matrix for Identity; got {tuple(shape)}")
+            raise ValueError(f"`shape` must have two axes for Identity; got {tuple(shape)}")
         return super().spec_for(shape)
 
     def get_config(self) -> dict[str, Any]:
@@ -416,7 +416,9 @@ class TruncatedNormal(_Random):
         self.mean, self.stddev = _finite(mean, "mean"), _scale(stddev, "stddev")
         low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
         if self.stddev and not low < high:
-            raise ValueError(f"`stddev` must not be lost beside `mean`; got {shown(stddev)} and {shown(mean)}")
+            raise ValueError(
+                f"`stddev` must not vanish beside `mean` in float64; got {shown(stddev)} and {shown(mean)}"
+            )
         law = spec("trunc_normal", mean=self.mean, std=self.stddev, a=low, b=high)
         super().__init__(law if low < high else spec("normal", mean=self.mean, std=0.0), seed, name)
 

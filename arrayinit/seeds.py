@@ -236,11 +236,11 @@ def resolve_for(backend: Backend, x: Any, seed: Any, name: Name | None, take: bo
         )
     if seed is None and backend.is_distributed and not (scoped or _process).manual:
         raise ValueError(
-            "`seed` must be given for a distributed tensor, or manual_seed or seeded called alike by all processes; "
-            "got None, which would be another key on each"
+            "`seed` must be given for a distributed tensor, or all processes must call manual_seed or seeded with one "
+            "seed; got None, which gives each process another key"
         )
     if is_bound and backend.name != "jax":
-        raise TypeError(f"`seed` must not be that of a traced `seeded` for an array of {backend.name}; got None")
+        raise TypeError(f"`seed` must be given for an array of {backend.name} within a traced `seeded`; got None")
     key = resolve(seed, name) if take else peek(seed, name)
     if key.is_traced and backend.name != "jax":
         raise TypeError(f"`seed` must not be a traced JAX key for an array of {backend.name}; got {shown(seed)}")

@@ -559,7 +559,7 @@ def _seed(generator: Generator | None, seed: Any) -> Any:
     if seed is not None:
         raise ValueError(f"`generator` and `seed` exclude each other; got both, {shown(generator)} and {shown(seed)}")
     if not isinstance(generator, Generator):
-        raise TypeError(f"`generator` must be a torch.Generator; got {shown(generator)} (`seed` takes other kinds)")
+        raise TypeError(f"`generator` must be a torch.Generator; got {shown(generator)} (give other kinds as `seed`)")
     return generator
 
 

@@ -201,10 +201,10 @@ def _gated(geometry: Geometry, name: str, gates: str, laws: dict[str, Law]) -> L
     """The law of a bias of four gates in this order, 0 where no other law is given."""
     axis = _out_axis(geometry, name)
     if not isinstance(gates, str) or sorted(gates) != sorted(GATES):
-        raise ValueError(f"`gates` must be the letters of {GATES!r} in the order of the blocks; got {shown(gates)}")
+        raise ValueError(f"`gates` must be the letters of {GATES!r}, in the order of the blocks; got {shown(gates)}")
     width, rest = divmod(geometry.shape[axis], len(GATES))
     if rest:
-        raise ValueError(f"{name} needs a size that four gates divide; got {geometry.shape}")
+        raise ValueError(f"{name} needs a size divisible by 4, the number of gates; got {geometry.shape}")
     block = _resized(geometry, axis, width)
     return Packed(
         tuple(

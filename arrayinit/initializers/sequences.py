@@ -18,7 +18,7 @@ def _hippo_legs(geometry: Geometry) -> Law:
 
     shape, roles = geometry.canonical, geometry.roles
     if len(shape) != 2 if roles is None else sorted(roles.replace("b", "")) != ["i", "o"]:
-        raise ValueError(f"hippo_legs needs a matrix, or with a layout a batch of them; got {geometry.shape}")
+        raise ValueError(f"hippo_legs needs a square matrix or, with a layout, a batch of them; got {geometry.shape}")
     n = shape[-1]
     if shape[-2] != n:
         raise ValueError(f"hippo_legs needs a square matrix; got {geometry.shape}")

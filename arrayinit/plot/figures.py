@@ -74,7 +74,7 @@ def depth(
         model = (model,)
     if isinstance(model, Sequence) and model and all(isinstance(scale, DepthScale) for scale in model):
         if recipes is not None or inputs is not None or options:
-            raise TypeError("`recipes`, `inputs` and options go with a model; got them with its scales")
+            raise TypeError("`recipes`, `inputs` and options go with a model; got them with scales")
         scales = tuple(model)
     elif recipes is None or inputs is None:
         raise TypeError(f"`recipes` and `inputs` must be given with a model; got {recipes!r} and {inputs!r}")

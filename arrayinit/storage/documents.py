@@ -26,7 +26,7 @@ def read_text(path: str | os.PathLike[str], argument: str, largest: int = LARGES
 def decode(data: bytes) -> str:
     """Text from UTF-8 bytes; a byte-order mark is left out. ValueError for other bytes."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ValueError("it must be UTF-8; its first bytes say UTF-16")
+        raise ValueError("it must be UTF-8; its first bytes mark UTF-16")
     return data.decode("utf-8-sig")
 
 

@@ -159,7 +159,7 @@ def publish(file: io.FileIO, path: Path, goal: Path) -> None:
     sync(file)
     if not is_at(file, path):
         raise FileNotFoundError(
-            f"`path` must be left alone while it is written; {printable(str(path))} was removed or replaced"
+            f"`path` must not change while it is written; {printable(str(path))} was removed or replaced"
         )
     if os.name == "nt":  # where an open file can't be renamed
         file.close()

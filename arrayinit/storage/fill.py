@@ -76,7 +76,7 @@ def fill_(
     check_part(part)
     if journal is not None and seed is None:
         raise TypeError(
-            f"`seed` must be given with a journal, for a draw that goes on needs the same; got {shown(seed)}"
+            f"`seed` must be given with a journal, so that an interrupted draw goes on with it; got {shown(seed)}"
         )
     shape = tuple(map(int, x.shape))
     law, _ = law_of(drawn_by, shape, dtype)  # raises as the initializer would

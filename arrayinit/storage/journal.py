@@ -74,12 +74,11 @@ def _done(content: bytes, draw: dict[str, Any], path: Path) -> int:
             raise ValueError
     except (ValueError, KeyError, TypeError):
         raise ValueError(
-            f"`journal` must be a new file or one that an interrupted draw left; got {text} (remove it to begin anew)"
+            f"`journal` must be a new file or one that an interrupted draw left; got {text} (remove it to start again)"
         ) from None
     if before != draw:
         differing = ", ".join(key for key in draw if before.get(key) != draw[key])
         raise ValueError(
-            f"`journal` must be of the draw that goes on; {text} is of one with another {differing} (remove it to "
-            "begin anew)"
+            f"`journal` must belong to this draw; {text} is of one with another {differing} (remove it to start again)"
         )
     return int(done)

@@ -214,7 +214,9 @@ def _strings(metadata: Any) -> Mapping[str, str]:
         raise TypeError(f"`metadata` must be a mapping of strings to strings; got {shown(metadata)}")
     _check_text("`metadata`", (word for pair in metadata.items() for word in pair))
     if "arrayinit" in metadata:
-        raise ValueError(f"`metadata` must leave 'arrayinit' to what was drawn; got {shown(metadata['arrayinit'])}")
+        raise ValueError(
+            f"`metadata` must not have 'arrayinit', which records the draw; got {shown(metadata['arrayinit'])}"
+        )
     return metadata
 
 
@@ -223,7 +225,7 @@ def _check_text(argument: str, words: Iterable[str]) -> None:
         try:
             word.encode()
         except UnicodeEncodeError:  # a surrogate: JSON can hold it, but readers refuse it
-            raise ValueError(f"{argument} must be texts that UTF-8 can hold; got {shown(word)}") from None
+            raise ValueError(f"{argument} must be text that UTF-8 can hold; got {shown(word)}") from None
 
 
 def _plain_tensor(name: str, tensor: Tensor) -> Tensor:

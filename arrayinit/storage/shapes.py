@@ -59,9 +59,9 @@ def header_of(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
             raise ValueError("its header is cut off or longer than the format allows")
         header = parse_json(decode(text))
         if not isinstance(header, dict):
-            raise ValueError("its header is no JSON object")
+            raise ValueError("its header is not a JSON object")
     except ValueError as error:
-        reason = "its header is no JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else error
+        reason = "its header is not JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else error
         raise ValueError(f"`{label}` must be a safetensors file; its header can't be read: {reason}") from None
     header.pop("__metadata__", None)
     for name, entry in header.items():
@@ -96,14 +96,14 @@ def _shapes_of_index(file: Path, names: dict[str, Any]) -> Shapes:
             if name in holder or names.get(name, part) != part:
                 other = holder.get(name, names.get(name))
                 raise ValueError(
-                    f"`{label}` must have each tensor in one file; {shown(name)} is in {shown(part)}, and in or meant "
-                    f"for {shown(other)}"
+                    f"`{label}` must have each tensor in one file; {shown(name)} is in {shown(part)}, and is in or "
+                    f"listed for {shown(other)}, too"
                 )
             holder[name] = part
         shapes |= part_shapes
     lost = [name for name in names if name not in shapes]
     if lost:
-        raise ValueError(f"`{label}` must have files that hold what it says; {shown(lost[0])} is in none")
+        raise ValueError(f"`{label}` must name the file of each tensor; {shown(lost[0])} is in none of them")
     return shapes
 
 

@@ -292,7 +292,7 @@ def test_a_journal_that_was_written_in_part(tmp_path, rest):
             assert same(x.x, NORMAL((20, 50), seed=3)), cut
             assert not journal.exists()
         else:
-            with pytest.raises(ValueError, match="remove it to begin anew"):
+            with pytest.raises(ValueError, match="remove it to start again"):
                 fill_(x, NORMAL, seed=3, journal=journal, part=400)
             assert (x.x == before).all()
             assert journal.read_bytes() == text[:cut] + rest
@@ -338,7 +338,7 @@ def test_a_journal_of_another_draw_is_refused(tmp_path, changed, named):
     x = interrupted(tmp_path)
     before = x.x.copy()
     given = {"initializer": NORMAL, "seed": 3, "journal": tmp_path / "journal", "part": 400} | changed
-    with pytest.raises(ValueError, match=f"`journal` must be of the draw that goes on.*{named}"):
+    with pytest.raises(ValueError, match=f"`journal` must belong to this draw.*{named}"):
         fill_(x, **given)
     assert (x.x == before).all()
     (tmp_path / "journal").write_text("not a journal")
@@ -764,7 +764,7 @@ def test_many_small_tensors_are_not_synced_one_by_one(tmp_path, monkeypatch):
             r"`metadata` must be .* UTF-8 .*'\\ud800'",
         ),
         ({"w": Tensor(NORMAL, (3,))}, {"metadata": {"\udfff": ""}}, ValueError, "`metadata` must be .* UTF-8"),
-        ({"w": Tensor(NORMAL, (3,))}, {"metadata": {"arrayinit": ""}}, ValueError, "must leave 'arrayinit' to what"),
+        ({"w": Tensor(NORMAL, (3,))}, {"metadata": {"arrayinit": ""}}, ValueError, "must not have 'arrayinit'"),
         ({"\udc80": Tensor(NORMAL, (3,), name="w")}, {}, ValueError, "names in `tensors` must be .* UTF-8"),
         ({"w": Tensor(NORMAL, (3,), name="\udc80")}, {}, ValueError, "`name` must be a text that UTF-8"),
         ({"w": Tensor(NORMAL, (1,) * 65)}, {}, TypeError, "`shape of w` must be .* at most 64 of them"),
@@ -1002,7 +1002,7 @@ def test_a_file_that_is_replaced_while_it_is_written_takes_no_name(tmp_path, mon
         os.replace(tmp_path / "other", tmp_path / "m.unfinished")
 
     meanwhile(monkeypatch, replaced)
-    with pytest.raises(FileNotFoundError, match=r"`path` must be left alone .*m\.unfinished was removed or replaced"):
+    with pytest.raises(FileNotFoundError, match=r"`path` must not change .*m\.unfinished was removed or replaced"):
         save_safetensors(tmp_path / "m", FEW, seed=5)
     assert os.listdir(tmp_path) == ["m.unfinished"]
     assert (tmp_path / "m.unfinished").read_bytes() == b"other"
@@ -1201,8 +1201,8 @@ def test_other_dtypes_are_told_by_the_words_of_the_file(tmp_path):
         ({"w": ""}, "names of safetensors files beside it"),
         ({"w": "m\0"}, "names of safetensors files beside it"),
         ({"w": ["m"]}, "names of files"),
-        ({"w": "m", "v": "m"}, "must have files that hold what it says; 'v' is in none"),
-        ({"w": "m", "v": "n"}, "'w' is in 'n', and in or meant for 'm'"),
+        ({"w": "m", "v": "m"}, "must name the file of each tensor; 'v' is in none of them"),
+        ({"w": "m", "v": "n"}, "'w' is in 'n', and is in or listed for 'm', too"),
         ({"v": "n"}, "'v' is in none"),
     ],
 )
