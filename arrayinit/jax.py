@@ -383,7 +383,7 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
     to 2e-6 in float32, not bit for bit; see :func:`arrayinit.orthogonal`.
 
         >>> from arrayinit.jax import orthogonal
-        >>> w = orthogonal()(0, (3, 2))
+        >>> w = np.asarray(orthogonal()(0, (3, 2)))
         >>> np.allclose(w.T @ w, np.eye(2), atol=1e-5)
         True
 
@@ -411,7 +411,7 @@ def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None)
     centre of k places is (k - 1) // 2; torch's dirac_ takes k // 2. Values agree as those of :func:`orthogonal` do.
 
         >>> from arrayinit.jax import delta_orthogonal
-        >>> w = delta_orthogonal()(0, (3, 2, 3))
+        >>> w = np.asarray(delta_orthogonal()(0, (3, 2, 3)))
         >>> np.allclose(w[1] @ w[1].T, np.eye(2), atol=1e-5), np.allclose(w[0], 0)
         (True, True)
 

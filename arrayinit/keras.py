@@ -190,19 +190,19 @@ class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras
             ValueError: a shape for which the scheme has no meaning; no seed inside a JAX trace.
         """
         sizes = check_shape(shape, "shape")
-        kind = _dtype(dtype)
-        chosen = self.spec_for(sizes)
+        dtype_name = _dtype(dtype)
+        complete = self.spec_for(sizes)
         backend = keras.backend.backend()
         if backend == "jax":
-            return _draw_jax(chosen, sizes, kind, self.seed, self.name, layout)
+            return _draw_jax(complete, sizes, dtype_name, self.seed, self.name, layout)
         if layout is not None:
             raise TypeError(f"`layout` goes with Keras's JAX backend; got {shown(layout)} and the backend {backend}")
         if backend == "torch":
-            x = keras.ops.empty(sizes, dtype=kind)  # on Keras's device
+            x = keras.ops.empty(sizes, dtype=dtype_name)  # on Keras's device
             # Keras computes shapes on the meta device, where no key may be taken.
-            return x if x.is_meta else chosen.fill_(x, seed=_deferred(self.seed), name=self.name)
-        host = chosen(sizes, seed=_deferred(self.seed), name=self.name, xp="numpy", dtype=kind)
-        return keras.ops.convert_to_tensor(host, dtype=kind)
+            return x if x.is_meta else complete.fill_(x, seed=_deferred(self.seed), name=self.name)
+        host = complete(sizes, seed=_deferred(self.seed), name=self.name, xp="numpy", dtype=dtype_name)
+        return keras.ops.convert_to_tensor(host, dtype=dtype_name)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments as plain data, for :meth:`from_config`.
@@ -796,15 +796,15 @@ def _dtype(dtype: Any) -> str:
     return name
 
 
-def _draw_jax(chosen: Spec, shape: tuple[int, ...], dtype: str, seed: Any, name: Any, layout: Any) -> Any:
+def _draw_jax(complete: Spec, shape: tuple[int, ...], dtype: str, seed: Any, name: Any, layout: Any) -> Any:
     import jax
 
     from arrayinit.backends.jax import is_tracing
 
     if in_symbolic_scope() and is_tracing():
         return keras.ops.zeros(shape, dtype)  # Keras needs only the shape and dtype, and zeros trace fast
-    kind = jax.dtypes.canonicalize_dtype(dtype)
-    return chosen(shape, seed=_deferred(seed), name=name, xp="jax", dtype=kind, device=_sharding(layout))
+    canonical = jax.dtypes.canonicalize_dtype(dtype)
+    return complete(shape, seed=_deferred(seed), name=name, xp="jax", dtype=canonical, device=_sharding(layout))
 
 
 def _sharding(layout: Any) -> Any:

@@ -1,5 +1,6 @@
 """The examples in docstrings run and show what they say; everything public has one."""
 
+import functools
 import importlib
 import json
 import os
@@ -49,6 +50,7 @@ def examine(request):
     return examination
 
 
+@functools.cache
 def _in_a_process(name):
     path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(

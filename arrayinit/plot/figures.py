@@ -80,7 +80,7 @@ def depth(
         raise TypeError(f"`recipes` and `inputs` must be given with a model; got {recipes!r} and {inputs!r}")
     else:
         scales = depth_scales(model, recipes, inputs, **options)
-    figure = _figure(8.0, 3.6)
+    figure = _new_figure(8.0, 3.6)
     axes = figure.subplots(1, 2, sharex=True)
     panels = (("activations", "std of the output", "forward"), ("gradients", "std of the gradient", "backward"))
     for ax, (name, label, field) in zip(axes, panels, strict=True):
@@ -101,23 +101,23 @@ def depth(
 def _draw_scales(ax: "Axes", scales: Sequence[DepthScale], field: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    seen = []
+    ranges = []
     for number, scale in enumerate(scales):
         values = np.array(getattr(scale, field))
         is_good = np.isfinite(values) & (values > 0)
-        shown = np.where(is_good, values, np.nan)
-        seen.append(shown[is_good])
+        visible = np.where(is_good, values, np.nan)
+        ranges.append(visible[is_good])
         colour, style = COLOURS[number % len(COLOURS)], STYLES[number % len(STYLES)]
         places = np.arange(1, len(values) + 1)
         mark = "o" if len(values) < 3 else ""
-        ax.plot(places, shown, color=colour, linestyle=style, marker=mark, linewidth=1.8, label=scale.recipe)
-        _mark_ends(ax, places, shown, values, colour)
+        ax.plot(places, visible, color=colour, linestyle=style, marker=mark, linewidth=1.8, label=scale.recipe)
+        _mark_ends(ax, places, visible, values, colour)
     ax.set_yscale("log")
-    low, high = _limits(np.concatenate(seen))
+    low, high = _limits(np.concatenate(ranges))
     ax.set_ylim(low, high)
     _label_decades(ax, math.log10(high / low))
     ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
-    _plain(ax)
+    _remove_frame(ax)
     ax.grid(axis="y", which="both" if math.log10(high / low) < FEW else "major", color="#dddddd", linewidth=0.7)
 
 
@@ -134,13 +134,13 @@ def _label_decades(ax: "Axes", decades: float) -> None:
         ax.yaxis.set_minor_locator(NullLocator())
 
 
-def _mark_ends(ax: "Axes", places: Any, shown: Any, values: Any, colour: str) -> None:
+def _mark_ends(ax: "Axes", places: Any, visible: Any, values: Any, colour: str) -> None:
     """Mark each end of a line before the last layer: down where the next value is 0, up where it is not finite."""
     for k in range(len(values)):
-        if np.isfinite(shown[k]):
+        if np.isfinite(visible[k]):
             for j in (k - 1, k + 1):
-                if 0 <= j < len(values) and not np.isfinite(shown[j]) and not math.isnan(values[j]):
-                    ax.plot(places[k], shown[k], color=colour, marker="v" if values[j] == 0 else "^", markersize=6)
+                if 0 <= j < len(values) and not np.isfinite(visible[j]) and not math.isnan(values[j]):
+                    ax.plot(places[k], visible[k], color=colour, marker="v" if values[j] == 0 else "^", markersize=6)
 
 
 def _limits(values: Any) -> tuple[float, float]:
@@ -211,12 +211,12 @@ def weights(
         planned = {entry.path: entry for entry in entries}
     across = min(columns, len(chosen))
     down = -(-len(chosen) // across)
-    figure = _figure(8.0 * max(across, 2) / 3, 1.75 * down + 0.5)
+    figure = _new_figure(8.0 * max(across, 2) / 3, 1.75 * down + 0.5)
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for ax, (parameter, x, moments) in zip(axes, chosen, strict=False):
         _draw_weights(ax, x, parameter.dtype, moments, bins, planned.get(parameter.path))
         size = "x".join(map(str, parameter.shape)) or "scalar"
-        ax.set_title(_fit(parameter.path, 30), fontsize=8.5, loc="left", pad=14)
+        ax.set_title(_shortened(parameter.path, 30), fontsize=8.5, loc="left", pad=14)
         ax.text(
             0, 1.03, f"{size}, std {moments.std:.3g}", transform=ax.transAxes, fontsize=7.5, color=GREY, va="bottom"
         )
@@ -270,7 +270,7 @@ def _draw_weights(ax: "Axes", x: Any, dtype: str, moments: Moments, bins: int, e
     ax.set_yticks([])
     ax.tick_params(labelsize=7.5)
     ax.locator_params(axis="x", nbins=5)
-    _plain(ax)
+    _remove_frame(ax)
     ax.spines["left"].set_visible(False)
 
 
@@ -293,7 +293,7 @@ def _expected(entry: Planned | None, dtype: str, x: Any) -> Density | None:
     return density(law, where, dtype, x)
 
 
-def _figure(width: float, height: float) -> "Figure":
+def _new_figure(width: float, height: float) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -303,12 +303,12 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
 
 
-def _plain(ax: "Axes") -> None:
+def _remove_frame(ax: "Axes") -> None:
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     ax.set_axisbelow(True)
 
 
-def _fit(path: str, limit: int) -> str:
+def _shortened(path: str, limit: int) -> str:
     """A path, cut at its start where it is too long for its panel."""
     return path if len(path) <= limit else "\N{HORIZONTAL ELLIPSIS}" + path[1 - limit :]

@@ -101,18 +101,18 @@ def _is_module(model: Any) -> bool:
 
 
 def _is_nnx(model: Any) -> bool:
-    return _is_of(model, "flax.nnx")
+    return _is_module_of(model, "flax.nnx")
 
 
 def _is_torch(model: Any) -> bool:
-    return _is_of(model, "torch.nn")
+    return _is_module_of(model, "torch.nn")
 
 
 def _is_linen(model: Any) -> bool:
-    return _is_of(model, "flax.linen")
+    return _is_module_of(model, "flax.linen")
 
 
-def _is_of(model: Any, library: str) -> bool:
+def _is_module_of(model: Any, library: str) -> bool:
     """Whether a model is a Module of a library that is imported, even if the import is not complete."""
     kind = getattr(sys.modules.get(library), "Module", None)
     return isinstance(kind, type) and isinstance(model, kind)

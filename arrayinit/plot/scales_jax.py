@@ -33,7 +33,7 @@ class _Model:
 
     def prepare(self, variables: Any) -> None:
         """Find the layers, and compile the function that measures them. `variables` may be shapes."""
-        with self._in_reach():
+        with self._explain_leaks():
             outputs, output = jax.eval_shape(lambda v: self._tapped(v, None), variables)
         if not outputs:
             raise ValueError(f"`layers` must choose some of the layers of the model; got {self.layers!r}")
@@ -55,12 +55,13 @@ class _Model:
     def measure(self, recipe: str, rules: Any) -> DepthScale:
         """One forward and one backward pass with freshly drawn parameters."""
         variables = self.variables(rules)
-        with self._in_reach():
+        with self._explain_leaks():
             backward, forward = self.gradients(variables)
         return DepthScale(recipe, self.names, tuple(map(scale, forward)), tuple(map(scale, backward)))
 
     @contextmanager
-    def _in_reach(self) -> Iterator[None]:
+    def _explain_leaks(self) -> Iterator[None]:
+        """Raise a ValueError about `layers` where a value leaks out of a transformation."""
         try:
             yield
         except jax.errors.UnexpectedTracerError as error:

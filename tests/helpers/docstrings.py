@@ -4,6 +4,7 @@
 """
 
 import doctest
+import functools
 import importlib
 import inspect
 import json
@@ -27,6 +28,7 @@ class Examination(NamedTuple):
     without_example: list[str]
 
 
+@functools.cache
 def examine(name: str) -> Examination:
     """Run the examples of a module, and look for its public names without one. ImportError where it needs more."""
     module = importlib.import_module(name)
