@@ -28,7 +28,7 @@ def deepnorm(encoder_layers: int = 0, decoder_layers: int = 12) -> Rules:
         spec('xavier_normal', gain=0.5)
 
     Args:
-        encoder_layers, decoder_layers: N and M; 0 for a model without.
+        encoder_layers, decoder_layers: N and M; 0 for a model without that side.
 
     Raises:
         ValueError, TypeError: as :func:`deepnorm_constants`.
