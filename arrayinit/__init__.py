@@ -1,4 +1,13 @@
-"""arrayinit: weight initializers for the array API. One seed, one tensor: the same bits on every array library."""
+"""arrayinit: weight initializers for the array API. One seed, one tensor: the same bits on every array library.
+
+    >>> import arrayinit as ai
+    >>> ai.xavier_uniform((2, 3), seed=0)
+    array([[-0.2211781 ,  0.833678  ,  0.51642084],
+           [ 0.23109916,  1.0346286 , -0.30214322]], dtype=float32)
+
+An initializer `f` returns a new array, and `f_` fills an array in place. All initializers share the keywords of
+:class:`arrayinit.draw.Keywords` and the rules of :mod:`arrayinit.initializers`.
+"""
 
 import types as _types
 import typing as _typing
@@ -102,7 +111,7 @@ __version__ = "0.1.0"
 STREAM_VERSION = 1
 """The version of the map from (seed, name, index, distribution) to bits. It changes whenever a single bit does."""
 
-# What whole models need is imported when it is asked for: most programs that draw arrays never do.
+# Names for whole models are imported at first use: most programs that draw arrays need none.
 _LATER = {"Plan": "plans", "PlanError": "plans", "Rule": "rules", "Rules": "rules", "init_params_": "mappings"}
 
 
@@ -119,7 +128,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER})
 
 
-__all__ = sorted(  # what is imported above as itself, and what comes later
+__all__ = sorted(  # the names imported above, and those of _LATER
     {name for name, value in globals().items() if name[0] != "_" and not isinstance(value, _types.ModuleType)}
     | {*_LATER}
 )

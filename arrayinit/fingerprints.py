@@ -13,7 +13,7 @@ from arrayinit.laws.geometry import Axes, geometry
 
 __all__ = ["fingerprint"]
 
-SLAB = 1 << 26  # bytes that are taken at a time
+SLAB = 1 << 26  # bytes hashed at a time
 
 
 def fingerprint(
@@ -24,25 +24,38 @@ def fingerprint(
     out_axis: Axes | None = None,
     batch_axis: Axes = (),
 ) -> str:
-    """32 hexadecimal digits that two arrays share if and only if dtype, shape and bits are equal.
+    """32 hexadecimal digits that two arrays share if and only if their dtypes, shapes and bits are equal.
 
     blake2b, 128 bits, of the text "dtype shape" and the row-major little-endian bytes of the elements. With a layout
     the elements are taken in canonical order (batch, out, in, spatial), so that a torch weight and a Flax kernel that
     are transposes of each other share a fingerprint.
 
+        >>> w = ai.xavier_uniform((2, 3), seed=0)
+        >>> ai.fingerprint(w)
+        'c22640beffe399aedd0968048b58821f'
+        >>> ai.fingerprint(w.T, layout="io") == ai.fingerprint(w, layout="oi")
+        True
+
+    Args:
+        x: an array of any library, in the memory of this process or one of its devices.
+        layout, in_axis, out_axis, batch_axis: as in every initializer, see :class:`arrayinit.draw.Keywords`.
+
     Raises:
-        TypeError: x is no array. ValueError: an impossible layout.
+        TypeError: x is not an array, has no values (abstract, traced, deleted), or has a dtype that NumPy lacks.
+        ValueError: an impossible layout.
+
+    Source: blake2b: RFC 7693.
     """
-    import hashlib  # here, for it takes as long to import as a sixth of the package
+    import hashlib  # imported here: it takes a sixth of the import time of the whole package
 
     backend = backend_of(x)
     backend.check_readable(x)
     if backend.is_abstract(x):
-        raise TypeError(f"`x` must hold values; got an array that is abstract, traced or deleted, {shown(x)}")
+        raise TypeError(f"`x` must hold values; got {shown(x)}, which is abstract, traced or deleted")
     dtype = backend.dtype_name(x.dtype)
     try:
         host = backend.to_numpy(x)
-    except (TypeError, RuntimeError) as error:  # of a library whose type NumPy lacks: of 8 bits, or quantized
+    except (TypeError, RuntimeError) as error:  # for a dtype that NumPy lacks: 8-bit floats, quantized types
         raise TypeError(f"`x` must be of a dtype that NumPy has; got {dtype} ({error})") from None
     if host.dtype.hasobject:
         raise TypeError(f"`x` must be an array of numbers; got dtype {host.dtype}")
@@ -58,7 +71,7 @@ def fingerprint(
 
 
 def _slabs(x: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
-    """An array in parts that follow each other in row-major order, so that what is larger than memory is not copied."""
+    """The consecutive slabs of an array in row-major order, so that one larger than memory is not copied at once."""
     if x.nbytes <= SLAB or not x.ndim:
         yield x
         return

@@ -1,19 +1,27 @@
 """jax.nn.initializers on arrayinit's stream: its names, parameters, defaults and formulas, for Flax, Haiku and Equinox.
 
+    >>> import jax
+    >>> from arrayinit.jax import he_normal
+    >>> he_normal()(jax.random.key(0), (2, 3))
+    Array([[-0.2773189 ,  0.67952037,  1.8783101 ],
+           [ 1.2446648 ,  0.29002544, -0.38219002]], dtype=float32)
+
+In the layers of Flax and Haiku:
+
     from arrayinit.jax import he_normal, initializer
 
     nn.Dense(128, kernel_init=he_normal())
     nn.Dense(128, kernel_init=initializer(arrayinit.spec("kaiming_normal", nonlinearity="tanh")))  # torch's formula
     hk.Linear(128, w_init=he_normal())  # Haiku calls with shape and dtype: the key is hk.next_rng_key()
 
-Axes mean what they mean in JAX, in_axis=-2 and out_axis=-1, and elements are numbered in the logical order (batch, out,
-in, spatial). So the (in, out) kernel drawn here is the transpose of the (out, in) weight that torch holds for the same
-seed, and an HWIO kernel that of an OIHW one. Shapes of fewer than two axes are numbered as they lie.
+Axes are JAX's, in_axis=-2 and out_axis=-1, and elements are numbered in the logical order (batch, out, in, spatial).
+So an (in, out) kernel is the transpose of the (out, in) weight of torch for the same seed, and an HWIO kernel that of
+an OIHW one. Elements of shapes of fewer than two axes are numbered as they lie.
 
-What is otherwise unlike jax.nn.initializers, for all of them: values are the same eagerly, under `jit` and `vmap`, on
-any number of devices and on any other library; an integer is a key, too; parameters are numbers, not traced values;
-`dtype=None` in a call means the dtype that the initializer was made with; out_sharding may have axes of type Auto, and
-orthogonal and delta_orthogonal take one. As in JAX, arrays lie on the whole mesh that jax.set_mesh sets.
+Other differences from jax.nn.initializers: values are the same eagerly, under `jit` and `vmap`, on any number of
+devices and in any other library; an integer may be the key; parameters are numbers, not traced values; `dtype=None` in
+a call means the dtype of the initializer; out_sharding may have axes of type Auto, and orthogonal and delta_orthogonal
+take one. As in JAX, arrays lie on the whole mesh that jax.set_mesh sets.
 """
 
 import sys
@@ -63,24 +71,30 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Initializer:
-    """A spec with JAX's signature, as the functions of this module make it. Frozen, hashable and picklable."""
+    """A spec with JAX's signature; the functions of this module return these. Frozen, hashable and picklable.
+
+    >>> from arrayinit.jax import Initializer
+    >>> Initializer(ai.spec("kaiming_normal", nonlinearity="relu"))(0, (2, 3))
+    Array([[-0.84332544,  0.33753613,  0.03479751],
+           [-0.1503098 ,  0.5165335 , -0.91138774]], dtype=float32)
+    """
 
     spec: Spec
     dtype: np.dtype[Any] | None = None
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None, out_sharding: Any = None) -> Any:
-        """A new jax.Array, drawn in host memory where nothing is traced, else by one fused function that partitions.
+        """A new jax.Array. Outside of a trace it is drawn in host memory, inside by one fused, partitionable function.
 
-        Where a mesh is set (jax.set_mesh) it lies on all of it, as what JAX computes there. Haiku calls initializers
-        with shape and dtype alone: then the key is hk.next_rng_key(), where one is needed.
+        Where a mesh is set (jax.set_mesh) the array lies on all of it, like other results of JAX. Haiku calls
+        initializers with shape and dtype alone: then the key is hk.next_rng_key(), if one is needed.
 
         Args:
             key: one JAX key, typed or raw, or an integer in [0, 2**64): `jax.random.key(5)` and 5 are the same key.
                 Ignored, and may be None, where nothing is random.
             shape: the global shape.
             dtype: that of the initializer by default, else JAX's default float dtype. Without jax_enable_x64 floats of
-                64 bits become those of 32, as everywhere in JAX, and `int` means int32; integers that are asked for by
-                64 bits are refused. Each part of a complex value has half the variance.
+                64 bits become those of 32, as everywhere in JAX, and `int` means int32; int64 and uint64 are refused.
+                Each part of a complex value has half the variance.
             out_sharding: a jax.sharding.Sharding, or a PartitionSpec of the mesh that is set. It never changes a value.
 
         Raises:
@@ -92,27 +106,32 @@ class Initializer:
         if is_haiku and dtype is None and out_sharding is None:
             key, shape, dtype = None, key, shape
         sizes = check_shape(shape, "shape")
-        chosen = self.dtype if dtype is None else dtype
-        kind = jnp.result_type(float) if chosen is None else _canonical(chosen)
+        wanted = self.dtype if dtype is None else dtype
+        drawn = jnp.result_type(float) if wanted is None else _canonical(wanted)
         axes = _axes(self.spec, len(sizes))
         whole = spec(self.spec.name, **self.spec.parameters | axes)
-        if key is None and 0 not in sizes and is_random(law_of(whole, sizes, kind.name)[0]):
+        if key is None and 0 not in sizes and is_random(law_of(whole, sizes, drawn.name)[0]):
             if not is_haiku:
                 raise TypeError(f"`key` must be a JAX key or an integer for {self.spec.name}; got None")
             key = _key_of_haiku(sizes)
         place = check_place(out_sharding, "out_sharding")
-        return self.spec(sizes, seed=key, xp="jax", dtype=kind, device=place, **axes)
+        return self.spec(sizes, seed=key, xp="jax", dtype=drawn, device=place, **axes)
 
 
 def initializer(spec: Spec | str, dtype: Any = None) -> Initializer:
-    """Any initializer of arrayinit with JAX's signature: torch's formulas, and schemes that JAX doesn't have.
+    """Any initializer of arrayinit with JAX's signature, for torch's formulas and schemes that JAX doesn't have.
 
     Axes that the spec leaves open are JAX's: in_axis=-2, out_axis=-1, batch_axis=().
+
+        >>> from arrayinit.jax import initializer
+        >>> initializer("kaiming_normal")(0, (2, 3))
+        Array([[-0.84332544,  0.33753613,  0.03479751],
+               [-0.1503098 ,  0.5165335 , -0.91138774]], dtype=float32)
 
     Args:
         spec: an :class:`arrayinit.Spec`, or the name of an initializer with its defaults. A name means arrayinit's
             formula, which is torch's: `initializer("he_normal")` is not truncated, :func:`he_normal` of this module is.
-        dtype: of what it draws unless a call says otherwise; JAX's default float dtype by default.
+        dtype: of the arrays, unless a call gives another; JAX's default float dtype by default.
 
     Raises:
         TypeError, ValueError: as :func:`arrayinit.spec`.
@@ -125,14 +144,18 @@ def initializer(spec: Spec | str, dtype: Any = None) -> Initializer:
 
 
 zeros = Initializer(spec("zeros"))
-"""Every element is 0. Itself an initializer: `zeros(key, shape, dtype)`; the key is ignored."""
+"""Each element is 0. Itself an initializer: `zeros(key, shape, dtype)`; the key is ignored."""
 
 ones = Initializer(spec("ones"))
-"""Every element is 1. Itself an initializer: `ones(key, shape, dtype)`; the key is ignored."""
+"""Each element is 1. Itself an initializer: `ones(key, shape, dtype)`; the key is ignored."""
 
 
 def constant(value: Any, dtype: Any = None) -> Initializer:
-    """Every element is value, rounded to the dtype. An array as the value is left to jax.nn.initializers.constant.
+    """Each element is value, rounded to the dtype. An array as the value is left to jax.nn.initializers.constant.
+
+        >>> from arrayinit.jax import constant
+        >>> constant(0.5)(None, (3,))
+        Array([0.5, 0.5, 0.5], dtype=float32)
 
     Raises:
         TypeError: a value that is not one real number.
@@ -144,8 +167,14 @@ def constant(value: Any, dtype: Any = None) -> Initializer:
 def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
     """U[0, scale): not centred. torch's uniform_ has two bounds, and 1 for the upper one.
 
+        >>> import jax
+        >>> from arrayinit.jax import uniform
+        >>> uniform(0.1)(jax.random.key(0), (3,))
+        Array([0.03990465, 0.08805202, 0.07357128], dtype=float32)
+
     Args:
-        scale: the upper bound, >= 0; 0 gives zeros. That of each part of a complex value.
+        scale: the upper bound, >= 0, of each part of a complex value; 0 gives zeros.
+        dtype: as for :func:`initializer`.
 
     Raises:
         ValueError: a scale that is negative or not finite. TypeError: one that is not a concrete real number.
@@ -157,8 +186,14 @@ def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
 def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
     """N(0, stddev^2), within 6.34 stddev. torch's normal_ has a mean, and 1 for the standard deviation.
 
+        >>> import jax
+        >>> from arrayinit.jax import normal
+        >>> normal(0.02)(jax.random.key(0), (3,))
+        Array([-0.01686651, -0.0030062 ,  0.00675072], dtype=float32)
+
     Args:
         stddev: the standard deviation, >= 0.
+        dtype: as for :func:`initializer`.
 
     Raises:
         ValueError: a stddev that is negative or not finite. TypeError: one that is not a concrete real number.
@@ -169,13 +204,18 @@ def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
 def truncated_normal(stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, upper: Any = 2.0) -> Initializer:
     """N(0, stddev^2) given that it falls into [lower * stddev, upper * stddev], both ends in range.
 
-    The bounds are in units of stddev; those of torch's trunc_normal_ are absolute. What is drawn has a smaller standard
+    The bounds are in units of stddev; those of torch's trunc_normal_ are absolute. The result has a smaller standard
     deviation than stddev, 0.8796 of it for [-2, 2]: only :func:`variance_scaling` makes up for that. The parts of a
     complex value are N(0, stddev^2 / 2) within the same bounds; JAX refuses complex dtypes here.
+
+        >>> from arrayinit.jax import truncated_normal
+        >>> truncated_normal(0.02)(0, (3,))
+        Array([-0.00487874,  0.02189678,  0.01195447], dtype=float32)
 
     Args:
         stddev: of the normal before it is truncated, >= 0; 0 gives zeros.
         lower, upper: lower < upper; either may be infinite.
+        dtype: as for :func:`initializer`.
 
     Raises:
         ValueError: a stddev that is negative or not finite, bounds that are not in order or (when drawn) with too
@@ -206,12 +246,18 @@ def variance_scaling(
     imaginary part of a complex value are drawn alike, with half the variance each, where JAX draws from a disk. A shape
     without elements is no error. torch has no namesake; the gains of its own schemes are square roots of scale.
 
+        >>> from arrayinit.jax import variance_scaling
+        >>> variance_scaling(2.0, "fan_avg", "uniform")(0, (2, 3))
+        Array([[-0.31279308,  0.73032933,  1.4631858 ],
+               [ 1.1789987 ,  0.32682356, -0.42729506]], dtype=float32)
+
     Args:
         scale: >= 0.
         mode: "fan_in", "fan_out", "fan_avg" (arithmetic mean) or "fan_geo_avg" (geometric mean).
         distribution: "truncated_normal", "normal" or "uniform".
         in_axis, out_axis, batch_axis: axis numbers. With "fan_in" an axis may be both in and out, as in Flax's Embed,
-            which says out_axis=0 for a matrix: as in JAX it does not count, fan_in is the product of all the others.
+            which sets out_axis=0 for a matrix: as in JAX, fan_in is then the product of all the other axes.
+        dtype: as for :func:`initializer`.
 
     Raises:
         ValueError: an unknown mode or distribution, a scale that is negative or not finite; when drawn, axes that the
@@ -230,6 +276,11 @@ def variance_scaling(
 def glorot_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
     """U[-bound, bound), bound = sqrt(6 / (fan_in + fan_out)); the bits of torch's xavier_uniform_ with gain 1.
 
+        >>> from arrayinit.jax import glorot_uniform
+        >>> glorot_uniform()(0, (2, 3))
+        Array([[-0.2211781 ,  0.51642084,  1.0346286 ],
+               [ 0.833678  ,  0.23109916, -0.30214322]], dtype=float32)
+
     Args and errors: as :func:`variance_scaling`, with 1, "fan_avg" and "uniform".
 
     Source: Glorot and Bengio, AISTATS 2010, eq. 16.
@@ -242,6 +293,11 @@ def glorot_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = ()
 
     torch's xavier_normal_ has the same standard deviation and is not truncated.
 
+        >>> from arrayinit.jax import glorot_normal
+        >>> glorot_normal()(0, (2, 3))
+        Array([[-0.17539187,  0.42976642,  1.1879476 ],
+               [ 0.78719515,  0.1834282 , -0.24171819]], dtype=float32)
+
     Args and errors: as :func:`variance_scaling`, with 1, "fan_avg" and "truncated_normal".
 
     Source: Glorot and Bengio, AISTATS 2010, eq. 12.
@@ -251,6 +307,11 @@ def glorot_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = ()
 
 def lecun_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
     """U[-bound, bound), bound = sqrt(3 / fan_in); torch has no namesake.
+
+        >>> from arrayinit.jax import lecun_uniform
+        >>> lecun_uniform()(0, (2, 3))
+        Array([[-0.24728464,  0.57737607,  1.15675   ],
+               [ 0.9320803 ,  0.25837672, -0.3378064 ]], dtype=float32)
 
     Args and errors: as :func:`variance_scaling`, with 1, "fan_in" and "uniform".
 
@@ -264,6 +325,11 @@ def lecun_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (),
 
     torch has no namesake; arrayinit.lecun_normal has the same standard deviation and is not truncated.
 
+        >>> from arrayinit.jax import lecun_normal
+        >>> lecun_normal()(0, (2, 3))
+        Array([[-0.19609407,  0.48049346,  1.3281658 ],
+               [ 0.8801109 ,  0.20507896, -0.27024916]], dtype=float32)
+
     Args and errors: as :func:`variance_scaling`, with 1, "fan_in" and "truncated_normal".
 
     Sources: LeCun et al., Efficient BackProp, 1998, section 4.6; Klambauer et al., NeurIPS 2017 (SELU).
@@ -273,6 +339,11 @@ def lecun_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (),
 
 def he_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
     """U[-bound, bound), bound = sqrt(6 / fan_in); the law of torch's kaiming_uniform_ with its defaults.
+
+        >>> from arrayinit.jax import he_uniform
+        >>> he_uniform()(0, (2, 3))
+        Array([[-0.3497133 ,  0.816533  ,  1.6358916 ],
+               [ 1.3181607 ,  0.36539987, -0.4777304 ]], dtype=float32)
 
     Args and errors: as :func:`variance_scaling`, with 2, "fan_in" and "uniform".
 
@@ -285,6 +356,11 @@ def he_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dt
     """A normal truncated at 2.27 std with standard deviation std = sqrt(2 / fan_in) after the truncation.
 
     torch's kaiming_normal_, with its defaults, has the same standard deviation and is not truncated.
+
+        >>> from arrayinit.jax import he_normal
+        >>> he_normal()(0, (2, 3))
+        Array([[-0.2773189 ,  0.67952037,  1.8783101 ],
+               [ 1.2446648 ,  0.29002544, -0.38219002]], dtype=float32)
 
     Args and errors: as :func:`variance_scaling`, with 2, "fan_in" and "truncated_normal".
 
@@ -306,8 +382,15 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
     the others: with column_axis=-1 this is the transpose of its weight. Values agree across libraries, and with `jit`,
     to 2e-6 in float32, not bit for bit; see :func:`arrayinit.orthogonal`.
 
+        >>> from arrayinit.jax import orthogonal
+        >>> w = np.asarray(orthogonal()(0, (3, 2)))
+        >>> np.allclose(w.T @ w, np.eye(2), atol=1e-5)
+        True
+
     Args:
         scale: a finite factor.
+        column_axis: the axis number of the columns.
+        dtype: as for :func:`initializer`.
 
     Raises:
         ValueError: a scale that is not finite; when drawn, a shape of fewer than two axes or without column_axis.
@@ -327,10 +410,16 @@ def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None)
     The matrix (in, out) has orthogonal rows of length |scale|, and all such matrices are equally likely (Haar). The
     centre of k places is (k - 1) // 2; torch's dirac_ takes k // 2. Values agree as those of :func:`orthogonal` do.
 
+        >>> from arrayinit.jax import delta_orthogonal
+        >>> w = np.asarray(delta_orthogonal()(0, (3, 2, 3)))
+        >>> np.allclose(w[1] @ w[1].T, np.eye(2), atol=1e-5), np.allclose(w[0], 0)
+        (True, True)
+
     Args:
         scale: a finite factor.
-        column_axis: an axis of a matrix, -2 to 1. JAX cuts the matrix from a square one that may be drawn either way;
-            to the law, and to what is drawn here, that makes no difference.
+        column_axis: an axis of a matrix, -2 to 1. JAX draws a square matrix along this axis and cuts it; that has no
+            effect on the law, nor on the values here.
+        dtype: as for :func:`initializer`.
 
     Raises:
         ValueError: a scale that is not finite, another column_axis; when drawn, a shape of another rank, or with more
@@ -344,13 +433,13 @@ def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None)
 
 
 def _key_of_haiku(shape: tuple[int, ...]) -> Any:
-    """The next key of the hk.transform that is running."""
+    """The next key of the hk.transform that runs; ValueError where there is none."""
     haiku = sys.modules.get("haiku")
     try:
         if haiku is not None:
             return haiku.next_rng_key()
         reason = "Haiku is not imported"
-    except ValueError as error:  # no transform, or one that was given no key
+    except ValueError as error:  # no transform, or one without a key
         reason = str(error)
     raise ValueError(
         f"`key` must be a JAX key or an integer; got the shape {shape}, as Haiku calls initializers, and Haiku has no "
@@ -369,7 +458,7 @@ def _make(name: str, dtype: Any, **parameters: Any) -> Initializer:
 
 
 def _is_key(value: Any) -> bool:
-    """Whether a parameter is a JAX key, typed or raw, as where an initializer is called that was to be made first."""
+    """Whether a parameter is a JAX key, typed or raw: `normal(key, ...)` was called, not `normal()(key, ...)`."""
     if not isinstance(value, jax.Array):
         return False
     is_raw = value.dtype == jnp.uint32 and value.shape == (2,)
@@ -379,30 +468,30 @@ def _is_key(value: Any) -> bool:
 def _dtype(dtype: Any) -> np.dtype[Any] | None:
     try:
         return None if dtype is None else _canonical(int) if dtype is int else np.dtype(dtype)
-    except Exception:  # a TypeError for most, a SyntaxError for some
+    except Exception:  # np.dtype raises a TypeError for most objects, a SyntaxError for some text
         raise TypeError(f"`dtype` must be one that JAX has; got {shown(dtype)}") from None
 
 
 def _canonical(dtype: Any) -> Any:
-    """A dtype as JAX has it now: floats with as many bits as there are."""
-    kind = jax.dtypes.canonicalize_dtype(dtype if dtype is int else _dtype(dtype))
-    if dtype is not int and jnp.issubdtype(kind, jnp.integer):
+    """A dtype as JAX has it now: floats of 64 bits become those of 32 without jax_enable_x64."""
+    canonical = jax.dtypes.canonicalize_dtype(dtype if dtype is int else _dtype(dtype))
+    if dtype is not int and jnp.issubdtype(canonical, jnp.integer):
         return backend_named("jax").dtype(np.dtype(dtype).name)
-    return kind
+    return canonical
 
 
 def _axes(spec: Spec, rank: int) -> dict[str, Any]:
-    """What a spec leaves open of its axes, for a shape of this rank: they are those of JAX's kernels."""
-    given = spec.parameters
-    in_axis, out_axis = given.get("in_axis"), given.get("out_axis")
-    if given.get("layout") is not None or (rank < 2 and in_axis is None and out_axis is None):
+    """The axes that a spec leaves open, for a shape of this rank: those of JAX's kernels."""
+    parameters = spec.parameters
+    in_axis, out_axis = parameters.get("in_axis"), parameters.get("out_axis")
+    if parameters.get("layout") is not None or (rank < 2 and in_axis is None and out_axis is None):
         return {}
     if out_axis is None:
         out_axis = -2 if _places(in_axis, rank, "in_axis") == {rank - 1} else -1
     if in_axis is None:
         in_axis = -1 if _places(out_axis, rank, "out_axis") == {rank - 2} else -2
     both = _places(in_axis, rank, "in_axis") & _places(out_axis, rank, "out_axis")
-    if both and given.get("mode") == "fan_in":
+    if both and parameters.get("mode") == "fan_in":
         in_axis = tuple(_places(in_axis, rank, "in_axis") - both)
     return {"in_axis": in_axis, "out_axis": out_axis}
 

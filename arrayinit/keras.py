@@ -1,4 +1,11 @@
-"""Keras 3 on arrayinit's stream: keras.initializers by name, parameters, defaults and formulas, and any other of ours.
+"""keras.initializers on arrayinit's stream: its names, parameters, defaults and formulas; and all other initializers.
+
+    >>> from arrayinit.keras import HeNormal
+    >>> np.asarray(HeNormal(seed=0, name="fc.weight")((2, 3)))
+    array([[-2.0542226 ,  0.5660598 , -1.5856138 ],
+           [ 0.28145465,  1.3005464 ,  1.6001883 ]], dtype=float32)
+
+In the layers of a model:
 
     import arrayinit.keras as initializers
 
@@ -6,34 +13,33 @@
     keras.layers.Dense(128, kernel_initializer=initializers.initializer("kaiming_normal"))  # torch's formula
     keras.layers.Dense(128, kernel_initializer="arrayinit>HeNormal")
 
-Every class is a keras.initializers.Initializer: it is saved with a model and loaded with it, cloned, and called on any
+Each class is a keras.initializers.Initializer: it is saved with a model and loaded with it, cloned, and called on any
 backend of Keras. Values are the same on all of them: those that `arrayinit` draws for NumPy from that seed and name.
 
-**Loading needs `import arrayinit.keras` first**: Keras finds classes of others by their registration alone, imports
-nothing but Keras's own packages, and asks no entry points. Without it keras.saving.load_model, from_config and
-keras.initializers.get raise a TypeError in which the config of the initializer says so ("requires"); nothing is
-replaced by Keras's initializer of the same name, but constants, which are equal. A name, "arrayinit>HeNormal", is a
-ValueError then.
+**Loading needs `import arrayinit.keras` first**: Keras finds other packages' classes by their registration alone, and
+imports no other packages. Without the import keras.saving.load_model, from_config and keras.initializers.get raise a
+TypeError that shows the config of the initializer, whose entry "requires" says so. Keras never loads its initializer of
+the same name instead, except constants, which are equal. A name such as "arrayinit>HeNormal" is then a ValueError.
 
 Seeds are an integer in [0, 2**64), an `arrayinit.Key` (saved as its integer), a keras.random.SeedGenerator, or None.
 An integer gives the same values at each call, as in Keras: one initializer that serves several weights, and the
 copies of it that MultiHeadAttention makes for its projections, draw equal values into equal shapes. With None each
-call takes the next key of `arrayinit.manual_seed` and `arrayinit.seeded`, where Keras would choose one number for good;
-where neither was called and keras.utils.set_random_seed was, each call takes 64 bits of Python's `random`, which that
-sets, so that a program is as reproducible as with Keras's own. Calls with a SeedGenerator(n) draw what calls with None
-draw within `arrayinit.seeded(n)`; a copy starts it anew. `name` is folded in.
+call takes the next key of `arrayinit.manual_seed` and `arrayinit.seeded`, where Keras would choose one number for good.
+Where neither was called but keras.utils.set_random_seed was, each call takes 64 bits of Python's `random`, which that
+function seeds, so that a program is as reproducible as with Keras's own initializers. Calls with a SeedGenerator(n)
+draw the same as calls with None within `arrayinit.seeded(n)`; a copy starts the generator anew. `name` is folded in.
 
-All names of keras.initializers are here: the lower-case ones, `get`, `serialize` and `deserialize`, for which a name
-without a module means a class of this module, and STFT, which is Keras's own, for it draws nothing.
+All names of keras.initializers are here: the lower-case ones; `get`, `serialize` and `deserialize`, for which a name
+without a module means a class of this module; and STFT, which is Keras's own, since it draws nothing.
 
-A layer takes these classes. A function of `arrayinit` itself or a spec in their place is a TypeError that says what to
-write, for Keras calls it with a shape that is not (out, in); one with a layout, functools.partial(arrayinit.normal,
-seed=0, layout="io"), is right.
+Give these classes to a layer. A function of `arrayinit` or a spec in their place is a TypeError that says what to
+write, since Keras calls it with a shape that is not (out, in). One with a layout works:
+functools.partial(arrayinit.normal, seed=0, layout="io").
 
-Axes mean what they mean in Keras, in_axis=-2 and out_axis=-1, and elements are numbered in the logical order (batch,
-out, in, spatial), so that kernels are transposes of torch's weights for the same seed and name: of Dense and Conv, of
-a transposed convolution (h, w, out, in), and of EinsumDense and MultiHeadAttention, whose layers tell the initializers
-derived from VarianceScaling which axes are which. A depthwise kernel (h, w, in, multiplier) is that of torch with
+Axes are Keras's, in_axis=-2 and out_axis=-1, and elements are numbered in the logical order (batch, out, in, spatial),
+so that kernels are transposes of torch's weights for the same seed and name: of Dense and Conv, of a transposed
+convolution (h, w, out, in), and of EinsumDense and MultiHeadAttention, whose layers tell the initializers derived from
+VarianceScaling which axes are which. A depthwise kernel (h, w, in, multiplier) is that of torch with
 `initializer(arrayinit.spec(..., in_axis=(), out_axis=(-2, -1), groups=channels))`, an Embedding (tokens, features) with
 `layout="oi"`. The classes with Keras's names keep to its fans there: those of a plain convolution.
 """
@@ -120,8 +126,8 @@ _DISTRIBUTIONS = {  # Keras's names -> ours
     "uniform": "uniform",
 }
 
-# In every config of what is random. No class of Keras takes it, so that none is loaded in place of its namesake here,
-# and the error that is raised instead shows what to write.
+# In the config of each random initializer. Keras's classes refuse this entry, so Keras never loads one of them in place
+# of its namesake here, and its error shows the import that is missing.
 _REQUIRES = {"requires": "import arrayinit.keras"}
 
 _saved = keras.saving.register_keras_serializable(package="arrayinit")
@@ -131,10 +137,15 @@ _saved = keras.saving.register_keras_serializable(package="arrayinit")
 class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras has no types
     """Any initializer of arrayinit as Keras takes it; :func:`initializer` makes one from a name.
 
-    Formulas of your own derive from keras.initializers.Initializer, which takes no spec.
+    Derive classes for your formulas from keras.initializers.Initializer, which takes no spec.
+
+        >>> from arrayinit.keras import Initializer
+        >>> np.asarray(Initializer(ai.spec("kaiming_normal", nonlinearity="relu"), seed=0)((2, 3)))
+        array([[-0.84332544,  0.33753613,  0.03479751],
+               [-0.1503098 ,  0.5165335 , -0.91138774]], dtype=float32)
 
     Args:
-        spec: what to draw. Axes that it leaves open are Keras's: in_axis=-2, out_axis=-1.
+        spec: the initializer and its parameters. Axes that it leaves open are Keras's: in_axis=-2, out_axis=-1.
         seed: an integer in [0, 2**64), an arrayinit.Key, a keras.random.SeedGenerator, or None for the next key of
             arrayinit's own sequence at each call.
         name: folded into the key.
@@ -147,54 +158,69 @@ class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras
         if not isinstance(spec, Spec):
             raise TypeError(f"`spec` must be an arrayinit.Spec; got {shown(spec)}")
         if name is not None:
-            Key(0).fold(name)  # refuses what is no name
+            Key(0).fold(name)  # raises for other kinds
         self.spec = spec
         self.seed = _seed(seed)
         self.name = name
 
     def spec_for(self, shape: Sequence[int]) -> Spec:
-        """The spec with the axes that it takes for a shape, as :func:`arrayinit.describe` wants it."""
-        given = self.spec.parameters
-        if len(shape) < 2 or any(given.get(axes) is not None for axes in _AXES):
+        """The spec with its axes for a shape, for :func:`arrayinit.describe`.
+
+        >>> from arrayinit.keras import Initializer
+        >>> Initializer(ai.spec("xavier_normal")).spec_for((2, 3))
+        spec('xavier_normal', in_axis=-2, out_axis=-1)
+        """
+        parameters = self.spec.parameters
+        if len(shape) < 2 or any(parameters.get(axes) is not None for axes in _AXES):
             return self.spec
         return _with(self.spec, in_axis=-2, out_axis=-1)
 
     def __call__(self, shape: Sequence[int], dtype: Any = None, layout: Any = None) -> Any:
-        """A new tensor of Keras's backend, on the device of keras.device; traced by JAX where it traces.
+        """A new tensor of Keras's backend, on the device of keras.device; also within a JAX trace.
 
         Args:
             shape: of the whole tensor.
             dtype: a name, or a dtype of the backend or NumPy; keras.config.floatx() by default. Without
                 jax_enable_x64 JAX has no types of 64 bits: they become those of 32, as everywhere there.
-            layout: with JAX, a keras.distribution.TensorLayout or a jax.sharding.Sharding. Each device draws its own
-                part, of the same tensor.
+            layout: with JAX, a keras.distribution.TensorLayout or a jax.sharding.Sharding. Each device draws its part
+                of the same tensor.
 
         Raises:
             TypeError: a dtype that can't hold the values, a layout that is none of the backend's.
             ValueError: a shape for which the scheme has no meaning; no seed inside a JAX trace.
         """
         sizes = check_shape(shape, "shape")
-        kind = _dtype(dtype)
-        chosen = self.spec_for(sizes)
+        dtype_name = _dtype(dtype)
+        complete = self.spec_for(sizes)
         backend = keras.backend.backend()
         if backend == "jax":
-            return _draw_jax(chosen, sizes, kind, self.seed, self.name, layout)
+            return _draw_jax(complete, sizes, dtype_name, self.seed, self.name, layout)
         if layout is not None:
             raise TypeError(f"`layout` goes with Keras's JAX backend; got {shown(layout)} and the backend {backend}")
         if backend == "torch":
-            x = keras.ops.empty(sizes, dtype=kind)  # on Keras's device
-            # Keras works out shapes on the meta device, where a key taken would be one lost.
-            return x if x.is_meta else chosen.fill_(x, seed=_deferred(self.seed), name=self.name)
-        host = chosen(sizes, seed=_deferred(self.seed), name=self.name, xp="numpy", dtype=kind)
-        return keras.ops.convert_to_tensor(host, dtype=kind)
+            x = keras.ops.empty(sizes, dtype=dtype_name)  # on Keras's device
+            # Keras computes shapes on the meta device, where no key may be taken.
+            return x if x.is_meta else complete.fill_(x, seed=_deferred(self.seed), name=self.name)
+        host = complete(sizes, seed=_deferred(self.seed), name=self.name, xp="numpy", dtype=dtype_name)
+        return keras.ops.convert_to_tensor(host, dtype=dtype_name)
 
     def get_config(self) -> dict[str, Any]:
-        """What :meth:`from_config` needs, as plain data."""
+        """The arguments as plain data, for :meth:`from_config`.
+
+        >>> from arrayinit.keras import HeNormal
+        >>> HeNormal(seed=1).get_config()["seed"]
+        1
+        """
         return {"spec": self.spec.as_dict(), **self._seed_config(), "name": self.name, **_REQUIRES}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`get_config`."""
+        """The initializer of a config, the inverse of :meth:`get_config`.
+
+        >>> from arrayinit.keras import HeNormal
+        >>> HeNormal.from_config(HeNormal(seed=1).get_config()).seed
+        1
+        """
         config = {key: value for key, value in config.items() if key != "requires"}
         if isinstance(config.get("spec"), Mapping):
             config["spec"] = Spec.from_dict(config["spec"])
@@ -209,7 +235,12 @@ class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras
 
 
 def initializer(spec: Spec | str, seed: Any = None, name: str | int | None = None) -> Initializer:
-    """Any initializer of arrayinit for Keras: torch's formulas, and schemes that Keras doesn't have.
+    """Any initializer of arrayinit for Keras, for torch's formulas and schemes that Keras doesn't have.
+
+        >>> from arrayinit.keras import initializer
+        >>> np.asarray(initializer("kaiming_normal", seed=0)((2, 3)))
+        array([[-0.84332544,  0.33753613,  0.03479751],
+               [-0.1503098 ,  0.5165335 , -0.91138774]], dtype=float32)
 
     Args:
         spec: an :class:`arrayinit.Spec`, or the name of an initializer with its defaults. A name means arrayinit's
@@ -224,7 +255,12 @@ def initializer(spec: Spec | str, seed: Any = None, name: str | int | None = Non
 
 @_saved
 class Zeros(Initializer):
-    """Every element is 0."""
+    """Each element is 0.
+
+    >>> from arrayinit.keras import Zeros
+    >>> np.asarray(Zeros()((3,)))
+    array([0., 0., 0.], dtype=float32)
+    """
 
     def __init__(self) -> None:
         super().__init__(spec("zeros"))
@@ -235,7 +271,12 @@ class Zeros(Initializer):
 
 @_saved
 class Ones(Initializer):
-    """Every element is 1."""
+    """Each element is 1.
+
+    >>> from arrayinit.keras import Ones
+    >>> np.asarray(Ones()((3,)))
+    array([1., 1., 1.], dtype=float32)
+    """
 
     def __init__(self) -> None:
         super().__init__(spec("ones"))
@@ -246,7 +287,11 @@ class Ones(Initializer):
 
 @_saved
 class Constant(Initializer):
-    """Every element is value, rounded to the dtype. An array as the value is left to keras.initializers.Constant.
+    """Each element is value, rounded to the dtype. An array as the value is left to keras.initializers.Constant.
+
+        >>> from arrayinit.keras import Constant
+        >>> np.asarray(Constant(0.5)((3,)))
+        array([0.5, 0.5, 0.5], dtype=float32)
 
     Raises:
         TypeError: a value that is not one real number.
@@ -265,6 +310,11 @@ class Constant(Initializer):
 class Identity(Initializer):
     """gain times the identity: gain where the row equals the column, else 0, for a matrix of any two sizes.
 
+        >>> from arrayinit.keras import Identity
+        >>> np.asarray(Identity(2.0)((2, 3)))
+        array([[2., 0., 0.],
+               [0., 2., 0.]], dtype=float32)
+
     Raises:
         TypeError: a gain that is not one real number.
         ValueError: one that is not finite; when called, one that the dtype can't hold, or a shape that is no matrix's.
@@ -276,7 +326,7 @@ class Identity(Initializer):
 
     def spec_for(self, shape: Sequence[int]) -> Spec:
         if len(shape) != 2:
-            raise ValueError(f"`shape` must be that of a matrix for Identity; got {tuple(shape)}")
+            raise ValueError(f"`shape` must have two axes for Identity; got {tuple(shape)}")
         return super().spec_for(shape)
 
     def get_config(self) -> dict[str, Any]:
@@ -284,7 +334,7 @@ class Identity(Initializer):
 
 
 class _Random(Initializer):
-    """What the classes of Keras that take a seed share: its config, and a name where there is one."""
+    """The config of the classes of Keras that take a seed: the seed, and a name where there is one."""
 
     def get_config(self) -> dict[str, Any]:
         return self._seed_config() | ({} if self.name is None else {"name": self.name}) | _REQUIRES
@@ -293,6 +343,10 @@ class _Random(Initializer):
 @_saved
 class RandomNormal(_Random):
     """N(mean, stddev^2), within 6.34 stddev.
+
+        >>> from arrayinit.keras import RandomNormal
+        >>> np.asarray(RandomNormal(stddev=0.02, seed=0)((3,)))
+        array([-0.01686651, -0.0030062 ,  0.00675072], dtype=float32)
 
     Args:
         mean, stddev: numbers, or scalars of an array library; stddev >= 0.
@@ -313,6 +367,10 @@ class RandomNormal(_Random):
 @_saved
 class RandomUniform(_Random):
     """U[minval, maxval); the constant minval where the two are equal.
+
+        >>> from arrayinit.keras import RandomUniform
+        >>> np.asarray(RandomUniform(-1.0, 1.0, seed=0)((3,)))
+        array([-0.20190705,  0.7610404 ,  0.47142556], dtype=float32)
 
     Args:
         minval, maxval: finite bounds: numbers, or scalars of an array library.
@@ -339,8 +397,12 @@ class RandomUniform(_Random):
 class TruncatedNormal(_Random):
     """N(mean, stddev^2) given that it falls into [mean - 2 stddev, mean + 2 stddev], both ends in range.
 
-    What is drawn has a smaller standard deviation than stddev, 0.8796 of it: only :class:`VarianceScaling` makes up for
+    The result has a smaller standard deviation than stddev, 0.8796 of it: only :class:`VarianceScaling` makes up for
     that. Bounds are in units of stddev; those of torch's trunc_normal_ are absolute.
+
+        >>> from arrayinit.keras import TruncatedNormal
+        >>> np.asarray(TruncatedNormal(stddev=0.02, seed=0)((3,)))
+        array([-0.00487874,  0.02189678,  0.01195447], dtype=float32)
 
     Args:
         mean, stddev: numbers, or scalars of an array library; stddev >= 0, and 0 gives the constant mean.
@@ -354,7 +416,9 @@ class TruncatedNormal(_Random):
         self.mean, self.stddev = _finite(mean, "mean"), _scale(stddev, "stddev")
         low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
         if self.stddev and not low < high:
-            raise ValueError(f"`stddev` must not be lost beside `mean`; got {shown(stddev)} and {shown(mean)}")
+            raise ValueError(
+                f"`stddev` must not vanish beside `mean` in float64; got {shown(stddev)} and {shown(mean)}"
+            )
         law = spec("trunc_normal", mean=self.mean, std=self.stddev, a=low, b=high)
         super().__init__(law if low < high else spec("normal", mean=self.mean, std=0.0), seed, name)
 
@@ -373,6 +437,11 @@ class VarianceScaling(_Random, keras.initializers.VarianceScaling):  # type: ign
     "truncated_normal": a normal of standard deviation s truncated to [-2 s, 2 s], where s = sqrt(scale / n) /
     0.87962566103423978 makes up for the truncation. "untruncated_normal": N(0, scale / n). "uniform": U[-limit, limit)
     with limit = sqrt(3 scale / n).
+
+        >>> from arrayinit.keras import VarianceScaling
+        >>> np.asarray(VarianceScaling(2.0, "fan_avg", "uniform", seed=0)((2, 3)))
+        array([[-0.31279308,  0.73032933,  1.4631858 ],
+               [ 1.1789987 ,  0.32682356, -0.42729506]], dtype=float32)
 
     Args:
         scale: > 0.
@@ -415,7 +484,7 @@ class VarianceScaling(_Random, keras.initializers.VarianceScaling):  # type: ign
     def spec_for(self, shape: Sequence[int]) -> Spec:
         if self.input_axes is not None and self.output_axes is not None:
             used = {axis % len(shape) for axis in (*self.input_axes, *self.output_axes)} if len(shape) else set()
-            rest = tuple(axis for axis in range(len(shape)) if axis not in used)  # which don't count
+            rest = tuple(axis for axis in range(len(shape)) if axis not in used)  # left out of the fans
             return _with(self.spec, in_axis=self.input_axes, out_axis=self.output_axes, batch_axis=rest)
         if len(shape) < 2:  # both fans are the number of elements
             return _with(self.spec, mode="fan_in", in_axis=tuple(range(len(shape))), out_axis=())
@@ -429,7 +498,7 @@ class VarianceScaling(_Random, keras.initializers.VarianceScaling):  # type: ign
 
 
 class _Scheme(VarianceScaling):
-    """A scheme of the literature: a VarianceScaling whose numbers are those of its class."""
+    """A VarianceScaling whose scale, mode and distribution are fixed by its class."""
 
     numbers: tuple[float, str, str]
 
@@ -444,13 +513,18 @@ class _Scheme(VarianceScaling):
         super().__init__(*self.numbers, seed, input_axes, output_axes, name=name)
 
     def get_config(self) -> dict[str, Any]:
-        own = ("scale", "mode", "distribution")
-        return {key: value for key, value in super().get_config().items() if key not in own}
+        fixed = ("scale", "mode", "distribution")
+        return {key: value for key, value in super().get_config().items() if key not in fixed}
 
 
 @_saved
 class GlorotUniform(_Scheme):
     """U[-limit, limit), limit = sqrt(6 / (fan_in + fan_out)); the bits of torch's xavier_uniform_ with gain 1.
+
+        >>> from arrayinit.keras import GlorotUniform
+        >>> np.asarray(GlorotUniform(seed=0)((2, 3)))
+        array([[-0.2211781 ,  0.51642084,  1.0346286 ],
+               [ 0.833678  ,  0.23109916, -0.30214322]], dtype=float32)
 
     Args and errors: as :class:`VarianceScaling`.
 
@@ -466,6 +540,11 @@ class GlorotNormal(_Scheme):
 
     torch's xavier_normal_ has the same standard deviation and is not truncated.
 
+        >>> from arrayinit.keras import GlorotNormal
+        >>> np.asarray(GlorotNormal(seed=0)((2, 3)))
+        array([[-0.17539187,  0.42976642,  1.1879476 ],
+               [ 0.78719515,  0.1834282 , -0.24171819]], dtype=float32)
+
     Args and errors: as :class:`VarianceScaling`.
 
     Source: Glorot and Bengio, AISTATS 2010, eq. 12.
@@ -477,6 +556,11 @@ class GlorotNormal(_Scheme):
 @_saved
 class HeUniform(_Scheme):
     """U[-limit, limit), limit = sqrt(6 / fan_in); the law of torch's kaiming_uniform_ with its defaults.
+
+        >>> from arrayinit.keras import HeUniform
+        >>> np.asarray(HeUniform(seed=0)((2, 3)))
+        array([[-0.3497133 ,  0.816533  ,  1.6358916 ],
+               [ 1.3181607 ,  0.36539987, -0.4777304 ]], dtype=float32)
 
     Args and errors: as :class:`VarianceScaling`.
 
@@ -492,6 +576,11 @@ class HeNormal(_Scheme):
 
     torch's kaiming_normal_, with its defaults, has the same standard deviation and is not truncated.
 
+        >>> from arrayinit.keras import HeNormal
+        >>> np.asarray(HeNormal(seed=0)((2, 3)))
+        array([[-0.2773189 ,  0.67952037,  1.8783101 ],
+               [ 1.2446648 ,  0.29002544, -0.38219002]], dtype=float32)
+
     Args and errors: as :class:`VarianceScaling`.
 
     Source: He et al., ICCV 2015, eq. 10.
@@ -503,6 +592,11 @@ class HeNormal(_Scheme):
 @_saved
 class LecunUniform(_Scheme):
     """U[-limit, limit), limit = sqrt(3 / fan_in); torch has no namesake.
+
+        >>> from arrayinit.keras import LecunUniform
+        >>> np.asarray(LecunUniform(seed=0)((2, 3)))
+        array([[-0.24728464,  0.57737607,  1.15675   ],
+               [ 0.9320803 ,  0.25837672, -0.3378064 ]], dtype=float32)
 
     Args and errors: as :class:`VarianceScaling`.
 
@@ -517,6 +611,11 @@ class LecunNormal(_Scheme):
     """A normal truncated at 2.27 std with standard deviation std = sqrt(1 / fan_in) after the truncation.
 
     torch has no namesake; arrayinit.lecun_normal has the same standard deviation and is not truncated.
+
+        >>> from arrayinit.keras import LecunNormal
+        >>> np.asarray(LecunNormal(seed=0)((2, 3)))
+        array([[-0.19609407,  0.48049346,  1.3281658 ],
+               [ 0.8801109 ,  0.20507896, -0.27024916]], dtype=float32)
 
     Args and errors: as :class:`VarianceScaling`.
 
@@ -533,6 +632,11 @@ class Orthogonal(_Random):
     They have length |gain|, and all such matrices are equally likely (Haar). torch's orthogonal_ sets axis 0 against
     the others: this is the transpose of its weight. Values agree across backends to 2e-6 in float32, not bit for bit;
     see :func:`arrayinit.orthogonal`. float16 and bfloat16 are computed in float32.
+
+        >>> from arrayinit.keras import Orthogonal
+        >>> w = np.asarray(Orthogonal(seed=0)((3, 2)))
+        >>> np.allclose(w.T @ w, np.eye(2), atol=1e-5)
+        True
 
     Args:
         gain: a finite factor.
@@ -553,7 +657,7 @@ class Orthogonal(_Random):
         return super().get_config() | {"gain": self.gain}
 
 
-# The names that Keras has besides those of the classes.
+# Keras's other names for these classes.
 constant, identity, ones, zeros = Constant, Identity, Ones, Zeros
 random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal
 glorot_normal, glorot_uniform = GlorotNormal, GlorotUniform
@@ -577,60 +681,73 @@ _CLASSES: dict[str, Any] = {
 
 
 def serialize(initializer: Any) -> Any:
-    """The config of an initializer, as keras.initializers.serialize gives it: what :func:`deserialize` takes."""
+    """The config of an initializer, as keras.initializers.serialize gives it, for :func:`deserialize`.
+
+    >>> from arrayinit.keras import HeNormal, deserialize, serialize
+    >>> deserialize(serialize(HeNormal(seed=1))).seed
+    1
+    """
     return keras.initializers.serialize(initializer)
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """An initializer from its config, or from its name.
 
+        >>> from arrayinit.keras import deserialize
+        >>> type(deserialize("he_normal")).__name__
+        'HeNormal'
+
     Args:
         config: what :func:`serialize` returned, of Keras's own initializers too, or {"class_name": ..., "config": ...}
             without a module, which means a class of this module.
-        custom_objects: names -> classes of others, which come first, as those that are registered do.
+        custom_objects: names -> other classes. These, and registered ones, come before the classes of this module.
 
     Raises:
         TypeError, ValueError: as keras.initializers.deserialize.
     """
-    given = {"class_name": config, "config": {}} if isinstance(config, str) else config
-    if isinstance(given, Mapping) and not given.get("module"):
-        name = given.get("class_name")
+    entry = {"class_name": config, "config": {}} if isinstance(config, str) else config
+    if isinstance(entry, Mapping) and not entry.get("module"):
+        name = entry.get("class_name")
         if name in _CLASSES and keras.saving.get_registered_object(name, custom_objects) is None:
-            return _CLASSES[name].from_config(given.get("config") or {})
+            return _CLASSES[name].from_config(entry.get("config") or {})
     return keras.initializers.deserialize(config, custom_objects)
 
 
 def get(identifier: Any) -> Any:
-    """An initializer from whatever names one, as keras.initializers.get, with this module's classes for names.
+    """An initializer from its name, config or class, as keras.initializers.get; names mean classes of this module.
+
+        >>> from arrayinit.keras import HeNormal, get
+        >>> isinstance(get("he_normal"), HeNormal)
+        True
 
     Args:
         identifier: a name ("glorot_uniform", "HeNormal", "arrayinit>HeNormal"), a config, an initializer or a class of
             one, a callable of shape and dtype, a tensor, an :class:`arrayinit.Spec`, or None, which is returned.
 
     Raises:
-        ValueError: what names none. TypeError: as :func:`deserialize`.
+        ValueError: an unknown name. TypeError: as :func:`deserialize`.
     """
     if isinstance(identifier, Spec):
         return Initializer(identifier)
     return keras.initializers.get(deserialize(identifier) if isinstance(identifier, str | dict) else identifier)
 
 
-_named = spec  # where an argument is called spec, too
+_named = spec  # for functions with an argument `spec`
 
 
-def _with(chosen: Spec, **parameters: Any) -> Spec:
+def _with(base: Spec, **parameters: Any) -> Spec:
     """A spec with other values for some parameters."""
-    return _named(chosen.name, **chosen.parameters | parameters)
+    return _named(base.name, **base.parameters | parameters)
 
 
 def _seed(seed: Any) -> Any:
-    """A seed as an initializer keeps it, also from the config that Keras makes of a SeedGenerator."""
+    """A seed as an initializer keeps it; also from the config of a SeedGenerator. TypeError for other kinds."""
     if isinstance(seed, Mapping):
         seed = keras.saving.deserialize_keras_object(seed)
     if seed is None or isinstance(seed, keras.random.SeedGenerator):
         return seed
     if isinstance(seed, Key):
-        int(seed)  # refuses one that is traced: it could neither be saved nor used after the trace
+        int(seed)  # raises for a traced key, which could neither be saved nor used after the trace
         return seed
     number = as_integer(seed) if isinstance(seed, int | np.integer) else None
     if number is None:
@@ -651,14 +768,14 @@ def _key(seed: Any) -> Key | int | None:
                 return Key.of_words(np.uint32(0), start).fold(count)
         return Key(int(start) & MASK).fold(int(count) & MASK)
     if seed is None and in_symbolic_scope():
-        return 0  # Keras works out shapes and throws the values away: no key is taken from the sequence
+        return 0  # Keras computes shapes and drops the values: no key is taken from the sequence
     if seed is None and get_random_seed() is not None and not seeds.is_seeded() and not _is_tracing():
         return random.getrandbits(64)
     return seed  # type: ignore[no-any-return]
 
 
 def _is_tracing() -> bool:
-    """Whether JAX would bake a key into a program, which is for the draw to refuse."""
+    """Whether JAX traces, so that a key would become a constant of the program; then the draw itself raises."""
     if keras.backend.backend() != "jax":
         return False
     from arrayinit.backends.jax import is_tracing
@@ -667,27 +784,27 @@ def _is_tracing() -> bool:
 
 
 def _deferred(seed: Any) -> Any:
-    """The seed of one call; a SeedGenerator moves on only where the draw takes its key."""
+    """The seed of one call; a SeedGenerator advances only when the draw takes its key."""
     return Deferred(lambda: _key(seed)) if isinstance(seed, keras.random.SeedGenerator) else _key(seed)
 
 
 def _dtype(dtype: Any) -> str:
     try:
         name: str = keras.backend.standardize_dtype(dtype)
-    except Exception as error:  # a ValueError, or whatever its look at the dtype raises
+    except Exception as error:  # a ValueError, or any error of the dtype object
         raise ValueError(f"`dtype` must be one that Keras has; got {shown(dtype)} ({error})") from None
     return name
 
 
-def _draw_jax(chosen: Spec, shape: tuple[int, ...], dtype: str, seed: Any, name: Any, layout: Any) -> Any:
+def _draw_jax(complete: Spec, shape: tuple[int, ...], dtype: str, seed: Any, name: Any, layout: Any) -> Any:
     import jax
 
     from arrayinit.backends.jax import is_tracing
 
     if in_symbolic_scope() and is_tracing():
-        return keras.ops.zeros(shape, dtype)  # only its shape and dtype are looked at, and zeros are traced at once
-    kind = jax.dtypes.canonicalize_dtype(dtype)
-    return chosen(shape, seed=_deferred(seed), name=name, xp="jax", dtype=kind, device=_sharding(layout))
+        return keras.ops.zeros(shape, dtype)  # Keras needs only the shape and dtype, and zeros trace fast
+    canonical = jax.dtypes.canonicalize_dtype(dtype)
+    return complete(shape, seed=_deferred(seed), name=name, xp="jax", dtype=canonical, device=_sharding(layout))
 
 
 def _sharding(layout: Any) -> Any:
@@ -703,10 +820,10 @@ def _sharding(layout: Any) -> Any:
 
 
 def _axes(axes: Any, name: str) -> Sequence[int] | None:
-    found = None if axes is None else as_integers(axes)
-    if axes is not None and found is None:
+    numbers = None if axes is None else as_integers(axes)
+    if axes is not None and numbers is None:
         raise TypeError(f"`{name}` must be a list of axis numbers or None; got {shown(axes)}")
-    return None if found is None else list(found)
+    return None if numbers is None else list(numbers)
 
 
 def _number(value: Any, name: str) -> float:

@@ -1,4 +1,4 @@
-"""The key of a stream, and names folded into it."""
+"""The key of a stream, and the keys that names give within it."""
 
 import functools
 from typing import Any, TypeAlias
@@ -15,13 +15,20 @@ __all__ = ["Counter", "Key", "counter_of"]
 Counter: TypeAlias = tuple[Lane, Lane, Lane, Lane]
 
 SEED_BITS = 64
-NUMBERED = 1  # the fourth counter word of a folded integer; that of a draw is 0, those of a name are 128 hashed bits
+NUMBERED = 1  # fourth counter word of a folded integer; it is 0 in a draw, and all four words of a name are hashed
 
 
 class Key:
-    """The key of a stream: 64 bits, given as a seed in [0, 2**64) and the same as it. Immutable and hashable.
+    """The key of a stream: 64 bits, from a seed in [0, 2**64). As a seed it is the same as that integer.
 
-    `Key(0).fold("encoder").fold("weight")` and `fold(fold(0, "encoder"), "weight")` are the same key.
+    Immutable and hashable.
+
+        >>> key = ai.Key(0).fold("encoder").fold("weight")
+        >>> key
+        Key(0xf72a2a15fc777240)
+
+    Args:
+        seed: an integer in [0, 2**64).
 
     Raises:
         ValueError: a seed outside [0, 2**64).
@@ -40,7 +47,11 @@ class Key:
 
     @classmethod
     def of_words(cls, high: Lane, low: Lane) -> "Key":
-        """The key with these two words, traced ones too."""
+        """The key of these two 32-bit words, which JAX may trace.
+
+        >>> ai.Key.of_words(1, 2)
+        Key(0x100000002)
+        """
         key = object.__new__(cls)
         object.__setattr__(key, "low", low)
         object.__setattr__(key, "high", high)
@@ -52,18 +63,33 @@ class Key:
         return not isinstance(self.low, int)
 
     def fold(self, name: str | int) -> "Key":
-        """The key of something within this key's domain; see :func:`arrayinit.fold`."""
+        """The key of a name, a string or an integer, within this key's domain; see :func:`arrayinit.fold`.
+
+            >>> ai.Key(0).fold("weight") == ai.fold(0, "weight")
+            True
+
+        Raises:
+            TypeError, ValueError: as :func:`arrayinit.fold`.
+        """
         return self.folded(counter_of(name))
 
     def folded(self, counter: Counter) -> "Key":
-        """The key of what has this counter, see :func:`counter_of`."""
+        """The key that a counter, four 32-bit words, gives within this key's domain; see :func:`counter_of`.
+
+        >>> ai.Key(0).folded((7, 0, 0, 1)) == ai.Key(0).fold(7)
+        True
+        """
         if self.is_traced or is_traced(counter[0]):
             return Key.of_words(*fold_words(self.high, self.low, counter))
         low, high, _, _ = philox4x32(counter, (self.low, self.high))
         return Key.of_words(high, low)
 
     def fold_range(self, start: int, stop: int) -> "list[Key]":
-        """fold(start), ..., fold(stop - 1), all at once."""
+        """fold(start), ..., fold(stop - 1), all at once.
+
+        >>> ai.Key(0).fold_range(3, 5) == [ai.Key(0).fold(3), ai.Key(0).fold(4)]
+        True
+        """
         numbers = np.arange(start, stop, dtype=np.int64)
         low, high, _, _ = philox4x32((numbers & MASK, numbers >> 32, 0, NUMBERED), (self.low, self.high))
         return [Key.of_words(*words) for words in zip(high.tolist(), low.tolist(), strict=True)]
@@ -94,8 +120,9 @@ class Key:
 
 @functools.cache
 def _blake2b() -> Any:
-    """hashlib's, imported at first use: it takes as long as a sixth of the package. Kept, since Python imports nothing
-    while it shuts down.
+    """hashlib.blake2b, imported at first use: hashlib takes a sixth of the import time of the whole package.
+
+    Cached, since a draw while Python shuts down can't import it any more.
     """
     import hashlib
 
@@ -103,7 +130,7 @@ def _blake2b() -> Any:
 
 
 def counter_of(name: Any) -> Counter:
-    """The counter of a name: a text, or an integer, also one that JAX traces. TypeError, ValueError for all else."""
+    """The counter of a name: a string, or an integer, also one that JAX traces. TypeError or ValueError otherwise."""
     if isinstance(name, str):
         try:
             digest = _blake2b()(name.encode(), digest_size=16).digest()

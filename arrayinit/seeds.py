@@ -1,4 +1,4 @@
-"""`seed=` in all its forms -> a key, and the process-wide sequence of keys behind `seed=None`."""
+"""A key from any form of `seed`, and the process-wide sequence of keys behind `seed=None`."""
 
 import contextvars
 import functools
@@ -29,10 +29,10 @@ class _Run:
     __slots__ = ("_following", "_root", "_stop", "left")
 
     def __init__(self, root: Key, start: int) -> None:
-        several = start >= EAGER and not root.is_traced
-        self._root, self._stop = root, start + (AHEAD if several else EAGER)
+        is_bulk = start >= EAGER and not root.is_traced
+        self._root, self._stop = root, start + (AHEAD if is_bulk else EAGER)
         self._following: dict[str, _Run] = {}
-        self.left: deque[int | Key] = deque(root.fold_range(start, self._stop) if several else range(start, self._stop))
+        self.left: deque[int | Key] = deque(root.fold_range(start, self._stop) if is_bulk else range(start, self._stop))
 
     def following(self) -> "_Run":
         """The run after this one, the same for every thread."""
@@ -42,8 +42,8 @@ class _Run:
 class _Sequence:
     """Keys fold(root, 0), fold(root, 1), ... of one root, each handed out once.
 
-    Each step is atomic, and there is no lock: a signal handler or a finalizer may draw in the middle of `take`, on the
-    very thread that would hold it.
+    Each step is atomic, without a lock: a signal handler or a finalizer may draw in the middle of `take`, on the thread
+    that would hold the lock.
     """
 
     def __init__(self, root: Key, manual: bool) -> None:
@@ -56,7 +56,7 @@ class _Sequence:
             try:
                 key = run.left.popleft()
             except IndexError:
-                self._run = run.following()  # a slow thread may set it back, to a run that is used up
+                self._run = run.following()  # a slow thread may set it back to a run that is used up
             else:
                 return key if isinstance(key, Key) else self.root.fold(key)
 
@@ -77,7 +77,7 @@ def _entropy() -> Key:
 
 
 def _after_fork() -> None:
-    # A child would otherwise draw what its parent draws; one that was seeded by hand keeps its seed.
+    # Otherwise a child would draw the same as its parent. A sequence that manual_seed started goes on in both.
     global _process
     if not _process.manual:
         _process = _Sequence(_entropy(), manual=False)
@@ -92,15 +92,23 @@ if hasattr(os, "register_at_fork"):
 def manual_seed(seed: Any) -> None:
     """Restart the sequence of keys that draws with `seed=None` take, for all threads of this process.
 
-    Draw number n since then, counted from 0, takes the key fold(seed, n); calls that are refused, and draws of nothing
-    random, are not counted. Without a call the sequence starts from the operating
-    system's entropy, anew in every forked child.
+    Draw number n since then, counted from 0, takes the key fold(seed, n). Calls that raise, and draws of nothing
+    random, are not counted. Without a call the sequence starts from the operating system's entropy, anew in every
+    forked child.
+
+        >>> ai.manual_seed(0)
+        >>> first, second = ai.normal(3), ai.normal(3)
+        >>> np.array_equal(second, ai.normal(3, seed=ai.fold(0, 1)))
+        True
+
+    Args:
+        seed: in any form that initializers take, but None.
 
     Raises:
-        TypeError, ValueError: as for `seed` of any initializer; None is refused.
+        TypeError, ValueError: as for `seed` of any initializer; TypeError for None and for a key that JAX traces.
     """
     global _process
-    key = resolve(_given(seed))
+    key = resolve(_given_seed(seed))
     if key.is_traced:
         raise TypeError(
             f"`seed` of manual_seed must not be traced by JAX, since it outlives the trace; got {shown(seed)}"
@@ -110,15 +118,23 @@ def manual_seed(seed: Any) -> None:
 
 @contextmanager
 def seeded(seed: Any) -> Iterator[None]:
-    """Within this context draws with `seed=None` take keys of its own, fold(seed, 0), fold(seed, 1), ...
+    """Within this context draws with `seed=None` take the keys fold(seed, 0), fold(seed, 1), ...
 
-    Inside a JAX trace the seed must be a traced key, so that nothing is baked into the program. Contexts nest; the
+    Inside a JAX trace the seed must be a traced key, so that the program holds no constant key. Contexts nest; the
     scope is that of a `contextvars` context, so other threads and tasks are not affected.
 
+        >>> with ai.seeded(0):
+        ...     first = ai.normal(3)
+        >>> np.array_equal(first, ai.normal(3, seed=ai.fold(0, 0)))
+        True
+
+    Args:
+        seed: in any form that initializers take, but None.
+
     Raises:
-        TypeError, ValueError: as for `seed` of any initializer; None is refused.
+        TypeError, ValueError: as for `seed` of any initializer; TypeError for None.
     """
-    token = _scoped.set(_Sequence(resolve(_given(seed)), manual=True))
+    token = _scoped.set(_Sequence(resolve(_given_seed(seed)), manual=True))
     try:
         yield
     finally:
@@ -132,19 +148,26 @@ def fold(key: Any, name: str | int) -> Key:
     integer in [0, 2**64) is the counter (low, high, 0, 1), and may be traced by JAX. The first two words of that
     Philox block under `key` are the low and the high half of the new key.
 
+        >>> ai.fold(0, "encoder")
+        Key(0x8a7fdab75f33e78b)
+        >>> ai.fold(ai.fold(0, "encoder"), "weight") == ai.Key(0).fold("encoder").fold("weight")
+        True
+
     Args:
         key: a seed in any of its forms but None.
-        name: what the new key is for.
+        name: a string or an integer, such as the path or the number of a parameter.
 
     Raises:
-        TypeError: `name` is neither a string nor an integer, `key` is no seed.
-        ValueError: an integer outside [0, 2**64).
+        TypeError: `name` is neither a string nor an integer, `key` is not a seed.
+        ValueError: an integer outside [0, 2**64), a string that UTF-8 can't hold.
+
+    Source: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC'11; blake2b: RFC 7693.
     """
     if is_compiling():
-        from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
+        from arrayinit.tracing import torch_compiled  # imported here: it needs torch's compiler, loaded by now
 
         return torch_compiled.fold(key, name)
-    return resolve(_given(key), (name,))
+    return resolve(_given_seed(key), (name,))
 
 
 def is_scoped() -> bool:
@@ -161,16 +184,18 @@ Name: TypeAlias = str | int | tuple[str | int, ...]
 
 
 class Deferred(NamedTuple):
-    """A seed that is asked for when a draw takes its key: not where the draw is refused, or takes none."""
+    """A seed that `take` gives when the draw takes its key: not called where the draw raises or needs no key."""
 
     take: Callable[[], Any]
 
 
 def resolve(seed: Any, name: Name | None = None) -> Key:
-    """The key for a draw: an int, a Key, a JAX key, 64 bits of a generator, the sequence's next; `name` folded in."""
+    """The key of a draw, `name` folded in. Takes 64 bits of a generator, or for None the next key of the sequence."""
     if name is None:
         return _key(seed)
-    counters = [counter_of(word) for word in (name if isinstance(name, tuple) else (name,))]  # before anything is taken
+    counters = [
+        counter_of(word) for word in (name if isinstance(name, tuple) else (name,))
+    ]  # raises before anything is taken
     key = _key(seed)
     for counter in counters:
         key = key.folded(counter)
@@ -178,7 +203,7 @@ def resolve(seed: Any, name: Name | None = None) -> Key:
 
 
 def peek(seed: Any, name: Name | None = None) -> Key:
-    """The key that :func:`resolve` would give, which nothing is taken for."""
+    """The key that :func:`resolve` would give, without taking anything."""
     if seed is None:
         return resolve((_scoped.get() or _process).peek(), name)
     if isinstance(seed, np.random.Generator):
@@ -199,7 +224,7 @@ def peek(seed: Any, name: Name | None = None) -> Key:
 def resolve_for(backend: Backend, x: Any, seed: Any, name: Name | None, take: bool = True) -> Key:
     """The key for a draw by a backend into x (None for a new array); refuses keys that a trace would get wrong.
 
-    take: whether it is taken from what gives it; else it is the one that the next draw will take.
+    take: False only looks at the key that the next draw will take.
     """
     scoped = _scoped.get()
     is_bound = seed is None and scoped is not None and scoped.root.is_traced
@@ -211,11 +236,11 @@ def resolve_for(backend: Backend, x: Any, seed: Any, name: Name | None, take: bo
         )
     if seed is None and backend.is_distributed and not (scoped or _process).manual:
         raise ValueError(
-            "`seed` must be given for a distributed tensor, or manual_seed or seeded called alike by all processes; "
-            "got None, which would be another key on each"
+            "`seed` must be given for a distributed tensor, or all processes must call manual_seed or seeded with one "
+            "seed; got None, which gives each process another key"
         )
     if is_bound and backend.name != "jax":
-        raise TypeError(f"`seed` must not be that of a traced `seeded` for an array of {backend.name}; got None")
+        raise TypeError(f"`seed` must be given for an array of {backend.name} within a traced `seeded`; got None")
     key = resolve(seed, name) if take else peek(seed, name)
     if key.is_traced and backend.name != "jax":
         raise TypeError(f"`seed` must not be a traced JAX key for an array of {backend.name}; got {shown(seed)}")
@@ -235,14 +260,14 @@ def _key(seed: Any) -> Key:
     if isinstance(seed, Key):
         return seed
     if isinstance(seed, (int, np.integer)):
-        is_number = not isinstance(seed, bool | np.timedelta64)  # which NumPy has among its integers
-        return _numbered(int(seed)) if is_number else Key(seed)  # type: ignore[arg-type] # which refuses it
+        is_number = not isinstance(seed, bool | np.timedelta64)  # a timedelta64 is an np.integer
+        return _numbered(int(seed)) if is_number else Key(seed)  # type: ignore[arg-type] # Key raises a TypeError
     if isinstance(seed, Deferred):
         return _key(seed.take())
     if isinstance(seed, np.random.Generator):
         return Key(int(seed.integers(0, 1 << 64, dtype=np.uint64)))
     if isinstance(seed, np.ndarray) and seed.dtype == np.uint32 and seed.ndim == 1 and seed.size and seed.size % 2 == 0:
-        words: tuple[Any, ...] | None = tuple(seed.tolist())  # a raw JAX key that was brought to the host
+        words: tuple[Any, ...] | None = tuple(seed.tolist())  # a raw JAX key as a NumPy array
     else:
         words = seed_words(seed)
     if words is None:
@@ -250,7 +275,7 @@ def _key(seed: Any) -> Key:
             "`seed` must be an integer, arrayinit.Key, key of JAX or of torch.func._random, numpy.random.Generator, "
             f"torch.Generator or None; got {shown(seed)}"
         )
-    # A key of two words is (high, low); a longer one is folded down, pair by pair.
+    # A key of two words is (high, low). A longer one is folded to two words, pair by pair.
     key = Key.of_words(words[0], words[1])
     for high, low in zip(words[2::2], words[3::2], strict=True):
         folded = key.fold("long key")
@@ -263,7 +288,7 @@ def _numbered(seed: int) -> Key:
     return Key(seed)
 
 
-def _given(seed: Any) -> Any:
+def _given_seed(seed: Any) -> Any:
     if seed is None:
         raise TypeError("`seed` must be given here; got None")
     return seed

@@ -1,40 +1,48 @@
 """torch.nn.init, name for name: `import arrayinit.torch as init`.
 
+    >>> import torch
+    >>> import arrayinit.torch as init
+    >>> init.kaiming_uniform_(torch.empty(2, 3), nonlinearity="relu", seed=0, name="fc.weight")
+    tensor([[-1.3768,  0.2897,  0.5652],
+            [ 1.1073, -1.2400,  1.2457]])
+
 The names, parameters, defaults, return values, warnings and errors are those of torch.nn.init. The random functions
-also take seed, name, shape, index, layout, groups, transposed, ...: the keywords of :class:`arrayinit.draw.Keywords`.
+also take seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups and transposed, the keywords of
+:class:`arrayinit.draw.Keywords`.
 
-Where the randomness comes from: `generator` if one is given (it gives up 64 bits, however large the tensor), else
-`seed` (both at once are a ValueError), else the sequence of an active `arrayinit.seeded`, else torch's default CPU
+The randomness comes from `generator` if one is given (it gives up 64 bits, however large the tensor), else from `seed`
+(both at once are a ValueError), else from the sequence of an active `arrayinit.seeded`, else from torch's default CPU
 generator, whatever the tensor's device, so that `torch.manual_seed` makes a script reproducible.
-`arrayinit.manual_seed` plays no part here. Meta and fake tensors, empty ones and laws that are constant take nothing
-from a generator.
+`arrayinit.manual_seed` has no effect here. Meta and fake tensors, empty ones and constant laws take nothing from a
+generator.
 
-What differs from torch.nn.init, on purpose:
+Intended differences from torch.nn.init:
 
 - The numbers for a given seed are those of arrayinit: the same on every device, in every dtype and memory layout and,
   with `seed` and `name`, independent of what was drawn before.
-- Complex xavier_uniform_ and kaiming_uniform_ give E|w|^2 = std^2, as their normal counterparts do; torch twice that.
-- `generator` chooses the zeros of sparse_, too. A column has exactly ceil(sparsity * rows) of them, where the product
-  is that of the decimal number (0.07 of 100 rows are 7, in torch 8); a sparsity outside [0, 1] is refused.
+- Complex xavier_uniform_ and kaiming_uniform_ give E|w|^2 = std^2, as their normal counterparts do; torch gives twice
+  that.
+- `generator` also chooses the zeros of sparse_. A column has exactly ceil(sparsity * rows) of them, computed with the
+  decimal number as written (0.07 of 100 rows are 7, in torch 8); a sparsity outside [0, 1] is refused.
 - orthogonal_ works in float16 and bfloat16 and for any strides, trunc_normal_ for complex tensors.
 - Refused: infinite and NaN parameters (but for infinite bounds of trunc_normal_), a negative std of trunc_normal_,
   scales that the dtype can't hold without overflow or subnormal steps, intervals that hold no value of the dtype, and
   in trunc_normal_ those more than 9 to 11 std away from the mean or far narrower than std.
 - A kaiming slope may be a real number of any type, and must be finite. trunc_normal_ with std 0 is a constant.
-- Arguments are checked for meta tensors as for others. Shapes with a zero never divide by it or index into it.
+- Arguments are checked for meta tensors, too. Shapes with a zero raise no ZeroDivisionError or IndexError.
 - Values are float64, float32, float16, bfloat16, complex64 or complex128; no complex32.
 
-Errors: an argument that can't be met is an :class:`ArgumentError`, both a ValueError (as in arrayinit) and a
-RuntimeError (as in torch, where a kernel finds it). A tensor that can't hold random values is a NotImplementedError, an
-argument of the wrong kind a TypeError, a nonlinearity, slope or mode that doesn't exist a ValueError.
+Errors: an argument out of range raises an :class:`ArgumentError`, which is both a ValueError (as in arrayinit) and a
+RuntimeError (as in torch, whose kernels raise it). A tensor that can't hold random values raises a NotImplementedError,
+an argument of the wrong kind a TypeError, an unknown nonlinearity, slope or mode a ValueError.
 
-:func:`init_module_` is what torch.nn.init lacks: it draws a whole module by rules.
+:func:`init_module_` has no counterpart in torch.nn.init: it draws a whole module by rules.
 
 Inside torch.compile, torch.export, make_fx and torch.jit.trace a draw is one operator, torch.ops.arrayinit.draw, with
-the bits that it has outside. A saved program needs `import arrayinit.torch` before it is loaded. `seed` must be given
-there, since a graph would repeat the one key that was taken while it was made; where torch.compile may break the graph,
-a draw without a seed is done outside of it, each time with a new key. DTensors and whole modules are drawn outside of
-graphs, too.
+the same bits as outside. A saved program needs `import arrayinit.torch` before it is loaded. `seed` must be given
+there, since a graph would repeat the one key that was taken while it was traced; where torch.compile may break the
+graph, a draw without a seed happens outside of it, each time with a new key. DTensors and whole modules are also drawn
+outside of graphs.
 
 Under torch.vmap a draw follows `randomness`: with "different" member i has the key fold(key, i), as by
 `name=(name, i)`; with "same" all have one draw; "error" raises. Maps in chunks (`chunk_size`) count the members of each
@@ -42,13 +50,13 @@ chunk from 0, so they need no seed, or one that is mapped over. A draw is a cons
 
 `seed` may be a key of torch.func._random, a uint64 tensor (seed, offset). With offset 0, as of `key(5)`, it is the seed
 itself, so seed=5 is the same key, and both libraries read the same words of Philox4x32-10 (:func:`arrayinit.bits`).
-They make other values of them: torch's uniform takes the low 24 bits of a word (in float64 53 bits of two), its
-normal is Box-Muller. Another offset, as of `split` and `fold_in`, is folded into the seed, where torch skips that many
-blocks of the stream, so the words then differ. `split` and `fold_in` are not :func:`arrayinit.fold`. A key that
-torch.vmap maps over is each member's own.
+The values differ: torch's uniform takes the low 24 bits of a word (in float64 53 bits of two words), and its normal is
+Box-Muller. Another offset, from `split` or `fold_in`, is folded into the seed, whereas torch skips that many blocks of
+the stream, so the words then differ. `split` and `fold_in` are not :func:`arrayinit.fold`. Where torch.vmap maps over a
+key, each member has its own.
 
-A subclass that overrides `__torch_function__` is handed uniform_, normal_, constant_ and kaiming_uniform_ themselves,
-as by torch: these functions, not torch's of the same name.
+As in torch, a subclass that overrides `__torch_function__` receives uniform_, normal_, constant_ and kaiming_uniform_:
+these functions, not torch's of the same name.
 """
 
 from collections.abc import Callable
@@ -67,7 +75,7 @@ from arrayinit.draw import Keywords, draw
 from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import calculate_fans
 from arrayinit.models.torch import init_module_
-from arrayinit.tracing import torch_operator  # noqa: F401 # makes the operator known, of which saved graphs are made
+from arrayinit.tracing import torch_operator  # noqa: F401 # registers the operator that saved graphs call
 
 __all__ = [
     "calculate_gain",
@@ -107,7 +115,7 @@ DRAWN = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.comp
 
 
 class ArgumentError(ValueError, RuntimeError):
-    """An argument, or the memory of a tensor, with which the tensor can't be filled."""
+    """An argument out of range, or a tensor whose memory can't be filled."""
 
 
 def uniform_(
@@ -118,6 +126,15 @@ def uniform_(
     **keywords: Unpack[Keywords],
 ) -> Tensor:
     """Fill with U[a, b), or with a where a == b; returns tensor. See :func:`arrayinit.uniform`.
+
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.uniform_(torch.empty(3), -1.0, 1.0, seed=0)
+        tensor([-0.2019,  0.7610,  0.4714])
+
+    Args:
+        tensor: filled in place.
+        generator, seed, name, ...: see :mod:`arrayinit.torch`.
 
     Raises:
         ArgumentError: a > b, bounds that are not finite or beyond the dtype.
@@ -138,6 +155,15 @@ def normal_(
     **keywords: Unpack[Keywords],
 ) -> Tensor:
     """Fill with N(mean, std^2); returns tensor. See :func:`arrayinit.normal`.
+
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.normal_(torch.empty(3), std=0.02, seed=0)
+        tensor([-0.0169, -0.0030,  0.0068])
+
+    Args:
+        tensor: filled in place.
+        generator, seed, name, ...: see :mod:`arrayinit.torch`.
 
     Raises:
         ArgumentError: a negative std, a parameter that is not finite or beyond the dtype.
@@ -163,6 +189,15 @@ def trunc_normal_(
     As in torch a == b gives that constant, and a mean more than 2 std outside of [a, b] warns, though here the
     distribution is right there, too. See :func:`arrayinit.trunc_normal`.
 
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.trunc_normal_(torch.empty(3), std=0.02, a=-0.04, b=0.04, seed=0)
+        tensor([-0.0049,  0.0219,  0.0120])
+
+    Args:
+        tensor: filled in place.
+        generator, seed, name, ...: see :mod:`arrayinit.torch`.
+
     Raises:
         ArgumentError: a > b, a negative std, an interval that is too far from the mean or too narrow.
     """
@@ -181,12 +216,17 @@ def trunc_normal_(
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with val, cast to the dtype by torch; returns tensor.
 
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.constant_(torch.empty(3), 0.5)
+        tensor([0.5000, 0.5000, 0.5000])
+
     Raises:
         RuntimeError: a val beyond the dtype.
     """
     if has_torch_function_variadic(tensor):
         return handle_torch_function(constant_, (tensor,), tensor=tensor, val=val)
-    if torch.jit.is_scripting():  # which compiles no `try`
+    if torch.jit.is_scripting():  # TorchScript has no `try`
         with torch.no_grad():
             return tensor.fill_(val)
     else:
@@ -207,7 +247,13 @@ def _constant_(tensor: Tensor, val: float) -> Tensor:
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Fill with 1; returns tensor."""
+    """Fill with 1; returns tensor.
+
+    >>> import torch
+    >>> import arrayinit.torch as init
+    >>> init.ones_(torch.empty(3))
+    tensor([1., 1., 1.])
+    """
     if not torch.jit.is_scripting():
         _check_tensor(tensor)
     with torch.no_grad():
@@ -215,7 +261,13 @@ def ones_(tensor: Tensor) -> Tensor:
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Fill with 0; returns tensor."""
+    """Fill with 0; returns tensor.
+
+    >>> import torch
+    >>> import arrayinit.torch as init
+    >>> init.zeros_(torch.empty(3))
+    tensor([0., 0., 0.])
+    """
     if not torch.jit.is_scripting():
         _check_tensor(tensor)
     with torch.no_grad():
@@ -224,6 +276,12 @@ def zeros_(tensor: Tensor) -> Tensor:
 
 def eye_(tensor: Tensor) -> Tensor:
     """Fill with the identity matrix; returns tensor. See :func:`arrayinit.eye`.
+
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.eye_(torch.empty(2, 3))
+        tensor([[1., 0., 0.],
+                [0., 1., 0.]])
 
     Raises:
         ValueError: a tensor that is not two-dimensional.
@@ -235,6 +293,12 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """Fill with the identity of a convolution, (out, in, *kernel), for each group; returns tensor.
 
     See :func:`arrayinit.dirac`.
+
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.dirac_(torch.empty(2, 2, 3))[:, :, 1]
+        tensor([[1., 0.],
+                [0., 1.]])
 
     Raises:
         ValueError: a tensor that is not of 3 to 5 dimensions, groups that don't divide its first.
@@ -249,6 +313,16 @@ def xavier_uniform_(
 
     See :func:`arrayinit.xavier_uniform`.
 
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.xavier_uniform_(torch.empty(2, 3), seed=0)
+        tensor([[-0.2212,  0.8337,  0.5164],
+                [ 0.2311,  1.0346, -0.3021]])
+
+    Args:
+        tensor: filled in place.
+        generator, seed, name, ...: see :mod:`arrayinit.torch`.
+
     Raises:
         ArgumentError: a negative or non-finite gain, a tensor of fewer than 2 dimensions.
     """
@@ -261,6 +335,16 @@ def xavier_normal_(
     """Fill with N(0, std^2), std = gain * sqrt(2 / (fan_in + fan_out)); returns tensor.
 
     See :func:`arrayinit.xavier_normal`.
+
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.xavier_normal_(torch.empty(2, 3), seed=0)
+        tensor([[-0.5334, -0.0951,  0.2135],
+                [ 0.3267,  0.0220, -0.5764]])
+
+    Args:
+        tensor: filled in place.
+        generator, seed, name, ...: see :mod:`arrayinit.torch`.
 
     Raises:
         ArgumentError: a negative or non-finite gain, a tensor of fewer than 2 dimensions.
@@ -278,9 +362,17 @@ def kaiming_uniform_(
 ) -> Tensor:
     """Fill with U[-bound, bound), bound = gain * sqrt(3 / fan); returns tensor. See :func:`arrayinit.kaiming_uniform`.
 
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.kaiming_uniform_(torch.empty(2, 3), nonlinearity="relu", seed=0)
+        tensor([[-0.2855,  1.0763,  0.6667],
+                [ 0.2983,  1.3357, -0.3901]])
+
     Args:
+        tensor: filled in place.
         a: the negative slope of leaky_relu (None is 0.01); unused by other nonlinearities.
         mode: "fan_in" or "fan_out", in any case.
+        generator, seed, name, ...: see :mod:`arrayinit.torch`.
 
     Warns:
         UserWarning: a tensor with no elements, which is returned as it is.
@@ -312,6 +404,12 @@ def kaiming_normal_(
 ) -> Tensor:
     """Fill with N(0, std^2), std = gain / sqrt(fan); returns tensor. See :func:`arrayinit.kaiming_normal`.
 
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.kaiming_normal_(torch.empty(2, 3), mode="fan_out", nonlinearity="relu", seed=0)
+        tensor([[-0.8433, -0.1503,  0.3375],
+                [ 0.5165,  0.0348, -0.9114]])
+
     Arguments, warning and errors are those of :func:`kaiming_uniform_`.
     """
     return _kaiming(initializers.kaiming_normal_, tensor, a, mode, nonlinearity, generator, keywords)
@@ -323,6 +421,16 @@ def orthogonal_(
     """Fill with gain times a matrix, (out, everything else), of orthonormal rows or columns; returns tensor.
 
     Uniform over all such matrices; devices agree to 2e-6 absolute in float32. See :func:`arrayinit.orthogonal`.
+
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> w = init.orthogonal_(torch.empty(2, 3), seed=0)
+        >>> torch.allclose(w @ w.T, torch.eye(2), atol=1e-5)
+        True
+
+    Args:
+        tensor: filled in place.
+        generator, seed, name, ...: see :mod:`arrayinit.torch`.
 
     Raises:
         ArgumentError: a gain that is not finite, a tensor of fewer than 2 dimensions.
@@ -341,6 +449,18 @@ def sparse_(
 
     See :func:`arrayinit.sparse`.
 
+        >>> import torch
+        >>> import arrayinit.torch as init
+        >>> init.sparse_(torch.empty(4, 2), sparsity=0.5, seed=0)
+        tensor([[-0.0084, -0.0015],
+                [ 0.0000,  0.0000],
+                [ 0.0003, -0.0091],
+                [ 0.0000,  0.0000]])
+
+    Args:
+        tensor: filled in place.
+        generator, seed, name, ...: see :mod:`arrayinit.torch`.
+
     Raises:
         ArgumentError: sparsity outside [0, 1], a negative or non-finite std, a tensor that is not two-dimensional.
     """
@@ -358,7 +478,7 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
 
 
 def _trunc_normal_(x: Tensor, mean: float, std: float, a: float, b: float, **keywords: Unpack[Keywords]) -> Tensor:
-    """arrayinit.trunc_normal_ without its warning, which is given above."""
+    """arrayinit.trunc_normal_ without its warning, which the caller has given."""
     scheme = partial(initializers.scheme("trunc_normal"), mean=mean, std=std, a=a, b=b)
     filled: Tensor = draw(x, scheme, True, **keywords)
     return filled
@@ -378,7 +498,7 @@ def _kaiming(
         warn("Initializing zero-element tensors is a no-op")
         return tensor
     mode = _mode(mode)
-    calculate_gain(nonlinearity, a)  # a boolean or a tensor is no slope, though a number elsewhere
+    calculate_gain(nonlinearity, a)  # refuses booleans and tensors, which other arguments may be
     return _fill(initializer, tensor, generator, keywords, a=a, mode=mode, nonlinearity=nonlinearity)
 
 
@@ -397,7 +517,7 @@ def _fill(
 ) -> Tensor:
     """Fill with random values."""
     if keywords.get("seed") is None and is_compiling():
-        from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
+        from arrayinit.tracing import torch_compiled  # imported here: it needs torch's compiler, loaded by now
 
         return torch_compiled.unseeded(_fill, initializer, tensor, generator, keywords, **arguments)
     _check_tensor(tensor)
@@ -411,7 +531,7 @@ def _fill(
 
 
 def _fill_point(tensor: Tensor, generator: Generator | None, keywords: Keywords, value: float) -> Tensor:
-    """Fill with one value, the imaginary parts too: what a law becomes whose bounds are equal."""
+    """Fill with one value, imaginary parts too: a law whose bounds are equal."""
     if tensor.is_complex():
         return _fill(initializers.normal_, tensor, generator, keywords, mean=value, std=0.0)
     return _fill(initializers.constant_, tensor, generator, keywords, val=value)
@@ -433,25 +553,25 @@ def _check_tensor(tensor: Any) -> None:
 
 
 def _seed(generator: Generator | None, seed: Any) -> Any:
-    """The seed of a draw; None where it is for `arrayinit.seeded` to say."""
+    """The seed of a draw; None where an active `arrayinit.seeded` gives the key."""
     if generator is None:
         return torch.default_generator if seed is None and not seeds.is_scoped() else seed
     if seed is not None:
         raise ValueError(f"`generator` and `seed` exclude each other; got both, {shown(generator)} and {shown(seed)}")
     if not isinstance(generator, Generator):
-        raise TypeError(f"`generator` must be a torch.Generator; got {shown(generator)} (`seed` takes other kinds)")
+        raise TypeError(f"`generator` must be a torch.Generator; got {shown(generator)} (give other kinds as `seed`)")
     return generator
 
 
 def _number(value: Any) -> Any:
-    """A Python number for what torch takes as one: a boolean, a tensor without dimensions."""
+    """A Python number from a boolean or a tensor without dimensions, which torch takes as numbers; else the value."""
     if isinstance(value, Tensor) and value.ndim == 0 and not value.is_meta:
         value = value.item()
     return float(value) if isinstance(value, bool) else value
 
 
 def _real(value: Any, name: str) -> float:
-    """A number that is compared before it is drawn with."""
+    """A real number, for arguments that are compared before the draw."""
     try:
         return real(_number(value), name)
     except ValueError as error:
@@ -471,7 +591,7 @@ def _deprecated(function: Callable[P, R]) -> Callable[P, R]:
     return alias
 
 
-# In place, for all that their names lack the underscore: unlike those of `arrayinit` itself.
+# They fill in place, though their names lack the underscore; those of `arrayinit` return new arrays.
 uniform = _deprecated(uniform_)
 normal = _deprecated(normal_)
 constant = _deprecated(constant_)
@@ -485,7 +605,7 @@ orthogonal = _deprecated(orthogonal_)
 sparse = _deprecated(sparse_)
 
 
-# What torch.jit.script says instead of an error about keywords; it does compile the three that are nothing but torch.
+# The message of torch.jit.script, instead of one about keywords. It compiles the three that only call torch.
 for _name in set(__all__) - {"constant_", "ones_", "zeros_"}:
     globals()[_name].__script_unsupported = (
         f"arrayinit.torch.{_name} can't be compiled: call it before the module is scripted, in its __init__, or in a "

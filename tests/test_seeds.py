@@ -402,7 +402,7 @@ signal.signal(signal.SIGALRM, draw)
 draw()
 for _ in range(20_000):
     keys.append(int(resolve(None)))
-signal.setitimer(signal.ITIMER_REAL, 0)
+signal.signal(signal.SIGALRM, signal.SIG_IGN)  # a last handler may have set the timer again
 print(len(keys) - len(set(keys)))
 print(int(len(keys) > 20_001))
 """

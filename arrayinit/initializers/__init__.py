@@ -1,32 +1,34 @@
-"""The catalogue: every initializer, in a form that returns a new array and in one, with an underscore, that fills x.
+"""The catalogue: each initializer `f` returns a new array, and `f_`, with an underscore, fills x.
 
-What all of them share. `x` is an array of any library or, for a new array, a shape. The keywords are those of
-:class:`arrayinit.draw.Keywords`: seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed,
-xp, dtype, device. `f(x)` returns a new array of x's library, shape, dtype, device and sharding; `f_(x)` fills x in
-place and returns it. The value of an element depends on the seed, the name, its index in the global shape and the
-distribution, and on nothing else: every library, device, dtype, layout and part of a tensor shows the same draw.
+All initializers share the following.
+
+`x` is an array of any library or, for a new array, a shape. The keywords seed, name, shape, index, layout, in_axis,
+out_axis, batch_axis, groups, transposed, xp, dtype, device and chunks are those of :class:`arrayinit.draw.Keywords`.
+`f(x)` returns a new array of x's library, shape, dtype, device and sharding; `f_(x)` fills x in place and returns it.
+The value of an element depends on the seed, the name, its index in the global shape and the distribution alone: the
+draw is the same in each library, device, dtype and layout, and in each part of a tensor.
 
 Ranges are those of the dtype: a draw is rounded to nearest even, for float16 and bfloat16 first to float32 and then to
 the dtype, and then moved to the nearest value within the bounds. Samples lie on a grid of 31 bits and a sign over
-max(|a|, |b|) of a uniform law and |mean| + 8 std of a normal one (16 std for truncated intervals beyond 8 std; those of
-`distribution` in each octave of its own), and normal samples within 6.34 standard deviations. The real and the
-imaginary part of a complex element are drawn alike, each with half the variance, so that E|w - E w|^2 = std^2; bounds
-that an argument states hold for each part. So does a mean, where std is 0 as well: normal(mean=5) of a complex dtype
-has the expectation 5 + 5i for every std. Only the value of `constant` is that of the whole element.
+max(|a|, |b|) of a uniform law and |mean| + 8 std of a normal one (16 std for truncated intervals beyond 8 std; the
+grid of `distribution` differs from octave to octave), and normal samples within 6.34 standard deviations. The real and
+the imaginary part of a complex element are drawn alike, each with half the variance, so that E|w - E w|^2 = std^2.
+Bounds hold for each part, and so does a mean, even where std is 0: normal(mean=5) of a complex dtype has the
+expectation 5 + 5i for any std. Only the value of `constant` is that of the whole element.
 
-A draw takes place in the default environment of floating-point arithmetic, rounding to nearest and with subnormal
-numbers, whatever fesetround, torch.set_flush_denormal or a library has set for the thread, and leaves that as it was.
-Numbers that you work out before, a std or a bound, are those that your environment gives.
+A draw takes place in the default floating-point environment, rounding to nearest and with subnormal numbers, whatever
+fesetround, torch.set_flush_denormal or a library has set for the thread; the setting is restored afterwards. Numbers
+that you compute beforehand, such as a std or a bound, are computed in your environment.
 
-Errors, before anything is written: TypeError for an argument or a dtype of the wrong kind (random values need a
-floating or complex dtype; constants, eye, dirac and identity also take integers and booleans), ValueError for one out
-of range, for a law that the dtype can't hold, and for arrays that are read-only or overlap themselves; also for
-shapes of more than 2**62 elements, and for new arrays of 2**59, which no memory has the addresses for. A new array that
-this machine has no memory for is a MemoryError, or what its library raises in the place of one. A call that raises, or
-that draws nothing at random, takes no key of the sequence and no bits of a generator.
+Errors are raised before anything is written: TypeError for an argument or a dtype of the wrong kind (random values need
+a floating or complex dtype; constants, eye, dirac and identity also take integers and booleans); ValueError for one out
+of range, for a law that the dtype can't hold, for arrays that are read-only or overlap themselves, for shapes of more
+than 2**62 elements, and for new arrays of 2**59, which no address space can hold. A new array that does not fit the
+memory of this machine is a MemoryError, or the error that its library raises instead. A call that raises, or that draws
+nothing at random, takes no key of the sequence and no bits of a generator.
 
-An integer is one of Python or of any library, but no boolean; a sequence of them is a tuple, a list, a range, another
-sequence or an array with one axis, but no iterator, set or text.
+An integer is one of Python or of any library, but not a boolean; a sequence of integers is a tuple, a list, a range,
+another sequence or an array with one axis, but not an iterator, a set or text.
 """
 
 from collections.abc import Callable
@@ -114,7 +116,7 @@ from arrayinit.initializers.sequences import (
 )
 from arrayinit.laws import Law
 
-# The names of JAX and Keras for the same formulas. Theirs truncate the normal ones: see `arrayinit.jax`.
+# JAX's and Keras's names for these formulas. Their normal ones are truncated: see `arrayinit.jax`.
 glorot_uniform, glorot_uniform_ = xavier_uniform, xavier_uniform_
 glorot_normal, glorot_normal_ = xavier_normal, xavier_normal_
 he_uniform, he_uniform_ = kaiming_uniform, kaiming_uniform_
@@ -126,7 +128,7 @@ ALIASES = {
     "he_normal": "kaiming_normal",
 }
 
-# Initializer f has its scheme, `_f`, above it, and `f_` below.
+# The scheme of an initializer f is `_f`, above it; `f_` is below.
 _SCHEMES: dict[str, Callable[..., Law]] = {
     name: getattr(module, "_" + name)
     for module in (distributions, elementwise, matrices, packs, sequences)

@@ -1,4 +1,4 @@
-"""The raw words of a stream, so that anyone can check it against another Philox."""
+"""The raw words of a stream, to check it against another Philox."""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -28,9 +28,13 @@ def bits(
     the device stream of cuRAND with this seed, subsequence 0 and offset 0, and the words of torch.func._random for
     key(seed), whose uniform values are (word & 0xffffff) / 2**24 in float32.
 
+        >>> ai.bits(4, seed=0)
+        array([1713891541, 3781805453, 3159862348, 2600524760], dtype=uint32)
+
     Args:
         shape: of the result or, with `index`, the global shape that it selects from.
-        seed, name, xp, device: as in every initializer (`arrayinit.draw.Keywords`).
+        index: integers and slices, the part of the shape to draw.
+        seed, name, xp, device: as in every initializer, see :class:`arrayinit.draw.Keywords`.
 
     Raises:
         TypeError, ValueError: as every initializer.

@@ -11,7 +11,7 @@ from arrayinit.laws.geometry import Geometry
 
 
 def _distribution(geometry: Geometry, distribution: Any, parameters: Any) -> Law:
-    from arrayinit.laws.quantile_functions import law  # here, for few processes need it
+    from arrayinit.laws.quantile_functions import law  # imported here: few processes need it
 
     return law(distribution, parameters)
 
@@ -19,29 +19,36 @@ def _distribution(geometry: Geometry, distribution: Any, parameters: Any) -> Law
 def distribution(x: Any, distribution: Any, parameters: Sequence[float] = (), **keywords: Unpack[Keywords]) -> Any:
     """Any continuous distribution of scipy.stats, by a table of its quantile function: one word an element.
 
-        distribution(x, scipy.stats.gamma(2.0, scale=0.5))
-        distribution(x, "gamma", (2.0, 0.0, 0.5))  # the same as plain data: shapes, loc, scale
+        >>> ai.distribution(3, "gamma", (2.0, 0.0, 0.5), seed=0).round(4)  # shape parameter, loc, scale
+        array([0.4115, 0.7471, 1.0731], dtype=float32)
+        >>> import scipy.stats
+        >>> ai.distribution(3, scipy.stats.gamma(2.0, scale=0.5), seed=0).round(4)  # the same
+        array([0.4115, 0.7471, 1.0731], dtype=float32)
 
-    The table is made once in a process, from scipy's ppf and isf in float64, and rounded to integers; draws from it are
-    equal in every library, dtype, layout and part, as all are. Another version of scipy, or another machine, may have
-    other last digits of ppf, and so in rare elements another last digit of a draw.
+    The table is computed once in a process, from scipy's ppf and isf in float64, and rounded to integers; draws from it
+    are equal in each library, dtype, layout and part. Another version of scipy, or another machine, may compute other
+    last digits of ppf; then the last digit of a few elements differs.
 
-    Each half of the distribution is cut into 32 octaves of p, down to 2^-33, and each octave into 64 parabolas. What
-    is drawn is off by about 1e-7 of the largest quantile of its octave for smooth functions (gamma, t, Cauchy,
-    logistic, beta; 3e-8 for the normal), and more around kinks and for functions like p^10. No draw is beyond the
-    quantiles of 2^-33 and 1 - 2^-33, nor beyond the support; heavy tails are drawn as well as the middle. No unit is
-    below 2^-126: octaves whose quantiles are all below 2^-96 are drawn in multiples of it. The parts of a complex
-    element each follow the distribution itself.
+    Each half of the distribution is cut into 32 octaves of p, down to 2^-33, and each octave into 64 parabolas. The
+    error is about 1e-7 of the largest quantile of its octave for smooth functions (gamma, t, Cauchy, logistic, beta;
+    3e-8 for the normal), and more around kinks and for functions like p^10. No value is beyond the quantiles of 2^-33
+    and 1 - 2^-33, nor beyond the support; heavy tails are as accurate as the middle. No unit is below 2^-126: octaves
+    whose quantiles are all below 2^-96 are drawn in multiples of it. The parts of a complex element each follow the
+    distribution itself.
 
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         distribution: frozen, such as `scipy.stats.gamma(2.0)`; or its name. Any object with the methods ppf, isf and
-            support (or icdf, iccdf and support) is taken, but only what scipy.stats knows by name goes into a spec.
-        parameters: with a name, the shapes in scipy's order, and perhaps loc and scale.
+            support (or icdf, iccdf and support) works, but a spec takes only distributions that scipy.stats has by
+            name.
+        parameters: with a name, the shape parameters in scipy's order, then loc and scale, which may be left out.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a discrete or unknown distribution, parameters that it doesn't take, a quantile function that is
             infinite inside (0, 1) or jumps, quantiles beyond the dtype's range or all below 2^-96.
-        TypeError: anything else that is no distribution, parameters that are no numbers.
+        TypeError: another object that is not a distribution, parameters that are not numbers.
 
     Source: inversion, as in :func:`normal`: Devroye, Non-Uniform Random Variate Generation, 1986, chapter II.2.
     """
@@ -52,7 +59,7 @@ distribution_ = filling(distribution)
 
 
 def _mamba_dt_bias(geometry: Geometry, dt_min: float, dt_max: float, dt_floor: float) -> Law:
-    from arrayinit.laws.quantile_functions import bounded_law, softplus_inverse  # here, for few processes need it
+    from arrayinit.laws.quantile_functions import bounded_law, softplus_inverse  # imported here: few processes need it
 
     low, high, floor = positive(dt_min, "dt_min"), positive(dt_max, "dt_max"), nonnegative(dt_floor, "dt_floor")
     if not max(low, floor) < high:
@@ -68,14 +75,20 @@ def mamba_dt_bias(
 ) -> Any:
     """log(e^dt - 1), dt log-uniform on [dt_min, dt_max]: biases whose softplus is a step size of a Mamba layer.
 
-    The same on every machine: the quantile function is computed with + - * / of binary64 alone.
+    The same on each machine: the quantile function is computed with + - * / of binary64 alone.
+
+        >>> ai.mamba_dt_bias(3, seed=0)
+        array([-5.9876633, -4.876483 , -3.9874234], dtype=float32)
 
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         dt_min, dt_max: the range of step sizes, 0 < dt_min < dt_max.
-        dt_floor: steps below it become it, as in the reference code.
+        dt_floor: the least step size, >= 0: smaller ones are raised to it, as in the reference code.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
-        ValueError: a range that is empty or not positive, a negative floor.
+        ValueError: a range that is empty or not positive, a negative floor, one that is not below dt_max.
 
     Source: Gu and Dao, Mamba, 2023, section 3.6; mamba_ssm's Mamba.
     """

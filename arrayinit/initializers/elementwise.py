@@ -31,13 +31,19 @@ def uniform(x: Any, a: float = 0.0, b: float = 1.0, **keywords: Unpack[Keywords]
     E is the exponent of the larger bound, 2**(E-1) <= max(|a|, |b|) < 2**E: there are 2**30 steps on [0, 1), 2**31 on
     [-1, 1) and 2**21 on [1000, 1001).
 
+        >>> ai.uniform(3, -1.0, 1.0, seed=0)
+        array([-0.20190705,  0.7610404 ,  0.47142556], dtype=float32)
+
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         a, b: finite bounds, a < b; for a complex dtype those of the real and of the imaginary part.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a >= b, a bound that is NaN or infinite, no value of the dtype in [a, b), bounds beyond the dtype's
-            range or too close to zero for it, or so close together that fewer than 4096 steps lie between them where
-            the dtype has more.
+            range or too close to zero for it, or bounds so close together that fewer than 4096 steps lie between them
+            where the dtype has more.
     """
     return draw(x, partial(_uniform, a=a, b=b), **keywords)
 
@@ -50,15 +56,23 @@ def _normal(geometry: Geometry, mean: float, std: float) -> Law:
 
 
 def normal(x: Any, mean: float = 0.0, std: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """N(mean, std^2), by the inverse distribution function to 3e-8 standard deviations; |x - mean| <= 6.34 std.
+    """N(mean, std^2), within 6.34 std of the mean, by inversion: accurate to 3e-8 std.
+
+        >>> ai.normal(3, std=0.02, seed=0)
+        array([-0.01686651, -0.0030062 ,  0.00675072], dtype=float32)
 
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         mean: the expectation; for a complex dtype of the real and of the imaginary part.
         std: the standard deviation, >= 0; 0 gives the constant mean.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a negative std, NaN or infinity, |mean| + 8 std beyond the dtype's range, a scale too small for it,
             or a std so small beside the mean that 8 std are fewer than 4096 steps and the dtype has more.
+
+    Source: inversion: Devroye, Non-Uniform Random Variate Generation, 1986, chapter II.2.
     """
     return draw(x, partial(_normal, mean=mean, std=std), **keywords)
 
@@ -76,14 +90,20 @@ def _trunc_normal(geometry: Geometry, mean: float, std: float, a: float, b: floa
 def trunc_normal(
     x: Any, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, **keywords: Unpack[Keywords]
 ) -> Any:
-    """N(mean, std^2) given that it falls into [a, b], by the inverse distribution function: one word each.
+    """N(mean, std^2) given that it falls into [a, b], both ends in range, by inversion.
 
-    Both ends are in range. Tails are as precise as the middle, to 3e-8 standard deviations: intervals up to about 11
-    standard deviations from the mean, or half-infinite ones that start up to about 9 from it.
+    Tails are as accurate as the middle, to 3e-8 std: intervals up to about 11 std from the mean, or half-infinite ones
+    that start up to about 9 std from it.
+
+        >>> ai.trunc_normal(3, std=0.02, a=-0.04, b=0.04, seed=0)
+        array([-0.00487874,  0.02189678,  0.01195447], dtype=float32)
 
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         mean, std: of the normal before it is truncated; std 0 gives the constant closest to mean in [a, b].
         a, b: absolute bounds (not in units of std), a < b; either may be infinite.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a >= b, a negative std, NaN, an interval without a value of the dtype, with too little mass, or
@@ -91,9 +111,11 @@ def trunc_normal(
             16 std for an interval beyond 8 std).
 
     Warns:
-        UserWarning: a mean more than 2 std outside of [a, b], as torch.nn.init does. What is drawn is right there, but
-            nearly all of it lies at one bound, and what was meant is often bounds in units of std. A spec, and
-            :func:`truncated_normal`, whose bounds are in those units, don't warn.
+        UserWarning: a mean more than 2 std outside of [a, b], as torch.nn.init warns. The draw is right even there, but
+            nearly all of it lies at one bound; often bounds in units of std were meant. A spec does not warn, and
+            neither does :func:`truncated_normal`, whose bounds are in those units.
+
+    Source: torch.nn.init.trunc_normal_.
     """
     new = draw(x, partial(_trunc_normal, mean=mean, std=std, a=a, b=b), **keywords)
     _warn_far(mean, std, a, b)
@@ -109,10 +131,17 @@ def _constant(geometry: Geometry, val: float) -> Law:
 
 
 def constant(x: Any, val: float, **keywords: Unpack[Keywords]) -> Any:
-    """Every element is val, rounded to the dtype as samples are.
+    """Each element is val, rounded to the dtype as samples are.
+
+        >>> ai.constant((2, 2), 0.5)
+        array([[0.5, 0.5],
+               [0.5, 0.5]], dtype=float32)
 
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         val: a real number; infinite and NaN values are stored as they are.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a finite val beyond the dtype's range or, for integer and boolean dtypes, one that they don't have.
@@ -128,7 +157,16 @@ def _ones(geometry: Geometry) -> Law:
 
 
 def ones(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """Every element is 1."""
+    """Each element is 1.
+
+        >>> ai.ones(3, dtype="int32")
+        array([1, 1, 1], dtype=int32)
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+    """
     return draw(x, _ones, **keywords)
 
 
@@ -140,7 +178,17 @@ def _zeros(geometry: Geometry) -> Law:
 
 
 def zeros(x: Any, **keywords: Unpack[Keywords]) -> Any:
-    """Every element is 0."""
+    """Each element is 0.
+
+        >>> ai.zeros((2, 3))
+        array([[0., 0., 0.],
+               [0., 0., 0.]], dtype=float32)
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+    """
     return draw(x, _zeros, **keywords)
 
 
@@ -154,8 +202,15 @@ def _xavier_uniform(geometry: Geometry, gain: float) -> Law:
 def xavier_uniform(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     """U[-bound, bound), bound = gain * sqrt(6 / (fan_in + fan_out)).
 
+        >>> ai.xavier_uniform((2, 3), seed=0)
+        array([[-0.2211781 ,  0.833678  ,  0.51642084],
+               [ 0.23109916,  1.0346286 , -0.30214322]], dtype=float32)
+
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         gain: a factor >= 0, see :func:`arrayinit.calculate_gain`.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a negative or non-finite gain, a shape of fewer than 2 dimensions.
@@ -175,8 +230,15 @@ def _xavier_normal(geometry: Geometry, gain: float) -> Law:
 def xavier_normal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     """N(0, std^2), std = gain * sqrt(2 / (fan_in + fan_out)); not truncated, as in torch (JAX's glorot_normal is).
 
+        >>> ai.xavier_normal((2, 3), seed=0)
+        array([[-0.53336585, -0.09506427,  0.21347658],
+               [ 0.32668447,  0.02200788, -0.5764122 ]], dtype=float32)
+
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         gain: a factor >= 0, see :func:`arrayinit.calculate_gain`.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a negative or non-finite gain, a shape of fewer than 2 dimensions.
@@ -198,14 +260,25 @@ def kaiming_uniform(
 ) -> Any:
     """U[-bound, bound), bound = gain * sqrt(3 / fan), with the gain of the nonlinearity.
 
+        >>> ai.kaiming_uniform((2, 3), nonlinearity="relu", seed=0)
+        array([[-0.2855397 ,  1.0762737 ,  0.6666964 ],
+               [ 0.29834774,  1.3356998 , -0.39006522]], dtype=float32)
+
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         a: the negative slope of leaky_relu (0 makes it relu, None is 0.01); unused by other nonlinearities.
         mode: which fan: "fan_in" keeps the variance of activations, "fan_out" that of gradients; also "fan_avg" and
             "fan_geo_avg", their arithmetic and geometric mean.
         nonlinearity: see :func:`arrayinit.calculate_gain`.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
-        ValueError: an unknown mode or nonlinearity, a slope that is no number, a shape of fewer than 2 dimensions.
+        ValueError: an unknown mode or nonlinearity, a slope that is not a number with a finite square, a shape of fewer
+            than 2 dimensions.
+
+    Warns:
+        UserWarning: a shape without elements.
 
     Source: He et al., ICCV 2015, eq. 10 and 14.
     """
@@ -224,11 +297,17 @@ def kaiming_normal(
 ) -> Any:
     """N(0, std^2), std = gain / sqrt(fan); not truncated, as in torch (JAX's he_normal is).
 
-    Args:
-        a, mode, nonlinearity: as in :func:`kaiming_uniform`.
+        >>> ai.kaiming_normal((2, 3), mode="fan_out", nonlinearity="relu", seed=0)
+        array([[-0.84332544, -0.1503098 ,  0.33753613],
+               [ 0.5165335 ,  0.03479751, -0.91138774]], dtype=float32)
 
-    Raises:
-        ValueError: an unknown mode or nonlinearity, a slope that is no number, a shape of fewer than 2 dimensions.
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        a, mode, nonlinearity: as in :func:`kaiming_uniform`.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+
+    Raises, warns: as :func:`kaiming_uniform`.
 
     Source: He et al., ICCV 2015, eq. 10 and 14.
     """
@@ -244,6 +323,15 @@ def _lecun_uniform(geometry: Geometry) -> Law:
 
 def lecun_uniform(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """U[-bound, bound), bound = sqrt(3 / fan_in).
+
+        >>> ai.lecun_uniform((2, 3), seed=0)
+        array([[-0.20190705,  0.7610404 ,  0.47142556],
+               [ 0.21096371,  0.9444824 , -0.27581778]], dtype=float32)
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape of fewer than 2 dimensions.
@@ -262,6 +350,15 @@ def _lecun_normal(geometry: Geometry) -> Law:
 
 def lecun_normal(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """N(0, std^2), std = sqrt(1 / fan_in); not truncated (JAX's and Keras's are).
+
+        >>> ai.lecun_normal((2, 3), seed=0)
+        array([[-0.48689416, -0.0867814 ,  0.19487657],
+               [ 0.29822075,  0.02009035, -0.5261899 ]], dtype=float32)
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape of fewer than 2 dimensions.
@@ -291,13 +388,20 @@ def variance_scaling(
     """Mean 0 and variance scale / fan, whatever the distribution.
 
     "uniform": U[-bound, bound) with bound = sqrt(3 scale / fan). "normal": N(0, scale / fan). "truncated_normal": a
-    normal of std s truncated to [-2 s, 2 s], where s = sqrt(scale / fan) / 0.87962566103423978 makes up for the
-    truncation.
+    normal of std s truncated to [-2 s, 2 s], both ends in range; s = sqrt(scale / fan) / 0.87962566103423978 makes up
+    for the truncation.
+
+        >>> ai.variance_scaling((2, 3), 2.0, "fan_avg", "uniform", seed=0)
+        array([[-0.31279308,  1.1789987 ,  0.73032933],
+               [ 0.32682356,  1.4631858 , -0.42729506]], dtype=float32)
 
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         scale: the variance times the fan, >= 0: 2 for relu, 1 for linear layers.
         mode: "fan_in", "fan_out", "fan_avg" (arithmetic mean) or "fan_geo_avg" (geometric mean).
         distribution: "uniform", "normal" or "truncated_normal".
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: an unknown mode or distribution, a negative or non-finite scale, a shape of fewer than 2 dimensions.
@@ -322,13 +426,19 @@ def truncated_normal(
 ) -> Any:
     """N(mean, std^2) given that it falls into [mean + lower std, mean + upper std], both ends in range.
 
-    The bounds are in units of std, those of :func:`trunc_normal` are absolute. What is drawn has a smaller standard
+    The bounds are in units of std, those of :func:`trunc_normal` are absolute. The result has a smaller standard
     deviation than std, 0.8796 of it for [-2, 2]: only :func:`variance_scaling` makes up for that. The parts of a
     complex element are truncated at the same multiples of their own standard deviation, std / sqrt(2).
 
+        >>> ai.truncated_normal(3, std=0.02, seed=0)
+        array([-0.00487874,  0.02189678,  0.01195447], dtype=float32)
+
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         mean, std: of the normal before it is truncated; std 0 gives the constant mean.
         lower, upper: lower < upper; either may be infinite.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: lower >= upper, a negative std, NaN, an interval with too little mass (as in trunc_normal).
@@ -352,9 +462,16 @@ def _siren(geometry: Geometry, omega: float, first: bool) -> Law:
 def siren(x: Any, omega: float = 30.0, first: bool = False, **keywords: Unpack[Keywords]) -> Any:
     """U[-bound, bound), bound = sqrt(6 / fan_in) / omega, or 1 / fan_in in the first layer: for sin(omega (Wx + b)).
 
+        >>> ai.siren((2, 3), first=True, seed=0)
+        array([[-0.06730235,  0.25368014,  0.15714185],
+               [ 0.07032123,  0.31482747, -0.09193926]], dtype=float32)
+
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         omega: the factor omega_0 > 0 within the sine, 30 in the paper; unused in the first layer.
         first: whether it is the first layer, whose inputs are coordinates.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: an omega that is not positive and finite, a shape of fewer than 2 dimensions.
@@ -375,8 +492,14 @@ def _small_normal(geometry: Geometry, dim: int | None) -> Law:
 def small_normal(x: Any, dim: int | None = None, **keywords: Unpack[Keywords]) -> Any:
     """N(0, std^2), std = sqrt(2 / (5 dim)), the "small init" of transformers: xavier_normal of a (dim, 4 dim) weight.
 
+        >>> ai.small_normal((2, 10), seed=0).shape  # std 0.2
+        (2, 10)
+
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         dim: the width of the model; fan_in by default, which is the same for all weights that read the model's state.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a dim below 1, a shape of fewer than 2 dimensions where dim is not given.
@@ -397,9 +520,16 @@ def _wang_normal(geometry: Geometry, layers: int, dim: int | None) -> Law:
 def wang_normal(x: Any, layers: int, dim: int | None = None, **keywords: Unpack[Keywords]) -> Any:
     """N(0, std^2), std = 2 / (layers sqrt(dim)): for the last weight of each residual branch of a transformer.
 
+        >>> ai.wang_normal((2, 3), layers=12, dim=64, seed=0)
+        array([[-0.01756928, -0.00313145,  0.007032  ],
+               [ 0.01076111,  0.00072495, -0.01898724]], dtype=float32)
+
     Args:
-        layers: how many layers the model has.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        layers: the number of layers of the model, >= 1.
         dim: the width of the model; fan_in by default.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: layers or a dim below 1, a shape of fewer than 2 dimensions where dim is not given.
@@ -413,7 +543,7 @@ wang_normal_ = filling(wang_normal)
 
 
 def _prior_bias(geometry: Geometry, p: float) -> Law:
-    from decimal import Decimal  # here, for few processes need it
+    from decimal import Decimal  # imported here: few processes need it
 
     from arrayinit.stream.normal_cdf import digits
 
@@ -427,10 +557,16 @@ def _prior_bias(geometry: Geometry, p: float) -> Law:
 def prior_bias(x: Any, p: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
     """The constant log(p / (1 - p)): the bias of a sigmoid output that starts by predicting the probability p.
 
-    Computed in decimal arithmetic, so that it is the same number on every machine.
+    Computed in decimal arithmetic, so that it is the same number on each machine.
+
+        >>> ai.prior_bias(2, p=0.01)
+        array([-4.59512, -4.59512], dtype=float32)
 
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         p: the probability of the positive class, 0 < p < 1; 0.01 in the paper.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a p outside (0, 1).
@@ -444,7 +580,7 @@ prior_bias_ = filling(prior_bias)
 
 
 def _warn_far(mean: float, std: float, a: float, b: float) -> None:
-    """Warn of a mean that is far from the bounds, where the draw has passed."""
+    """Warn of a mean far from the bounds. Called after the draw, which refuses wrong arguments."""
     if mean < a - 2 * std or mean > b + 2 * std:
         warn(
             f"mean is more than 2 std from [a, b]: samples crowd at one of the bounds; "

@@ -20,6 +20,15 @@ def _eye(geometry: Geometry) -> Law:
 def eye(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """The identity: 1 where the row equals the column, else 0, for a matrix of any two sizes.
 
+        >>> ai.eye((2, 3))
+        array([[1., 0., 0.],
+               [0., 1., 0.]], dtype=float32)
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+
     Raises:
         ValueError: a shape that is not two-dimensional.
     """
@@ -39,6 +48,15 @@ def dirac(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """The identity of a convolution: w[g * out/groups + d, d, k//2, ...] = 1 for d < min(out/groups, in), else 0.
 
     For shapes (out, in, *kernel) of 3 to 5 dimensions (another order by `layout`), for each group g < groups.
+
+        >>> ai.dirac((2, 2, 3))[:, :, 1]
+        array([[1., 0.],
+               [0., 1.]], dtype=float32)
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape of another rank, or groups that do not divide out.
@@ -60,15 +78,22 @@ def _orthogonal(geometry: Geometry, gain: float) -> Law:
 def orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     """Orthogonal rows or columns (whichever are fewer) of length gain, uniform over all such matrices (Haar).
 
-    The weight is seen as a matrix (out, everything else): W W^H = gain^2 I or W^H W = gain^2 I. float16 and bfloat16
-    are computed in float32, complex matrices are unitary. With a batch axis each of the batch is such a matrix.
+    The weight is seen as a matrix (out, all other axes): W W^H = gain^2 I or W^H W = gain^2 I. float16 and bfloat16 are
+    computed in float32, complex matrices are unitary. With a batch axis each entry of the batch is such a matrix.
 
-    This and `delta_orthogonal` need matrix products, so libraries agree to 2e-6 absolute in float32 (1e-13 in float64)
-    for gain 1, in proportion for others, and not bit for bit; float16 and bfloat16 add one rounding of the dtype. A
-    part of it costs as much as the whole.
+    `orthogonal` and `delta_orthogonal` need matrix products, so libraries do not agree bit for bit: for gain 1 they
+    agree to 2e-6 absolute in float32 and 1e-13 in float64, for other gains in proportion; float16 and bfloat16 add one
+    rounding of the dtype. A part of the tensor costs as much as the whole.
+
+        >>> w = ai.orthogonal((2, 3), seed=0)
+        >>> np.allclose(w @ w.T, np.eye(2), atol=1e-5)
+        True
 
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         gain: a finite factor.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a gain that is not finite, a shape of fewer than 2 dimensions.
@@ -82,26 +107,35 @@ orthogonal_ = filling(orthogonal)
 
 
 def _sparse(geometry: Geometry, sparsity: float, std: float) -> Law:
-    from fractions import Fraction  # here, for few processes need it
+    from fractions import Fraction  # imported here: few processes need it
 
     check_plain(geometry, (2,), "sparse")
     fraction, scale = finite(sparsity, "sparsity"), nonnegative(std, "std")
     if not 0 <= fraction <= 1:
         raise ValueError(f"`sparsity` must be in [0, 1]; got {sparsity!r}")
-    # The decimal number that was written, not the binary one nearest to it: 0.07 of 100 rows are 7, not 8.
+    # The product with the decimal number as written, not with the nearest binary one: 0.07 of 100 rows are 7, not 8.
     zeros = math.ceil(Fraction(repr(fraction)) * geometry.canonical[0])
     return Sparse(zeros, scale) if scale else Constant(0.0)
 
 
 def sparse(x: Any, sparsity: float, std: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
-    """N(0, std^2), of which ceil(sparsity * rows) elements of each column, at random places, are set to 0.
+    """N(0, std^2), with ceil(sparsity * rows) elements of each column, at random places, set to 0.
 
     The product is that of the decimal number as written: 0.07 of 100 rows are 7. A column holds the weights of one
-    input (axis 0 is out, axis 1 is in). A part of it costs as much as the whole.
+    input (axis 0 is out, axis 1 is in). A part of the tensor costs as much as the whole.
+
+        >>> ai.sparse((4, 2), sparsity=0.5, seed=0)
+        array([[-0.00843325, -0.0015031 ],
+               [ 0.        ,  0.        ],
+               [ 0.00034798, -0.00911388],
+               [ 0.        ,  0.        ]], dtype=float32)
 
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         sparsity: the fraction of zeros, in [0, 1].
         std: the standard deviation of the others, >= 0.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape that is not two-dimensional, sparsity outside [0, 1], a negative or non-finite std.
@@ -125,8 +159,17 @@ def identity(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
 
     w[g * out/groups + d, d, k//2, ...] = gain for d < min(out/groups, in) and each group g < groups, else 0.
 
+        >>> ai.identity((4, 2), gain=0.5, groups=2)
+        array([[0.5, 0. ],
+               [0. , 0.5],
+               [0.5, 0. ],
+               [0. , 0.5]], dtype=float32)
+
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         gain: a finite factor.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape of fewer than 2 dimensions, groups that do not divide out, a gain that is not finite.
@@ -153,14 +196,21 @@ def _delta_orthogonal(geometry: Geometry, gain: float) -> Law:
 
 
 def delta_orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
-    """A kernel that is an orthogonal matrix at its centre, 0 elsewhere: a convolution that keeps the length of signals.
+    """An orthogonal matrix at the centre of a kernel, 0 elsewhere: a convolution that keeps the length of signals.
 
     w[:, :, c, ...] = W with W^H W = gain^2 I, uniform over all such matrices, for shapes (out, in, *kernel) of 3 to 5
     dimensions (another order by `layout`). The centre is c = (k - 1) // 2, as in JAX; for even k, :func:`dirac` and
-    torch take k // 2. Like :func:`orthogonal` it agrees to 2e-6 in float32 between libraries, not bit for bit.
+    torch take k // 2. As for :func:`orthogonal`, libraries agree to 2e-6 in float32, not bit for bit.
+
+        >>> w = ai.delta_orthogonal((3, 2, 3), seed=0)
+        >>> np.allclose(w[:, :, 1].T @ w[:, :, 1], np.eye(2), atol=1e-5), np.allclose(w[:, :, 0], 0)
+        (True, True)
 
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         gain: a finite factor.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape of another rank, more input than output channels, groups, a gain that is not finite.
@@ -188,11 +238,22 @@ def _zero_hadamard(geometry: Geometry) -> Law:
 def zero_hadamard(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """ZerO: an identity, or part of one, where out <= in, else columns of a Hadamard matrix; at the centre of kernels.
 
-    W[a, b] = 2^(-m/2) (-1)^(number of ones that a and b share in binary), m = ceil(log2(out)), where out > in. All
-    that is random in an initialization is gone, and no two outputs are alike. The centre of k places is k // 2.
+    Where out > in, W[a, b] = 2^(-m/2) (-1)^(number of ones that a and b share in binary), m = ceil(log2(out)). Nothing
+    is random, and no two outputs are alike. The centre of k places is k // 2.
 
     The factor keeps lengths where out is a power of two, as implementations do; the paper itself prints
     2^(-(m-1)/2), which is sqrt(2) times as much.
+
+        >>> ai.zero_hadamard((4, 2))
+        array([[ 0.5,  0.5],
+               [ 0.5, -0.5],
+               [ 0.5,  0.5],
+               [ 0.5, -0.5]], dtype=float32)
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape of fewer than 2 dimensions, groups.

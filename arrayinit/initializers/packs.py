@@ -1,4 +1,4 @@
-"""Initializers of tensors that are several in one."""
+"""Initializers of tensors that consist of blocks: packed projections, gates, sub-pixel kernels."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,32 +15,32 @@ from arrayinit.laws.geometry import Geometry
 from arrayinit.laws.regions import Box
 
 GATES = "ifgo"
-BLOCKS = 1 << 16  # more than any tensor is packed of
+BLOCKS = 1 << 16  # the most blocks of a tensor
 
 
 @runtime_checkable
-class Initializer(Protocol):
-    """An initializer with its parameters, as `arrayinit.spec` makes it."""
+class SpecLike(Protocol):
+    """An :class:`arrayinit.Spec`, which `specs.py` defines above this module."""
 
     def law(self, geometry: Geometry) -> Law:
         """The law of a tensor of this geometry."""
 
 
-def _packed(geometry: Geometry, initializer: Initializer | Sequence[Initializer], blocks: int | Sequence[int]) -> Law:
+def _packed(geometry: Geometry, initializer: SpecLike | Sequence[SpecLike], blocks: int | Sequence[int]) -> Law:
     axis = _out_axis(geometry, "packed")
     sizes = _sizes(geometry.shape[axis], blocks)
-    each = initializer if isinstance(initializer, list | tuple) else [initializer] * len(sizes)
-    if len(each) != len(sizes):
+    specs = initializer if isinstance(initializer, list | tuple) else [initializer] * len(sizes)
+    if len(specs) != len(sizes):
         raise ValueError(
-            f"`initializer` must be one spec, or one for each of the {len(sizes)} blocks; got {len(each)} of them"
+            f"`initializer` must be one spec, or one for each of the {len(sizes)} blocks; got {len(specs)} of them"
         )
     pieces, start = [], 0
-    alike: dict[tuple[int, int], tuple[Geometry, Law]] = {}  # there may be thousands of them
-    for number, (one, size) in enumerate(zip(each, sizes, strict=True)):
-        if (id(one), size) not in alike:
+    laws: dict[tuple[int, int], tuple[Geometry, Law]] = {}  # thousands of blocks may share a spec and a size
+    for number, (spec, size) in enumerate(zip(specs, sizes, strict=True)):
+        if (id(spec), size) not in laws:
             block = _resized(geometry, axis, size)
-            alike[id(one), size] = (block, _law(one, block))
-        block, law = alike[id(one), size]
+            laws[id(spec), size] = (block, _law(spec, block))
+        block, law = laws[id(spec), size]
         pieces.append(Piece(_slab(geometry, axis, start, 1, size), law, block, number))
         start += size
     return Packed(tuple(pieces))
@@ -48,28 +48,32 @@ def _packed(geometry: Geometry, initializer: Initializer | Sequence[Initializer]
 
 def packed(
     x: Any,
-    initializer: Initializer | Sequence[Initializer],
+    initializer: SpecLike | Sequence[SpecLike],
     blocks: int | Sequence[int] = 1,
     **keywords: Unpack[Keywords],
 ) -> Any:
     """Blocks along the output axis, each drawn as a tensor of its own: packed projections (QKV), gates, experts.
 
-        packed((3 * 512, 512), spec("xavier_uniform"), blocks=3, seed=0)[512:1024]
-        == xavier_uniform((512, 512), seed=fold(0, 1))
-
     Block k is what its initializer draws for its own shape under the key fold(key, k), so that fans are those of one
     block, and a packed weight and separate ones can start alike. The output axis is axis 0 or, with a layout, the first
-    'o'; a bias may be packed too. A part costs what it costs of each block.
+    'o'; a bias may be packed too. A part of the tensor costs as much as the parts of the blocks in it.
+
+        >>> qkv = ai.packed((3 * 4, 4), ai.spec("xavier_uniform"), blocks=3, seed=0)
+        >>> np.array_equal(qkv[4:8], ai.xavier_uniform((4, 4), seed=ai.fold(0, 1)))
+        True
 
     Args:
-        initializer: made by :func:`arrayinit.spec`, or a sequence of those, one a block. Layout, axes, groups and
-            transposed are said to packed, and hold for each block.
-        blocks: how many blocks of equal size, or the size of each.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        initializer: an :class:`arrayinit.Spec`, or a sequence of specs, one for each block. `packed` itself takes
+            layout, axes, groups and transposed, which hold for each block.
+        blocks: the number of blocks of equal size, or the size of each.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
-        ValueError: blocks that do not divide or add up to the output axis, another number of initializers, a spec that
-            says its own layout; and as each initializer for its block.
-        TypeError: an initializer that is no spec, a shape without axes.
+        ValueError: blocks that do not divide or add up to the output axis, another number of initializers, a spec with
+            a layout of its own; and as each initializer for its block.
+        TypeError: an initializer that is not a spec, a shape without axes.
     """
     return draw(x, partial(_packed, initializer=initializer, blocks=blocks), **keywords)
 
@@ -77,7 +81,7 @@ def packed(
 packed_ = filling(packed)
 
 
-def _icnr(geometry: Geometry, initializer: Initializer | None, scale: int) -> Law:
+def _icnr(geometry: Geometry, initializer: SpecLike | None, scale: int) -> Law:
     axis = _out_axis(geometry, "icnr")
     roles = geometry.roles or "oi" + "s" * (len(geometry.shape) - 2)
     if "s" not in roles:
@@ -94,18 +98,26 @@ def _icnr(geometry: Geometry, initializer: Initializer | None, scale: int) -> La
     return Packed(tuple(Piece(_slab(geometry, axis, k, copies, channels), law, base, None) for k in range(copies)))
 
 
-def icnr(x: Any, initializer: Initializer | None = None, scale: int = 2, **keywords: Unpack[Keywords]) -> Any:
-    """Kernels that are alike before a pixel shuffle, so that it starts without a checkerboard: it repeats pixels.
+def icnr(x: Any, initializer: SpecLike | None = None, scale: int = 2, **keywords: Unpack[Keywords]) -> Any:
+    """Kernels whose channels are alike before a pixel shuffle, which then repeats pixels: no checkerboard at the start.
 
     Output channel c * scale^d + s holds what `initializer` draws for channel c of a kernel with 1 / scale^d of the
     output channels, for each s < scale^d, where d is the number of spatial axes: the order of torch's PixelShuffle.
 
+        >>> w = ai.icnr((8, 3, 3, 3), scale=2, seed=0)
+        >>> np.array_equal(w[0], w[3]), np.array_equal(w[3], w[4])
+        (True, False)
+
     Args:
-        initializer: made by :func:`arrayinit.spec`; kaiming_normal by default, whose fan_in is that of the whole.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        initializer: an :class:`arrayinit.Spec`; kaiming_normal by default, whose fan_in is that of the whole kernel.
         scale: the upscaling factor of each spatial axis, >= 1.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape without spatial axes, scale^d that does not divide the output channels; as the initializer.
+        TypeError: an initializer that is not a spec.
 
     Source: Aitken et al., Checkerboard artifact free sub-pixel convolution, 2017, section 3.
     """
@@ -120,14 +132,20 @@ def _lstm_bias(geometry: Geometry, forget: float, gates: str) -> Law:
 
 
 def lstm_bias(x: Any, forget: float = 1.0, gates: str = "ifgo", **keywords: Unpack[Keywords]) -> Any:
-    """0, and `forget` for the forget gate: an LSTM that remembers from the start.
+    """The bias of an LSTM that remembers from the start: `forget` for the forget gate, 0 for the others.
 
     torch adds two biases: fill one of them with it, the other with zeros.
 
+        >>> ai.lstm_bias(8)
+        array([0., 0., 1., 1., 0., 0., 0., 0.], dtype=float32)
+
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         forget: the bias of the forget gate, 1 in the paper.
-        gates: the order of the four blocks along axis 0: input i, forget f, cell g, output o. "ifgo" is that of torch,
-            Keras and ONNX-free frameworks; "igfo" that of Haiku.
+        gates: the order of the four blocks along axis 0: input i, forget f, cell g, output o. "ifgo" is the order of
+            torch and Keras, "igfo" that of Haiku.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a size that 4 does not divide, gates that are no order of "ifgo", a bias that is not finite.
@@ -141,7 +159,7 @@ lstm_bias_ = filling(lstm_bias)
 
 
 def _chrono(geometry: Geometry, t_max: float, t_min: float, gates: str) -> Law:
-    from arrayinit.laws.quantile_functions import bounded_law, log_of_uniform  # here, for few processes need it
+    from arrayinit.laws.quantile_functions import bounded_law, log_of_uniform  # imported here: few processes need it
 
     first, last = finite(t_min, "t_min"), finite(t_max, "t_max")
     if not 1 < first < last:
@@ -154,11 +172,19 @@ def chrono(x: Any, t_max: float, t_min: float = 2.0, gates: str = "ifgo", **keyw
     """LSTM biases for time spans up to t_max: b_f = log U[t_min - 1, t_max - 1], b_i = -b_f, 0 for the others.
 
     A unit whose forget gate has the bias log(T - 1) forgets over about T steps. torch adds two biases: fill one of them
-    with it, the other with zeros. The same on every machine.
+    with it, the other with zeros. The same on each machine.
+
+        >>> ai.chrono(8, t_max=100, seed=0)
+        array([-3.0230205, -3.7874908,  3.0230205,  3.7874908,  0.       ,
+                0.       ,  0.       ,  0.       ], dtype=float32)
 
     Args:
-        t_max: the longest span, in steps. t_min: the shortest, above 1; 2 in the paper.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        t_max: the longest span, in steps.
+        t_min: the shortest, above 1; 2 in the paper.
         gates: the order of the four blocks, as in :func:`lstm_bias`.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: 1 < t_min < t_max does not hold, a size that 4 does not divide, gates that are no order of "ifgo".
@@ -175,10 +201,10 @@ def _gated(geometry: Geometry, name: str, gates: str, laws: dict[str, Law]) -> L
     """The law of a bias of four gates in this order, 0 where no other law is given."""
     axis = _out_axis(geometry, name)
     if not isinstance(gates, str) or sorted(gates) != sorted(GATES):
-        raise ValueError(f"`gates` must be the letters of {GATES!r} in the order of the blocks; got {shown(gates)}")
+        raise ValueError(f"`gates` must be the letters of {GATES!r}, in the order of the blocks; got {shown(gates)}")
     width, rest = divmod(geometry.shape[axis], len(GATES))
     if rest:
-        raise ValueError(f"{name} needs a size that four gates divide; got {geometry.shape}")
+        raise ValueError(f"{name} needs a size divisible by 4, the number of gates; got {geometry.shape}")
     block = _resized(geometry, axis, width)
     return Packed(
         tuple(
@@ -189,10 +215,10 @@ def _gated(geometry: Geometry, name: str, gates: str, laws: dict[str, Law]) -> L
 
 
 def _law(initializer: Any, geometry: Geometry) -> Law:
-    found = initializer.law(geometry) if isinstance(initializer, Initializer) else None
-    if not isinstance(found, Law):
+    law = initializer.law(geometry) if isinstance(initializer, SpecLike) else None
+    if not isinstance(law, Law):
         raise TypeError(f"`initializer` must be made by arrayinit.spec; got {shown(initializer)}")
-    return found
+    return law
 
 
 def _out_axis(geometry: Geometry, name: str) -> int:
@@ -230,7 +256,7 @@ def _resized(geometry: Geometry, axis: int, size: int) -> Geometry:
 
 
 def _slab(geometry: Geometry, axis: int, start: int, step: int, count: int) -> Box:
-    """All of a tensor but for one axis."""
+    """The box of `count` indices of one axis, from `start` by `step`, and of all indices of the others."""
     ones, zeros = [1] * len(geometry.shape), [0] * len(geometry.shape)
     ones[axis], zeros[axis] = step, start
     return Box(tuple(zeros), tuple(ones), _resized(geometry, axis, count).shape)

@@ -14,11 +14,11 @@ POSITIONS = 1 << 32
 
 
 def _hippo_legs(geometry: Geometry) -> Law:
-    from arrayinit.laws import formulas  # here, for few processes need it
+    from arrayinit.laws import formulas  # imported here: few processes need it
 
     shape, roles = geometry.canonical, geometry.roles
     if len(shape) != 2 if roles is None else sorted(roles.replace("b", "")) != ["i", "o"]:
-        raise ValueError(f"hippo_legs needs a matrix, or with a layout a batch of them; got {geometry.shape}")
+        raise ValueError(f"hippo_legs needs a square matrix or, with a layout, a batch of them; got {geometry.shape}")
     n = shape[-1]
     if shape[-2] != n:
         raise ValueError(f"hippo_legs needs a square matrix; got {geometry.shape}")
@@ -30,6 +30,16 @@ def hippo_legs(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     With the sign of S4, x' = A x + B u: HiPPO's own A is its negative. Shapes are (N, N) or, with a layout or
     batch_axis, a batch of such matrices. float64 values are correctly rounded products and roots.
+
+        >>> ai.hippo_legs((3, 3))
+        array([[-1.       ,  0.       ,  0.       ],
+               [-1.7320508, -2.       ,  0.       ],
+               [-2.236068 , -3.8729835, -3.       ]], dtype=float32)
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape that is not square, values beyond the dtype's range. TypeError: an integer dtype.
@@ -43,7 +53,7 @@ hippo_legs_ = filling(hippo_legs)
 
 
 def _s4d(geometry: Geometry, variant: str) -> Law:
-    from arrayinit.laws import formulas  # here, for few processes need it
+    from arrayinit.laws import formulas  # imported here: few processes need it
 
     one_of(variant, "variant", VARIANTS)
     count = _last(geometry, "s4d")
@@ -59,18 +69,26 @@ def _s4d(geometry: Geometry, variant: str) -> Law:
 
 
 def s4d(x: Any, variant: str = "lin", **keywords: Unpack[Keywords]) -> Any:
-    """The diagonal A of S4D, n along the last axis: eigenvalues of N = 2 M states of which the M with Im >= 0 are kept.
+    """The diagonal A of S4D, n along the last axis: the eigenvalues with Im >= 0 of N = 2 M states.
 
         "lin":   -1/2 + i pi n
         "inv":   -1/2 + i N / pi (N / (2n + 1) - 1)
         "legs":  -1/2 + i y_n, the eigenvalues of the normal part of HiPPO-LegS of size N, y ascending
         "real":  -(n + 1)
 
-    M is the size of the last axis; all else are copies. The states with conjugate eigenvalues are left to the model, as
-    in the reference code, which takes twice the real part. Models keep log(-Re A) and Im A as parameters.
+    M is the size of the last axis; the other axes hold copies. The states with conjugate eigenvalues are left to the
+    model, as in the reference code, which takes twice the real part. Models keep log(-Re A) and Im A as parameters.
+
+        >>> ai.s4d(3, dtype="complex64")
+        array([-0.5+0.j       , -0.5+3.1415927j, -0.5+6.2831855j], dtype=complex64)
+        >>> ai.s4d(3, variant="real")
+        array([-1., -2., -3.], dtype=float32)
 
     Args:
-        variant: all but "real" need a complex dtype.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        variant: "lin", "inv", "legs" or "real"; all but "real" need a complex dtype.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: an unknown variant, a shape without axes. TypeError: a real dtype for complex values.
@@ -84,7 +102,7 @@ s4d_ = filling(s4d)
 
 
 def _mamba_a_log(geometry: Geometry) -> Law:
-    from arrayinit.laws import formulas  # here, for few processes need it
+    from arrayinit.laws import formulas  # imported here: few processes need it
 
     return Formula(formulas.logs, (), math.log(_last(geometry, "mamba_a_log") + 1))
 
@@ -92,7 +110,16 @@ def _mamba_a_log(geometry: Geometry) -> Law:
 def mamba_a_log(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """log(n + 1) for n along the last axis: Mamba's A_log, whose -exp is S4D's real A = -(n + 1).
 
-    For shapes (channels, N). The same on every machine.
+    For shapes (channels, N). The same on each machine.
+
+        >>> ai.mamba_a_log((2, 3))
+        array([[0.       , 0.6931472, 1.0986123],
+               [0.       , 0.6931472, 1.0986123]], dtype=float32)
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape without axes. TypeError: an integer dtype.
@@ -106,7 +133,7 @@ mamba_a_log_ = filling(mamba_a_log)
 
 
 def _sinusoidal(geometry: Geometry, base: float, interleaved: bool) -> Law:
-    from arrayinit.laws import formulas  # here, for few processes need it
+    from arrayinit.laws import formulas  # imported here: few processes need it
 
     check_plain(geometry, (2,), "sinusoidal")
     number, (positions, features) = positive(base, "base"), geometry.canonical
@@ -122,12 +149,19 @@ def _sinusoidal(geometry: Geometry, base: float, interleaved: bool) -> Law:
 def sinusoidal(x: Any, base: float = 10000.0, interleaved: bool = True, **keywords: Unpack[Keywords]) -> Any:
     """Sines of positions p: [p, 2i] = sin(p / base^(2i / d)), [p, 2i + 1] the cosine, for shapes (positions, d).
 
-    To 1e-15 at all positions, the angle reduced in integers, and the same on every machine. Under `jax.jit` the part
-    that is asked for becomes a constant of the program.
+    To 1e-15 at all positions, the angle reduced in integers, and the same on each machine. Under `jax.jit` the
+    requested part becomes a constant of the program.
+
+        >>> ai.sinusoidal((2, 4))
+        array([[0.        , 1.        , 0.        , 1.        ],
+               [0.84147096, 0.5403023 , 0.00999983, 0.99995   ]], dtype=float32)
 
     Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
         base: the ratio of the longest wavelength to the shortest, above 1.
         interleaved: False puts all sines first, then all cosines, with the same frequencies.
+        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
+            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape that is not two-dimensional, a base of at most 1, an odd d for halves, more than 2^32

@@ -1,6 +1,6 @@
 """Figures of models before training: histograms of weights, and scales of activations and gradients through depth.
 
-Needs matplotlib. A figure is a `matplotlib.figure.Figure` made without pyplot: no display, no window, no global state.
+Figures need matplotlib. They are `matplotlib.figure.Figure`, without pyplot: no display, no window, no global state.
 `figure.savefig("depth.png")` writes it, and a notebook shows it.
 """
 

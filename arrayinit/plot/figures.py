@@ -1,4 +1,4 @@
-"""What is drawn: matplotlib figures, without pyplot."""
+"""The matplotlib figures: scales through depth, and histograms of weights. Without pyplot."""
 
 import fnmatch
 import math
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 __all__ = ["depth", "weights"]
 
-# Okabe and Ito's colours, which people with any kind of colour vision tell apart; darkest first, yellow left out.
+# Okabe and Ito's colours, which are distinct in all kinds of colour vision. Darkest first, without yellow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 STYLES = ("-", "--", "-.", ":")
 GREY = "#666666"
 BARS, LINE = "#9ecae1", "#D55E00"
 
 WIDEST = 8.0  # decades of a logarithmic axis: the digits of float32
-LEAST, FEW = 0.7, 2.5  # decades: the fewest that are shown, and those that need more labels than their powers of ten
+LEAST, FEW = 0.7, 2.5  # decades: the fewest to show; below FEW, more labels than powers of ten
 POINTS = 512  # of a curve
-MOST = 1 << 16  # bars, and panels in a row
+MOST = 1 << 16  # bars of a histogram, and panels in a row
 
 
 def depth(
@@ -47,16 +47,24 @@ def depth(
 ) -> "Figure":
     """The scale of activations and of gradients through the depth of a model, a line for each recipe.
 
+    The left panel shows the standard deviation of each layer's output, the right panel that of the gradient of the loss
+    with respect to it, both on a logarithmic axis. A line that ends in a mark is 0 or not finite in the next layer.
+
+        >>> from arrayinit.plot import DepthScale, depth
+        >>> figure = depth(DepthScale("xavier", layers=("fc1", "fc2"), forward=(0.9, 0.7), backward=(0.8, 1.0)))
+        >>> [ax.get_title(loc="left") for ax in figure.axes]
+        ['activations', 'gradients']
+
+    From a model, and written to a file:
+
         figure = depth(make_mlp, {"xavier": xavier_rules, "kaiming": kaiming_rules}, torch.randn(256, 128))
         figure.savefig("depth.png")
 
-    Left the standard deviation of each layer's output, right that of the gradient of the loss with respect to it, both
-    on a logarithmic axis. A line that ends in a mark has become 0 or not finite in the next layer.
-
     Args:
-        model: what :func:`depth_scales` takes, or what it returned: then without recipes and inputs.
+        model: a model as for :func:`depth_scales`; or the scales that it returned, without recipes and inputs.
         recipes, inputs, **options: those of :func:`depth_scales`.
-        title: above the figure. xlabel: what the layers are called.
+        title: above the figure.
+        xlabel: the label of the axis of layers.
 
     Raises:
         ImportError: no matplotlib. TypeError, ValueError: as :func:`depth_scales`.
@@ -65,13 +73,13 @@ def depth(
         model = (model,)
     if isinstance(model, Sequence) and model and all(isinstance(scale, DepthScale) for scale in model):
         if recipes is not None or inputs is not None or options:
-            raise TypeError("`recipes`, `inputs` and options go with a model; got them with its scales")
+            raise TypeError("`recipes`, `inputs` and options go with a model; got them with scales")
         scales = tuple(model)
     elif recipes is None or inputs is None:
         raise TypeError(f"`recipes` and `inputs` must be given with a model; got {recipes!r} and {inputs!r}")
     else:
         scales = depth_scales(model, recipes, inputs, **options)
-    figure = _figure(8.0, 3.6)
+    figure = _new_figure(8.0, 3.6)
     axes = figure.subplots(1, 2, sharex=True)
     panels = (("activations", "std of the output", "forward"), ("gradients", "std of the gradient", "backward"))
     for ax, (name, label, field) in zip(axes, panels, strict=True):
@@ -92,28 +100,28 @@ def depth(
 def _draw_scales(ax: "Axes", scales: Sequence[DepthScale], field: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    seen = []
+    ranges = []
     for number, scale in enumerate(scales):
         values = np.array(getattr(scale, field))
         is_good = np.isfinite(values) & (values > 0)
-        shown = np.where(is_good, values, np.nan)
-        seen.append(shown[is_good])
+        visible = np.where(is_good, values, np.nan)
+        ranges.append(visible[is_good])
         colour, style = COLOURS[number % len(COLOURS)], STYLES[number % len(STYLES)]
         places = np.arange(1, len(values) + 1)
         mark = "o" if len(values) < 3 else ""
-        ax.plot(places, shown, color=colour, linestyle=style, marker=mark, linewidth=1.8, label=scale.recipe)
-        _mark_ends(ax, places, shown, values, colour)
+        ax.plot(places, visible, color=colour, linestyle=style, marker=mark, linewidth=1.8, label=scale.recipe)
+        _mark_ends(ax, places, visible, values, colour)
     ax.set_yscale("log")
-    low, high = _limits(np.concatenate(seen))
+    low, high = _limits(np.concatenate(ranges))
     ax.set_ylim(low, high)
     _label_decades(ax, math.log10(high / low))
     ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
-    _plain(ax)
+    _remove_frame(ax)
     ax.grid(axis="y", which="both" if math.log10(high / low) < FEW else "major", color="#dddddd", linewidth=0.7)
 
 
 def _label_decades(ax: "Axes", decades: float) -> None:
-    """Plain numbers, and some between the powers of ten, where there are few of those."""
+    """Label a logarithmic axis of few decades with plain numbers, also between the powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     if decades < FEW:
@@ -125,17 +133,17 @@ def _label_decades(ax: "Axes", decades: float) -> None:
         ax.yaxis.set_minor_locator(NullLocator())
 
 
-def _mark_ends(ax: "Axes", places: Any, shown: Any, values: Any, colour: str) -> None:
-    """A mark at each end that is not the last layer: down to 0, up to what is not finite."""
+def _mark_ends(ax: "Axes", places: Any, visible: Any, values: Any, colour: str) -> None:
+    """Mark each end of a line before the last layer: down where the next value is 0, up where it is not finite."""
     for k in range(len(values)):
-        if np.isfinite(shown[k]):
+        if np.isfinite(visible[k]):
             for j in (k - 1, k + 1):
-                if 0 <= j < len(values) and not np.isfinite(shown[j]) and not math.isnan(values[j]):
-                    ax.plot(places[k], shown[k], color=colour, marker="v" if values[j] == 0 else "^", markersize=6)
+                if 0 <= j < len(values) and not np.isfinite(visible[j]) and not math.isnan(values[j]):
+                    ax.plot(places[k], visible[k], color=colour, marker="v" if values[j] == 0 else "^", markersize=6)
 
 
 def _limits(values: Any) -> tuple[float, float]:
-    """The range of a logarithmic axis: what there is; where that is more than WIDEST decades, those nearest to 1."""
+    """The range of a logarithmic axis: that of the values, or of those WIDEST decades of them that are nearest to 1."""
     if not len(values):
         return 0.1, 10.0
     low, high = math.log10(values.min()), math.log10(values.max())
@@ -155,21 +163,29 @@ def weights(
     columns: int = 3,
     title: str | None = None,
 ) -> "Figure":
-    """A histogram of each weight of a model, and the density that its rule has drawn over it.
+    """A histogram of each weight of a model, with the density of its rule drawn over it.
 
-        weights(model, rules).savefig("weights.png")
+    Where a rule gives one value with positive probability (the zeros of `sparse`), a line marks that value, and the
+    panel is scaled to the other values. Arrays are read piece by piece, as for :func:`arrayinit.report`; real and
+    imaginary parts of complex ones are counted together.
 
-    Where a rule gives a value with a probability of its own (the zeros of `sparse`), a line at it shows that, and the
-    panel ends above the rest. Arrays are read piece by piece, as for :func:`arrayinit.report`; real and imaginary parts
-    of complex ones are counted together.
+        >>> from arrayinit.plot import weights
+        >>> figure = weights({"fc.weight": ai.xavier_uniform((64, 32), seed=0)}, {"*": ai.spec("xavier_uniform")})
+        >>> figure.axes[0].get_title(loc="left")
+        'fc.weight'
 
     Args:
-        model: as for :func:`arrayinit.report`. rules: those that it was drawn by.
+        model: as for :func:`arrayinit.report`.
+        rules: the rules that the model was drawn by; None draws no densities.
         layers: a glob on paths, or a predicate of path and shape. By default all parameters of two axes or more.
-        bins: of each histogram. columns: panels in a row. title: above the figure.
+        bins: the number of bars of each histogram.
+        columns: the number of panels in a row.
+        title: above the figure.
 
     Raises:
-        ImportError: no matplotlib. TypeError: no model. ValueError: nothing to be drawn.
+        ImportError: no matplotlib.
+        TypeError: a model or layers of another kind.
+        ValueError: bins or columns out of range, no parameters with finite values among the layers.
     """
     for name, value in (("bins", bins), ("columns", columns)):
         number = as_integer(value)
@@ -189,17 +205,17 @@ def weights(
         raise ValueError(f"`layers` must choose parameters of `model` that have finite values; got {shown(layers)}")
     planned: dict[str, Planned] = {}
     if rules is not None:
-        given = rules if isinstance(rules, Rules) else Rules(rules)
-        made, _ = drawable_plan([member.parameter for member in members], given)
-        planned = {entry.path: entry for entry in made}
+        whole = rules if isinstance(rules, Rules) else Rules(rules)
+        plan, _ = drawable_plan([member.parameter for member in members], whole)
+        planned = {entry.path: entry for entry in plan}
     across = min(columns, len(chosen))
     down = -(-len(chosen) // across)
-    figure = _figure(8.0 * max(across, 2) / 3, 1.75 * down + 0.5)
+    figure = _new_figure(8.0 * max(across, 2) / 3, 1.75 * down + 0.5)
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for ax, (parameter, x, moments) in zip(axes, chosen, strict=False):
         _draw_weights(ax, x, parameter.dtype, moments, bins, planned.get(parameter.path))
         size = "x".join(map(str, parameter.shape)) or "scalar"
-        ax.set_title(_fit(parameter.path, 30), fontsize=8.5, loc="left", pad=14)
+        ax.set_title(_shortened(parameter.path, 30), fontsize=8.5, loc="left", pad=14)
         ax.text(
             0, 1.03, f"{size}, std {moments.std:.3g}", transform=ax.transAxes, fontsize=7.5, color=GREY, va="bottom"
         )
@@ -217,7 +233,7 @@ def weights(
 
 
 def _values(member: Member, rules: Any) -> Any:
-    """What is beside the densities of rules: what a draw gave, where a layer makes something else of it."""
+    """The values to count: where rules give densities, those that were drawn, even if a layer transforms them."""
     return member.read() if rules is None or member.drawn is None else member.drawn()
 
 
@@ -230,7 +246,7 @@ def _is_shown(layers: Any, path: str, shape: tuple[int, ...]) -> bool:
 def _draw_weights(ax: "Axes", x: Any, dtype: str, moments: Statistics, bins: int, entry: Planned | None) -> None:
     low, high = moments.low, moments.high
     pad = 0.04 * (high - low) or abs(low) / 2 or 0.5
-    # Of an array of one value, that is in the middle of a bar.
+    # An odd number of bars puts the value of a constant array into the middle of one.
     edges = np.linspace(low, high, bins + 1) if low < high else np.linspace(low - pad, high + pad, 2 * (bins // 2) + 2)
     points = np.linspace(low - pad, high + pad, POINTS)
     counts = np.zeros(len(edges) - 1)
@@ -245,7 +261,7 @@ def _draw_weights(ax: "Axes", x: Any, dtype: str, moments: Statistics, bins: int
         curve, atoms = expected.curve, expected.atoms
         if curve.any():
             ax.plot(points, curve, color=LINE, linewidth=1.4)
-            if atoms:  # the bar of a value that is there often would leave the rest too low to be seen
+            if atoms:  # the bar of a frequent value would leave the others too low to be seen
                 top = min(top, 1.3 * float(curve.max()))
         _draw_atoms(ax, atoms, has_curve=bool(curve.any()))
     ax.set_ylim(0, 1.12 * top)
@@ -253,12 +269,12 @@ def _draw_weights(ax: "Axes", x: Any, dtype: str, moments: Statistics, bins: int
     ax.set_yticks([])
     ax.tick_params(labelsize=7.5)
     ax.locator_params(axis="x", nbins=5)
-    _plain(ax)
+    _remove_frame(ax)
     ax.spines["left"].set_visible(False)
 
 
 def _draw_atoms(ax: "Axes", atoms: Mapping[float, float], has_curve: bool) -> None:
-    """Values with a probability of their own: a line as high as the panel, and what share they have."""
+    """Mark values of positive probability: a line as high as the panel, and their share."""
     for value, share in atoms.items():
         ax.axvline(value, color=LINE, linewidth=1.4, linestyle=":" if has_curve else "-")
         if has_curve or len(atoms) > 1:
@@ -275,7 +291,7 @@ def _expected(entry: Planned | None, dtype: str, x: Any) -> Density | None:
     return density(entry.job.law, entry.job.geometry, dtype, x)
 
 
-def _figure(width: float, height: float) -> "Figure":
+def _new_figure(width: float, height: float) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -285,12 +301,12 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
 
 
-def _plain(ax: "Axes") -> None:
+def _remove_frame(ax: "Axes") -> None:
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     ax.set_axisbelow(True)
 
 
-def _fit(path: str, limit: int) -> str:
-    """The end of a path that is too long for its panel."""
+def _shortened(path: str, limit: int) -> str:
+    """A path, cut at its start where it is too long for its panel."""
     return path if len(path) <= limit else "\N{HORIZONTAL ELLIPSIS}" + path[1 - limit :]

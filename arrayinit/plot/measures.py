@@ -1,4 +1,4 @@
-"""What measurements of all kinds of models share."""
+"""Scales through depth, and helpers for measuring models of all libraries."""
 
 import fnmatch
 import math
@@ -19,11 +19,17 @@ Layers: TypeAlias = str | Callable[[str, Any], bool]
 
 @dataclass(frozen=True)
 class DepthScale:
-    """What one recipe makes of a model.
+    """The scales of a model under one recipe; :func:`arrayinit.plot.depth_scales` returns them.
 
-    layers: the paths of the layers in the order in which they ran; "path#2" is a second call of the same.
-    forward: the standard deviation of the output of each. backward: that of the gradient of the loss with respect to
-    it; nan where there is none. inf stands for outputs or gradients that are not finite.
+        >>> from arrayinit.plot import DepthScale
+        >>> DepthScale("xavier", layers=("fc1", "fc2"), forward=(0.9, 0.7), backward=(0.8, 1.0))
+        DepthScale(recipe='xavier', layers=('fc1', 'fc2'), forward=(0.9, 0.7), backward=(0.8, 1.0))
+
+    recipe: the name of the recipe.
+    layers: the paths of the layers in the order in which they ran; "path#2" is a second call of the same layer.
+    forward: the standard deviation of the output of each layer.
+    backward: that of the gradient of the loss with respect to it; nan where there is none.
+    Outputs or gradients that are not finite have the scale inf.
     """
 
     recipe: str
@@ -33,24 +39,24 @@ class DepthScale:
 
 
 def is_rules(recipe: Any) -> bool:
-    """Whether a recipe is rules, and no function."""
+    """Whether a recipe is rules, not a function."""
     return isinstance(recipe, Rules) or not callable(recipe)
 
 
 def is_chosen(layers: Layers, path: str, module: Any) -> bool:
-    """Whether a layer is among those that were asked for."""
+    """Whether `layers`, a glob or a predicate, chooses a layer."""
     return fnmatch.fnmatchcase(path, layers) if isinstance(layers, str) else bool(layers(path, module))
 
 
 def arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional arguments and keywords."""
+    """The positional arguments and keywords that inputs stand for."""
     if isinstance(inputs, Mapping):
         return (), dict(inputs)
     return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
 
 
 def cotangent_key(seed: int) -> Key:
-    """The key of what the default loss multiplies the output by."""
+    """The key of the normal values that the default loss multiplies the output by."""
     return fold(seed, "arrayinit.plot.cotangent")
 
 

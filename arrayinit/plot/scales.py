@@ -1,4 +1,4 @@
-"""How large activations and gradients are at each layer of a real model, under competing recipes."""
+"""The scales of activations and gradients at each layer of a model, under several recipes."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -23,19 +23,28 @@ def depth_scales(
 ) -> tuple[DepthScale, ...]:
     """The scale of the output of each layer, and of the gradient there, for each recipe; `depth` draws it.
 
-        scales = depth_scales(make_mlp, {"xavier": xavier_rules, "kaiming": kaiming_rules}, torch.randn(256, 128))
-        depth_scales(FlaxMLP(), {"lecun": lecun_rules, "its own": None}, jnp.ones((8, 128)))
+    There is one forward and one backward pass for each recipe, in the mode (training or not) of the model. A model of
+    torch is copied before it is drawn, and stays as it is.
 
-    One forward and one backward pass a recipe, in the mode (training or not) that the model is in. Models of torch are
-    copied before they are drawn; nothing is left in the given one.
+        >>> import torch
+        >>> from arrayinit.plot import depth_scales
+        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
+        >>> rules = {"*weight": ai.spec("xavier_normal"), "*bias": ai.spec("zeros")}
+        >>> (scales,) = depth_scales(model, {"xavier": rules}, ai.normal((32, 8), seed=1, xp="torch"))
+        >>> scales.layers, [round(std, 3) for std in scales.forward]
+        (('0', '2'), [1.005, 0.566])
+
+    With a module of Flax, beside its own initialization:
+
+        depth_scales(FlaxMLP(), {"lecun": lecun_rules, "default": None}, jnp.ones((8, 128)))
 
     Args:
-        model: a torch.nn.Module, or a function without arguments that makes one; a module of Flax linen or nnx; or,
-            with `params`, a function `f(tap, params, *inputs)` of JAX that says `h = tap("name", h)` at each layer,
-            which serves models of Equinox, Haiku or none.
-        recipes: a name for the legend -> an :class:`arrayinit.Rules` or what makes one; None for the initialization
-            that the model has by itself; or a function that is given the module of torch and fills it, or is given the
-            shapes of the parameters of JAX and returns parameters.
+        model: a torch.nn.Module, or a function without arguments that returns one; a module of Flax linen or nnx; or,
+            with `params`, a JAX function `f(tap, params, *inputs)` that calls `h = tap("name", h)` at each layer,
+            for models of Equinox, Haiku or plain JAX.
+        recipes: a name for the legend -> one of four kinds: an :class:`arrayinit.Rules` or its argument; None, for the
+            initialization of the model itself; a function that fills the module of torch that it is given; or a
+            function that returns JAX parameters for their shapes.
         inputs: of the model: an array, a tuple of arguments, or a dictionary of keywords.
         params: a pytree of arrays or ShapeDtypeStructs, with a function.
         layers: a glob on paths ("blocks.*.mlp"), or a predicate of path and module (and None with a function). By
@@ -45,8 +54,10 @@ def depth_scales(
         seed: of the recipes, of the default loss and of dropout.
 
     Raises:
-        TypeError: no model, recipes or inputs of these kinds. ValueError: no recipes, no layers, or layers of Flax
-            inside of nn.scan, nn.remat or nn.jit, whose values can't be taken out. PlanError: as `init_module_`.
+        TypeError: a model, recipes or inputs of another kind.
+        ValueError: no recipes, no layers, or layers of Flax inside of nn.scan, nn.remat or nn.jit, whose values can't
+            be taken out.
+        PlanError: as :func:`arrayinit.torch.init_module_`.
     """
     if not isinstance(recipes, Mapping):
         raise TypeError(f"`recipes` must be a mapping from names to rules; got {shown(recipes)}")
@@ -61,7 +72,7 @@ def depth_scales(
 def _measurer(
     model: Any, inputs: Any, params: Any, layers: Layers | None, loss: Any, seed: int
 ) -> Callable[[str, Any], DepthScale]:
-    """(name, recipe) -> its scales, for a model of any kind."""
+    """The function (name, recipe) -> scales for a model of any kind."""
     if params is not None:
         if not callable(model) or _is_module(model):
             raise TypeError(f"`model` must be a function f(tap, params, *inputs) with `params`; got {shown(model)}")
@@ -90,18 +101,18 @@ def _is_module(model: Any) -> bool:
 
 
 def _is_nnx(model: Any) -> bool:
-    return _is_of(model, "flax.nnx")
+    return _is_module_of(model, "flax.nnx")
 
 
 def _is_torch(model: Any) -> bool:
-    return _is_of(model, "torch.nn")
+    return _is_module_of(model, "torch.nn")
 
 
 def _is_linen(model: Any) -> bool:
-    return _is_of(model, "flax.linen")
+    return _is_module_of(model, "flax.linen")
 
 
-def _is_of(model: Any, library: str) -> bool:
-    """Whether a model is a Module of a library that is imported: half of it may be, or None stand in its place."""
+def _is_module_of(model: Any, library: str) -> bool:
+    """Whether a model is a Module of a library that is imported, even if the import is not complete."""
     kind = getattr(sys.modules.get(library), "Module", None)
     return isinstance(kind, type) and isinstance(model, kind)

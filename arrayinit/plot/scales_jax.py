@@ -1,4 +1,4 @@
-"""Scales through depth of models of JAX: zeros are added to what each layer returns, and gradients taken there."""
+"""Scales through depth of JAX models: gradients with respect to zeros that are added to each layer's output."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +18,7 @@ Tap: TypeAlias = Callable[[str, Any], Any]
 
 
 class _Model:
-    """A model whose `run(tap, variables)` hands what each layer returns to `tap`, and goes on with what it returns."""
+    """A model whose `run(tap, variables)` passes each layer's output through `tap`."""
 
     def __init__(self, layers: Layers | None, loss: Any, seed: int) -> None:
         self.layers, self.loss, self.seed = layers, loss, seed
@@ -32,8 +32,8 @@ class _Model:
         raise NotImplementedError
 
     def prepare(self, variables: Any) -> None:
-        """Find the layers, and compile what takes the values there. `variables` may be shapes."""
-        with self._in_reach():
+        """Find the layers, and compile the function that measures them. `variables` may be shapes."""
+        with self._explain_leaks():
             outputs, output = jax.eval_shape(lambda v: self._tapped(v, None), variables)
         if not outputs:
             raise ValueError(f"`layers` must choose some of the layers of the model; got {self.layers!r}")
@@ -55,12 +55,13 @@ class _Model:
     def measure(self, recipe: str, rules: Any) -> DepthScale:
         """One forward and one backward pass with freshly drawn parameters."""
         variables = self.variables(rules)
-        with self._in_reach():
+        with self._explain_leaks():
             backward, forward = self.gradients(variables)
         return DepthScale(recipe, self.names, tuple(map(scale, forward)), tuple(map(scale, backward)))
 
     @contextmanager
-    def _in_reach(self) -> Iterator[None]:
+    def _explain_leaks(self) -> Iterator[None]:
+        """Raise a ValueError about `layers` where a value leaks out of a transformation."""
         try:
             yield
         except jax.errors.UnexpectedTracerError as error:
@@ -95,7 +96,7 @@ class TappedModel(_Model):
     def __init__(self, function: Any, params: Any, inputs: Any, layers: Layers | None, loss: Any, seed: int) -> None:
         super().__init__(layers, loss, seed)
         self.function, self.inputs = function, inputs
-        self.given = params
+        self.params = params
         self.prepare(params)
 
     def run(self, tap: Tap, variables: Any) -> Any:
@@ -107,8 +108,10 @@ class TappedModel(_Model):
 
     def variables(self, recipe: Any) -> Any:
         if recipe is None:
-            return self.given
-        return init_tree(self.given, recipe, seed=self.seed, progress=False) if is_rules(recipe) else recipe(self.given)
+            return self.params
+        return (
+            init_tree(self.params, recipe, seed=self.seed, progress=False) if is_rules(recipe) else recipe(self.params)
+        )
 
 
 class LinenModel(_Model):
@@ -195,8 +198,8 @@ class NnxModel(_Model):
 
 @contextmanager
 def _tapping(kind: Any, wanted: dict[int, str], tap: Tap) -> Iterator[None]:
-    """Calls of these objects of a type go through `tap`: Python looks for `__call__` in the type alone."""
-    own, call = "__call__" in vars(kind), kind.__call__
+    """Pass the outputs of these objects of a type through `tap`. Python looks for `__call__` in the type only."""
+    is_defined_here, call = "__call__" in vars(kind), kind.__call__
 
     def tapped(self: Any, *args: Any, **kwargs: Any) -> Any:
         output = call(self, *args, **kwargs)
@@ -206,13 +209,13 @@ def _tapping(kind: Any, wanted: dict[int, str], tap: Tap) -> Iterator[None]:
     try:
         yield
     finally:
-        if own:
+        if is_defined_here:
             kind.__call__ = call
         else:
             del kind.__call__
 
 
 def _first(output: Any) -> Any:
-    """The first floating array of what a layer returns."""
+    """The first floating array in the output of a layer."""
     leaves = jax.tree.leaves(output)
     return next((x for x in leaves if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact)), None)

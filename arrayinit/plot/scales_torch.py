@@ -18,7 +18,7 @@ __all__ = ["TorchModel"]
 
 
 class TorchModel:
-    """A module, or what makes one, and what it is given."""
+    """A module, or a function that returns one, and its inputs."""
 
     def __init__(
         self, module: nn.Module, make: Callable[[], nn.Module] | None, inputs: Any, layers: Layers | None, loss: Any,
@@ -52,7 +52,7 @@ class TorchModel:
         backward: list[float] = []
 
         def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-            def record(owner: nn.Module, given: Any, output: Any) -> None:
+            def record(owner: nn.Module, inputs: Any, output: Any) -> None:
                 x = _first(output)
                 if x is None:
                     return
@@ -92,13 +92,13 @@ class TorchModel:
 
 def _modules(module: nn.Module) -> dict[str, nn.Module]:
     """Path -> module, without wrappers and parametrizations; a shared one once, under its first path."""
-    found: dict[str, nn.Module] = {}
+    modules: dict[str, nn.Module] = {}
     seen = set[nn.Module]()
     for path, each in walk(module):
         if each not in seen and "parametrizations" not in path.split("."):
-            found[path] = each  # after the wrapper of the same path
+            modules[path] = each  # replaces the wrapper of the same path
         seen.add(each)
-    return found
+    return modules
 
 
 def _is_layer(module: nn.Module) -> bool:
@@ -106,7 +106,7 @@ def _is_layer(module: nn.Module) -> bool:
 
 
 def _first(output: Any) -> torch.Tensor | None:
-    """The first floating tensor of what a module returns."""
+    """The first floating tensor in the output of a module."""
     if isinstance(output, torch.Tensor):
         return output if output.is_floating_point() or output.is_complex() else None
     if isinstance(output, Mapping):

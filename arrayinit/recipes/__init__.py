@@ -2,10 +2,12 @@
 
     print(recipes.gpt2(layers=12))
     arrayinit.torch.init_module_(model, recipes.gpt2(layers=12), seed=0)
-    Rules([Rule("head.*", spec("zeros")), *recipes.resnet()])      # one's own rules first
+    Rules([Rule("head.*", spec("zeros")), *recipes.resnet()])      # your rules first
 
-Each is from a paper or from reference code, which its docstring names, and is compared in the tests with what the
-library draws that defines it. Rules that a model may have nothing for are optional: nothing warns of them.
+Each recipe follows a paper or reference code, which its docstring names; tests compare it with the draws of the library
+that defines it. Rules that may match nothing in a model are optional: nothing warns of them.
+
+"By paths" means that a recipe looks at the paths of parameters alone, "by kinds" that it looks at types of layers, too.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,19 +45,23 @@ __all__ = [
     "vit_jax",
 ]
 
-_EVERY = (
+_FUNCTIONS = (
     torch_defaults, torch_transformer, flax_defaults, keras_defaults, gpt2, llama, bert, vit, vit_jax, resnet, fixup,
     deepnorm, t_fixup, mup,
 )  # fmt: skip
-RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name__: function for function in _EVERY})
-"""Name -> function, in order: each can be called without arguments."""
+RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name__: function for function in _FUNCTIONS})
+"""Name -> function. Each can be called without arguments."""
 
 
 def recipe(name: str, /, **parameters: Any) -> Rules:
-    """One of the recipes, by name: `recipe("gpt2", layers=24)` for `gpt2(layers=24)`.
+    """The rules of a recipe, by its name: `recipe("gpt2", layers=24)` for `gpt2(layers=24)`.
+
+        >>> from arrayinit.recipes import gpt2, recipe
+        >>> recipe("gpt2", layers=24) == gpt2(layers=24)
+        True
 
     Raises:
-        ValueError: an unknown name; a parameter that the recipe refuses. TypeError: a parameter that it does not have.
+        ValueError: an unknown name, a parameter that the recipe refuses. TypeError: a parameter that it does not have.
     """
     if not isinstance(name, str) or name not in RECIPES:
         raise ValueError(f"`name` must be a recipe: {', '.join(RECIPES)}; got {shown(name)}")

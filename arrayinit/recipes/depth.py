@@ -5,7 +5,7 @@ import re
 
 from arrayinit.common.arguments import integer
 from arrayinit.models.rules import Rule, Rules
-from arrayinit.recipes.parts import NORM_WEIGHT, rule
+from arrayinit.recipes.shorthand import NORM_WEIGHT, rule
 from arrayinit.specs import Spec, spec
 
 __all__ = ["deepnorm", "deepnorm_constants", "t_fixup"]
@@ -20,11 +20,18 @@ def deepnorm(encoder_layers: int = 0, decoder_layers: int = 12) -> Rules:
 
     By paths: q_proj, k_proj, v_proj, out_proj (or o_proj), fc1 and fc2, as in fairseq and torchscale, or linear1,
     linear2 and in_proj_weight, as in torch, whose packed weight is drawn as three; with both an encoder and a decoder,
-    below `encoder` and `decoder`. Of what the paper leaves open, embeddings and heads are N(0, 1 / features), as in
+    below `encoder` and `decoder`. The paper leaves the rest open: embeddings and heads are N(0, 1 / features), as in
     fairseq, biases 0, norms 1.
 
+        >>> from arrayinit.recipes import deepnorm
+        >>> deepnorm(decoder_layers=2).find("layers.0.fc1.weight", (2048, 512)).initializer
+        spec('xavier_normal', gain=0.5)
+
     Args:
-        encoder_layers, decoder_layers: N and M; 0 for a model without.
+        encoder_layers, decoder_layers: N and M; 0 for a model without that side.
+
+    Raises:
+        ValueError, TypeError: as :func:`deepnorm_constants`.
 
     Source: Wang et al., DeepNet: scaling transformers to 1,000 layers, 2022, figure 2.
     """
@@ -40,8 +47,14 @@ def deepnorm_constants(encoder_layers: int = 0, decoder_layers: int = 12) -> dic
 
     alpha is (2 N)^(1/4) for one side alone; with both, 0.81 (N^4 M)^(1/16) in the encoder, (3 M)^(1/4) in the decoder.
 
+        >>> from arrayinit.recipes import deepnorm_constants
+        >>> deepnorm_constants(decoder_layers=2)
+        {'decoder': (1.4142135623730951, 0.5)}
+
     Raises:
-        ValueError, TypeError: numbers of layers that are negative or no integers, or both 0.
+        ValueError, TypeError: numbers of layers that are negative or not integers, or both 0.
+
+    Source: Wang et al., DeepNet: scaling transformers to 1,000 layers, 2022, figure 2.
     """
     n, m = integer(encoder_layers, "encoder_layers", least=0), integer(decoder_layers, "decoder_layers", least=0)
     if not n and not m:
@@ -64,8 +77,15 @@ def t_fixup(encoder_layers: int = 6, decoder_layers: int = 6) -> Rules:
 
     By paths, as in :func:`deepnorm`, below `encoder` and `decoder`.
 
+        >>> from arrayinit.recipes import t_fixup
+        >>> t_fixup(encoder_layers=16).find("encoder.layers.0.fc1.weight", (2048, 512)).initializer
+        spec('xavier_uniform', gain=0.335)
+
     Args:
-        encoder_layers, decoder_layers: N and M.
+        encoder_layers, decoder_layers: N and M, >= 1.
+
+    Raises:
+        ValueError, TypeError: numbers of layers below 1, or not integers.
 
     Source: Huang et al., Improving transformer optimization through better initialization, 2020, section 3.2;
     layer6ai-labs/T-Fixup, fairseq/modules/transformer_layer.py.
@@ -82,7 +102,7 @@ def t_fixup(encoder_layers: int = 6, decoder_layers: int = 6) -> Rules:
 
 
 def _fourth_root(n: float) -> float:
-    """By square roots, which are rounded alike on every machine."""
+    """Computed by square roots, which are rounded alike on every machine."""
     return math.sqrt(math.sqrt(n))
 
 
@@ -103,7 +123,7 @@ def _embedding(scale: float) -> Spec:
 
 
 def _rest(scale: float) -> list[Rule]:
-    """The rules of what is around the layers; `scale` is that of the variance of embeddings."""
+    """The rules of norms, embeddings, heads and biases; embeddings are N(0, scale / features)."""
     return [
         rule(NORM_WEIGHT, spec("ones")),
         rule(re.compile(r"embed[^.]*\.weight$"), _embedding(scale)),

@@ -1,9 +1,9 @@
-"""Flax's own defaults, of linen and of nnx."""
+"""Flax's defaults, of linen and of nnx."""
 
 import re
 
 from arrayinit.models.rules import Rules
-from arrayinit.recipes.parts import rule
+from arrayinit.recipes.shorthand import rule
 from arrayinit.specs import spec
 
 __all__ = ["flax_defaults"]
@@ -13,15 +13,19 @@ def flax_defaults() -> Rules:
     """Flax's defaults, linen and nnx: lecun_normal kernels, orthogonal recurrent ones, biases 0. By paths.
 
     Kernels: N(0, 1 / fan_in) truncated at two sigma, with its variance restored; the fans of Dense, Conv, ConvTranspose
-    and attention are Flax's own. Recurrent kernels (hi, hf, hg, ho, hr, hz, hn, h, dense_h) are orthogonal, each as the
-    matrix that it is; ConvLSTMCell's hh is no such. Embeddings: N(0, 1 / features). Biases 0, but 1 for the forget gate
+    and attention are Flax's own. Recurrent kernels (hi, hf, hg, ho, hr, hz, hn, h, dense_h) are orthogonal, each as one
+    matrix; ConvLSTMCell's hh is not. Embeddings: N(0, 1 / features). Biases 0, but 1 for the forget gate
     of MGUCell (if). Norms 1 and 0, their statistics as new; PReLU 0.01; LoRA kaiming_uniform and 0; the u of
     nnx.SpectralNorm N(0, 0.01^2).
 
-    Trees of arrays have no types of layers, so that names decide: a Dense that a model names `hi` or `h` is taken for a
-    recurrent one. A DenseGeneral with several axes, outside of attention, is to say which ones are which in a rule
-    before these: Rule("*DenseGeneral_0.kernel", spec("variance_scaling", layout="ioo")). Kernels within linen's
-    WeightNorm and SpectralNorm, which store them normalized, are not drawn so.
+    Trees of arrays have no types of layers, so names decide: a Dense that a model names `hi` or `h` counts as a
+    recurrent one. For a DenseGeneral with several axes, outside of attention, name its axes in a rule before these:
+    Rule("*DenseGeneral_0.kernel", spec("variance_scaling", layout="ioo")). Kernels within linen's WeightNorm and
+    SpectralNorm are stored normalized, and these rules do not apply to them.
+
+        >>> from arrayinit.recipes import flax_defaults
+        >>> flax_defaults().find("Dense_0.kernel", (64, 128)).initializer
+        spec('variance_scaling')
 
     Source: flax.linen, flax.nnx (0.12): default_kernel_init, default_embed_init, and the cells.
     """

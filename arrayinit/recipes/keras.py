@@ -1,7 +1,7 @@
-"""Keras's own defaults."""
+"""Keras's defaults."""
 
 from arrayinit.models.rules import Rules
-from arrayinit.recipes.parts import rule
+from arrayinit.recipes.shorthand import rule
 from arrayinit.specs import spec
 
 __all__ = ["keras_defaults"]
@@ -16,7 +16,11 @@ def keras_defaults() -> Rules:
     0, their statistics as new; PReLU 0; the scale of AdditiveAttention U(-sqrt(3 / dim), sqrt(3 / dim)), of Attention
     1; SpectralNormalization's u a normal of std 0.02 truncated at two sigma; LoRA he_uniform and 0.
 
-    For :func:`arrayinit.keras.init_model_`; the rules with kinds are for its layers.
+    For :func:`arrayinit.keras.init_model_`. By paths and, for a few layers, by kinds.
+
+        >>> from arrayinit.recipes import keras_defaults
+        >>> keras_defaults().find("dense.kernel", (64, 128), ["Dense"]).initializer
+        spec('xavier_uniform', groups=1, in_axis=-2, out_axis=-1)
 
     Source: keras.layers (3.15), the defaults of their initializers.
     """

@@ -1,4 +1,4 @@
-"""muP, the maximal update parametrization: hyperparameters that are tuned on a narrow model fit a wide one."""
+"""muP, the maximal update parametrization: hyperparameters tuned on a narrow model fit a wide one."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from arrayinit.common.arguments import flag, integer, nonnegative, one_of
 from arrayinit.common.messages import shown
 from arrayinit.models.rules import Rules
-from arrayinit.recipes.parts import NORM_WEIGHT, rule
+from arrayinit.recipes.shorthand import NORM_WEIGHT, rule
 from arrayinit.specs import spec
 
 __all__ = ["mup"]
@@ -25,12 +25,12 @@ def mup(
     inputs: str | Sequence[str] = ("*embed*", "*wte*", "*wpe*"),
     outputs: str | Sequence[str] = ("head.*", "*.head.*", "*lm_head.*", "*readout.*", "*output_projection.*"),
 ) -> Rules:
-    """muP: standard deviations and learning rates of each weight, so that what is tuned at base_width fits width.
+    """muP: standard deviations and learning rates for a model of `width`, tuned on one of `base_width`.
 
     With m = width / base_width and everything N(0, std^2) at base_width:
 
     ============================  =============  ==========  ============
-    what                          std            lr, Adam    lr, SGD
+    weights                       std            lr, Adam    lr, SGD
     ============================  =============  ==========  ============
     input weights                 std            1           m
     biases and norms              0; 1           1           m
@@ -46,11 +46,20 @@ def mup(
     attention scores must be divided by the size of a head, not by its root. All widths grow by m: feed-forward ones
     and heads too, while depth, vocabulary and the size of the input stay.
 
+        >>> from arrayinit.recipes import mup
+        >>> mup(width=1024, base_width=256).find("layers.0.fc.weight", (1024, 1024)).lr_scale
+        0.25
+
     Args:
         width, base_width: the size of the hidden layers, here and where the learning rate was tuned.
-        std: of all weights at base_width. optimizer: "adam" or "sgd" (and their kin).
-        readout: "multiplier" or "variance". zero_readout: output weights 0, as the paper recommends.
+        std: of all weights at base_width, >= 0.
+        optimizer: "adam" or "sgd", or similar ones.
+        readout: "multiplier" or "variance".
+        zero_readout: output weights 0, as the paper recommends.
         inputs, outputs: globs of the paths of the first and last layers, weight and bias; all other weights are hidden.
+
+    Raises:
+        ValueError, TypeError: an argument out of range, or of another kind.
 
     Source: Yang et al., Tensor Programs V, 2022, tables 3 and 8; microsoft/mup, mup/optim.py.
     """
@@ -78,8 +87,8 @@ def mup(
     )
 
 
-def _globs(given: str | Sequence[str], name: str) -> tuple[str, ...]:
-    globs = (given,) if isinstance(given, str) else given
+def _globs(value: str | Sequence[str], name: str) -> tuple[str, ...]:
+    globs = (value,) if isinstance(value, str) else value
     if not isinstance(globs, tuple | list) or not globs or not all(isinstance(glob, str) and glob for glob in globs):
-        raise TypeError(f"`{name}` must be a glob or a sequence of them; got {shown(given)}")
+        raise TypeError(f"`{name}` must be a glob or a sequence of them; got {shown(value)}")
     return tuple(globs)

@@ -1,10 +1,10 @@
-"""Residual networks of convolutions: torchvision's start, and Fixup's without norms."""
+"""Convolutional residual networks: torchvision's ResNet, and Fixup, which has no norms."""
 
 import math
 
 from arrayinit.common.arguments import flag, integer, one_of
 from arrayinit.models.rules import Rules
-from arrayinit.recipes.parts import rule
+from arrayinit.recipes.shorthand import rule
 from arrayinit.recipes.torch import torch_defaults
 from arrayinit.specs import spec
 
@@ -18,9 +18,16 @@ def resnet(zero_init_residual: bool = False, block: str = "bottleneck") -> Rules
 
     By kinds, for torch modules. fan_out is torch's own: out_channels times the kernel, whatever the groups.
 
+        >>> from arrayinit.recipes import resnet
+        >>> resnet(zero_init_residual=True).find("layer1.0.bn3.weight", (256,), ["BatchNorm2d"]).initializer
+        spec('zeros')
+
     Args:
         zero_init_residual: start each block as the identity: the weight of its last norm is 0.
-        block: which norm that is: bn3 of a "bottleneck", bn2 of a "basic" block.
+        block: which norm is the last: bn3 of a "bottleneck", bn2 of a "basic" block.
+
+    Raises:
+        ValueError, TypeError: another block, a zero_init_residual that is not a boolean.
 
     Source: torchvision.models.resnet; He et al., 2015; with zero_init_residual, Goyal et al., 2017, section 5.1.
     """
@@ -37,9 +44,16 @@ def fixup(blocks: int = 8, block: str = "basic") -> Rules:
     By paths, for the names of the authors' code: the first m - 1 convolutions of each of the L branches are scaled, the
     last convolution and the classifier are 0, scalar multipliers (`scale`) 1 and scalar biases 0.
 
+        >>> from arrayinit.recipes import fixup
+        >>> fixup(blocks=8).find("layer1.0.conv1.weight", (64, 64, 3, 3)).initializer
+        spec('variance_scaling', distribution='normal', groups=1, mode='fan_out', scale=0.25)
+
     Args:
         blocks: L, the number of residual branches: 8 for ResNet-18, 16 for ResNet-50.
-        block: "basic", two convolutions, or "bottleneck", three: m.
+        block: "basic" or "bottleneck", with m = 2 or 3 convolutions.
+
+    Raises:
+        ValueError, TypeError: blocks below 1 or not an integer, another block.
 
     Source: Zhang, Dauphin and Ma, Fixup initialization, 2019, section 3; hongyi-zhang/Fixup.
     """

@@ -1,9 +1,9 @@
-"""torch's own defaults: what each layer of torch.nn draws when it is made."""
+"""torch's defaults: the draws of each layer of torch.nn when it is created."""
 
 import math
 
 from arrayinit.models.rules import Rules
-from arrayinit.recipes.parts import rule
+from arrayinit.recipes.shorthand import rule
 from arrayinit.specs import spec
 
 __all__ = ["torch_defaults", "torch_transformer"]
@@ -21,9 +21,12 @@ def torch_defaults() -> Rules:
     (3 E, E) weight as a whole, or of the separate ones; bias_k and bias_v xavier_normal; its biases 0; out_proj.weight
     as Linear. Norms: 1 and 0, running statistics as new. PReLU: 0.25, the default of its `init`.
 
-    Layers that hold others (TransformerEncoderLayer, AdaptiveLogSoftmaxWithLoss) are what their parts are, but for
-    nn.Transformer: :func:`torch_transformer`. A module's own parameters, outside of torch's layers, need rules before
-    these.
+    Layers that hold others (TransformerEncoderLayer, AdaptiveLogSoftmaxWithLoss) follow the rules of their parts; for
+    nn.Transformer use :func:`torch_transformer`. Parameters outside of torch's layers need rules before these.
+
+        >>> from arrayinit.recipes import torch_defaults
+        >>> torch_defaults().find("fc.weight", (128, 64), ["Linear"]).initializer
+        spec('kaiming_uniform', a=2.23606797749979)
 
     Source: torch.nn.modules (torch 2.13), `reset_parameters`.
     """
@@ -45,7 +48,7 @@ def torch_defaults() -> Rules:
         rule("*proj_weight", spec("xavier_uniform"), "MultiheadAttention"),
         rule("*weight", spec("constant", val=0.25), "PReLU"),
     ]
-    # fan_out of weight_ih is gates * hidden_size, whatever there is besides.
+    # fan_out of weight_ih is gates * hidden_size in each layer and direction.
     for kind, gates in (("LSTM", 4), ("GRU", 3), ("RNN", 1)):
         hidden = spec("variance_scaling", scale=gates / 3, mode="fan_out", distribution="uniform")
         rules += [rule("*", hidden, kind, like="weight_ih_l0"), rule("*", hidden, f"{kind}Cell", like="weight_ih")]
@@ -59,7 +62,11 @@ def torch_defaults() -> Rules:
 def torch_transformer() -> Rules:
     """nn.Transformer: xavier_uniform for each matrix, the packed (3 E, E) ones as a whole; the rest as torch_defaults.
 
-    nn.TransformerEncoder and nn.TransformerDecoder alone are not drawn so: there :func:`torch_defaults` is torch's own.
+    For nn.TransformerEncoder or nn.TransformerDecoder alone, :func:`torch_defaults` is what torch does. By kinds.
+
+        >>> from arrayinit.recipes import torch_transformer
+        >>> torch_transformer().find("encoder.layers.0.linear1.weight", (2048, 512), ["Linear"]).initializer
+        spec('xavier_uniform')
 
     Source: torch.nn.Transformer._reset_parameters (torch 2.13).
     """

@@ -2,7 +2,7 @@
 
 from arrayinit.common.arguments import finite, nonnegative
 from arrayinit.models.rules import Rules
-from arrayinit.recipes.parts import NORM_WEIGHT, rule
+from arrayinit.recipes.shorthand import NORM_WEIGHT, rule
 from arrayinit.specs import spec
 
 __all__ = ["vit", "vit_jax"]
@@ -11,11 +11,18 @@ __all__ = ["vit", "vit_jax"]
 def vit(std: float = 0.02) -> Rules:
     """ViT in torch: N(0, std^2) for matrices, patches, cls token and positions, biases and mask token 0. By paths.
 
-    This is what transformers draws. It truncates cls token and positions at the absolute -2 and 2, which is 100 sigma
+    The transformers library draws this. It truncates cls token and positions at the absolute -2 and 2, which is 100 std
     and cuts nothing off. Norms are 1 and 0.
 
+        >>> from arrayinit.recipes import vit
+        >>> vit().find("embeddings.cls_token", (1, 1, 768)).initializer
+        spec('trunc_normal', a=-2.0, b=2.0, std=0.02)
+
     Args:
-        std: `initializer_range`.
+        std: `initializer_range`, >= 0.
+
+    Raises:
+        ValueError, TypeError: a std that is negative or not finite, or that is not a number.
 
     Source: transformers.ViTPreTrainedModel._init_weights (5.23).
     """
@@ -38,11 +45,18 @@ def vit_jax(head_bias: float = 0.0) -> Rules:
     """ViT in JAX: Xavier-uniform blocks, MLP biases N(0, 1e-12), positions N(0, 0.02^2), cls and head 0. By paths.
 
     The patches (`embedding`) and `pre_logits` are Flax's default, lecun_normal truncated at two sigma; norms are 1 and
-    0, all other biases 0. Attention kernels (in, heads, dim) and (heads, dim, out) have the fans of the matrices that
-    they are.
+    0, all other biases 0. Attention kernels (in, heads, dim) and (heads, dim, out) have the fans of the matrices (in,
+    heads * dim) and (heads * dim, out).
+
+        >>> from arrayinit.recipes import vit_jax
+        >>> vit_jax().find("Transformer.encoderblock_0.MlpBlock_3.Dense_0.bias", (3072,)).initializer
+        spec('normal', std=1e-06)
 
     Args:
-        head_bias: the bias of the head, `head_bias_init`: -log(classes) and the like for sigmoid losses.
+        head_bias: the bias of the head, `head_bias_init`: about -log(classes) for sigmoid losses.
+
+    Raises:
+        ValueError, TypeError: a head_bias that is not finite, or that is not a number.
 
     Source: google-research/vision_transformer, vit_jax/models_vit.py; Dosovitskiy et al., 2021.
     """

@@ -1,4 +1,4 @@
-"""Text from files as data, strictly: UTF-8, no name twice, no end of size, digits or depth."""
+"""Strict readers of text, JSON and TOML: UTF-8, no name twice, limits on size, digits and depth."""
 
 import json
 import os
@@ -9,13 +9,13 @@ from arrayinit.storage.files import open_regular
 
 __all__ = ["LARGEST", "decode", "parse_json", "parse_toml", "read_text"]
 
-LARGEST = 100_000_000  # bytes of a document; what the format of safetensors allows a header
+LARGEST = 100_000_000  # bytes of a document; the safetensors format's limit for a header
 DIGITS = 100  # of an integer; a size or a seed has 20 at most
-DOTTED = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]++\s*+\.\s*+){40}")  # a TOML key of more parts than any reader needs
+DOTTED = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]++\s*+\.\s*+){40}")  # a TOML key of 40 parts or more
 
 
 def read_text(path: str | os.PathLike[str], argument: str, largest: int = LARGEST) -> str:
-    """The text of a regular file or a pipe. ValueError for what is none, is not UTF-8 or is too large."""
+    """The text of a regular file or a pipe. ValueError for other files, text that is not UTF-8, and large ones."""
     with open_regular(path, argument, pipes=True) as file:
         data = file.read(largest + 1)
     if len(data) > largest:
@@ -24,14 +24,14 @@ def read_text(path: str | os.PathLike[str], argument: str, largest: int = LARGES
 
 
 def decode(data: bytes) -> str:
-    """Bytes as text; a byte-order mark of UTF-8 is left out. ValueError where they are no UTF-8."""
+    """Text from UTF-8 bytes; a byte-order mark is left out. ValueError for other bytes."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ValueError("it must be UTF-8; its first bytes say UTF-16")
+        raise ValueError("it must be UTF-8; its first bytes mark UTF-16")
     return data.decode("utf-8-sig")
 
 
 def parse_json(text: str) -> Any:
-    """JSON text as data. ValueError where it is none, has a name twice in an object, or is nested too deeply."""
+    """Data from JSON. ValueError for other text, a name that is twice in an object, and too deep a nesting."""
     try:
         return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
     except RecursionError:
@@ -39,7 +39,7 @@ def parse_json(text: str) -> Any:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """TOML text as data. ValueError where it is none, or is nested too deeply."""
+    """Data from TOML. ValueError for other text, too deep a nesting, and keys of too many parts."""
     import tomllib
 
     if DOTTED.search(text):  # tomllib's time grows with the square of their number
@@ -51,14 +51,14 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    data = dict(pairs)
+    if len(data) < len(pairs):
         seen = set[str]()
         for name, _ in pairs:
             if name in seen:
                 raise ValueError(f"it has the name {name!r} twice in one object")
             seen.add(name)
-    return found
+    return data
 
 
 def _integer(text: str) -> int:

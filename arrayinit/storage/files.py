@@ -1,8 +1,8 @@
-"""Files on disk: what may be read, what may be written, by one process at a time, and when it is there for good.
+"""Files on disk: checked before they are read or written, locked by one process, and safe on the disk when published.
 
-Only regular files are read, by way of links where there are any. Only regular files that no link leads to are written.
-A path is looked at before it is opened, since opening some devices does something, and opened without waiting and
-looked at again, since it may lead elsewhere by then.
+Only regular files are read; links are followed. Only regular files that no link leads to are written. A path is
+checked before it is opened, since opening some devices has effects. It is opened without waiting and checked again,
+since it may lead elsewhere by then.
 """
 
 import errno
@@ -19,9 +19,19 @@ import numpy.typing as npt
 
 from arrayinit.common.escapes import printable
 
-__all__ = ["absolute", "check_replaceable", "held", "holds", "is_at", "open_regular", "publish", "sync", "write"]
+__all__ = [
+    "absolute",
+    "check_replaceable",
+    "has_bytes",
+    "is_at",
+    "locked_file",
+    "open_regular",
+    "publish",
+    "sync",
+    "write",
+]
 
-SLAB = 1 << 20  # bytes that are compared at a time
+SLAB = 1 << 20  # bytes compared at a time
 
 KINDS = {
     stat.S_IFDIR: "directory", stat.S_IFLNK: "symbolic link", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket",
@@ -33,7 +43,7 @@ NONBLOCK, NOFOLLOW = getattr(os, "O_NONBLOCK", 0), getattr(os, "O_NOFOLLOW", 0)
 
 
 def absolute(path: str | os.PathLike[str], argument: str) -> Path:
-    """Where a path leads from the working directory of now, which another thread may leave before the end."""
+    """A path made absolute now, since another thread may change the working directory. TypeError, ValueError."""
     text = path if isinstance(path, str) else os.fspath(path) if isinstance(path, os.PathLike) else None
     if not isinstance(text, str):
         raise TypeError(f"{argument} must be a path, as a string or pathlib.Path; got {path!r}")
@@ -44,9 +54,9 @@ def absolute(path: str | os.PathLike[str], argument: str) -> Path:
 
 @contextmanager
 def open_regular(path: str | os.PathLike[str], argument: str, pipes: bool = False) -> Iterator[BinaryIO]:
-    """A regular file, to be read. ValueError for anything else; nothing is waited for.
+    """A regular file, to be read. ValueError for anything else; opening never waits.
 
-    pipes: whether it may be a pipe (/dev/stdin, a shell's <(command)); one that nobody writes to is empty.
+    pipes: whether it may be a pipe (/dev/stdin, a shell's <(command)); one without a writer is empty.
     """
 
     def check(mode: int) -> None:
@@ -58,36 +68,36 @@ def open_regular(path: str | os.PathLike[str], argument: str, pipes: bool = Fals
         mode = os.fstat(file.fileno()).st_mode
         check(mode)
         if stat.S_ISFIFO(mode):
-            os.set_blocking(file.fileno(), True)  # no writer was waited for; what one writes is
+            os.set_blocking(file.fileno(), True)  # opening did not wait for a writer; reading does
         yield file
 
 
 def check_replaceable(path: Path, argument: str, force: bool) -> None:
-    """FileExistsError or IsADirectoryError where a path may not be given to a new file."""
+    """FileExistsError or IsADirectoryError where a new file must not take this path."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
-    _check_own(mode, path, argument)
+    _check_writable(mode, path, argument)
     if not force:
         raise FileExistsError(f"{argument} must be a new file, or `force` given; got {printable(str(path))}")
 
 
 @contextmanager
-def held(path: Path, argument: str) -> Iterator[io.FileIO]:
-    """A file that is read and written by this process alone; made where there is none, gone if it is left empty.
+def locked_file(path: Path, argument: str) -> Iterator[io.FileIO]:
+    """A file that this process alone reads and writes; created where there is none, removed if it is left empty.
 
-    Where there is flock (all systems but Windows, most file systems), a lock says that a file is written; it ends with
-    the process. Elsewhere nothing keeps two processes apart.
+    It is locked with flock (on all systems but Windows, most file systems); the lock ends with the process. Without
+    flock nothing keeps two processes apart.
 
     Raises:
         FileExistsError: another process has it; it is a link, a FIFO, a device or a socket, or has more than one name.
         IsADirectoryError: it is a directory.
     """
     while True:
-        with _open_own(path, argument) as file:
+        with _open_writable(path, argument) as file:
             _lock(file, path, argument)
-            if not is_at(file, path):  # whoever had it finished between the two calls
+            if not is_at(file, path):  # the process that had it finished between the two calls
                 continue
             try:
                 yield file
@@ -116,7 +126,7 @@ def write(file: io.FileIO, at: int, data: npt.NDArray[np.uint8] | bytes) -> None
         raise OSError(error.errno, error.strerror, str(file.name)) from None
 
 
-def holds(file: io.FileIO, at: int, data: npt.NDArray[np.uint8]) -> bool:
+def has_bytes(file: io.FileIO, at: int, data: npt.NDArray[np.uint8]) -> bool:
     """Whether a file has these bytes at a position; False where they can't be read."""
     slab = np.empty(min(SLAB, data.size), np.uint8)
     try:
@@ -137,7 +147,7 @@ def holds(file: io.FileIO, at: int, data: npt.NDArray[np.uint8]) -> bool:
 
 
 def sync(file: io.FileIO) -> None:
-    """Return when all that was written is on the disk; an OSError names the file."""
+    """Wait until the written bytes are on the disk; an OSError names the file."""
     try:
         os.fsync(file.fileno())
     except OSError as error:
@@ -145,30 +155,30 @@ def sync(file: io.FileIO) -> None:
 
 
 def publish(file: io.FileIO, path: Path, goal: Path) -> None:
-    """Give a written file the name that it is for: its bytes are on the disk before that, the name after it."""
+    """Rename a written file to `goal`: its bytes are on the disk before that, and the name is afterwards."""
     sync(file)
     if not is_at(file, path):
         raise FileNotFoundError(
-            f"`path` must be left alone while it is written; {printable(str(path))} was removed or replaced"
+            f"`path` must not change while it is written; {printable(str(path))} was removed or replaced"
         )
-    if os.name == "nt":  # where what is open can't be renamed
+    if os.name == "nt":  # where an open file can't be renamed
         file.close()
     os.replace(path, goal)
     _sync_directory(goal.parent)
 
 
 def _sync_directory(path: Path) -> None:
-    """Let a new name be on the disk; on systems that open directories."""
+    """Wait until a new name is on the disk, on systems that can open directories."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:  # one that may be written to but not read
+    except OSError:  # a directory that may be written to but not read
         return
     try:
         os.fsync(descriptor)
     except OSError:
-        pass  # a file system that can't; the file is whole whichever name it has
+        pass  # a file system that can't sync directories; the file is whole under either name
     finally:
         os.close(descriptor)
 
@@ -177,7 +187,7 @@ def _kind(mode: int) -> str:
     return KINDS.get(stat.S_IFMT(mode), "special file")
 
 
-def _check_own(mode: int, path: Path, argument: str) -> None:
+def _check_writable(mode: int, path: Path, argument: str) -> None:
     if stat.S_ISREG(mode):
         return
     text = printable(str(path))
@@ -185,15 +195,15 @@ def _check_own(mode: int, path: Path, argument: str) -> None:
         raise IsADirectoryError(f"{argument} must be a file; got the directory {text}")
     if stat.S_ISLNK(mode):
         raise FileExistsError(
-            f"{argument} must not be a symbolic link, which may be meant or what it leads to: remove it, or give the "
-            f"path that it leads to; got {text}"
+            f"{argument} must not be a symbolic link, since the link or its target could be meant: remove it, or give "
+            f"the path of the target; got {text}"
         )
     raise FileExistsError(f"{argument} must be a regular file or a new one; got the {_kind(mode)} {text}")
 
 
-def _open_own(path: Path, argument: str) -> io.FileIO:
+def _open_writable(path: Path, argument: str) -> io.FileIO:
     with suppress(FileNotFoundError):
-        _check_own(os.lstat(path).st_mode, path, argument)
+        _check_writable(os.lstat(path).st_mode, path, argument)
 
     def opener(name: str, flags: int) -> int:
         return os.open(name, flags | os.O_CREAT | NONBLOCK | NOFOLLOW, 0o666)
@@ -201,11 +211,11 @@ def _open_own(path: Path, argument: str) -> io.FileIO:
     file = io.FileIO(str(path), "r+", opener=opener)
     try:
         status = os.fstat(file.fileno())
-        _check_own(status.st_mode, path, argument)
+        _check_writable(status.st_mode, path, argument)
         if status.st_nlink > 1:
             raise FileExistsError(
-                f"{argument} must have no other name, since what that holds would change, too; got "
-                f"{printable(str(path))}, which has {status.st_nlink}"
+                f"{argument} must have no other hard link, whose content would change, too; got "
+                f"{printable(str(path))}, which has {status.st_nlink} links"
             )
     except BaseException:
         file.close()

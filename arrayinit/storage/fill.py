@@ -1,4 +1,4 @@
-"""Arrays in files, filled part by part: memory maps, zarr arrays, and whatever else is written to by index."""
+"""Arrays in files, filled tile by tile: memory maps, zarr arrays, and other objects with assignment by slices."""
 
 import math
 import os
@@ -14,8 +14,8 @@ from arrayinit.common.progress import check_progress, progress_bar
 from arrayinit.laws import is_random
 from arrayinit.seeds import Name, peek, resolve
 from arrayinit.specs import Spec, law_of, spec
-from arrayinit.storage.journal import opened
-from arrayinit.storage.parts import PART, Part, check_part, parts
+from arrayinit.storage.journal import open_journal
+from arrayinit.storage.tiling import TILE_BYTES, Tile, check_part, tiling
 
 __all__ = ["fill_"]
 
@@ -28,100 +28,111 @@ def fill_(
     name: Name | None = None,
     journal: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
-    part: int = PART,
+    part: int = TILE_BYTES,
 ) -> Any:
     """Fill an array that may be larger than memory, part by part; returns x.
+
+    The values are those of `initializer(x.shape, seed=seed, name=name)`. The draw uses about twice `part` bytes of
+    memory, except orthogonal and sparse tensors, which must fit in memory.
+
+        >>> from arrayinit.storage import fill_
+        >>> x = fill_(np.empty((4, 3), "float32"), ai.spec("normal", std=0.02), seed=0, part=16)
+        >>> np.array_equal(x, ai.normal((4, 3), std=0.02, seed=0))
+        True
+
+    A zarr array of 64 GB, with a journal:
 
         z = zarr.create_array("w.zarr", shape=(10**6, 16384), chunks=(4096, 4096), dtype="float32")
         fill_(z, ai.spec("normal", std=0.02), seed=0, name="w", journal="w.journal")
 
-    The values are those of `initializer(x.shape, seed=seed, name=name)`. No more than about twice `part` bytes of
-    memory are used, except for laws whose elements depend on each other (orthogonal, sparse), which are drawn in one.
-
-    With a journal an interrupted draw goes on. A part counts as done only if the journal says that it was written and
-    reading it gives, bit for bit, what is drawn for it again; all else is written. So the result is that of one run
-    after a killed process, a loss of power, a full disk, or an array that was made anew. A memory map is on the disk
-    when this returns; how soon other arrays are is up to what keeps them.
+    With a journal an interrupted draw goes on. A part counts as written only if the journal says so and the array holds
+    the bits that drawing the part again gives; all other parts are written. So the result is the same as that of one
+    run, even after a killed process, a loss of power, a full disk, or a new array in the place of the old one. A memory
+    map is on the disk when this returns; when other arrays are depends on their library.
 
     Args:
         x: a numpy.memmap (or any array that can be filled in place), a zarr or h5py array, or another object with
             `shape`, a `dtype` of NumPy's and assignment by slices. Chunks and shards of zarr and h5py are never cut.
         initializer: a :class:`arrayinit.Spec`, or the name of an initializer with its defaults.
-        seed, name: as in every initializer. With a journal a generator gives up its bits when all is written, so that
-            an interrupted draw goes on with the same one.
-        journal: a file that says which draw is under way and what of it was written, for one process at a time (on
-            Windows, and on file systems without flock, nothing keeps two apart). Where it exists the draw goes on; at
-            the end it is removed.
-        progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
-        part: bytes to draw at a time.
+        seed, name: as in every initializer. With a journal a generator gives up its bits when all parts are written, so
+            that an interrupted draw goes on with the same key.
+        journal: the path of a file that records the draw and how much of it was written. One process at a time may have
+            it (on Windows, and on file systems without flock, nothing keeps two apart). Where the file exists the draw
+            goes on; at the end it is removed.
+        progress: True for a progress bar, False for none; None for one on terminals after a second, if rich is
+            installed.
+        part: the bytes to draw at a time.
 
     Raises:
-        TypeError: x is no array or can't be written to, as those of Dask and JAX; a journal without a seed, since the
-            next run would take another. ValueError: x is read-only, a journal of another draw, and all that the
-            initializer raises. OSError: a journal that can't be written, is no regular file (or is a link), or is
-            another process's; a disk with less room than a memory map needs. All before anything is drawn.
+        TypeError: x is not an array or can't be written to, as those of Dask and JAX; a journal without a seed, since
+            the next run would take another key.
+        ValueError: x is read-only, the journal is of another draw; and as the initializer.
+        OSError: a journal that can't be written, is a link or not a regular file, or belongs to another process; a disk
+            with less room than a memory map needs. All of these come before anything is drawn.
     """
-    chosen = initializer if isinstance(initializer, Spec) else spec(initializer)
+    drawn_by = initializer if isinstance(initializer, Spec) else spec(initializer)
     backend = find_backend(x)
     dtype = _check(x, backend)
     check_part(part)
     if journal is not None and seed is None:
         raise TypeError(
-            f"`seed` must be given with a journal, for a draw that goes on needs the same; got {shown(seed)}"
+            f"`seed` must be given with a journal, so that an interrupted draw goes on with it; got {shown(seed)}"
         )
     shape = tuple(map(int, x.shape))
-    law, _ = law_of(chosen, shape, dtype)  # raises what the initializer would
-    size = np.dtype(x.dtype).itemsize if backend is None or backend.name == "numpy" else int(x.dtype.itemsize)
-    cut = parts(law, shape, size, part, _chunks(x), _order(x))
+    law, _ = law_of(drawn_by, shape, dtype)  # raises as the initializer would
+    itemsize = np.dtype(x.dtype).itemsize if backend is None or backend.name == "numpy" else int(x.dtype.itemsize)
+    tiles = tiling(law, shape, itemsize, part, _chunks(x), _order(x))
     check_progress(progress)
     check_space(x)
     key = peek(seed, name)
-    takes = is_random(law) and len(cut) > 0 and not (backend is not None and backend.is_abstract(x))
-    made = {"initializer": chosen.as_dict(), "key": int(key), "shape": list(shape), "dtype": dtype, "parts": len(cut)}
+    takes_key = is_random(law) and len(tiles) > 0 and not (backend is not None and backend.is_abstract(x))
+    entry = {
+        "initializer": drawn_by.as_dict(), "key": int(key), "shape": list(shape), "dtype": dtype, "parts": len(tiles),
+    }  # fmt: skip
 
-    def draw(where: Part) -> None:
+    def draw(tile: Tile) -> None:
         if backend is None:
-            x[where] = chosen(shape, index=where, seed=key, dtype=dtype)
+            x[tile] = drawn_by(shape, index=tile, seed=key, dtype=dtype)
         else:
-            chosen.fill_(x[(*where, ...)], shape=shape, index=where, seed=key)
+            drawn_by.fill_(x[(*tile, ...)], shape=shape, index=tile, seed=key)
 
-    def holds(where: Part) -> bool:
+    def is_drawn(tile: Tile) -> bool:
         if backend is None:
             try:
-                there = np.asarray(x[where])
-            except Exception:  # a chunk that was written in part: each store has errors of its own
+                stored = np.asarray(x[tile])
+            except Exception:  # a chunk that is only half written: each store has errors of its own
                 return False
-            return _same_bits(there, np.asarray(chosen(shape, index=where, seed=key, dtype=dtype)))
-        here = x[(*where, ...)]
-        drawn = chosen(here, shape=shape, index=where, seed=key)
-        return _same_bits(backend.to_numpy(here), backend.to_numpy(drawn))
+            return _same_bits(stored, np.asarray(drawn_by(shape, index=tile, seed=key, dtype=dtype)))
+        view = x[(*tile, ...)]
+        drawn = drawn_by(view, shape=shape, index=tile, seed=key)
+        return _same_bits(backend.to_numpy(view), backend.to_numpy(drawn))
 
-    title = str(chosen.name if name is None else name)
-    with progress_bar(title, math.prod(shape) * size, progress) as advance, opened(journal, made) as kept:
-        if takes and journal is None:
+    title = str(drawn_by.name if name is None else name)
+    with progress_bar(title, math.prod(shape) * itemsize, progress) as advance, open_journal(journal, entry) as record:
+        if takes_key and journal is None:
             key = resolve(seed, name)  # now that nothing can be refused
-        written = kept.done
-        for number, where in enumerate(cut):
-            if number < written and holds(where):
+        written = record.done
+        for number, tile in enumerate(tiles):
+            if number < written and is_drawn(tile):
                 release(x)
             else:
-                draw(where)
+                draw(tile)
                 write_back(x)
-                kept.advance(max(kept.done, number + 1))
-            advance(math.prod(s.stop - s.start for s in where) * size)
-        write_back(x)  # what was found there may be in memory alone, too
-        if takes and journal is not None:
-            resolve(seed)  # at the end, for what is interrupted goes on with the key of the same generator
+                record.advance(max(record.done, number + 1))
+            advance(math.prod(s.stop - s.start for s in tile) * itemsize)
+        write_back(x)  # tiles that were there already may be in memory only
+        if takes_key and journal is not None:
+            resolve(seed)  # at the end: an interrupted draw goes on with the key of the same generator
     return x
 
 
 def _check(x: Any, backend: Backend | None) -> str:
-    """The name of the dtype of something that can be filled."""
+    """The name of the dtype of x; TypeError or ValueError where x can't be filled."""
     if backend is not None:
         if backend.is_chunked or backend.is_distributed:
             raise TypeError(
                 f"`x` must be an array that one process holds or writes to; got one of {backend.name}: call the "
-                "initializer itself, which draws each of its parts where that lies"
+                "initializer itself, which draws each chunk or shard in place"
             )
         backend.check_readable(x)
         backend.check_writable(x)
@@ -140,7 +151,7 @@ def _check(x: Any, backend: Backend | None) -> str:
 
 
 def _chunks(x: Any) -> Any:
-    """The grid that a file keeps an array in: that of zarr's shards, which hold chunks, or of the chunks."""
+    """The sizes of the cells that a file keeps an array in: zarr's shards, which hold chunks, or chunks."""
     return getattr(x, "shards", None) or getattr(x, "chunks", None)
 
 
@@ -151,10 +162,10 @@ def _order(x: Any) -> list[int] | None:
 
 
 def _same_bits(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
-    """Whether two arrays hold the same, zeros of either sign and NaN told apart; in any memory layout."""
+    """Whether two arrays hold the same bits, so that 0.0 differs from -0.0 and NaNs compare; in any memory layout."""
     if a.shape != b.shape:
         return False
-    b = b.astype(a.dtype, copy=False)  # the other byte order
+    b = b.astype(a.dtype, copy=False)  # to the same byte order
     if a.dtype.kind == "c":
         return _same_bits(a.real, b.real) and _same_bits(a.imag, b.imag)
     words = f"u{a.dtype.itemsize}"

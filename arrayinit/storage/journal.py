@@ -1,6 +1,6 @@
-"""What of a long draw was written, kept in a file beside it, so that an interrupted one can go on.
+"""A file beside a long draw that says how much of it was written, so that an interrupted draw can go on.
 
-A journal is no proof: after a loss of power it may say more than the disk holds. It says which parts are worth reading.
+A journal proves nothing: after a loss of power it may say more than the disk holds. It says which tiles to compare.
 """
 
 import io
@@ -13,15 +13,15 @@ from typing import Any
 
 from arrayinit.common.escapes import printable
 from arrayinit.storage.documents import decode, parse_json
-from arrayinit.storage.files import absolute, held, is_at, sync, write
+from arrayinit.storage.files import absolute, is_at, locked_file, sync, write
 
-__all__ = ["Journal", "opened"]
+__all__ = ["Journal", "open_journal"]
 
-LARGEST = 1 << 20  # bytes of a journal; one of a packed tensor may have some thousand
+LARGEST = 1 << 20  # bytes of a journal; that of a packed tensor may have thousands
 
 
 class Journal:
-    """Which draw is under way, and how many of its parts were written, as a JSON object whose end is overwritten."""
+    """The draw that is under way and the number of its tiles that were written: JSON whose end is overwritten."""
 
     def __init__(self, draw: dict[str, Any], done: int = 0, file: io.FileIO | None = None) -> None:
         self.done = done
@@ -33,53 +33,52 @@ class Journal:
             sync(file)
 
     def advance(self, done: int) -> None:
-        """So many parts were written."""
+        """Record the number of tiles that were written."""
         self.done = done
         if self._file is not None:
             write(self._file, len(self._start), self._end())
 
     def _end(self) -> bytes:
-        # Always as long, so that one short write is all that changes.
+        # Padded to one length, so that an update is one short write.
         return f"{self.done:<{self._width}}}}\n".encode()
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str] | None, draw: dict[str, Any]) -> Iterator[Journal]:
-    """The journal of a draw: what is there, or a new one; gone when the context ends well. None keeps none.
+def open_journal(path: str | os.PathLike[str] | None, draw: dict[str, Any]) -> Iterator[Journal]:
+    """The journal of a draw: the existing one, or a new one; removed when the context ends well. No file for None.
 
     Raises:
-        ValueError: the file is of another draw, or none of this kind. OSError: it can't be made, or another process
-            goes on with it.
+        ValueError: the file is the journal of another draw, or no journal. OSError: it can't be made, or another
+            process has it.
     """
     if path is None:
         yield Journal(draw)
         return
     where = absolute(path, "`journal`")
-    with held(where, "`journal`") as file:
-        kept = file.read(LARGEST)
-        yield Journal(draw, _done(kept, draw, where) if kept else 0, file)
+    with locked_file(where, "`journal`") as file:
+        content = file.read(LARGEST)
+        yield Journal(draw, _done(content, draw, where) if content else 0, file)
         if is_at(file, where):
-            if os.name == "nt":  # where what is open can't be removed
+            if os.name == "nt":  # where an open file can't be removed
                 file.close()
             where.unlink()
 
 
-def _done(kept: bytes, draw: dict[str, Any], path: Path) -> int:
-    """How many parts a journal says were written."""
+def _done(content: bytes, draw: dict[str, Any], path: Path) -> int:
+    """The number of tiles that were written, from the content of a journal; ValueError for one of another draw."""
     text = printable(str(path))
     try:
-        data = parse_json(decode(kept))
+        data = parse_json(decode(content))
         before, done = dict(data["draw"]), data["done"]
         if isinstance(done, bool) or not isinstance(done, int) or not 0 <= done <= before["parts"]:
             raise ValueError
     except (ValueError, KeyError, TypeError):
         raise ValueError(
-            f"`journal` must be a new file or one that an interrupted draw left; got {text} (remove it to begin anew)"
+            f"`journal` must be a new file or one that an interrupted draw left; got {text} (remove it to start again)"
         ) from None
     if before != draw:
         differing = ", ".join(key for key in draw if before.get(key) != draw[key])
         raise ValueError(
-            f"`journal` must be of the draw that goes on; {text} is of one with another {differing} (remove it to "
-            "begin anew)"
+            f"`journal` must belong to this draw; {text} is of one with another {differing} (remove it to start again)"
         )
     return int(done)

@@ -3,10 +3,10 @@
 The format is 8 bytes that hold the length of the header, the header, and the tensors one after another without gaps
 (huggingface.co/docs/safetensors).
 
-What an unfinished file holds is never taken on trust: its length may be on the disk before its bytes are, which then
-read as zeros, and other programs may have changed it. A part counts as done only if the header before it is that of
-this draw and its bytes are those that are drawn for it again. Reading and drawing take less time than writing, and need
-no record that could be wrong itself.
+The content of an unfinished file is never trusted: its length may be on the disk before its bytes, which then read as
+zeros, and other programs may have changed it. A tile counts as written only if the header is that of this draw and
+drawing the tile again gives its bytes. Reading and drawing take less time than writing, and need no record that could
+itself be wrong.
 """
 
 import errno
@@ -33,8 +33,8 @@ from arrayinit.laws.geometry import check_shape
 from arrayinit.seeds import Name, peek, resolve
 from arrayinit.specs import Spec, law_of
 from arrayinit.storage.documents import LARGEST
-from arrayinit.storage.files import absolute, check_replaceable, held, holds, publish, sync, write
-from arrayinit.storage.parts import PART, check_part, parts
+from arrayinit.storage.files import absolute, check_replaceable, has_bytes, locked_file, publish, sync, write
+from arrayinit.storage.tiling import TILE_BYTES, check_part, tiling
 
 __all__ = ["DTYPES", "Tensor", "itemsize", "save_safetensors"]
 
@@ -45,17 +45,22 @@ DTYPES = {
     "bool": "BOOL",
 }  # fmt: skip
 
-UNFINISHED = ".unfinished"  # what is added to the name until the file is whole
-MAX_BYTES = (1 << 63) - 1  # what a file may hold
+UNFINISHED = ".unfinished"  # suffix of the name until the file is whole
+MAX_BYTES = (1 << 63) - 1  # the largest offset of a file
 
 
 class Tensor(NamedTuple):
-    """What a tensor of a file is: an initializer, a global shape, a dtype and the name folded into its key."""
+    """A tensor of a file: an initializer, a global shape, a dtype and the name folded into its key.
+
+    >>> from arrayinit.storage import Tensor
+    >>> Tensor(ai.spec("xavier_uniform"), (128, 64))
+    Tensor(initializer=spec('xavier_uniform'), shape=(128, 64), dtype='float32', name=None)
+    """
 
     initializer: Spec
     shape: tuple[int, ...]
     dtype: str = "float32"
-    name: Name | None = None  # its name in the file, where None
+    name: Name | None = None  # None is its name in the file
 
 
 def save_safetensors(
@@ -66,39 +71,51 @@ def save_safetensors(
     metadata: Mapping[str, str] | None = None,
     force: bool = False,
     progress: bool | None = None,
-    part: int = PART,
+    part: int = TILE_BYTES,
 ) -> None:
     """Draw tensors into a new safetensors file, which may be larger than memory.
 
-        save_safetensors("model.safetensors", {"fc.weight": Tensor(ai.spec("xavier_uniform"), (128, 64))}, seed=0)
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from arrayinit.storage import Tensor, save_safetensors
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "model.safetensors")
+        ...     save_safetensors(path, {"fc.weight": Tensor(ai.spec("xavier_uniform"), (128, 64))}, seed=0)
+        ...     path.stat().st_size > 128 * 64 * 4
+        True
 
-    The tensor of a name equals `initializer(shape, dtype=dtype, seed=seed, name=name)`. All is written to a file
-    beside it, `path` + ".unfinished", that takes its name when it is whole and on the disk. Called again after an
-    interruption (a killed process, a loss of power, a full disk), with the same arguments, it goes on: what is there is
-    read, compared with what is drawn again, and written only where it differs. The header's metadata says what was
-    drawn, under "arrayinit": the stream's version, the key, and the initializer of each tensor.
+    Each tensor equals `initializer(shape, dtype=dtype, seed=seed, name=name)`. They are written to a file beside it,
+    `path` + ".unfinished", which is renamed to `path` when it is whole and on the disk. Call again with the same
+    arguments after an interruption (a killed process, a loss of power, a full disk), and the draw goes on: the existing
+    bytes are read, compared with a new draw, and written only where they differ. The header's metadata records the
+    draw under "arrayinit": the stream's version, the key, and the initializer of each tensor.
 
-    One process writes a file at a time; another is refused. On Windows, and on file systems without flock, nothing
+    One process at a time writes a file; a second one raises. On Windows, and on file systems without flock, nothing
     keeps two apart.
 
     Args:
+        path: of the new file.
         tensors: name -> :class:`Tensor`, in any order; the file has them by the size of their elements, largest first.
         seed: as in every initializer, but not None. A generator gives up its bits when the file is whole, so that an
-            interrupted call goes on with the same one.
-        metadata: more strings for the header, but under "arrayinit"; {"format": "pt"} by default, which readers for
-            torch ask for.
+            interrupted call goes on with the same key.
+        metadata: more strings for the header, under other names than "arrayinit"; {"format": "pt"} by default, which
+            readers for torch ask for.
         force: replace the file, and an unfinished one of another draw.
-        progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
-        part: bytes to draw at a time; about twice that much memory is used, more where a tensor is orthogonal or
-            sparse, which is drawn in one.
+        progress: True for a progress bar, False for none; None for one on terminals after a second, if rich is
+            installed.
+        part: the bytes to draw at a time. About twice that much memory is used, except for orthogonal and sparse
+            tensors, which must fit in memory.
 
     Raises:
-        FileExistsError: the file is there, or an unfinished one of another draw, and force is False; another process
+        FileExistsError: the file exists, or an unfinished one of another draw, and force is False; another process
             is writing it; one of them is a link, a FIFO, a device or a socket, whether force is given or not.
-        IsADirectoryError: it is a directory. OSError: the disk is full, the folder can't be written to, and the like;
-            what was written stays, and the next call goes on with it.
-        TypeError, ValueError: a dtype that the format lacks, names or metadata that no reader would take, a header or
-            a file too large for the format, and all that initializers raise; before anything is written.
+        IsADirectoryError: path is a directory.
+        OSError: the disk is full, the folder can't be written to, and so on; the written bytes stay, and the next call
+            goes on with them.
+        TypeError, ValueError: a dtype that the format lacks, names or metadata that readers refuse, a header or
+            a file too large for the format; and as the initializers. These come before anything is written.
+
+    Source: huggingface.co/docs/safetensors, the format.
     """
     goal = absolute(path, "`path`")
     unfinished = goal.with_name(goal.name + UNFINISHED)
@@ -109,7 +126,7 @@ def save_safetensors(
     check_progress(progress)
     if not isinstance(tensors, Mapping):
         raise TypeError(f"`tensors` must be a mapping of names to arrayinit.storage.Tensor; got {shown(tensors)}")
-    planned = {name: _checked(name, tensor) for name, tensor in tensors.items()}
+    planned = {name: _plain_tensor(name, tensor) for name, tensor in tensors.items()}
     extra = {"format": "pt"} if metadata is None else _strings(metadata)
     check_replaceable(goal, "`path`", force)
     key = peek(seed)
@@ -120,19 +137,19 @@ def save_safetensors(
         raise ValueError(f"`tensors` must fit a file, of {MAX_BYTES:,} bytes at most; got {total:,}")
     laws = [law_of(t.initializer, t.shape, t.dtype)[0] for t in planned.values() if 0 not in t.shape]
     here = room(goal.parent)
-    if here is not None and total > here.total:  # else what the disk has no room for is found when it is full
+    if here is not None and total > here.total:  # otherwise the error would come when the disk is full
         raise OSError(errno.ENOSPC, f"`tensors` must fit the disk, of {here.total:,} bytes; got {total:,}", str(goal))
-    with progress_bar(goal.name, total, progress) as advance, held(unfinished, "`path`") as file:
+    with progress_bar(goal.name, total, progress) as advance, locked_file(unfinished, "`path`") as file:
         check_replaceable(goal, "`path`", force)
         size = _size(file, unfinished, header, force)
         if not size:
             write(file, 0, header)
-            sync(file)  # before there is more of it, so that a loss of power leaves a header of this draw or nothing
+            sync(file)  # before the tensors, so that a loss of power leaves the header of this draw or nothing
         _write(file, planned, keys, len(header), size, part, advance)
-        check_replaceable(goal, "`path`", force)  # which another program may have made meanwhile
+        check_replaceable(goal, "`path`", force)  # another program may have made it meanwhile
         publish(file, unfinished, goal)
     if any(map(is_random, laws)):
-        resolve(seed)  # at the end, for what is interrupted goes on with the key of the same generator
+        resolve(seed)  # at the end: an interrupted call goes on with the key of the same generator
 
 
 def _write(
@@ -144,24 +161,24 @@ def _write(
     part: int,
     advance: Callable[[int], None],
 ) -> None:
-    """Draw tensors into a file from the position `at` on; what the first `size` bytes of it hold is compared first."""
+    """Draw tensors into a file from the position `at` on; tiles within its first `size` bytes are compared first."""
     buffer = np.empty(0, np.uint8)
     pending = 0
     for name, tensor in _ordered(tensors):
         width = itemsize(tensor.dtype)
         law, _ = law_of(tensor.initializer, tensor.shape, tensor.dtype)
-        for where in parts(law, tensor.shape, width, part):
-            counts = tuple(s.stop - s.start for s in where)
+        for tile in tiling(law, tensor.shape, width, part):
+            counts = tuple(s.stop - s.start for s in tile)
             length = math.prod(counts) * width
             if buffer.size < length:
                 buffer = np.empty(length, np.uint8)
             data = buffer[:length]
             values = data.view(backend_named("numpy").dtype(tensor.dtype)).reshape(counts)
-            tensor.initializer.fill_(values, shape=tensor.shape, index=where, seed=keys[name])
-            if at + length > size or not holds(file, at, data):
+            tensor.initializer.fill_(values, shape=tensor.shape, index=tile, seed=keys[name])
+            if at + length > size or not has_bytes(file, at, data):
                 write(file, at, data)
                 pending += length
-            if pending >= part:  # not for each of many small tensors: a disk takes longer than their draws
+            if pending >= part:  # not for each small tensor: a sync takes longer than its draw
                 sync(file)
                 pending = 0
             at += length
@@ -170,14 +187,16 @@ def _write(
 
 
 def _size(file: io.FileIO, path: Path, header: bytes, force: bool) -> int:
-    """The size of an unfinished file that begins with this header; 0, and the file empty, where it holds nothing."""
+    """The size of an unfinished file with this header; otherwise the file is emptied and the size is 0.
+
+    FileExistsError for the file of another draw, unless `force`.
+    """
     size = os.fstat(file.fileno()).st_size
-    kept = np.frombuffer(header, np.uint8)
-    if size >= len(header) and holds(file, 0, kept):
+    if size >= len(header) and has_bytes(file, 0, np.frombuffer(header, np.uint8)):
         return size
     file.seek(0)
     start = file.read(min(size, len(header))) if size <= len(header) else b""
-    is_torn = size <= len(header) and header.startswith(start.rstrip(b"\0"))  # whose rest was never on the disk
+    is_torn = size <= len(header) and header.startswith(start.rstrip(b"\0"))  # power was lost while it was written
     if not (force or is_torn):
         raise FileExistsError(
             f"`path` must have no unfinished file of another draw beside it, or `force` given; "
@@ -188,14 +207,16 @@ def _size(file: io.FileIO, path: Path, header: bytes, force: bool) -> int:
 
 
 def _strings(metadata: Any) -> Mapping[str, str]:
-    """Metadata as the format has them."""
+    """Metadata as the format has it: strings; 'arrayinit' is left to us."""
     if not isinstance(metadata, Mapping) or not all(
         isinstance(word, str) for pair in metadata.items() for word in pair
     ):
         raise TypeError(f"`metadata` must be a mapping of strings to strings; got {shown(metadata)}")
     _check_text("`metadata`", (word for pair in metadata.items() for word in pair))
     if "arrayinit" in metadata:
-        raise ValueError(f"`metadata` must leave 'arrayinit' to what was drawn; got {shown(metadata['arrayinit'])}")
+        raise ValueError(
+            f"`metadata` must not have 'arrayinit', which records the draw; got {shown(metadata['arrayinit'])}"
+        )
     return metadata
 
 
@@ -203,12 +224,12 @@ def _check_text(argument: str, words: Iterable[str]) -> None:
     for word in words:
         try:
             word.encode()
-        except UnicodeEncodeError:  # a surrogate, which JSON would hold and no reader take
-            raise ValueError(f"{argument} must be texts that UTF-8 can hold; got {shown(word)}") from None
+        except UnicodeEncodeError:  # a surrogate: JSON can hold it, but readers refuse it
+            raise ValueError(f"{argument} must be text that UTF-8 can hold; got {shown(word)}") from None
 
 
-def _checked(name: str, tensor: Tensor) -> Tensor:
-    """A tensor whose shape and dtype are plain, and which its initializer can draw."""
+def _plain_tensor(name: str, tensor: Tensor) -> Tensor:
+    """The tensor with a plain shape, dtype and name; TypeError or ValueError where its initializer can't draw it."""
     if not isinstance(name, str) or name == "__metadata__":
         raise ValueError(f"`tensors` must have names that are strings other than '__metadata__'; got {shown(name)}")
     _check_text("names in `tensors`", [name])
@@ -216,18 +237,18 @@ def _checked(name: str, tensor: Tensor) -> Tensor:
         raise TypeError(
             f"`tensors` must hold Tensors, whose initializer is an arrayinit.Spec; got {shown(tensor)} as {shown(name)}"
         )
-    kind = backend_named("numpy").dtype_name(tensor.dtype)
-    if kind not in DTYPES:
+    dtype = backend_named("numpy").dtype_name(tensor.dtype)
+    if dtype not in DTYPES:
         raise TypeError(f"`dtype` of {shown(name)} must be one of {', '.join(DTYPES)}; got {shown(tensor.dtype)}")
     shape = check_shape(tensor.shape, f"shape of {printable(name)}")
-    law_of(tensor.initializer, shape, kind)
-    itemsize(kind)
+    law_of(tensor.initializer, shape, dtype)
+    itemsize(dtype)
     resolve(0, _seed_name(name, tensor))
-    return tensor._replace(shape=shape, dtype=kind, name=_plain_name(tensor.name))
+    return tensor._replace(shape=shape, dtype=dtype, name=_plain_name(tensor.name))
 
 
 def _plain_name(name: Any) -> Any:
-    """A name as JSON has it: integers of any library as Python's."""
+    """A name that JSON can hold: integers of any library become Python's."""
     if isinstance(name, tuple):
         return tuple(map(_plain_name, name))
     number = as_integer(name)
@@ -235,7 +256,7 @@ def _plain_name(name: Any) -> Any:
 
 
 def _seed_name(name: str, tensor: Tensor) -> Name:
-    """What is folded into the key of a tensor."""
+    """The name that is folded into the key of a tensor."""
     return name if tensor.name is None else tensor.name
 
 
@@ -245,7 +266,7 @@ def itemsize(dtype: str) -> int:
 
 
 def _ordered(tensors: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
-    """Large elements first, so that each tensor lies at a multiple of the size of its own."""
+    """Tensors with large elements first, so that each lies at a multiple of the size of its elements."""
     return sorted(tensors.items(), key=lambda item: -itemsize(item[1].dtype))
 
 
@@ -253,10 +274,10 @@ def _header(tensors: Mapping[str, Tensor], key: int, metadata: Mapping[str, str]
     """The length of the header, and the header, padded so that the tensors begin at a multiple of 8 bytes."""
     from arrayinit import STREAM_VERSION
 
-    drawn = {name: tensor.initializer.as_dict() for name, tensor in tensors.items()}
+    initializers = {name: tensor.initializer.as_dict() for name, tensor in tensors.items()}
     names = {name: tensor.name for name, tensor in tensors.items() if tensor.name not in (None, name)}
-    made = {"stream": STREAM_VERSION, "key": key, "initializers": drawn, "names": names}
-    entries: dict[str, Any] = {"__metadata__": {**metadata, "arrayinit": json.dumps(made)}}
+    draw = {"stream": STREAM_VERSION, "key": key, "initializers": initializers, "names": names}
+    entries: dict[str, Any] = {"__metadata__": {**metadata, "arrayinit": json.dumps(draw)}}
     at = 0
     for name, tensor in _ordered(tensors):
         end = at + math.prod(tensor.shape) * itemsize(tensor.dtype)

@@ -15,7 +15,7 @@ from arrayinit.storage.safetensors import DTYPES, MAX_BYTES, itemsize
 
 __all__ = ["NAMES", "header_of", "shapes_of"]
 
-NAMES = {theirs: ours for ours, theirs in DTYPES.items()}
+NAMES = {name: dtype for dtype, name in DTYPES.items()}  # the format's name of a dtype -> ours
 
 Shapes = dict[str, tuple[tuple[int, ...], str | None]]
 
@@ -23,19 +23,19 @@ Shapes = dict[str, tuple[tuple[int, ...], str | None]]
 def shapes_of(path: str | os.PathLike[str]) -> Shapes:
     """Name -> (shape, dtype), in the file's order.
 
-    The dtype is one of ours, the file's own word where we have none for it (F8_E4M3), or None where the file has none.
+    The dtype is one of ours, the file's word where we have none for it (F8_E4M3), or None where the file has none.
 
     Args:
         path: a safetensors file; an index of several (`*.safetensors.index.json`, whose files lie beside it); or JSON,
             {"name": [out, in]} or {"name": {"shape": [out, in], "dtype": "bfloat16"}}.
 
     Raises:
-        ValueError: it is none of these or no regular file, or a shape is none.
+        ValueError: another kind of file, or an entry that is not a shape.
     """
     file = Path(path)
     label = printable(str(file))
     if file.suffix != ".json":
-        return _of_header(file)
+        return _shapes_of_header(file)
     try:
         data = parse_json(read_text(file, f"`{label}`"))
     except ValueError as error:
@@ -43,7 +43,7 @@ def shapes_of(path: str | os.PathLike[str]) -> Shapes:
     if not isinstance(data, dict):
         raise ValueError(f"`{label}` must be a JSON object of names and shapes; got {type(data).__name__}")
     if isinstance(data.get("weight_map"), dict):
-        return _of_index(file, data["weight_map"])
+        return _shapes_of_index(file, data["weight_map"])
     return {name: _entry(name, entry) for name, entry in data.items()}
 
 
@@ -52,16 +52,16 @@ def header_of(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     label = printable(str(path))
     with open_regular(path, f"`{label}`") as file:
         length = int.from_bytes(file.read(8), "little")
-        # A length is believed only where the format and the file allow it.
+        # Only a length that the format and the size of the file allow is read.
         text = file.read(length) if length <= min(LARGEST, os.fstat(file.fileno()).st_size) else b""
     try:
         if len(text) != length or not length:
             raise ValueError("its header is cut off or longer than the format allows")
         header = parse_json(decode(text))
         if not isinstance(header, dict):
-            raise ValueError("its header is no JSON object")
+            raise ValueError("its header is not a JSON object")
     except ValueError as error:
-        reason = "its header is no JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else error
+        reason = "its header is not JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else error
         raise ValueError(f"`{label}` must be a safetensors file; its header can't be read: {reason}") from None
     header.pop("__metadata__", None)
     for name, entry in header.items():
@@ -71,17 +71,17 @@ def header_of(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     return header
 
 
-def _of_header(file: Path) -> Shapes:
+def _shapes_of_header(file: Path) -> Shapes:
     return {
         name: (tuple(entry["shape"]), NAMES.get(entry["dtype"], entry["dtype"]))
         for name, entry in header_of(file).items()
     }
 
 
-def _of_index(file: Path, names: dict[str, Any]) -> Shapes:
-    """The shapes of all files of an index. Each name must be in its own file, and in no other."""
+def _shapes_of_index(file: Path, names: dict[str, Any]) -> Shapes:
+    """The shapes in all files of an index. Each name must be in the file that the index gives, and in no other."""
     label = printable(str(file))
-    found: Shapes = {}
+    shapes: Shapes = {}
     holder: dict[str, str] = {}
     for part in names.values():
         if not isinstance(part, str):
@@ -91,24 +91,24 @@ def _of_index(file: Path, names: dict[str, Any]) -> Shapes:
             raise ValueError(
                 f"`{label}` must have names of safetensors files beside it under 'weight_map'; got {shown(part)}"
             )
-        shapes = _of_header(file.parent / part)
-        for name in shapes:
+        part_shapes = _shapes_of_header(file.parent / part)
+        for name in part_shapes:
             if name in holder or names.get(name, part) != part:
                 other = holder.get(name, names.get(name))
                 raise ValueError(
-                    f"`{label}` must have each tensor in one file; {shown(name)} is in {shown(part)}, and in or meant "
-                    f"for {shown(other)}"
+                    f"`{label}` must have each tensor in one file; {shown(name)} is in {shown(part)}, and is in or "
+                    f"listed for {shown(other)}, too"
                 )
             holder[name] = part
-        found |= shapes
-    lost = [name for name in names if name not in found]
+        shapes |= part_shapes
+    lost = [name for name in names if name not in shapes]
     if lost:
-        raise ValueError(f"`{label}` must have files that hold what it says; {shown(lost[0])} is in none")
-    return found
+        raise ValueError(f"`{label}` must name the file of each tensor; {shown(lost[0])} is in none of them")
+    return shapes
 
 
 def _is_entry(entry: Any) -> bool:
-    """Whether that is what a header says of a tensor: a dtype, a shape, and where its bytes begin and end."""
+    """Whether this is the entry of a tensor in a header: a dtype, a shape, and where its bytes begin and end."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         return False
     shape, offsets = entry["shape"], entry["data_offsets"]
@@ -120,7 +120,7 @@ def _is_entry(entry: Any) -> bool:
 
 
 def _are_sizes(numbers: Any) -> bool:
-    """Whether that is a list of integers that a shape of NumPy and a file may have."""
+    """Whether this is a list of sizes or offsets: as many as NumPy has axes, each within a file's limit."""
     return (
         isinstance(numbers, list)
         and len(numbers) <= AXES

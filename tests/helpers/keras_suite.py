@@ -678,7 +678,7 @@ def test_distributed_weights():
         (lambda: init.GlorotUniform()((3, -1)), ValueError, "`shape` must have no negative size"),
         (lambda: init.GlorotUniform()((3, 4), "int32"), TypeError, "`dtype` must be one of"),
         (lambda: init.GlorotUniform()((3, 4), "no"), ValueError, "dtype"),
-        (lambda: init.Identity()((3, 4, 5)), ValueError, "`shape` must be that of a matrix for Identity"),
+        (lambda: init.Identity()((3, 4, 5)), ValueError, "`shape` must have two axes for Identity"),
         (lambda: init.Orthogonal()((3,)), ValueError, "at least 2 dimensions"),
         (lambda: init.HeNormal(input_axes=0), TypeError, "`input_axes` must be a list of axis numbers or None; got 0"),
         (lambda: init.HeNormal(output_axes=["a"]), TypeError, "`output_axes` must be a list of axis numbers"),

@@ -17,8 +17,8 @@ from conftest import namespace, same
 import arrayinit as ai
 from arrayinit.laws import Normal
 from arrayinit.storage import Tensor, documents, fill_, safetensors, save_safetensors
-from arrayinit.storage.parts import parts
 from arrayinit.storage.shapes import header_of, shapes_of
+from arrayinit.storage.tiling import tiling
 
 NORMAL = ai.spec("normal", std=0.02)
 
@@ -34,7 +34,7 @@ def _without_waiting_for_the_disk(monkeypatch):
 def test_parts_cover_each_element_once(shape, limit, chunked):
     chunks = tuple(min(2, max(n, 1)) for n in shape) if chunked else None
     seen = np.zeros(shape, int)
-    for where in parts(Normal(0.0, 1.0), shape, 4, limit, chunks):
+    for where in tiling(Normal(0.0, 1.0), shape, 4, limit, chunks):
         seen[where] += 1
         size = seen[where].size
         assert size * 4 <= max(limit, 4 * int(np.prod(chunks or 1)))
@@ -47,14 +47,14 @@ def test_parts_cover_each_element_once(shape, limit, chunked):
 
 
 def test_parts_of_a_tensor_larger_than_any_disk_take_no_memory():
-    cut = parts(Normal(0.0, 1.0), (1 << 60, 2), 4)
+    cut = tiling(Normal(0.0, 1.0), (1 << 60, 2), 4)
     assert len(cut) == 1 << 37
     assert next(iter(cut)) == (slice(0, 1 << 23), slice(0, 2))
 
 
 def test_parts_lie_one_after_another():
     flat = np.arange(3 * 5 * 7).reshape(3, 5, 7)
-    order = np.concatenate([flat[where].ravel() for where in parts(Normal(0.0, 1.0), flat.shape, 4, 100)])
+    order = np.concatenate([flat[where].ravel() for where in tiling(Normal(0.0, 1.0), flat.shape, 4, 100)])
     assert order.tolist() == [*range(105)]
 
 
@@ -292,7 +292,7 @@ def test_a_journal_that_was_written_in_part(tmp_path, rest):
             assert same(x.x, NORMAL((20, 50), seed=3)), cut
             assert not journal.exists()
         else:
-            with pytest.raises(ValueError, match="remove it to begin anew"):
+            with pytest.raises(ValueError, match="remove it to start again"):
                 fill_(x, NORMAL, seed=3, journal=journal, part=400)
             assert (x.x == before).all()
             assert journal.read_bytes() == text[:cut] + rest
@@ -338,7 +338,7 @@ def test_a_journal_of_another_draw_is_refused(tmp_path, changed, named):
     x = interrupted(tmp_path)
     before = x.x.copy()
     given = {"initializer": NORMAL, "seed": 3, "journal": tmp_path / "journal", "part": 400} | changed
-    with pytest.raises(ValueError, match=f"`journal` must be of the draw that goes on.*{named}"):
+    with pytest.raises(ValueError, match=f"`journal` must belong to this draw.*{named}"):
         fill_(x, **given)
     assert (x.x == before).all()
     (tmp_path / "journal").write_text("not a journal")
@@ -764,7 +764,7 @@ def test_many_small_tensors_are_not_synced_one_by_one(tmp_path, monkeypatch):
             r"`metadata` must be .* UTF-8 .*'\\ud800'",
         ),
         ({"w": Tensor(NORMAL, (3,))}, {"metadata": {"\udfff": ""}}, ValueError, "`metadata` must be .* UTF-8"),
-        ({"w": Tensor(NORMAL, (3,))}, {"metadata": {"arrayinit": ""}}, ValueError, "must leave 'arrayinit' to what"),
+        ({"w": Tensor(NORMAL, (3,))}, {"metadata": {"arrayinit": ""}}, ValueError, "must not have 'arrayinit'"),
         ({"\udc80": Tensor(NORMAL, (3,), name="w")}, {}, ValueError, "names in `tensors` must be .* UTF-8"),
         ({"w": Tensor(NORMAL, (3,), name="\udc80")}, {}, ValueError, "`name` must be a text that UTF-8"),
         ({"w": Tensor(NORMAL, (1,) * 65)}, {}, TypeError, "`shape of w` must be .* at most 64 of them"),
@@ -910,7 +910,7 @@ def test_only_files_of_their_own_are_written(tmp_path, kind, at):
         write()
     said = str(refused.value)
     assert said.startswith("`journal` must" if at == "journal" else "`path` must")
-    assert {"hard link": "no other name", "symbolic link to nothing": "symbolic link"}.get(kind, kind) in said
+    assert {"hard link": "no other hard link", "symbolic link to nothing": "symbolic link"}.get(kind, kind) in said
     assert str(tmp_path / at) in said
     assert state(tmp_path) == before
     assert not x.any()
@@ -1002,7 +1002,7 @@ def test_a_file_that_is_replaced_while_it_is_written_takes_no_name(tmp_path, mon
         os.replace(tmp_path / "other", tmp_path / "m.unfinished")
 
     meanwhile(monkeypatch, replaced)
-    with pytest.raises(FileNotFoundError, match=r"`path` must be left alone .*m\.unfinished was removed or replaced"):
+    with pytest.raises(FileNotFoundError, match=r"`path` must not change .*m\.unfinished was removed or replaced"):
         save_safetensors(tmp_path / "m", FEW, seed=5)
     assert os.listdir(tmp_path) == ["m.unfinished"]
     assert (tmp_path / "m.unfinished").read_bytes() == b"other"
@@ -1021,7 +1021,7 @@ def test_a_file_that_is_made_meanwhile_is_not_replaced(tmp_path, monkeypatch):
 def test_a_refused_call_takes_nothing_from_a_generator(tmp_path):
     generator = np.random.default_rng(0)
     for name, tensor in (("w", Tensor(ai.spec("xavier_normal"), (3,))), ("w\ud800", Tensor(NORMAL, (3,)))):
-        with pytest.raises(ValueError, match=r"must be texts|fans need"):
+        with pytest.raises(ValueError, match=r"must be text that|fans need"):
             save_safetensors(tmp_path / "m", {name: tensor}, seed=generator)
     (tmp_path / "m").write_bytes(b"")
     with pytest.raises(FileExistsError):
@@ -1201,8 +1201,8 @@ def test_other_dtypes_are_told_by_the_words_of_the_file(tmp_path):
         ({"w": ""}, "names of safetensors files beside it"),
         ({"w": "m\0"}, "names of safetensors files beside it"),
         ({"w": ["m"]}, "names of files"),
-        ({"w": "m", "v": "m"}, "must have files that hold what it says; 'v' is in none"),
-        ({"w": "m", "v": "n"}, "'w' is in 'n', and in or meant for 'm'"),
+        ({"w": "m", "v": "m"}, "must name the file of each tensor; 'v' is in none of them"),
+        ({"w": "m", "v": "n"}, "'w' is in 'n', and is in or listed for 'm', too"),
         ({"v": "n"}, "'v' is in none"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What the recipes share: rules that may match nothing, and the names that norms go by."""
+"""Shorthand for recipes: rules that are optional by default, and the pattern of the names of norms."""
 
 import re
 
@@ -7,7 +7,7 @@ from arrayinit.specs import Spec
 
 __all__ = ["NORM_WEIGHT", "rule"]
 
-# ln_1.weight, LayerNorm.weight, input_layernorm.weight, model.norm.weight: a last layer named so, not any on the way.
+# ln_1.weight, LayerNorm.weight, input_layernorm.weight, model.norm.weight: only the last module of the path counts.
 NORM_WEIGHT = re.compile(r"(?i)(norm[^.]*|(^|\.)ln_?\w*)\.weight$")
 
 
@@ -19,5 +19,5 @@ def rule(
     lr_scale: float = 1.0,
     optional: bool = True,
 ) -> Rule:
-    """A rule that a model may have nothing for, unless it is said."""
+    """A rule that may match nothing in a model, unless `optional` is False."""
     return Rule(pattern, initializer, like=like, kind=kind, lr_scale=lr_scale, optional=optional)
