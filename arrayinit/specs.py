@@ -125,7 +125,12 @@ class Spec:
         return draw(x, partial(initializers.scheme(self.name), **parameters), in_place, **shared)
 
     def law(self, geometry: Geometry) -> Law:
-        """The law of a tensor of this geometry; the spec must have no layout or axes. Errors as the initializer."""
+        """The law of a tensor of this geometry; the spec must have no layout or axes. Errors as the initializer.
+
+        A scheme that draws parts of a tensor by other specs, such as `packed`, asks for theirs:
+
+            law = initializer.law(geometry_of_a_block)
+        """
         keywords = [key for key in self.parameters if key in _GEOMETRY]
         if keywords:
             raise ValueError(

@@ -70,7 +70,11 @@ class Rule:
         flag(self.optional, "optional")
 
     def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> bool:
-        """Whether this rule matches a parameter; an earlier rule may still come first."""
+        """Whether this rule matches a parameter; an earlier rule may still come first.
+
+        >>> ai.Rule("*.bias", "zeros", kind="Conv*").matches("fc.bias", (3,), ["Linear", "Module"])
+        False
+        """
         if self.kind is None:
             if BUFFER in kinds:
                 return False
@@ -94,7 +98,11 @@ class Rule:
         return text if self.kind is None else f"{text} of {self.kind}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON and TOML. TypeError where the pattern is a function."""
+        """Plain data for JSON and TOML. TypeError where the pattern is a function.
+
+        >>> ai.Rule("*.bias", "zeros").as_dict()
+        {'pattern': '*.bias', 'initializer': 'zeros'}
+        """
         data: dict[str, Any] = {}
         if isinstance(self.pattern, str):
             data["pattern"] = self.pattern
@@ -116,7 +124,11 @@ class Rule:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Rule":
-        """The inverse of :meth:`as_dict`. TypeError or ValueError for data of another form."""
+        """The inverse of :meth:`as_dict`. TypeError or ValueError for data of another form.
+
+        >>> ai.Rule.from_dict({"regex": "bias$", "initializer": {"name": "normal", "std": 0.02}}).initializer
+        spec('normal', std=0.02)
+        """
         if not isinstance(data, Mapping):
             raise TypeError(
                 f"`data` of a rule must be a mapping with 'pattern' or 'regex' and 'initializer'; got {shown(data)}"
@@ -199,7 +211,11 @@ class Rules(Sequence[Rule]):
         return "\n".join(f"{rule.text:<40} {_rule_in_words(rule)}" for rule in self.rules)
 
     def find(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> Rule | None:
-        """The first rule that matches a parameter, or None. TypeError or ValueError: arguments of the wrong type."""
+        """The first rule that matches a parameter, or None. TypeError or ValueError: arguments of the wrong type.
+
+        >>> ai.Rules({"*.bias": "zeros", "*": "xavier_uniform"}).find("fc.bias", (3,)).text
+        '*.bias'
+        """
         if not isinstance(path, str):
             raise TypeError(f"`path` must be a string; got {shown(path)}")
         if not isinstance(kinds, tuple | list) or not all(isinstance(kind, str) for kind in kinds):
@@ -208,29 +224,53 @@ class Rules(Sequence[Rule]):
         return next((rule for rule in self.rules if rule.matches(path, shape, kinds)), None)
 
     def as_dict(self) -> dict[str, Any]:
-        """{"rules": [...]}, plain data. TypeError where a pattern is a function."""
+        """{"rules": [...]}, plain data. TypeError where a pattern is a function.
+
+        >>> ai.Rules({"*.bias": "zeros"}).as_dict()
+        {'rules': [{'pattern': '*.bias', 'initializer': 'zeros'}]}
+        """
         return {"rules": [rule.as_dict() for rule in self.rules]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Rules":
-        """The inverse of :meth:`as_dict`. TypeError or ValueError for data of another form."""
+        """The inverse of :meth:`as_dict`. TypeError or ValueError for data of another form.
+
+        >>> print(ai.Rules.from_dict({"rules": [{"pattern": "*", "keep": True}]}))
+        *                                        kept as it is
+        """
         return cls(_listed(data, "data"))
 
     def to_json(self) -> str:
-        """As a JSON text, which :meth:`from_json` reads."""
+        """As a JSON text, which :meth:`from_json` reads.
+
+        >>> rules = ai.Rules({"*.bias": "zeros", "*": ai.spec("normal", std=0.02)})
+        >>> ai.Rules.from_json(rules.to_json()) == rules
+        True
+        """
         import json
 
         return json.dumps(self.as_dict(), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Rules":
-        """Rules from JSON. ValueError for other text, or JSON that holds no rules; TypeError for what is not text."""
+        """Rules from JSON. ValueError for other text, or JSON that holds no rules; TypeError for what is not text.
+
+        >>> len(ai.Rules.from_json('{"rules": [{"pattern": "*", "initializer": "zeros"}]}'))
+        1
+        """
         import json
 
         return cls(_listed(_parsed(json.loads, text, "JSON", str | bytes | bytearray), "text"))
 
     def to_toml(self) -> str:
-        """As a TOML text, which :meth:`from_toml` reads. ImportError without tomli-w; ValueError for None in a spec."""
+        """As a TOML text, which :meth:`from_toml` reads. ImportError without tomli-w; ValueError for None in a spec.
+
+        >>> print(ai.Rules({"*.bias": "zeros"}).to_toml())
+        rules = [
+            { pattern = "*.bias", initializer = "zeros" },
+        ]
+        <BLANKLINE>
+        """
         try:
             import tomli_w
         except ImportError as error:
@@ -245,7 +285,11 @@ class Rules(Sequence[Rule]):
 
     @classmethod
     def from_toml(cls, text: str) -> "Rules":
-        """Rules from TOML. ValueError for other text, or TOML that holds no rules; TypeError for what is not text."""
+        """Rules from TOML. ValueError for other text, or TOML that holds no rules; TypeError for what is not text.
+
+        >>> len(ai.Rules.from_toml('rules = [{pattern = "*", initializer = "zeros"}]'))
+        1
+        """
         import tomllib
 
         return cls(_listed(_parsed(tomllib.loads, text, "TOML", str), "text"))
