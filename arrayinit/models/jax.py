@@ -200,7 +200,7 @@ def _path(keys: tuple[Any, ...], is_equinox: bool = False) -> str:
 
 
 def _axes(words: list[str], rank: int) -> dict[str, Any]:
-    """What the axes of an array mean, by the name that it has in Flax and Haiku."""
+    """The meaning of an array's axes, by its name in Flax and Haiku."""
     if rank < 2 or words[-1] in ("weight", "bias", "b", "embedding", "embeddings"):
         return {}
     parent = words[-2] if len(words) > 1 else ""

@@ -190,7 +190,7 @@ def _kinds(owner: Any) -> tuple[str, ...]:
 
 
 def _axes(owner: Any, name: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """What a layer says of the axes of its weight."""
+    """The meaning of a weight's axes, by its layer."""
     layers = keras.layers
     if len(shape) < 2 or isinstance(owner, layers.Embedding) or name in ("bias", "beta", "gamma", "alpha"):
         return {}

@@ -67,12 +67,12 @@ class ModuleTensor:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where the tensors are that a draw writes to."""
+        """The places of the tensors that a draw writes to."""
         return ((self.owner, self.name),) if self.derived is None else tuple(self.derived.originals.values())
 
     @property
     def tensors(self) -> list[torch.Tensor]:
-        """What a draw writes to."""
+        """The tensors that a draw writes to."""
         return [x for x in map(tensor_at, self.places) if x is not None]
 
     @cached_property
@@ -88,7 +88,7 @@ class ModuleTensor:
 
     @property
     def identity(self) -> Hashable:
-        """What it shares with what is tied to it: a weight of one layer, a tensor, or all of its memory."""
+        """Equal for tensors that are tied: the weight of one layer, one tensor, or the same memory."""
         if self.derived is not None:
             return self.owner, self.name
         return self.extents or id(self.likeness)
@@ -220,7 +220,7 @@ def _problem(x: torch.Tensor, shards: dict[int, str]) -> str:
 
 
 def _shards(module: nn.Module) -> dict[int, str]:
-    """What FSDP says of tensors, by their id: "" for those that are whole, else why a draw would be lost."""
+    """id of a tensor that FSDP holds -> why a draw into it would be lost; "" where it would not."""
     reasons: dict[int, str] = {}
     first, second = (_class("torch.distributed.fsdp", name) for name in ("FullyShardedDataParallel", "FSDPModule"))
     for _, each in walk(module) if first or second else ():
@@ -244,7 +244,7 @@ def is_statistic(owner: nn.Module, name: str) -> bool:
 
 
 def _axes(owner: nn.Module, name: str, x: torch.Tensor) -> dict[str, Any]:
-    """What a layer says of the axes of its weight."""
+    """The meaning of a weight's axes, by its layer."""
     if name != "weight" or x.ndim < 2:
         return {}
     if isinstance(owner, _ConvNd):
