@@ -164,6 +164,7 @@ class Backend:
 
     engine = "reference"
     indexes = False  # whether arrays can be written to by arrays of integers as an index, and by way of their slices
+    fills_in_place = True  # whether a model's arrays are written to; otherwise their holder gets new ones
     is_chunked = False  # whether arrays are made of blocks that a user may choose
     is_distributed = False  # whether other processes fill other parts of the same array
 

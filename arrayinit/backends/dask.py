@@ -24,6 +24,7 @@ class DaskBackend(Backend):
     """The backend of dask.array.Array."""
 
     engine = "dask"
+    fills_in_place = False  # there is no memory to write to, only a graph
     is_chunked = True
 
     def dtype(self, name: str) -> Any:

@@ -239,6 +239,7 @@ class JaxBackend(Backend):
     """The backend of jax.Array, of tracers and of jax.ShapeDtypeStruct."""
 
     engine = "jax"
+    fills_in_place = False
 
     def dtype(self, name: str) -> Any:
         if name in WIDE and not jax.config.jax_enable_x64:

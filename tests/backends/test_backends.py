@@ -13,7 +13,7 @@ from conftest import namespace, same
 
 import arrayinit as ai
 from arrayinit import seeds
-from arrayinit.backends import backend_of, find_backend
+from arrayinit.backends import backend_named, backend_of, find_backend
 from arrayinit.conformance.cases import CASES
 
 dask = pytest.importorskip("dask")
@@ -26,6 +26,12 @@ FILLED = ai.normal((6, 5, 4, 3), seed=0)
 def test_in_place_returns_the_same_object(make):
     x = make((3, 4))
     assert ai.xavier_uniform_(x, seed=0) is x
+
+
+def test_a_model_gets_new_arrays_from_jax_and_dask_only():
+    replaced = {name for name in ("numpy", "torch", "jax", "dask") if not backend_named(name).fills_in_place}
+    assert replaced == {"jax", "dask"}
+    assert backend_named(array_api_strict).fills_in_place
 
 
 def test_numpy_subclasses_and_memory_maps(tmp_path):
