@@ -4,7 +4,7 @@ import functools
 import io
 import math
 import pkgutil
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -167,12 +167,18 @@ class Backend:
     fills_in_place = True  # whether a model's arrays are written to; otherwise their holder gets new ones
     is_chunked = False  # whether arrays are made of blocks that a user may choose
     is_distributed = False  # whether other processes fill other parts of the same array
+    takes_traced_keys = False  # whether a draw may have a key that a JAX trace will supply
 
     def __init__(self, name: str, xp: Any):
         self.name = name
         self.xp = xp
         self._lanes: dict[Any, Lanes] = {}
         self._names: dict[Any, str] = {}
+
+    @property
+    def title(self) -> str:
+        """The library's name as its users spell it."""
+        return self.name
 
     def engine_for(self, x: Any, device: Any) -> str:
         """The engine that draws into x or, where there is a device, into a new array on it."""
@@ -240,6 +246,18 @@ class Backend:
     def is_abstract(self, x: Any) -> bool:
         """Whether x has a shape and a dtype but no elements."""
         return False
+
+    def has_memory(self, x: Any) -> bool:
+        """Whether the elements of x, which is not abstract, have an address."""
+        return True
+
+    def is_capturing(self, x: Any) -> bool:
+        """Whether a CUDA graph captures what the current stream of the device of x is given."""
+        return False
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """Whether an error of the library says that there is too little memory."""
+        return isinstance(error, MemoryError)
 
     def extents(self, x: Any) -> tuple[Extent, ...]:
         """The memory that a write to x changes; empty where there is none, or where arrays are never written to."""
@@ -320,6 +338,16 @@ class Backend:
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         """The values of x in host memory; bfloat16 as its bit patterns in uint16."""
         return np.asarray(x)
+
+    def numbers(self, x: Any) -> npt.NDArray[Any]:
+        """The values of x in host memory, in a dtype that NumPy has: bfloat16 as float32, whose upper half it is."""
+        host = self.to_numpy(x)
+        is_bfloat16 = host.dtype == np.uint16 and self.dtype_name(x.dtype) == "bfloat16"
+        return (host.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else host
+
+    def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+        """The arrays that make up what this process holds of x, each with the position of its first element."""
+        yield (0,) * len(x.shape), x
 
 
 def _dtype_name(dtype: Any) -> str:

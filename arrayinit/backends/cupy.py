@@ -68,6 +68,10 @@ class CupyBackend(Backend):
         context: AbstractContextManager[Any] = cupy.cuda.Device(device)
         return context
 
+    def is_capturing(self, x: Any) -> bool:
+        with self.drawing(self.device(x)):
+            return bool(cupy.cuda.get_current_stream().is_capturing())
+
     def check_device(self, device: Any) -> Any:
         if device is None:
             return None

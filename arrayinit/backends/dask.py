@@ -1,6 +1,7 @@
 """Dask arrays: lazy, each block drawn where it is computed, in the library of the block (NumPy or CuPy)."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import array_api_compat.dask.array as xp
@@ -55,6 +56,12 @@ class DaskBackend(Backend):
 
         block = x.compute()
         return backend_of(block).to_numpy(block)
+
+    def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+        starts = [np.cumsum((0, *sizes)) for sizes in x.chunks]
+        for number in np.ndindex(*x.numblocks):
+            position = tuple(int(start[k]) for start, k in zip(starts, number, strict=True))
+            yield position, x.blocks[number].compute()
 
     def meta(self, dtype: str) -> Any:
         """An empty array in the library and dtype of the blocks of an array made from a shape."""

@@ -62,6 +62,9 @@ class DTensorBackend(TorchBackend):
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         return super().to_numpy(x.full_tensor())  # the one thing for which ranks talk to each other
 
+    def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+        yield from super().blocks(x.to_local())
+
     def parts(self, x: Any) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
         """Blocks of the global tensor that this rank holds: the first element of each, and where it lies locally."""
         if x.device_mesh.get_coordinate() is None:

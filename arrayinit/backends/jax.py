@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
@@ -240,6 +240,11 @@ class JaxBackend(Backend):
 
     engine = "jax"
     fills_in_place = False
+    takes_traced_keys = True
+
+    @property
+    def title(self) -> str:
+        return "JAX"
 
     def dtype(self, name: str) -> Any:
         if name in WIDE and not jax.config.jax_enable_x64:
@@ -327,6 +332,14 @@ class JaxBackend(Backend):
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         host = np.asarray(x)
         return host.view(np.uint16) if host.dtype.name == "bfloat16" else host
+
+    def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+        if x.is_fully_addressable:
+            yield (0,) * x.ndim, np.asarray(x)  # in host memory no copy, while each slice of x would be compiled
+            return
+        for shard in x.addressable_shards:
+            if shard.replica_id == 0:
+                yield tuple(axis.start or 0 for axis in shard.index), np.asarray(shard.data)
 
 
 def _filled(shape: tuple[int, ...], dtype: Any, corner: tuple[int, ...], fill: Fill) -> npt.NDArray[Any]:

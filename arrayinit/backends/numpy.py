@@ -1,6 +1,7 @@
 """NumPy arrays, with ml_dtypes' bfloat16 where that package is installed."""
 
 import ctypes
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -115,6 +116,9 @@ class NumpyBackend(Backend):
 
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         return _bits(np.asarray(x))
+
+    def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+        yield from super().blocks(np.asarray(x))
 
 
 def _address(x: npt.NDArray[Any]) -> int:

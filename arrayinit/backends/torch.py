@@ -135,6 +135,21 @@ class TorchBackend(Backend):
     def is_abstract(self, x: Any) -> bool:
         return _is_abstract(x)
 
+    def has_memory(self, x: Any) -> bool:
+        try:
+            return bool(x.data_ptr())
+        except RuntimeError:  # as of tensors that torch.func hands to functions
+            return False
+
+    def is_capturing(self, x: Any) -> bool:
+        if not x.is_cuda:
+            return False
+        with torch.cuda.device(x.device):
+            return bool(torch.cuda.is_current_stream_capturing())
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
+
     def extents(self, x: Any) -> tuple[Extent, ...]:
         return _extents(x)
 
@@ -242,6 +257,9 @@ class TorchBackend(Backend):
         if x.is_neg():
             host = host ^ np.uint16(1 << 15) if is_bits else np.negative(host)
         return host
+
+    def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+        yield from super().blocks(x.detach())
 
     def below(self, x: torch.Tensor) -> torch.Tensor:
         """The memory of x as it is, where x is read negated or conjugated."""

@@ -71,7 +71,7 @@ def fill_(
         )
     shape = tuple(map(int, x.shape))
     law, _ = law_of(chosen, shape, dtype)  # raises what the initializer would
-    size = np.dtype(x.dtype).itemsize if backend is None or backend.name == "numpy" else int(x.dtype.itemsize)
+    size = int((np.dtype(x.dtype) if backend is None else x.dtype).itemsize)
     cut = parts(law, shape, size, part, _chunks(x), _order(x))
     check_progress(progress)
     check_space(x)

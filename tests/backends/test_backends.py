@@ -34,6 +34,18 @@ def test_a_model_gets_new_arrays_from_jax_and_dask_only():
     assert backend_named(array_api_strict).fills_in_place
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax", "dask"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_blocks_hold_all_numbers_of_an_array(library, dtype):
+    x = ai.normal((5, 7), seed=0, xp=library, dtype=dtype)
+    wanted = ai.normal((5, 7), seed=0, xp="torch", dtype=dtype).float().numpy()
+    there = np.zeros((5, 7), np.float32)
+    for (row, column), block in backend_of(x).blocks(x):
+        numbers = backend_of(block).numbers(block)
+        there[row : row + len(numbers), column : column + numbers.shape[1]] = numbers
+    assert same(there, wanted)
+
+
 def test_numpy_subclasses_and_memory_maps(tmp_path):
     mapped = np.memmap(tmp_path / "w.bin", np.float32, "w+", shape=(6, 5, 4, 3))
     assert ai.normal_(mapped, seed=0) is mapped

@@ -362,7 +362,7 @@ def asked(monkeypatch):
     monkeypatch.setattr("arrayinit.engines.cuda._launcher", lambda library: fill)
     monkeypatch.setattr(type(backend_named("torch")), "engine_for", lambda self, x, device: "cuda")
     monkeypatch.setattr("arrayinit.engines.cuda._warned", set())
-    monkeypatch.setattr("arrayinit.engines.cuda._is_capturing", lambda backend, out: 7 in asked.capturing)
+    monkeypatch.setattr(type(backend_named("torch")), "is_capturing", lambda self, x: 7 in asked.capturing)
     monkeypatch.setattr(torch_launcher, "_kernels", {})
     monkeypatch.setattr(torch_launcher, "_on_devices", {})
     asked.torch = torch

@@ -47,13 +47,13 @@ def _launched(job: Job, backend: Backend, out: Any) -> bool:
     """Whether a kernel fills the array; where one should but can't, a warning says so once for a device."""
     if _warned and _where(backend, out) in _warned:
         return False
-    if not _has_memory(backend, out):
+    if not backend.has_memory(out):
         return False
     try:
         return _launcher(backend.name)(job, out)
     except Exception as error:
         # The reference takes more memory, and a capture that it takes part in would hold hundreds of launches.
-        if _is_lack_of_memory(error) or _is_capturing(backend, out):
+        if backend.is_out_of_memory(error) or backend.is_capturing(out):
             raise
         where, why = _where(backend, out), f"{type(error).__name__}: {error}"
     _warned.add(where)
@@ -64,14 +64,6 @@ def _launched(job: Job, backend: Backend, out: Any) -> bool:
     return False
 
 
-def _has_memory(backend: Backend, out: Any) -> bool:
-    """Whether an array has elements somewhere: tensors that torch.func hands to functions have not."""
-    try:
-        return backend.name != "torch" or bool(out.data_ptr())
-    except RuntimeError:
-        return False
-
-
 @functools.cache
 def _launcher(library: str) -> Callable[[Job, Any], bool]:
     fill: Callable[[Job, Any], bool] = importlib.import_module(_LAUNCHERS[library]).fill
@@ -80,25 +72,6 @@ def _launcher(library: str) -> Callable[[Job, Any], bool]:
 
 def _where(backend: Backend, out: Any) -> tuple[str, str]:
     return backend.name, str(backend.device(out))
-
-
-def _is_capturing(backend: Backend, out: Any) -> bool:
-    """Whether a CUDA graph captures what the current stream of the array's device is given."""
-    if backend.name == "torch":
-        import torch
-
-        if not out.is_cuda:
-            return False
-        with torch.cuda.device(out.device):
-            return bool(torch.cuda.is_current_stream_capturing())
-    import cupy
-
-    with backend.drawing(backend.device(out)):
-        return bool(cupy.cuda.get_current_stream().is_capturing())
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
 
 
 def _matrix(lanes: Lanes, job: Job) -> Any:
