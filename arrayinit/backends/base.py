@@ -164,7 +164,9 @@ class Backend:
 
     engine = "reference"
     indexes = False  # whether arrays can be written to by arrays of integers as an index, and by way of their slices
-    fills_in_place = True  # whether a model's arrays are written to; otherwise their holder gets new ones
+    # Whether a draw fills an array that exists. Otherwise the engine makes a new array as it draws, by which the holder
+    # of an old one must replace it.
+    fills_in_place = True
     is_chunked = False  # whether arrays are made of blocks that a user may choose
     is_distributed = False  # whether other processes fill other parts of the same array
     takes_traced_keys = False  # whether a draw may have a key that a JAX trace will supply
@@ -227,14 +229,16 @@ class Backend:
         """A new array with the shape (and, where the library knows them, the strides) of x."""
         return self.empty(tuple(x.shape), dtype, self.device(x) if device is None else device)
 
-    def allocate(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> Any:
-        """A new array like another one, or of a shape. None where an engine makes it as it draws, if it can be made.
+    def check_new(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> None:
+        """Refuse a new array that can't be had, as far as that shows before it is allocated.
 
         Raises:
-            ValueError: the shape, `device` or `chunks` can't be had. MemoryError, and what the library says in its
-            place: there is too little memory.
+            ValueError: the shape, `device` or `chunks` can't be had. MemoryError: there is too little memory.
         """
         check_elements(shape)
+
+    def allocate(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any) -> Any:
+        """A new array like another one, or of a shape. The library's error where there is too little memory."""
         return self.empty(shape, dtype, device) if like is None else self.empty_like(like, dtype, device)
 
     def check_readable(self, x: Any) -> None:

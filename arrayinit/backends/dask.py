@@ -33,7 +33,7 @@ class DaskBackend(Backend):
 
         return backend_named("numpy").dtype(name)
 
-    def allocate(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> None:
+    def check_new(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> None:
         if like is None:
             self.chunks(shape, dtype, chunks)
 

@@ -257,7 +257,7 @@ class JaxBackend(Backend):
     def make_lanes(self, device: Any) -> Lanes:
         return JaxLanes(self, None)
 
-    def allocate(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> None:
+    def check_new(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> None:
         check_elements(shape)
         if isinstance(device, jax.sharding.Sharding):
             try:
@@ -268,7 +268,7 @@ class JaxBackend(Backend):
                     f"`device` must be a sharding that fits the shape {shape}; got {device!r} ({error})"
                 ) from None
         if math.prod(shape) >= LAUNCH and not is_tracing(like):
-            np.empty(shape, dtype)  # that there is room for it on the host, where it will be drawn
+            np.empty(shape, dtype)  # raises where the host, which will draw it, has no room
 
     def check_readable(self, x: Any) -> None:
         if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):

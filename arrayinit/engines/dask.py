@@ -45,4 +45,4 @@ def _draw(job: Job, meta: Any) -> Any:
 def _block(job: Job, library: Any, block_info: Any = None) -> Any:
     ends = block_info[None]["array-location"]
     corner, shape = tuple(a for a, _ in ends), tuple(b - a for a, b in ends)
-    return _draw(Job(job.law, job.sampling, job.key, job.geometry, job.box.part(corner, shape), job.dtype), library)
+    return _draw(job.part(corner, shape), library)

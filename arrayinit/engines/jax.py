@@ -6,7 +6,7 @@ what is traced depends on shapes and kinds of laws alone; a law's numbers are ar
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -14,14 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from arrayinit import engines
 from arrayinit.backends import backend_named
-from arrayinit.backends.jax import Fill, JaxBackend, JaxLanes, columns32, is_tracing, x64
+from arrayinit.backends.jax import JaxBackend, JaxLanes, columns32, is_tracing, x64
 from arrayinit.engines import reference
-from arrayinit.engines.packed import parts
+from arrayinit.engines.parts import part_filler
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Constant, Formula, Orthogonal, Packed, Sparse, formulas, is_joint
+from arrayinit.laws import Constant, Formula, Orthogonal, Packed, Sparse, formulas
 from arrayinit.laws.lattice import Lattice, Sampling
 from arrayinit.laws.regions import Region
 from arrayinit.stream.deviates import tabulated
@@ -38,7 +37,9 @@ def draw(job: Job, target: Target) -> Any:
     backend = target.backend
     assert isinstance(backend, JaxBackend)
     if not is_tracing(target.array, *((job.key.low, job.key.high) if job.key else ())):
-        return backend.place(job.shape, job.dtype, _fill(job), target.array, target.device)
+        return backend.place(
+            job.shape, job.dtype, part_filler(job, backend_named("numpy")), target.array, target.device
+        )
     words = _words_of(job.key if job.key is not None else Key(0))
 
     def values(low: Any, high: Any) -> Any:
@@ -114,7 +115,7 @@ def _values(job: Job, low: Any, high: Any) -> Any:
     if 0 in job.shape:
         return jnp.zeros(job.shape, job.dtype)
     if job.sampling is None:
-        return _compiled(replace(job, key=None), repr(job.law))(low, high)
+        return _compiled(job.keyed(None), repr(job.law))(low, high)
     form, numbers = _form(job.sampling)
     with x64():
         return _sampled(form, _as_it_lies(job))(low, high, numbers, _columns(job.sampling))
@@ -129,22 +130,18 @@ def _columns(sampling: Sampling) -> tuple[Any, ...]:
 
 def _packed(job: Job) -> Any:
     """The values of a packed tensor: its pieces side by side where one axis cuts them, else set into zeros."""
-    found = [(index, _values(part, *_words_of(part.key))) for index, part in parts(job) if part.key is not None]
-    cut = [axis for axis, n in enumerate(job.shape) if any(index[axis] != slice(0, n, 1) for index, _ in found)]
-    if sum(part.size for _, part in found) == job.size and len(cut) <= 1:
+    drawn = [(place, _values(piece, *_words_of(piece.key))) for place, piece in job.pieces() if piece.key is not None]
+    cut = [axis for axis, n in enumerate(job.shape) if any(place[axis] != slice(0, n, 1) for place, _ in drawn)]
+    if sum(values.size for _, values in drawn) == job.size and len(cut) <= 1:
         if not cut:
-            return found[0][1]
-        places = [index[cut[0]] for index, _ in found]
-        blocks = [
-            (place.start, place.step, part)
-            for place, (_, part) in zip(places, found, strict=True)
-            if isinstance(place, slice)
-        ]
-        if len(blocks) == len(found) and all(step == 1 for _, step, _ in blocks):
-            return jnp.concatenate([part for _, _, part in sorted(blocks, key=lambda block: block[0])], cut[0])
+            return drawn[0][1]
+        ends = [(place[cut[0]], values) for place, values in drawn]
+        blocks = [(end.start, end.step, values) for end, values in ends if isinstance(end, slice)]
+        if len(blocks) == len(drawn) and all(step == 1 for _, step, _ in blocks):
+            return jnp.concatenate([values for _, _, values in sorted(blocks, key=lambda block: block[0])], cut[0])
     whole = jnp.zeros(job.shape, job.dtype)
-    for index, part in found:
-        whole = whole.at[index].set(part)
+    for place, values in drawn:
+        whole = whole.at[place].set(values)
     return whole
 
 
@@ -241,27 +238,6 @@ def _words(lanes: JaxLanes, low: Any, high: Any, region: Region, parts: int) -> 
     return [word.astype(jnp.int64) for word in chosen]
 
 
-def _fill(job: Job) -> Fill:
-    """What draws parts of a job into arrays in host memory."""
-    whole: list[Any] = []
-
-    def host(job: Job, out: Any) -> Any:
-        return engines.run(job, Target(backend_named("numpy"), out, out is not None, device=None))
-
-    def fill(corner: tuple[int, ...], out: Any) -> None:
-        if out.shape == job.shape:
-            host(job, out)
-        elif is_joint(job.law):  # elements depend on all the others: drawn once, then cut
-            if not whole:
-                whole.append(host(job, None))
-            out[...] = whole[0][tuple(slice(a, a + n) for a, n in zip(corner, out.shape, strict=True))]
-        else:
-            box = job.box.part(corner, out.shape)
-            host(Job(job.law, job.sampling, job.key, job.geometry, box, job.dtype), out)
-
-    return fill
-
-
 @functools.lru_cache(maxsize=1024)
 def _compiled(job: Job, law: str) -> Any:
     """The function (low, high) -> values of a job, traced once however often it is used.
@@ -271,7 +247,7 @@ def _compiled(job: Job, law: str) -> Any:
 
     def values(low: Any, high: Any) -> Any:
         with x64():
-            keyed = replace(job, key=Key.of_words(high, low))
+            keyed = job.keyed(Key.of_words(high, low))
             lanes = backend_named("jax").lanes(None)
             if isinstance(job.law, Orthogonal | Sparse):
                 with lanes.backend.multiplying(lanes.device):

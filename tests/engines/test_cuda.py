@@ -46,7 +46,7 @@ drawn = []  # the names of the kernels that ran
 
 def on_host(job, target, grid=cuda_host.GRID, flags=cuda_host.FLAGS):
     """The engine, with this machine for a device."""
-    out = reference.allocate(job, target)
+    out = target.array_for(job)
     calls = None
     if job.size and (job.sampling is not None or isinstance(job.law, Bits)):
         x = target.backend.host(out)

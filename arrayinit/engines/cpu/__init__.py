@@ -23,7 +23,6 @@ the middle of a draw and returns in the child, which has none of the threads tha
 
 import ctypes
 import itertools
-import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -43,9 +42,7 @@ from arrayinit.engines.cpu.vectors import RUN
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import Bits, Dirac, Eye, Normal, Orthogonal, Sparse
-from arrayinit.laws.geometry import geometry
-from arrayinit.laws.lattice import Sampling, sampling
-from arrayinit.laws.regions import Region, box
+from arrayinit.laws.regions import Region
 from arrayinit.stream.philox import VALUES
 
 __all__ = ["draw"]
@@ -62,7 +59,7 @@ BATCH = 1 << 10  # pieces of an array that are listed at a time
 
 def draw(job: Job, target: Target) -> Any:
     """Fill the target's array, or a new one."""
-    out = reference.allocate(job, target)
+    out = target.array_for(job)
     _fill(job, target.backend, out)
     return out
 
@@ -93,8 +90,7 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
 
 
 def _sparse(job: Job, law: Sparse, backend: Backend, out: Any, host: Any) -> None:
-    normal = Normal(0.0, law.std)
-    _fill(Job(normal, sampling(normal, job.dtype), job.key, job.geometry, job.box, job.dtype), backend, out)
+    _fill(Job.of(Normal(0.0, law.std), job.key, job.geometry, job.box, job.dtype), backend, out)
     numpy = backend_of(host)
     with numpy.drawing(None):
         clear(job, host, numpy.lanes("cpu"), lambda words, array: _fill(words, numpy, array))
@@ -102,15 +98,14 @@ def _sparse(job: Job, law: Sparse, backend: Backend, out: Any, host: Any) -> Non
 
 def _orthogonal(lanes: Lanes, job: Job) -> Any:
     """The part of an orthogonal matrix, its normals drawn by this engine."""
-    n = math.prod(job.geometry.shape)
 
-    def sample(sampling: Sampling, key: Key) -> Any:
-        normals = lanes.backend.empty((n,), sampling.dtype, lanes.device)
-        line = Job(Normal(0.0, 1.0), sampling, key, geometry(n), box((n,), None), sampling.dtype)
-        _fill(line, lanes.backend, normals)
+    def draw_normals(law: Normal, key: Key, dtype: str) -> Any:
+        whole = job.whole_line(law, key, dtype)
+        normals = lanes.backend.empty(whole.shape, dtype, lanes.device)
+        _fill(whole, lanes.backend, normals)
         return normals
 
-    return matrices.orthogonal(lanes, job, sample)
+    return matrices.orthogonal(lanes, job, draw_normals)
 
 
 def _compiled(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from arrayinit.laws.regions import Region
+from arrayinit.laws.regions import Region, merged
 
 __all__ = ["Moves", "Rows", "rows_of"]
 
@@ -80,15 +80,7 @@ def rows_of(region: Region, jumps: tuple[int, ...]) -> tuple[Rows, Moves]:
 
     `jumps` are the strides in memory of the region's axes, in elements. Axes that continue one another are one.
     """
-    axes: list[tuple[int, int, int]] = []
-    for axis in zip(region.counts, region.strides, jumps, strict=True):
-        count, step, jump = axis
-        if count == 1:
-            continue
-        if axes and axes[-1][1] == step * count and axes[-1][2] == jump * count:
-            axes[-1] = (axes[-1][0] * count, step, jump)
-        else:
-            axes.append(axis)
+    axes = merged(zip(region.counts, region.strides, jumps, strict=True))
     while len(axes) < 2:
         axes.insert(0, (1, 0, 0))
     (rows, row_step, row_jump), (count, step, jump) = axes[-2:]

@@ -54,7 +54,7 @@ def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, An
             memory = _Memory(height * width)
         words = memory.words[: height * part.shape[1]].reshape(height, part.shape[1])
         wanted = _columns(box, (rows, columns), height, start, part.shape[1])
-        fill(Job(Bits(ORDER), None, job.key, job.geometry, wanted, "uint32"), words if rows == 0 else words.T)
+        fill(Job.of(Bits(ORDER), job.key, job.geometry, wanted, "uint32"), words if rows == 0 else words.T)
         lost = memory.lost(words, law.zeros)
         if lost is None:
             lost = ~keep(lanes, words, law.zeros)

@@ -7,7 +7,6 @@ raised for lack of memory, and while a CUDA graph is captured: there, what the r
 
 import functools
 import importlib
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,9 +16,6 @@ from arrayinit.engines import matrices, reference
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import Bits, Normal, Orthogonal, Sparse
-from arrayinit.laws.geometry import geometry
-from arrayinit.laws.lattice import Sampling
-from arrayinit.laws.regions import box
 
 __all__ = ["draw"]
 
@@ -29,7 +25,7 @@ _warned: set[tuple[str, str]] = set()  # (library, device) whose kernels failed
 
 def draw(job: Job, target: Target) -> Any:
     """Fill the target's array, or a new one."""
-    out = reference.allocate(job, target)
+    out = target.array_for(job)
     _fill(job, target.backend, out)
     return out
 
@@ -75,20 +71,17 @@ def _where(backend: Backend, out: Any) -> tuple[str, str]:
 
 
 def _matrix(lanes: Lanes, job: Job) -> Any:
-    """The part of an orthogonal or sparse matrix, what it is made of drawn by this engine."""
-    n = math.prod(job.geometry.shape)
+    """The part of an orthogonal or sparse matrix; its normals and words are drawn by this engine."""
 
-    def line(law: Normal | Bits, sampling: Sampling | None, key: Key, dtype: str) -> Any:
-        drawn = lanes.backend.empty((n,), dtype, lanes.device)
-        _fill(Job(law, sampling, key, geometry(n), box((n,), None), dtype), lanes.backend, drawn)
+    def line(law: Normal | Bits, key: Key, dtype: str) -> Any:
+        whole = job.whole_line(law, key, dtype)
+        drawn = lanes.backend.empty(whole.shape, dtype, lanes.device)
+        _fill(whole, lanes.backend, drawn)
         return drawn
 
-    def normals(sampling: Sampling, key: Key) -> Any:
-        return line(Normal(0.0, 1.0), sampling, key, sampling.dtype)
-
-    def words(key: Key, purpose: int) -> Any:
-        return lanes.astype(line(Bits(purpose), None, key, "uint32"), lanes.xp.int64)
+    def draw_words(law: Bits, key: Key) -> Any:
+        return lanes.astype(line(law, key, "uint32"), lanes.xp.int64)
 
     if isinstance(job.law, Orthogonal):
-        return matrices.orthogonal(lanes, job, normals)
-    return matrices.sparse(lanes, job, normals, words)
+        return matrices.orthogonal(lanes, job, line)
+    return matrices.sparse(lanes, job, line, draw_words)

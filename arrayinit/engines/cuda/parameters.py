@@ -5,7 +5,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from arrayinit.job import Job
 from arrayinit.key import Key
 from arrayinit.laws import Bits
 from arrayinit.laws.lattice import Sampling
+from arrayinit.laws.regions import Axis, merged
 from arrayinit.stream.deviates import SEGMENT_BITS, Z_BITS
 from arrayinit.stream.formats import real_name
 from arrayinit.stream.philox import MASK, ROUNDS, VALUES, WEYL
@@ -49,8 +50,6 @@ PARAMETERS = np.dtype(
 )
 _WHOLE = np.dtype([("parameters", f"V{PARAMETERS.itemsize}")])
 _HEAD = struct.Struct(f"=Q{2 * ROUNDS}I2Q")
-
-Axis: TypeAlias = tuple[int, int, int]  # how many, words from one to the next, bytes from one to the next
 
 
 @dataclass(frozen=True)
@@ -144,19 +143,15 @@ def launches(job: Job, strides: tuple[int, ...]) -> list[Launch] | None:
     region, axes = job.placed
     parts = 1 if job.sampling is None else job.sampling.parts
     first, offset = region.offset * parts, 0
-    found: list[Axis] = []
+    forwards: list[Axis] = []
     for count, step, axis in zip(region.counts, region.strides, axes, strict=True):
         step, jump = step * parts, strides[axis]
-        if count == 1:
-            continue
-        if step < 0:  # forwards from the other end
+        if step < 0:  # from the other end of the axis
             first, offset = first + (count - 1) * step, offset + (count - 1) * jump
             step, jump = -step, -jump
-        if found and found[-1][1] == step * count and found[-1][2] == jump * count:
-            found[-1] = (found[-1][0] * count, step, jump)
-        else:
-            found.append((count, step, jump))
-    return list(_launches(job, parts, found, first, offset)) if len(found) < AXES else None
+        forwards.append((count, step, jump))
+    few = merged(forwards)
+    return list(_launches(job, parts, few, first, offset)) if len(few) < AXES else None
 
 
 def _launches(job: Job, parts: int, axes: list[Axis], first: int, offset: int) -> Iterator[Launch]:
