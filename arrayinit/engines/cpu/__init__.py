@@ -34,10 +34,20 @@ import numpy as np
 from arrayinit.backends import Backend, Lanes, backend_of
 from arrayinit.engines import matrices, reference
 from arrayinit.engines.cpu import pool, vectors
-from arrayinit.engines.cpu.parameters import ENTRIES, KEY, REST, SCRATCH, STRIP_CHUNK, STRIP_ROWS, can_draw, common
-from arrayinit.engines.cpu.rows import Moves, Rows, rows_of
+from arrayinit.engines.cpu.parameters import (
+    ENTRIES,
+    KEY,
+    REST,
+    SCRATCH,
+    STRIP_CHUNK,
+    STRIP_ROWS,
+    Place,
+    can_draw,
+    conversion_of,
+)
 from arrayinit.engines.cpu.sparse import clear
 from arrayinit.engines.cpu.switch import compiled
+from arrayinit.engines.cpu.tiles import Repeats, Tile, tile_of
 from arrayinit.engines.cpu.vectors import RUN
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
@@ -111,11 +121,11 @@ def _orthogonal(lanes: Lanes, job: Job) -> Any:
 def _compiled(
     loops: Callable[..., None], job: Job, backend: Backend, out: Any, address: int, strides: tuple[int, ...]
 ) -> None:
-    calls: list[_Call] | _Calls | None = job.memo.get(strides)
+    calls: list[_Call] | _LazyCalls | None = job.memo.get(strides)
     if calls is None:
-        every = _calls(job, strides)
-        calls = [every[i] for i in range(len(every))] if len(every) <= REMEMBERED else every
-        if len(every) <= REMEMBERED:
+        lazy = _calls(job, strides)
+        calls = [lazy[i] for i in range(len(lazy))] if len(lazy) <= REMEMBERED else lazy
+        if len(lazy) <= REMEMBERED:
             job.memo[strides] = calls
     if len(calls) == 1:
         _call(loops, job, calls[0], address)
@@ -134,59 +144,66 @@ class _Call:
     """A call of the loops, without the key and the address."""
 
     rest: bytes  # of the block of parameters, behind the key
-    ends: tuple[float, float, float]
+    ends: tuple[float, float, float]  # the unit and the two bounds
     offset: int  # bytes from the address of the array
 
 
-class _Calls:
-    """The calls that fill an array: parts of its rows, of each repetition of them. Made when they are asked for."""
+class _LazyCalls:
+    """The calls that fill an array, one for each tile and each of its repetitions; each is made when asked for."""
 
-    def __init__(self, job: Job, parts: list[Rows], moves: Moves) -> None:
-        self.job, self.parts, self.moves = job, parts, moves
+    def __init__(self, job: Job, tiles: list[Tile], repeats: Repeats) -> None:
+        self.job, self.tiles, self.repeats = job, tiles, repeats
 
     def __len__(self) -> int:
-        return len(self.parts) * self.moves.count
+        return len(self.tiles) * self.repeats.count
 
     def __getitem__(self, i: int) -> _Call:
-        move, part = divmod(i, len(self.parts))
-        return _call_of(self.job, self.parts[part].moved(*self.moves[move]))
+        repeat, tile = divmod(i, len(self.tiles))
+        return _call_of(self.job, self.tiles[tile].moved(*self.repeats[repeat]))
 
 
-def _calls(job: Job, strides: tuple[int, ...]) -> _Calls:
+def _calls(job: Job, strides: tuple[int, ...]) -> _LazyCalls:
     """The calls that fill an array; none where its rows are many and short: then the library moves them."""
     region, axes = job.placed
-    inner, moves = rows_of(region, tuple(strides[axis] for axis in axes))
-    is_thin = inner.jump != 1 and inner.count < THIN and inner.rows > GRAIN
-    if is_thin or (moves.count > 1 and inner.rows * inner.count < SHORT):
-        return _Calls(job, [], moves)
-    parts = 1 if job.sampling is None else job.sampling.parts
-    grain = max(GRAIN, job.size * parts // (pool.threads() * 16) & ~4095) // parts
-    return _Calls(job, list(inner.split(grain, (STRIP_ROWS, STRIP_CHUNK))), moves)
+    tile, repeats = tile_of(region, tuple(strides[axis] for axis in axes))
+    is_thin = tile.jump != 1 and tile.length < THIN and tile.rows > GRAIN
+    if is_thin or (repeats.count > 1 and tile.rows * tile.length < SHORT):
+        return _LazyCalls(job, [], repeats)
+    components = 1 if job.sampling is None else job.sampling.parts
+    grain = max(GRAIN, job.size * components // (pool.threads() * 16) & ~4095) // components
+    return _LazyCalls(job, list(tile.split(grain, (STRIP_ROWS, STRIP_CHUNK))), repeats)
 
 
-def _call_of(job: Job, rows: Rows) -> _Call:
-    fields, ends, parts = common(job.sampling)
-    where = (
-        *(rows.first * parts, rows.rows, rows.row_step * parts, rows.count * parts, parts, rows.step),
-        *(rows.row_jump * parts, rows.jump * parts),
-        int(rows.count * parts * fields[-1] >= LONG and job.size * parts * fields[-1] >= UNCACHED),
+def _call_of(job: Job, tile: Tile) -> _Call:
+    conversion, ends, components = conversion_of(job.sampling)
+    size = components * conversion.size  # bytes of an element
+    place = Place(
+        purpose=job.law.purpose if isinstance(job.law, Bits) else VALUES,
+        first=tile.first * components,
+        rows=tile.rows,
+        row_words=tile.row_step * components,
+        words=tile.length * components,
+        components=components,
+        step=tile.step,
+        row_jump=tile.row_jump * components,
+        jump=tile.jump * components,
+        streams=int(tile.length * size >= LONG and job.size * size >= UNCACHED),
     )
-    purpose = job.law.purpose if isinstance(job.law, Bits) else VALUES
-    return _Call(REST.pack(purpose, *where, *fields), ends, rows.at * parts * fields[-1])
+    return _Call(REST.pack(*place, *conversion), ends, tile.at * size)
 
 
 def _call(loops: Callable[..., None], job: Job, call: _Call, address: int) -> None:
     key = job.key
     assert key is not None
-    scratch = _scratches.own
+    scratch = _of_thread.scratch
     loops(address + call.offset, scratch.address, KEY.pack(key.low, key.high) + call.rest, *call.ends)
 
 
 def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any) -> None:
     """Draw contiguous pieces, and let the library put them where they belong."""
     region, axes = job.placed
-    rows, repeated = rows_of(region, Region.whole(region.counts).strides)
-    if repeated.count > 1 and rows.rows * rows.count < TINY:
+    tile, repeats = tile_of(region, Region.whole(region.counts).strides)
+    if repeats.count > 1 and tile.rows * tile.length < TINY:
         _uncompiled(job, backend, out)
         return
     device = backend.device(out)
@@ -198,9 +215,10 @@ def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any)
             values = backend.empty(piece.counts, job.dtype, device)
             memory = backend.memory(values)
             assert memory is not None
-            inner, moves = rows_of(piece, memory[1])
-            for k in range(moves.count):
-                _call(loops, job, _call_of(job, inner.moved(*moves[k])), memory[0])
+            address, strides = memory
+            tile, repeats = tile_of(piece, strides)
+            for k in range(repeats.count):
+                _call(loops, job, _call_of(job, tile.moved(*repeats[k])), address)
             backend.write(canonical, position, values)
 
     _each_piece(draw, region.pieces(GRAIN))
@@ -261,11 +279,11 @@ class _Scratch:
         self.table = ENTRIES
 
 
-class _Scratches(threading.local):
-    """One for each thread."""
+class _PerThread(threading.local):
+    """The scratch of this thread."""
 
     def __init__(self) -> None:
-        self.own = _Scratch()
+        self.scratch = _Scratch()
 
 
-_scratches = _Scratches()
+_of_thread = _PerThread()

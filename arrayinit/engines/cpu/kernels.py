@@ -16,42 +16,19 @@ from arrayinit.engines.cpu.assembly import F32, F64, I16, I32, I64, Code, Value
 from arrayinit.engines.cpu.parameters import (
     BFLOAT16,
     CHUNK,
-    FIRST,
     FLOAT16,
     FLOAT32,
     FLOAT64,
-    FORM,
-    JUMP,
-    KEY_HIGH,
-    KEY_LOW,
-    KIND,
-    LAST,
     LINE,
-    LOW,
-    LOWER,
     NORMAL,
-    OFFSET,
-    PARTS,
-    PURPOSE,
-    RANGE_HIGH,
-    RANGE_LOW,
     ROW_BYTES,
-    ROW_JUMP,
-    ROW_WORDS,
-    ROWS,
-    SCALE,
-    SHIFT,
-    SIZE,
-    STEP,
-    STREAMS,
     STRIP_CHUNK,
     STRIP_ROWS,
-    TABLE,
     TRUNCATED,
     UNIFORM,
     WORD,
-    WORDS,
     WORDS_BYTES,
+    offset_of,
 )
 from arrayinit.stream.deviates import SEGMENT_BITS
 from arrayinit.stream.philox import MASK, MULTIPLIERS, ROUNDS, WEYL
@@ -59,7 +36,7 @@ from arrayinit.stream.truncation import TAIL_BITS
 
 __all__ = ["intermediate_code"]
 
-Words: TypeAlias = list[Value]  # the four words of a block, or of as many as there are lanes
+BlockWords: TypeAlias = list[Value]  # the four words of a block, or of as many blocks as there are lanes
 
 TOGETHER = 3  # vectors of blocks that are computed side by side: one alone would wait for its own products
 TURNS = 2  # vectors that other loops take in one turn
@@ -92,8 +69,12 @@ def intermediate_code(symbol: str, triple: str, lanes: int) -> str:
     return str(code.module)
 
 
-def _parameter(code: Code, parameters: Value, field: int) -> Value:
-    return code.load(parameters + 8 * field, I64)
+def _parameter(code: Code, parameters: Value, field: str) -> Value:
+    return code.load(parameters + offset_of(field), I64)
+
+
+def _parameters(code: Code, parameters: Value, *fields: str) -> list[Value]:
+    return [_parameter(code, parameters, field) for field in fields]
 
 
 def _low(x: Value) -> Value:
@@ -108,7 +89,7 @@ def _low(x: Value) -> Value:
     return halves.pick(halves ^ halves, [half + half % 2 * halves.lanes for half in range(halves.lanes)]).bits(I64)
 
 
-def _philox(counters: Sequence[Sequence[Any]], key: tuple[Value, Value]) -> list[Words]:
+def _philox(counters: Sequence[Sequence[Any]], key: tuple[Value, Value]) -> list[BlockWords]:
     """The words of each counter, in the low halves of lanes; what is above them is left over from products."""
     for turn in range(ROUNDS):
         k0, k1 = (k + turn * step for k, step in zip(key, WEYL, strict=True))
@@ -129,11 +110,13 @@ def _run(code: Code, lanes: int) -> None:
     """run(to, block, blocks, parameters): the words of neighbouring blocks, whose numbers share their upper half."""
     order = [k // 2 + (k % 2) * lanes // 2 for k in range(lanes)]  # so that the words are in order when they are stored
     with code.function("run", (I64, I64, I64, I64)) as (to, block, blocks, p):
-        key = _parameter(code, p, KEY_LOW), _parameter(code, p, KEY_HIGH)
-        purpose, upper = _parameter(code, p, PURPOSE), block >> 32
+        key_low, key_high = _parameters(code, p, "key_low", "key_high")
+        purpose, upper = _parameter(code, p, "purpose"), block >> 32
         with code.loop(0, blocks, TOGETHER * lanes) as i:
             numbers = [code.value([n + k * lanes for n in order]) + (block + i) for k in range(TOGETHER)]
-            for k, (w0, w1, w2, w3) in enumerate(_philox([(n, upper, purpose, 0) for n in numbers], key)):
+            for k, (w0, w1, w2, w3) in enumerate(
+                _philox([(n, upper, purpose, 0) for n in numbers], (key_low, key_high))
+            ):
                 first, second = _joined(w0, w1), _joined(w2, w3)
                 for half in range(2):
                     picked = [lane for j in range(half, lanes, 2) for lane in (j, lanes + j)]
@@ -143,15 +126,15 @@ def _run(code: Code, lanes: int) -> None:
 def _scattered_words(code: Code, lanes: int) -> None:
     """scattered_words(to, first, count, parameters): words that are STEP elements apart; each draws its block."""
     with code.function("scattered_words", (I64, I64, I64, I64)) as (to, first, count, p):
-        key = _parameter(code, p, KEY_LOW), _parameter(code, p, KEY_HIGH)
-        purpose, step, parts = (_parameter(code, p, field) for field in (PURPOSE, STEP, PARTS))
-        pair = parts - 1
+        key_low, key_high = _parameters(code, p, "key_low", "key_high")
+        purpose, step, components = _parameters(code, p, "purpose", "step", "components")
+        pair = components - 1
         with code.loop(0, count, TOGETHER * lanes) as i:
             numbers = []
             for k in range(TOGETHER):
                 j = code.value([k * lanes + lane for lane in range(lanes)]) + i
-                numbers.append((j >> pair) * (step * parts) + (j & pair) + first)
-            drawn = _philox([(n >> 2, n >> 34, purpose, 0) for n in numbers], key)
+                numbers.append((j >> pair) * (step * components) + (j & pair) + first)
+            drawn = _philox([(n >> 2, n >> 34, purpose, 0) for n in numbers], (key_low, key_high))
             for k, (n, (w0, w1, w2, w3)) in enumerate(zip(numbers, drawn, strict=True)):
                 odd, upper = (n & 1).compare("==", 1), (n & 2).compare("==", 2)
                 word = upper.choose(odd.choose(w3, w2), odd.choose(w1, w0))
@@ -171,7 +154,7 @@ def _uniform(code: Code, lanes: int) -> None:
     (u * scale) >> 31 with u = w >> 1 is the upper half of (w & ~1) * scale; the scale is below 2**32.
     """
     with code.function("uniform", (I64, I64, I64)) as (words, count, p):
-        offset, scale = _parameter(code, p, OFFSET).to(I32), _low(_parameter(code, p, SCALE))
+        offset, scale = _parameter(code, p, "offset").to(I32), _low(_parameter(code, p, "scale"))
         for i in _pairs(code, count, lanes):
             here = words + (i << 2)
             pairs = code.load(here, I64, lanes, align=4)
@@ -196,9 +179,7 @@ def _as_float(x: Value) -> Value:
 def _truncated_digits(code: Code, lanes: int) -> None:
     """truncated_digits(words, floats, count, parameters): p of each word as a float64; its sign is left in the word."""
     with code.function("truncated_digits", (I64, I64, I64, I64)) as (words, floats, count, p):
-        low, high, rest, last, lower = (
-            _parameter(code, p, field) for field in (LOW, RANGE_HIGH, RANGE_LOW, LAST, LOWER)
-        )
+        low, high, rest, last, lower = _parameters(code, p, "low", "range_high", "range_low", "last", "is_lower")
         for i in _pairs(code, count, lanes):
             pairs = code.load(words + (i << 2), I64, lanes, align=4)
             signs = []
@@ -225,8 +206,8 @@ def _parabolas(code: Code, lanes: int) -> None:
     """
     below = DIGITS - SEGMENT_BITS
     with code.function("parabolas", (I64, I64, I64, I64)) as (words, floats, count, p):
-        table, shift = _parameter(code, p, TABLE), _parameter(code, p, SHIFT)
-        offset, scale = _parameter(code, p, OFFSET).to(I32), _parameter(code, p, SCALE).signed()
+        table, shift = _parameter(code, p, "table"), _parameter(code, p, "shift")
+        offset, scale = _parameter(code, p, "offset").to(I32), _parameter(code, p, "scale").signed()
         minus = (code.value(0) - scale).signed()
         for i in _pairs(code, count, lanes):
             pairs = code.load(words + (i << 2), I64, lanes, align=4)
@@ -319,12 +300,12 @@ def _values(code: Code, form: int, streams: bool, lanes: int) -> None:
 def _draw(code: Code) -> None:
     """draw(to, words, first, count, parameters, unit, low, high): count elements at neighbouring addresses.
 
-    `count` counts parts of elements where they are complex, and is at most CHUNK; `first` is the number of a word.
+    `count` counts components of elements where they are complex, and is at most CHUNK; `first` is the number of a word.
     """
     with code.function("draw", (I64, I64, I64, I64, I64, F64, F64, F64)) as (to, words, first, count, p, *ends):
         floats = words + WORDS_BYTES
         block, blocks = first >> 2, ((first & 3) + count + 3) >> 2
-        is_run = _parameter(code, p, STEP).compare("==", 1)
+        is_run = _parameter(code, p, "step").compare("==", 1)
         # A chunk in which block numbers get another upper half is drawn as if its words lay apart.
         is_run = is_run & (block >> 32).compare("==", (block + blocks) >> 32)
         with code.when(is_run):
@@ -333,14 +314,14 @@ def _draw(code: Code) -> None:
             code.call("scattered_words", words, first, count, p)
         skipped = is_run.choose(first & 3, code.value(0))
         drawn = skipped + count
-        kind, form = _parameter(code, p, KIND), _parameter(code, p, FORM)
+        kind, form = _parameter(code, p, "kind"), _parameter(code, p, "form")
         with code.when(kind.compare("==", UNIFORM)):
             code.call("uniform", words, drawn, p)
         for number, digits in ((NORMAL, "normal_digits"), (TRUNCATED, "truncated_digits")):
             with code.when(kind.compare("==", number)):
                 code.call(digits, words, floats, drawn, p)
                 code.call("parabolas", words, floats, drawn, p)
-        streams = _parameter(code, p, STREAMS).compare("!=", 0) & (to & (LINE - 1)).compare("==", 0)
+        streams = _parameter(code, p, "streams").compare("!=", 0) & (to & (LINE - 1)).compare("==", 0)
         for number in _FORMS:
             is_form = form.compare("==", number)
             for name, how in (("values", streams ^ 1), ("streamed", streams)):
@@ -352,8 +333,8 @@ def _move(code: Code, size: int) -> None:
     """move<size>(to, strip, rows, count, parameters): elements of a strip to where they lie apart in memory."""
     kind, side = {2: I16, 4: I32, 8: I64}[size], {2: 8, 4: 8, 8: 4}[size]
     with code.function(f"move{size}", (I64, I64, I64, I64, I64)) as (to, strip, rows, count, p):
-        jump, row_jump, parts = (_parameter(code, p, field) for field in (JUMP, ROW_JUMP, PARTS))
-        pair, zero = parts - 1, code.value(0)
+        jump, row_jump, components = _parameters(code, p, "jump", "row_jump", "components")
+        pair, zero = components - 1, code.value(0)
 
         def place(row: Value, j: Value) -> Value:
             return to + ((j >> pair) * jump + (j & pair) + row * row_jump) * size
@@ -362,7 +343,7 @@ def _move(code: Code, size: int) -> None:
             return strip + (row * STRIP_CHUNK + j) * size
 
         # Where rows are neighbours in memory, squares are transposed in registers; elsewhere elements go one by one.
-        is_transposed = row_jump.compare("==", 1) & parts.compare("==", 1)
+        is_transposed = row_jump.compare("==", 1) & components.compare("==", 1)
         squares = is_transposed.choose(rows & -side, zero), is_transposed.choose(count & -side, zero)
         with code.loop(0, squares[1], side) as j, code.loop(0, squares[0], side) as row:
             square = [code.load(source(row + k, j), kind, side, align=size) for k in range(side)]
@@ -406,24 +387,24 @@ def _reversed_below(k: int, limit: int) -> int:
 def _fill(code: Code, symbol: str) -> None:
     """Rows of elements, chunk by chunk."""
     with code.function(symbol, (I64, I64, I64, F64, F64, F64), is_public=True) as (address, scratch, p, *ends):
-        rows, total, parts, step, jump, row_jump, size, first, row_words = (
-            _parameter(code, p, field) for field in (ROWS, WORDS, PARTS, STEP, JUMP, ROW_JUMP, SIZE, FIRST, ROW_WORDS)
+        rows, total, components, step, jump, row_jump, size, first, row_words = _parameters(
+            code, p, "rows", "words", "components", "step", "jump", "row_jump", "size", "first", "row_words"
         )
-        pair, strip = parts - 1, scratch + 3 * WORDS_BYTES
-        is_dense = jump.compare("==", parts)
+        pair, strip = components - 1, scratch + 3 * WORDS_BYTES
+        is_dense = jump.compare("==", components)
 
         def place(row: Value, done: Value) -> Value:
             return address + (row * row_jump + (done >> pair) * jump) * size
 
         def draw(to: Value, row: Value, done: Value, count: Value) -> None:
-            word = first + row * row_words + (done >> pair) * step * parts
+            word = first + row * row_words + (done >> pair) * step * components
             code.call("draw", to, scratch, word, count, p, *ends)
 
-        streams = _parameter(code, p, STREAMS).compare("!=", 0)
+        streams = _parameter(code, p, "streams").compare("!=", 0)
         with code.when(is_dense), code.loop(0, rows, 1) as row:
             # A stream begins with the whole elements that are before the first line of the caches.
             before = ((code.value(0) - place(row, code.value(0))) & (LINE - 1)) // size
-            lead = streams.choose((before & (code.value(0) - parts)).least(total), code.value(0))
+            lead = streams.choose((before & (code.value(0) - components)).least(total), code.value(0))
             with code.when(lead.compare(">", 0)):
                 draw(place(row, code.value(0)), row, code.value(0), lead)
             with code.loop(lead, total, CHUNK) as done:

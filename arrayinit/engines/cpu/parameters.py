@@ -1,8 +1,16 @@
-"""What the compiled loops are told: a block of int64 numbers, by position."""
+"""The block of parameters of the compiled loops: int64 numbers, each at an offset of its own.
+
+A block is the key, a `Place` and a `Conversion`, one after another; `FIELDS` has the names in that order. Python packs
+the key by `KEY` and the rest by `REST`, and the loops load a field from the `offset_of` its name, so that both follow
+from the two records below. The key comes first because it alone changes between draws of one kind: the packed rest is
+kept with the job. A conversion depends on the law and the dtype alone, and is made once for both. Three numbers are
+float64, and so are arguments beside the block: the unit of the lattice, 2**exponent, and the bounds to clip values to.
+"""
 
 import functools
 import math
 import struct
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,52 +22,68 @@ from arrayinit.stream.formats import real_name
 from arrayinit.stream.philox import MASK
 from arrayinit.stream.truncation import OCTAVES, TAIL_BITS
 
-__all__ = ["KEY", "REST", "SCRATCH", "STRIP_CHUNK", "STRIP_ROWS", "can_draw", "common"]
+__all__ = [
+    "KEY",
+    "REST",
+    "SCRATCH",
+    "STRIP_CHUNK",
+    "STRIP_ROWS",
+    "Conversion",
+    "Place",
+    "can_draw",
+    "conversion_of",
+    "offset_of",
+]
 
-# The fields of the block of int64 parameters that a kernel is given.
-PARAMETERS = (
-    *("key_low", "key_high", "purpose"),
-    # Word first + row * row_words + (j // parts) * step * parts + j % parts for word j of a row, from 0 to `words`.
-    *("first", "rows", "row_words", "words", "parts", "step"),
-    # Offsets from the address, in real elements: of a row, and of an element of a row.
-    *("row_jump", "jump"),
-    # Whether elements are written past the caches.
-    "streams",
-    # k = offset + ((deviate * scale) >> shift)
-    *("offset", "scale", "shift"),
-    # The interval of a truncated draw, see `truncation.Tail`; the largest p that is not folded to the other tail.
-    *("low", "range_high", "range_low", "lower", "last"),
-    # Where the table would begin if it had rows for all exponents of a float64, see `_table_address`.
-    "table",
-    # The kind of draw; of a real element its format and its bytes.
-    *("kind", "form", "size"),
-)
-(
-    KEY_LOW,
-    KEY_HIGH,
-    PURPOSE,
-    FIRST,
-    ROWS,
-    ROW_WORDS,
-    WORDS,
-    PARTS,
-    STEP,
-    ROW_JUMP,
-    JUMP,
-    STREAMS,
-    OFFSET,
-    SCALE,
-    SHIFT,
-    LOW,
-    RANGE_HIGH,
-    RANGE_LOW,
-    LOWER,
-    LAST,
-    TABLE,
-    KIND,
-    FORM,
-    SIZE,
-) = range(len(PARAMETERS))
+
+class Place(NamedTuple):
+    """Which words a call draws, and where their values go.
+
+    Word j of a row, 0 <= j < words, is number first + row * row_words + (j // components) * step * components +
+    j % components of the stream. Its value lies (j // components) * jump + j % components + row * row_jump real
+    numbers behind the address. So a row of complex elements is twice as many words and real numbers.
+    """
+
+    purpose: int  # the third word of Philox's counter
+    first: int
+    rows: int
+    row_words: int  # words of the stream from one row to the next
+    words: int  # of a row
+    components: int  # words of an element: 1, or 2 of a complex one
+    step: int  # elements of the stream from one element of a row to the next
+    row_jump: int
+    jump: int
+    streams: int  # whether values are written past the caches
+
+
+class Conversion(NamedTuple):
+    """How a word becomes a value: k = offset + ((deviate * scale) >> shift), and the value is k times the unit."""
+
+    kind: int  # of `KINDS`
+    form: int  # of `FORMS`, of a real number
+    size: int  # bytes of a real number
+    offset: int = 0
+    scale: int = 0
+    shift: int = 0
+    # The interval of a truncated draw, see `truncation.Tail`.
+    low: int = 0
+    range_high: int = 0
+    range_low: int = 0
+    is_lower: int = 0
+    last: int = 0  # the largest p that is not folded to the other tail
+    table: int = 0  # where the table would begin if it had rows for all exponents of a float64, see `_table_address`
+
+
+FIELDS = ("key_low", "key_high", *Place._fields, *Conversion._fields)
+KEY = struct.Struct("=2q")
+REST = struct.Struct(f"={len(FIELDS) - 2}q")
+_OFFSETS = {name: 8 * position for position, name in enumerate(FIELDS)}
+
+
+def offset_of(field: str) -> int:
+    """Bytes from the beginning of a block to a field."""
+    return _OFFSETS[field]
+
 
 KINDS = ("uniform", "normal", "truncated", "words")
 UNIFORM, NORMAL, TRUNCATED, RAW = range(len(KINDS))
@@ -76,9 +100,6 @@ SCRATCH = 3 * WORDS_BYTES + 8 * STRIP_ROWS * STRIP_CHUNK  # bytes: words, a floa
 LINE = 64  # bytes of a line of the caches
 ROW_BYTES = 4  # log2 of the bytes of a row of the table
 
-# A block is the key, then what draws of the same law and place have in common.
-KEY = struct.Struct("=2q")
-REST = struct.Struct(f"={len(PARAMETERS) - 2}q")
 SIZES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2, "uint32": 4}
 
 
@@ -108,19 +129,30 @@ def can_draw(sampling: Sampling | None) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def common(sampling: Sampling | None) -> tuple[tuple[int, ...], tuple[float, float, float], int]:
-    """The fields from `offset` on for a sampling (raw words where there is none), (unit, low, high), and the parts."""
+def conversion_of(sampling: Sampling | None) -> tuple[Conversion, tuple[float, float, float], int]:
+    """The conversion of a sampling (of raw words where there is none), (unit, low, high), and words of an element."""
     if sampling is None:
-        return (*(0,) * 9, KINDS.index("words"), WORD, SIZES["uint32"]), (1.0, 0.0, 0.0), 1
+        return Conversion(kind=RAW, form=WORD, size=SIZES["uint32"]), (1.0, 0.0, 0.0), 1
     form, lattice, tail = real_name(sampling.dtype), sampling.lattice, sampling.tail
     assert sampling.kind != "uniform" or lattice.shift == LATTICE_BITS
-    interval: tuple[int, ...] = (0, 0, 0, 0, 0, _table_address(32, 0))
+    conversion = Conversion(
+        kind=KINDS.index(sampling.kind),
+        form=FORMS.index(form),
+        size=SIZES[form],
+        offset=lattice.offset,
+        scale=lattice.scale,
+        shift=lattice.shift,
+        table=_table_address(32, 0),
+    )
     if tail is not None:
-        last = (1 << (TAIL_BITS - 1)) - 1 if tail.folds else (1 << 63) - 1
-        table = _table_address(TAIL_BITS - 1, tail.octave)
-        interval = (tail.low, tail.range_high, tail.range_low, int(tail.lower), last, table)
+        conversion = conversion._replace(
+            low=tail.low,
+            range_high=tail.range_high,
+            range_low=tail.range_low,
+            is_lower=int(tail.lower),
+            last=(1 << (TAIL_BITS - 1)) - 1 if tail.folds else (1 << 63) - 1,
+            table=_table_address(TAIL_BITS - 1, tail.octave),
+        )
     low = -math.inf if sampling.low is None else sampling.low
     high = math.inf if sampling.high is None else sampling.high
-    ends = (math.ldexp(1.0, lattice.exponent), low, high)
-    numbers = (lattice.offset, lattice.scale, lattice.shift, *interval)
-    return (*numbers, KINDS.index(sampling.kind), FORMS.index(form), SIZES[form]), ends, sampling.parts
+    return conversion, (math.ldexp(1.0, lattice.exponent), low, high), sampling.parts
