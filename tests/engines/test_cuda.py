@@ -16,8 +16,9 @@ import arrayinit as ai
 from arrayinit import engines
 from arrayinit.conformance.cases import CASES, DTYPES, golden
 from arrayinit.engines import reference
-from arrayinit.engines.cuda import parameters
-from arrayinit.engines.cuda.parameters import PARAMETERS, launches
+from arrayinit.engines.cuda import launches as cuda_launches
+from arrayinit.engines.cuda.launches import launches
+from arrayinit.engines.cuda.parameters import PARAMETERS
 from arrayinit.engines.cuda.source import OPTIONS, source
 from arrayinit.laws import Bits
 
@@ -232,7 +233,7 @@ def test_any_grid_draws_the_same(grid):
 @needs_compiler
 @pytest.mark.parametrize("limit", [8, 64, 1000])
 def test_draws_that_take_more_than_one_launch(limit, monkeypatch):
-    monkeypatch.setattr(parameters, "LIMIT", limit)
+    monkeypatch.setattr(cuda_launches, "LIMIT", limit)
     for law in (LAWS[0], LAWS[3]):
         for dtype in ("float32", "complex64"):
             for where in ({}, {"layout": "io"}, {"index": np.s_[1:, ::-3]}, {"index": np.s_[1:2, 3:]}):
@@ -282,7 +283,7 @@ def test_halves_are_rounded_to_nearest_even():
 @given(st.integers(1, 2**31 - 1), st.integers(0, 2**31 - 1))
 def test_division_by_multiplication(count, i):
     fields = np.zeros((), PARAMETERS)
-    parameters._set_digits(fields, [(count, 0, 1)], (1, 0, 0), 2)
+    cuda_launches._set_digits(fields, [(count, 0, 1)], (1, 0, 0), 2)
     magic, shift = int(fields["magic"][0]), int(fields["magic_shifts"][0])
     for n in (i, i // count * count, max(i // count * count - 1, 0), 2**31 - 1):
         assert n * magic >> shift == n // count

@@ -10,7 +10,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from arrayinit.engines.cuda.parameters import Grid, grid, remembered
+from arrayinit.engines.cuda.launches import Grid, grid, remembered
 from arrayinit.engines.cuda.source import options, source
 from arrayinit.job import Job
 from arrayinit.stream.quantile_tables import Quantiles

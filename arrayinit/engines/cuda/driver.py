@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from arrayinit.engines.cuda.parameters import Grid, grid
+from arrayinit.engines.cuda.launches import Grid, grid
 from arrayinit.engines.cuda.source import options, source
 
 __all__ = ["Kernel", "compiled", "enter", "is_capturing", "kernel", "launch", "leave", "synchronize"]

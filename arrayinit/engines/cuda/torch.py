@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from arrayinit.engines.cuda import driver
-from arrayinit.engines.cuda.parameters import Launch, remembered
+from arrayinit.engines.cuda.launches import Launch, remembered
 from arrayinit.job import Job
 from arrayinit.stream.quantile_tables import Quantiles
 
