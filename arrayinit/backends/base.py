@@ -1,4 +1,4 @@
-"""What the rest of the package asks of an array library, answered for any namespace of the array API standard."""
+"""The facts about an array library that the package asks for, answered for any namespace of the array API standard."""
 
 import functools
 import io
@@ -22,20 +22,20 @@ __all__ = ["CACHE", "LAUNCH", "Backend", "Extent", "Lanes", "check_elements", "c
 
 
 CACHE = 1 << 16  # elements whose lanes stay in the cache of a core
-LARGEST = 1 << 59  # elements that no library has the addresses for: 16 bytes each are 2**63
-LAUNCH = 1 << 23  # elements for which an accelerator's launches no longer count
+LARGEST = 1 << 59  # elements of 16 bytes each take 2**63 bytes, more than any library can address
+LAUNCH = 1 << 23  # elements that take an accelerator much longer than its launches
 
 
 @functools.cache
 def coefficients() -> npt.NDArray[np.int64]:
-    """The inverse-CDF table, three rows c0, c1, c2 of 96 octaves x 64 segments (see data/make_table.py)."""
+    """The inverse-CDF table, three rows c0, c1, c2 of 96 octaves x 64 segments (see `stream/make_table.py`)."""
     data = pkgutil.get_data("arrayinit.stream", "inverse_normal.npy")
     assert data is not None
     return np.ascontiguousarray(np.load(io.BytesIO(data)).T.astype(np.int64))
 
 
 class Lanes:
-    """int64 lanes on one device: the integer side of a backend, and the last step from a lattice integer to a value."""
+    """int64 lanes on one device: a backend's integer operations, and the step from a lattice integer to a value."""
 
     fused = False  # whether each element should compute its own block (a compiler fuses it) or blocks of four words
 
@@ -88,7 +88,7 @@ class Lanes:
         return [self.xp.take(self.xp.asarray(column, device=self.device), at) for column in columns]
 
     def values(self, k: Lane, sampling: Sampling, unit: Any = None) -> Any:
-        """k times its unit, 2**exponent by default, in the sampling's real dtype: rounded to nearest even, clipped."""
+        """k * unit (by default 2**exponent), rounded to nearest even in the sampling's real dtype, then clipped."""
         xp, form = self.xp, sampling.format
         v = self.astype(self.astype(k, xp.int32), getattr(xp, form.wide))
         v = v * (math.ldexp(1.0, sampling.lattice.exponent) if unit is None else unit)
@@ -128,7 +128,7 @@ class Lanes:
 
 
 def check_elements(shape: tuple[int, ...]) -> None:
-    """Refuse to make an array that no memory could hold; of one that some could, its library says what it lacks."""
+    """Refuse an array that no memory could hold. Where memory merely runs out, the library raises its own error."""
     count = math.prod(shape) or math.prod(n or 1 for n in shape)  # sizes beside a 0 count as well
     if count >= LARGEST:
         raise ValueError(f"`x` must have fewer than 2**59 elements to be an array in memory; got {shape}")
@@ -141,9 +141,9 @@ def _from(corner: tuple[int, int], rows: int, columns: int) -> Any:
 
 
 class Extent(NamedTuple):
-    """Where the elements of an array lie, in bytes."""
+    """The place of an array's elements in memory, in bytes."""
 
-    space: Hashable  # what `start` is an address in: host memory, a device, a storage without values
+    space: Hashable  # that `start` is an address in: host memory, a device, a storage without values
     start: int  # of the first element
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -154,7 +154,7 @@ class Extent(NamedTuple):
     def of(
         cls, space: Hashable, start: int, shape: Sequence[int], strides: Sequence[int], size: int, reading: Hashable
     ) -> "Extent":
-        """An extent in which strides that lead nowhere are 0."""
+        """An extent in which the strides of axes with one element are 0."""
         steps = tuple(step if n > 1 else 0 for n, step in zip(shape, strides, strict=True))
         return cls(space, start, tuple(shape), steps, size, reading)
 
@@ -163,7 +163,7 @@ class Backend:
     """One array library. Arrays of this base class are created with `empty` and written with `x[...] = values`."""
 
     engine = "reference"
-    indexes = False  # whether arrays can be written to by arrays of integers as an index, and by way of their slices
+    indexes = False  # whether arrays support integer-array assignment and writable views
     # Whether a draw fills an array that exists. Otherwise the engine makes a new array as it draws, by which the holder
     # of an old one must replace it.
     fills_in_place = True
@@ -199,7 +199,7 @@ class Backend:
             return dtype
         kind = type(dtype)
         if not isinstance(dtype, np.dtype) and (kind.__module__, kind.__name__) != ("torch", "dtype"):
-            return _dtype_name(dtype)  # of an object of a user's, which is not to be kept
+            return _dtype_name(dtype)  # a user's object, which must not be kept alive
         name = self._names.get(dtype)
         if name is None:
             name = _dtype_name(dtype)
@@ -268,7 +268,7 @@ class Backend:
         return ()
 
     def frozen(self, x: Any) -> str:
-        """Why the values of x may be there to stay, in a few words; "" where nothing says so."""
+        """Why the values of x should perhaps stay, in a few words; "" without a reason."""
         return ""
 
     def shapeless(self, x: Any) -> str:
@@ -276,7 +276,7 @@ class Backend:
         return ""
 
     def missing(self, x: Any) -> str:
-        """Why x is not the array that it stands for, but a part of it or none of it; "" where it is."""
+        """Why x holds only a part of the array that it stands for, or nothing; "" where it holds all of it."""
         return ""
 
     def is_tracing(self, x: Any) -> bool:
@@ -284,7 +284,7 @@ class Backend:
         return False
 
     def is_recorded(self, x: Any) -> bool:
-        """Whether a tracer, a transform or a mode must be told of a draw into x (None: into a new array)."""
+        """Whether a tracer, a transform or a mode must see a draw into x (None: into a new array)."""
         return False
 
     def view(self, x: Any) -> Any:

@@ -17,8 +17,8 @@ from arrayinit.common.messages import shown
 __all__ = ["make"]
 
 
-BLOCKS = 1 << 18  # of a shape without chunks: a draw takes some 20 microseconds for each
-_FORMS = (int, float, np.integer, str, list, tuple, dict, type(None))  # of `chunks`
+BLOCKS = 1 << 18  # at most, where no chunks are given: a draw takes some 20 microseconds for each
+_FORMS = (int, float, np.integer, str, list, tuple, dict, type(None))  # types of `chunks`
 
 
 class DaskBackend(Backend):
@@ -72,7 +72,7 @@ class DaskBackend(Backend):
         return "of unknown shape: call its compute_chunk_sizes() first" if is_unknown else ""
 
     def chunks(self, shape: tuple[int, ...], dtype: str, given: Any = None) -> Any:
-        """The blocks of an array of this shape and dtype: the given ones, or those that Dask itself would choose."""
+        """The sizes of the blocks of an array: the given ones, or those that Dask itself would choose."""
         wanted, normalize = "auto" if given is None else given, dask.array.core.normalize_chunks
         if given is None:
             self._check_blocks(shape, dtype)
@@ -81,11 +81,11 @@ class DaskBackend(Backend):
                 raise TypeError("no number, text, sequence or dictionary")
             try:
                 return normalize(wanted, shape, dtype=self.dtype(dtype))
-            except ZeroDivisionError:  # Dask shares bytes out between axes, and some empty arrays have none
+            except ZeroDivisionError:  # Dask divides bytes among axes, and some empty arrays have none
                 return normalize(_without_bytes(wanted), shape, dtype=self.dtype(dtype))
         except MemoryError:
             raise
-        except Exception as error:  # whatever Dask's arithmetic raises
+        except Exception as error:  # from Dask's arithmetic
             if given is None:
                 raise ValueError(
                     f"`x` must be a shape that Dask can cut into blocks where `chunks` is not given; got {shape} "
@@ -108,7 +108,7 @@ class DaskBackend(Backend):
 
 
 def _without_bytes(chunks: Any) -> Any:
-    """Chunks that have the whole of each axis that was to be cut by a number of bytes."""
+    """Chunks that leave each axis whole that was to be cut by a number of bytes."""
     if isinstance(chunks, dict):
         return {axis: _without_bytes(given) for axis, given in chunks.items()}
     if isinstance(chunks, list | tuple):

@@ -1,4 +1,4 @@
-"""DTensors: each rank draws the blocks that it holds, by the engine of the memory that it holds them in."""
+"""DTensors: each rank draws the parts that it holds, by the engine of their memory."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ def draw(job: Job, target: Target) -> Any:
     held = local(out)
     if target.in_place:
         torch.autograd.graph.increment_version(out)  # so that a backward pass that saved it notices
-    blocks = list(backend.parts(out))
-    fill = part_filler(job, backend_of(held), several=len(blocks) > 1)
-    for corner, where in blocks:
-        fill(corner, held[where])
+    parts = list(backend.parts(out))
+    fill = part_filler(job, backend_of(held), several=len(parts) > 1)
+    for corner, place in parts:
+        fill(corner, held[place])
     return out

@@ -390,7 +390,7 @@ def test_dtypes_by_object_and_by_name():
 def test_missing_frameworks_name_the_extra(monkeypatch):
     from arrayinit import backends
 
-    monkeypatch.setattr(backends, "_made", {})
+    monkeypatch.setattr(backends, "_backends", {})
     monkeypatch.setitem(sys.modules, "arrayinit.backends.torch", None)
     with pytest.raises(ImportError, match=r"pip install arrayinit\[torch\]"):
         ai.normal((3,), seed=0, xp="torch")
