@@ -288,7 +288,7 @@ class JaxBackend(Backend):
         return is_tracing(x)
 
     def place(self, shape: tuple[int, ...], dtype: str, fill: Fill, like: Any, device: Any) -> Any:
-        """A JAX array on a device or sharding: by default that of `like`, else the mesh that is set, else JAX's default.
+        """A JAX array on a device or sharding; by default that of `like`, else of the set mesh, else JAX's default.
 
         Each device's part is drawn by itself into host memory, which the array may keep. Equal parts are drawn once.
         """

@@ -1,4 +1,4 @@
-"""Laws whose elements depend on all the others: drawn as the whole matrix, of which a job takes its part."""
+"""Joint laws, whose elements depend on each other: the whole matrix is drawn, and a job takes its part of it."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -41,7 +41,7 @@ def sparse(lanes: Lanes, job: Job, draw_normals: DrawNormals, draw_words: DrawWo
 
 
 def _part(lanes: Lanes, job: Job, full: Any) -> Any:
-    """What a job takes of the whole tensor, in any shape that has it in canonical order."""
+    """The job's part of the whole tensor, which is given in canonical order and any shape."""
     canonical = job.geometry.canonical
     back = sorted(range(len(canonical)), key=job.geometry.order.__getitem__)
     index, flipped = job.box.ascending
@@ -50,14 +50,14 @@ def _part(lanes: Lanes, job: Job, full: Any) -> Any:
 
 
 def _orthogonal(lanes: Lanes, stack: Any, gain: float) -> Any:
-    """Small matrices of a stack at once, large ones one by one, so that they stay in the cache of a core."""
+    """The matrices of a stack made orthogonal: several at once while they fit into the cache of a core."""
     count, rows, columns = stack.shape
     at_once = count if lanes.fused else max(1, lanes.backend.chunk(lanes.device) // (rows * columns))
     if at_once == 1:
-        pieces = [stack[k, ...] for k in range(count)]
+        groups = [stack[k, ...] for k in range(count)]
     else:
-        pieces = [stack[k : min(k + at_once, count), ...] for k in range(0, count, at_once)]
-    drawn = [lanes.xp.reshape(_scaled(lanes, piece, gain), (-1, rows, columns)) for piece in pieces]
+        groups = [stack[k : min(k + at_once, count), ...] for k in range(0, count, at_once)]
+    drawn = [lanes.xp.reshape(_scaled(lanes, group, gain), (-1, rows, columns)) for group in groups]
     return drawn[0] if len(drawn) == 1 else lanes.xp.concat(drawn, axis=0)
 
 

@@ -1,6 +1,6 @@
-"""Torch's views that are read negated or conjugated: drawn in the memory below them, which is then negated in place.
+"""torch's views that are read negated or conjugated: drawn in the memory under them, which is then negated in place.
 
-Writing through such a view would leave it to torch which sign a zero gets: its vectors subtract complex numbers from 0.
+Writing through such a view would leave the sign of zeros to torch, which negates complex numbers by subtraction from 0.
 """
 
 from typing import Any

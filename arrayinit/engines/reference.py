@@ -16,7 +16,7 @@ from arrayinit.stream.philox import VALUES, Lane, block_of
 
 __all__ = ["draw", "elements", "fill", "matrix", "sample", "where_one", "words"]
 
-REMEMBERED = 1 << 11  # rows of an array whose positions of ones are kept for the next one of its kind
+REMEMBERED = 1 << 11  # rows of an array whose positions of ones are kept for the next array of the kind
 
 
 def draw(job: Job, target: Target) -> Any:
@@ -27,7 +27,7 @@ def draw(job: Job, target: Target) -> Any:
 
 
 def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], Any] | None = None) -> None:
-    """Draw into an array; `matrix` as below, where an engine draws what it is made of itself."""
+    """Draw into an array. `matrix` stands in for the function of this name where an engine draws the normals itself."""
     if backend.is_abstract(out) or job.size == 0:
         return
     if isinstance(job.law, Constant):
@@ -58,7 +58,7 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
 
 
 def where_one(job: Job, law: Eye | Dirac) -> Iterable[Any]:
-    """Where an array of eye or dirac is 1, for some rows each; remembered where that is little."""
+    """The positions where an array of eye or dirac is 1, for some rows each; kept where they are few."""
     where: Iterable[Any] | None = job.memo.get(law)
     if where is None:
         where = ones(job.geometry, job.box, law.groups if isinstance(law, Dirac) else 1)
@@ -68,7 +68,7 @@ def where_one(job: Job, law: Eye | Dirac) -> Iterable[Any]:
 
 
 def elements(lanes: Lanes, job: Job, region: Region) -> Any:
-    """The values of a region, for laws whose elements don't depend on each other; flattened unless lanes are fused."""
+    """The values of a region, for laws with independent elements; flattened unless lanes are fused."""
     law, canonical = job.law, job.geometry.canonical
     if isinstance(law, Constant):
         return lanes.full((region.size,), law.element(job.dtype), job.dtype)

@@ -148,6 +148,24 @@ def test_transposed_memory_around_every_square_and_strip(engine, law, dtype):
         assert not to_host(x.T[-1:]).any()
 
 
+class Row(tuple):
+    """A vector of the compiled loops, as far as a transposition needs one."""
+
+    def pick(self, other, lanes):
+        both = (*self, *other)
+        return Row(both[lane] for lane in lanes)
+
+
+@pytest.mark.parametrize("near", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("side", [1, 2, 4, 8, 16])
+def test_squares_are_transposed(side, near):
+    pytest.importorskip("llvmlite")
+    from arrayinit.engines.cpu.kernels import _transposed
+
+    square = [Row((row, column) for column in range(side)) for row in range(side)]
+    assert _transposed(square, near) == [tuple((row, column) for row in range(side)) for column in range(side)]
+
+
 def test_streams(engine, monkeypatch):
     """Arrays that are written past the caches, from wherever they begin."""
     monkeypatch.setattr(cpu, "UNCACHED", 1 << 12)
@@ -275,7 +293,7 @@ def new_switch(monkeypatch):
     """The switch of a process that has drawn nothing."""
     for name, value in (("_loaded", None), ("_missing", False), ("_drawn", 0), ("_worth", switch.WORTH_LOADING)):
         monkeypatch.setattr(switch, name, value)
-    monkeypatch.setattr(notices, "_said", set())
+    monkeypatch.setattr(notices, "_warned", set())
     monkeypatch.delenv(switch.VARIABLE, raising=False)
     return switch
 

@@ -1,24 +1,23 @@
-"""Host memory: compiled loops where llvmlite is there and they are worth it, else NumPy, on all processors.
+"""Host memory: compiled loops where llvmlite is installed and they pay off, else NumPy, on all processors.
 
-How the switch is decided. NumPy draws until a process has drawn 2**22 elements, each draw counted as 2**15 at least, or
-would with the draw that is asked for, which takes it as long as loading the loops that an earlier process compiled
-(some hundredths of a second). Where none did so for this processor, NumPy goes on to 2**24 elements; then llvmlite
-compiles the loops for this process and those to come, in some tenths of a second. All draws from there on, the smallest
-too, use the loops.
-`ARRAYINIT_COMPILE=1` loads or compiles them at the first draw, `ARRAYINIT_COMPILE=0` never. The bits are the same on
-either side.
+When the loops are used. NumPy draws the first 2**22 elements of a process, where each draw counts as 2**15 at least.
+That takes as long as loading loops that an earlier process compiled, some hundredths of a second, so they are loaded
+for the draw that would pass this number. Where none are stored for this processor, NumPy goes on to 2**24 elements.
+Then llvmlite compiles the loops, for this process and later ones, in some tenths of a second. From there on all draws
+use them, small ones too. `ARRAYINIT_COMPILE=1` loads or compiles the loops at the first draw, `ARRAYINIT_COMPILE=0`
+never. The bits are the same either way.
 
 Four variables change the speed of draws: ARRAYINIT_COMPILE, ARRAYINIT_NUM_THREADS (see `pool`), ARRAYINIT_CACHE_DIR
-(`cache`) and ARRAYINIT_CPU_NAME (`machine_code`). A wrong value is ignored with one RuntimeWarning. Where the loops
-can't be compiled there is one, too, and NumPy draws; where they can't be stored, each process compiles its own.
+(`cache`) and ARRAYINIT_CPU_NAME (`machine_code`). A wrong value is ignored with one RuntimeWarning. If the loops can't
+be compiled, there is one RuntimeWarning as well, and NumPy draws. If they can't be stored, each process compiles them.
 
 The folder of compiled loops is trusted, because the code in it is run. A file is used only if it and its folder belong
 to this user or to root and nobody else can write to them.
 
 A draw may be interrupted at any point: none of its threads writes to the array after it has ended, and later draws are
-right. Signal handlers and finalizers may draw while another draw is in progress. Draws work while the interpreter shuts
-down, too, as long as what they need has been imported before. One case is not supported: a signal handler that forks in
-the middle of a draw and returns in the child, which has none of the threads that draw for it.
+right. Signal handlers and finalizers may draw while another draw is in progress. Draws also work while the interpreter
+shuts down, if the modules that they need have been imported before. One case is not supported: a signal handler that
+forks in the middle of a draw and returns in the child, which has none of the threads that draw for it.
 """
 
 import ctypes
@@ -58,12 +57,12 @@ from arrayinit.stream.philox import VALUES
 __all__ = ["draw"]
 
 GRAIN = 1 << 17  # words that are worth waking a thread for
-SHORT = 1 << 10  # elements that a call of the loops should draw at least, where the library can move them,
-TINY = 1 << 8  # and where NumPy can draw them
-THIN = 32  # elements, apart in memory, that a row of many should have
-LONG = 1 << 14  # bytes of a row that is worth a stream of its own,
-UNCACHED = 1 << 24  # and of an array that caches don't hold until it is used
-REMEMBERED = 64  # calls of a draw that are kept for its next one
+SHORT = 1 << 10  # elements of a tile; below, drawing contiguous pieces and moving them is faster,
+TINY = 1 << 8  # elements of a tile of such pieces; below, NumPy is faster
+THIN = 32  # elements of a row, apart in memory; many shorter rows are drawn as contiguous pieces
+LONG = 1 << 14  # bytes of a row from which it is written past the caches,
+UNCACHED = 1 << 24  # in arrays of so many bytes, which the caches don't hold until they are used
+REMEMBERED = 64  # calls of a draw that are kept for the next draw of the kind
 BATCH = 1 << 10  # pieces of an array that are listed at a time
 
 
@@ -107,7 +106,7 @@ def _sparse(job: Job, law: Sparse, backend: Backend, out: Any, host: Any) -> Non
 
 
 def _orthogonal(lanes: Lanes, job: Job) -> Any:
-    """The part of an orthogonal matrix, its normals drawn by this engine."""
+    """The part of an orthogonal matrix, from normals that this engine draws."""
 
     def draw_normals(law: Normal, key: Key, dtype: str) -> Any:
         whole = job.whole_line(law, key, dtype)
@@ -131,7 +130,7 @@ def _compiled(
         _call(loops, job, calls[0], address)
     elif len(calls):
 
-        def call(i: int, memory: Any = out) -> None:  # a thread that writes keeps it alive
+        def call(i: int, memory: Any = out) -> None:  # `memory` keeps the array alive while a thread writes to it
             _call(loops, job, calls[i], address)
 
         pool.each(call, len(calls))
@@ -163,7 +162,7 @@ class _LazyCalls:
 
 
 def _calls(job: Job, strides: tuple[int, ...]) -> _LazyCalls:
-    """The calls that fill an array; none where its rows are many and short: then the library moves them."""
+    """The calls that fill an array; none where its rows are many and short, which `_scattered` draws."""
     region, axes = job.placed
     tile, repeats = tile_of(region, tuple(strides[axis] for axis in axes))
     is_thin = tile.jump != 1 and tile.length < THIN and tile.rows > GRAIN
@@ -200,7 +199,7 @@ def _call(loops: Callable[..., None], job: Job, call: _Call, address: int) -> No
 
 
 def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any) -> None:
-    """Draw contiguous pieces, and let the library put them where they belong."""
+    """Draw contiguous pieces, which the array's library then copies to their places."""
     region, axes = job.placed
     tile, repeats = tile_of(region, Region.whole(region.counts).strides)
     if repeats.count > 1 and tile.rows * tile.length < TINY:
@@ -225,7 +224,7 @@ def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any)
 
 
 def _each_piece(draw: Callable[[Any, Region], None], pieces: Iterator[tuple[Any, Region]]) -> None:
-    """Draw pieces on several threads, some of them at a time: a list of all would grow with the array."""
+    """Draw pieces on several threads, in batches, since a list of all pieces would grow with the array."""
 
     def draw_some(some: list[tuple[Any, Region]]) -> None:
         pool.each(lambda i: draw(*some[i]), len(some))
@@ -235,12 +234,16 @@ def _each_piece(draw: Callable[[Any, Region], None], pieces: Iterator[tuple[Any,
 
 
 def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
-    """Without the loops: pieces that stay in a core's cache, on the same threads, by NumPy where it has the memory."""
+    """Draw without the loops, on the same threads, in pieces that fit into the cache of a core.
+
+    `vectors` draws uniform and normal runs into memory that NumPy can see, the reference all else. Of bfloat16 NumPy
+    sees bit patterns: values are drawn in float32, and rounded to them.
+    """
     host = backend.host(out)
     if host is not None:
         backend, out = backend_of(host), host
-    rounded = host is not None and job.dtype == "bfloat16" and job.sampling is not None
-    if rounded and job.sampling is not None:
+    is_bfloat16 = host is not None and job.dtype == "bfloat16" and job.sampling is not None
+    if is_bfloat16 and job.sampling is not None:
         job = replace(job, sampling=replace(job.sampling, dtype="float32"), dtype="float32")
     region, axes = job.placed
     device = backend.device(out)
@@ -260,7 +263,7 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
                 drawn = real if sampling.parts == 1 else real.view(sampling.dtype)
             else:
                 drawn = reference.elements(lanes, job, piece)
-            if rounded:
+            if is_bfloat16:
                 drawn = vectors.bfloat16(drawn)
             backend.write(canonical, position, lanes.xp.reshape(drawn, piece.counts))
 
@@ -270,7 +273,7 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
 class _Scratch:
     """Memory that the loops work in, and the table that they read.
 
-    A call refers to both from its frame: that of a daemon thread may run on while Python clears modules and threads.
+    Each call keeps its scratch alive, because a daemon thread may run on while Python clears modules and threads.
     """
 
     def __init__(self) -> None:

@@ -91,9 +91,9 @@ FORMS = ("float32", "float64", "bfloat16", "float16", "uint32")
 FLOAT32, FLOAT64, BFLOAT16, FLOAT16, WORD = range(len(FORMS))
 
 CHUNK = 960  # words drawn at a time, 20 or 10 turns of the loop that draws them: they stay in the innermost cache
-MARGIN = 128  # words that a chunk does not use: of its first block, and of its last vectors
-# Elements that lie apart in memory are drawn in strips of rows, so that a cache line of a transposed array is written
-# once.
+MARGIN = 128  # words beside a chunk: of its first block before it, and of its last vectors behind it
+# Elements that lie apart in memory are drawn in strips of rows, so that each cache line of a transposed array is
+# written once.
 STRIP_ROWS, STRIP_CHUNK = 64, 384
 WORDS_BYTES = 4 * (CHUNK + MARGIN)
 SCRATCH = 3 * WORDS_BYTES + 8 * STRIP_ROWS * STRIP_CHUNK  # bytes: words, a float64 for each, a strip of values
@@ -109,14 +109,14 @@ def _rows() -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(np.stack([c0, c1 | (c2 << np.uint64(32))], axis=1))
 
 
-# Made while the module is imported, by one thread: loops are told its address, so that there must never be another.
+# Computed at import, by one thread: the loops keep its address, so there must never be another table.
 ENTRIES = _rows()
 
 
 def _table_address(bits: int, octave: int) -> int:
-    """What the loops add 16 * (exponent and first digits of p as a float64) to, for the address of p's row.
+    """The address that gives that of p's row when the loops add 16 * (exponent and first digits of p as a float64).
 
-    p is an integer of at most `bits` bits in units of 2**-(bits + 1 + octave). It lies before the table.
+    p is an integer of at most `bits` bits in units of 2**-(bits + 1 + octave). The address lies before the table.
     """
     largest = 1023 + bits - 1  # the biased exponent of p in the first octave, whose rows are the last of the table
     row = (OCTAVES - 1 - octave - largest) << SEGMENT_BITS
@@ -124,7 +124,10 @@ def _table_address(bits: int, octave: int) -> int:
 
 
 def can_draw(sampling: Sampling | None) -> bool:
-    """Whether the loops can draw it. Uniform scales of 2**32, where an end rounds up to a power of 2, take 33 bits."""
+    """Whether the loops can draw it: no quantile table, and no scale of 33 bits.
+
+    A uniform scale is 2**32 where an end of the interval rounds up to a power of 2.
+    """
     return sampling is None or (sampling.quantiles is None and sampling.lattice.scale <= MASK)
 
 
