@@ -10,11 +10,11 @@ values at their destination. Short loops keep a processor busier than one long c
 
 Streams. An ordinary store first reads the cache line that it changes, and takes the place of other data in the caches.
 For an array larger than the caches both are wasted, so its values are streamed: stores with the "nontemporal" mark send
-whole lines to memory without reading them. That takes two precautions. A row is streamed from its first line boundary
-on: the elements before it are written by an ordinary chunk, and the values of CHUNK words are whole lines, so that each
-chunk begins at a boundary again; `draw` checks this and else writes ordinarily. And streamed stores may become visible late,
-so a row ends with a fence; without one, another thread could read old memory after the draw. `test_streams` compares
-streamed arrays of all formats and alignments with the reference.
+whole lines to memory without reading them. That takes two precautions. First, a row is streamed from its first line
+boundary on: the elements before it are written by an ordinary chunk, and the values of CHUNK words are whole lines, so
+that each chunk begins at a boundary again. `draw` checks this, and writes ordinarily otherwise. Second, streamed stores
+may become visible late, so a row ends with a fence; without one, another thread could read old memory after the draw.
+`test_streams` compares streamed arrays of several formats with the reference, at boundaries and beside them.
 """
 
 from collections.abc import Iterator, Sequence

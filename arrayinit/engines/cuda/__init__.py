@@ -1,8 +1,9 @@
 """CUDA memory: one kernel launch an array, the same CUDA C++ for CuPy and torch.
 
-What has no kernel is left to the reference, on the same device: memory of more than seven axes that don't continue one
-another, and all of ROCm. So is everything where the kernel can't be compiled or launched, with one warning. Errors are
-raised for lack of memory, and while a CUDA graph is captured: there, what the reference does has no place.
+The reference, on the same device, draws laws without a kernel, memory of more than seven axes that don't continue one
+another, and everything on ROCm. It also draws where the kernel can't be compiled or launched, after one warning. A lack
+of memory is an error instead, and so is each failure while a CUDA graph is captured, since the graph would then hold
+the reference's hundreds of launches.
 """
 
 import functools
@@ -19,7 +20,7 @@ from arrayinit.laws import Bits, Normal, Orthogonal, Sparse
 
 __all__ = ["draw"]
 
-_LAUNCHERS = {"cupy": "arrayinit.engines.cuda.cupy", "torch": "arrayinit.engines.cuda.torch"}
+_LAUNCHERS = {"cupy": "arrayinit.engines.cuda.cupy", "torch": "arrayinit.engines.cuda.torch"}  # by backend
 _warned: set[tuple[str, str]] = set()  # (library, device) whose kernels failed
 
 
@@ -40,21 +41,22 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
 
 
 def _launched(job: Job, backend: Backend, out: Any) -> bool:
-    """Whether a kernel fills the array; where one should but can't, a warning says so once for a device."""
-    if _warned and _where(backend, out) in _warned:
+    """Whether a kernel has filled the array; where one should but can't, there is one warning for the device."""
+    if _warned and _place(backend, out) in _warned:
         return False
     if not backend.has_memory(out):
         return False
     try:
         return _launcher(backend.name)(job, out)
     except Exception as error:
-        # The reference takes more memory, and a capture that it takes part in would hold hundreds of launches.
+        # The reference would take more memory still, and a capture would hold its hundreds of launches.
         if backend.is_out_of_memory(error) or backend.is_capturing(out):
             raise
-        where, why = _where(backend, out), f"{type(error).__name__}: {error}"
-    _warned.add(where)
+        place, reason = _place(backend, out), f"{type(error).__name__}: {error}"
+    _warned.add(place)
     warn(
-        f"draws of {backend.name} on device {where[1]} will be slow, for its kernel could not be used ({why})",
+        f"draws of {backend.name} on device {place[1]} will be slow: arrayinit could not use its CUDA kernel "
+        f"({reason})",
         RuntimeWarning,
     )
     return False
@@ -66,7 +68,7 @@ def _launcher(library: str) -> Callable[[Job, Any], bool]:
     return fill
 
 
-def _where(backend: Backend, out: Any) -> tuple[str, str]:
+def _place(backend: Backend, out: Any) -> tuple[str, str]:
     return backend.name, str(backend.device(out))
 
 

@@ -5,22 +5,21 @@
 // the device. It needs no headers. All numbers are integers until the last product, which is exact, so no option of a
 // compiler can change a bit.
 //
-// How the work is cut. A thread draws one block of Philox at a time, four words that are neighbours in the stream, and
-// strides over the grid. Where memory runs as the stream does (`dense`) it stores them as one or two vectors; elsewhere
-// (`strided`) the four go where they belong, and threads that are neighbours write to neighbouring memory where any
-// axis of the target has it.
+// How the work is cut. A thread draws one block of Philox at a time, four neighbouring words of the stream, and strides
+// over the grid. Where memory has the order of the stream (`dense`) it stores them as one or two vectors. Elsewhere
+// (`strided`) each of the four goes to its place, and neighbouring threads write to neighbouring memory if any axis of
+// the target has such.
 //
-// What it costs. For an element of float32 in a dense array nvcc 13 makes 20 instructions of a uniform law on sm_90, 37
+// The cost. For an element of float32 in a dense array nvcc 13 makes 20 instructions of a uniform law on sm_90, 37
 // of a normal and 61 of a truncated one. An H100 issues 128 a clock on each of 132 processors: at 1.755 GHz that is
 // 1460, 810 and 490 thousand million elements a second, where memory of 3 TB/s takes 750. Measured on an H100, 1 GiB:
 // 760, 575 and 343 (CuPy), where a fill reaches 810; on an H200, whose fill reaches 1160, 930, 575 and 340.
 //
-// Where the table is. A look-up goes to a row that is different for each thread. Constant memory would serve a warp
-// one row after another, and the cache behind __ldg one line of 128 bytes after another, about 25 for the 32 threads
-// of a warp. Shared memory has 32 banks of 4 bytes, and a row of 8 bytes takes two of them: half a warp at a time finds
-// about 3 of its rows in the same banks, 6 turns for a warp, so that an H100 looks up 1200 thousand million rows a
-// second, and an A100 800: more than their memory takes. So each block of threads copies the rows that its law can
-// reach: 16 KiB for a normal law (32 octaves), at most 30.5 KiB for a truncated one (61 octaves), 2.5 KiB between -2
+// The place of the table. Each thread looks up another row. Constant memory would serve a warp one row after another,
+// and the cache behind __ldg one line of 128 bytes after another, about 25 for the 32 threads of a warp. Shared memory
+// has 32 banks of 4 bytes, and a row of 8 bytes takes two of them. Half a warp at a time has about 3 rows in the same
+// banks, which makes 6 turns for a warp: an H100 looks up 1200 thousand million rows a second, and an A100 800, more
+// than their memory takes. So each block of threads copies the rows that its law can reach: 16 KiB for a normal law (32 octaves), at most 30.5 KiB for a truncated one (61 octaves), 2.5 KiB between -2
 // and 2 deviations; a law by a table of its own fills 48 KiB. Blocks that do so are as large as they can be, so that
 // few copies are made.
 
@@ -102,8 +101,8 @@ DEVICE Block block_of(u64 number, const Parameters &p) {
 
 // ---- deviates ----
 
-// Copy what this launch needs of the table to where all threads of a block find it, as packed rows; of a law by a table
-// of its own, which fills 64 bits and more, its columns.
+// Copy the part of the table that this launch needs to shared memory, as packed rows. The rows of a quantile table do not
+// fit into 64 bits, so its columns are copied as they are.
 template <Kind kind> DEVICE void copy_table(u64 *table, u32 thread, u32 threads, const Parameters &p) {
     if constexpr (kind == Kind::quantile)
         for (u32 i = thread; i < COLUMNS; i += threads)
@@ -123,8 +122,8 @@ DEVICE u32 parabola(u64 row, u32 c0_bits, u32 t) {
     return c0 - high_product(c1 - high_product(c2, t), t);
 }
 
-// k = offset + ((+-z * scale) >> shift); the offset is within the addend, and the scale takes the sign, which is
-// cheaper than to give it to z.
+// k = offset + ((+-z * scale) >> shift). The addend contains the offset, and the scale takes the sign, which is cheaper
+// than changing z.
 DEVICE i32 scaled(u32 z, u32 is_negative, const Parameters &p, u32 shift) {
     i32 scale = (i32)(p.scale - is_negative * (2 * p.scale));
     return (i32)(((i64)(i32)z * scale + p.addend) >> shift);
@@ -156,7 +155,7 @@ DEVICE i32 truncated_lattice(u32 word, const u64 *table, const Parameters &p) {
     return scaled(z, is_upper ^ p.is_lower, p, p.shift);
 }
 
-// k in units of its octave, see `quantile_tables.py`, and which octave of which half that is.
+// k in units of its octave, see `quantile_tables.py`, and the number of the octave, half * 32 + zeros.
 DEVICE i32 quantile_lattice(u32 word, u32 &octave, const u64 *table) {
     u32 q = word | 1;
     u32 zeros = leading_zeros(q);

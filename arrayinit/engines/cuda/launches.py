@@ -22,14 +22,14 @@ from arrayinit.stream.philox import MASK, ROUNDS, VALUES, WEYL
 from arrayinit.stream.quantile_tables import Quantiles
 from arrayinit.stream.truncation import TAIL_BITS, Tail
 
-__all__ = ["Grid", "Launch", "grid", "launches", "remembered"]
+__all__ = ["Grid", "Launch", "grid", "kept_launches", "launches"]
 
-LIMIT = 1 << 31  # items of a launch; a larger draw takes several
+LIMIT = 1 << 31  # words of a launch; a larger draw takes several
 SIZES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "uint32": 4}
 OCTAVES = 32  # that the words of a normal law reach
-REMEMBERED = 64  # launches of a draw that are kept for its next one
+REMEMBERED = 64  # launches of a draw that are kept for the next draw of the kind
 THREADS = 256  # of a block that copies no table
-WIDE_THREADS = (1024, 512)  # of one that does: the first of which a multiple fills a processor
+WIDE_THREADS = (1024, 512)  # of a block that copies one: the first number of which a multiple fills a processor
 
 _WHOLE = np.dtype([("parameters", f"V{PARAMETERS.itemsize}")])
 _HEAD = struct.Struct(f"=Q{2 * ROUNDS}I2Q")  # the fields from `address` to `units`
@@ -104,20 +104,20 @@ def grid(processors: int, room: int, register_room: int, registers: int, is_wide
     return Grid(threads, processors * max(at_once, 1))
 
 
-def remembered(job: Job, strides: tuple[int, ...], address: int) -> list[Launch] | None:
+def kept_launches(job: Job, strides: tuple[int, ...], address: int) -> list[Launch] | None:
     """The launches that fill the array at this address, kept for the next draw of the kind.
 
     None where there are too many axes, and where a number is not at a multiple of its size, as devices demand.
     """
     key = ("cuda", strides)
-    calls: list[Launch] | None = job.memo.get(key)
-    if calls is None and key not in job.memo:
-        calls = launches(job, strides)
-        if calls is not None and any(stride % SIZES[call.form] for call in calls for stride in strides):
-            calls = None
-        if calls is None or len(calls) <= REMEMBERED:
-            job.memo[key] = calls
-    return None if calls is None or address % SIZES[calls[0].form] else calls
+    kept: list[Launch] | None = job.memo.get(key)
+    if kept is None and key not in job.memo:
+        kept = launches(job, strides)
+        if kept is not None and any(stride % SIZES[launch.form] for launch in kept for stride in strides):
+            kept = None
+        if kept is None or len(kept) <= REMEMBERED:
+            job.memo[key] = kept
+    return None if kept is None or address % SIZES[kept[0].form] else kept
 
 
 def launches(job: Job, strides: tuple[int, ...]) -> list[Launch] | None:
