@@ -1,4 +1,4 @@
-"""A draw, fully decided, and how it is cut into others: what engines are given."""
+"""Jobs and targets, the input of engines: a draw, fully decided, and the array for its result."""
 
 import math
 from collections.abc import Iterable, Iterator

@@ -37,7 +37,7 @@ def coefficients() -> npt.NDArray[np.int64]:
 class Lanes:
     """int64 lanes on one device: a backend's integer operations, and the step from a lattice integer to a value."""
 
-    fused = False  # whether each element should compute its own block (a compiler fuses it) or blocks of four words
+    fused = False  # whether each element computes its block (a compiler fuses that); else a block serves all its words
 
     def __init__(self, backend: "Backend", device: Any):
         self.backend = backend
@@ -208,7 +208,7 @@ class Backend:
         return name
 
     def device(self, x: Any) -> Any:
-        """The device of an array, as its own library describes it."""
+        """The device of an array, as its library describes it."""
         return x.device
 
     def lanes(self, device: Any) -> Lanes:
@@ -256,7 +256,7 @@ class Backend:
         return True
 
     def is_capturing(self, x: Any) -> bool:
-        """Whether a CUDA graph captures what the current stream of the device of x is given."""
+        """Whether a CUDA graph captures the work for the current stream of the device of x."""
         return False
 
     def is_out_of_memory(self, error: Exception) -> bool:
@@ -280,7 +280,7 @@ class Backend:
         return ""
 
     def is_tracing(self, x: Any) -> bool:
-        """Whether a compiler records what is done to x, so that a key drawn now would be baked into its program."""
+        """Whether a compiler records operations on x, so that a key taken now would be a constant of its program."""
         return False
 
     def is_recorded(self, x: Any) -> bool:
@@ -350,7 +350,7 @@ class Backend:
         return (host.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else host
 
     def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
-        """The arrays that make up what this process holds of x, each with the position of its first element."""
+        """The arrays in which this process holds x or its part of it, each with the position of its first element."""
         yield (0,) * len(x.shape), x
 
 

@@ -16,7 +16,7 @@ __all__ = ["draw"]
 
 
 def draw(job: Job, target: Target) -> Any:
-    """A lazy array, or the target's own with its graph replaced. The same values under any chunking."""
+    """A lazy array, or the target's with its graph replaced. The values don't depend on the chunks."""
     backend = target.backend
     assert isinstance(backend, DaskBackend)
     meta = target.array._meta if target.array is not None else backend.meta(job.dtype)

@@ -216,15 +216,16 @@ def _sampled(form: _Form, region: Region) -> Any:
     return jax.jit(sampled)
 
 
-def _words(lanes: JaxLanes, low: Any, high: Any, region: Region, components: int) -> list[Lane]:
+def _words(lanes: JaxLanes, low: Any, high: Any, region: Region, words_per_element: int) -> list[Lane]:
     """The words of each element, one or two. Each element computes the block of four that they are in.
 
     This is :func:`arrayinit.stream.philox.block_of` in fewer operations, since compiling takes time for each.
     """
     index = lanes.index(region).astype(jnp.uint64)
     last = region.offset + sum(max(0, (n - 1) * step) for n, step in zip(region.counts, region.strides, strict=True))
-    block = index >> (2 if components == 1 else 1)
-    c0, c1, c2, c3 = (block, 0, VALUES, 0) if last * components >> 34 == 0 else (block & MASK, block >> 32, VALUES, 0)
+    block = index >> (2 if words_per_element == 1 else 1)
+    is_short = last * words_per_element >> 34 == 0  # then 32 bits hold the number of each block
+    c0, c1, c2, c3 = (block, 0, VALUES, 0) if is_short else (block & MASK, block >> 32, VALUES, 0)
     for turn in range(ROUNDS):
         k0, k1 = (
             (word + np.uint32(turn * step & MASK)).astype(jnp.uint64)
@@ -235,10 +236,10 @@ def _words(lanes: JaxLanes, low: Any, high: Any, region: Region, components: int
         p0, p1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
         c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & MASK, (p0 >> 32) ^ c3 ^ k1, p0 & MASK
     # The last round computes the first two words from one product and the others from another, so one is enough.
-    second = (index & 2 // components) != 0
+    second = (index & 2 // words_per_element) != 0
     product = jnp.where(second, c0, c2) * jnp.where(second, *(jnp.uint64(m) for m in MULTIPLIERS))
     words = ((product >> 32) ^ jnp.where(second, c3 ^ k1, c1 ^ k0), product & MASK)
-    chosen = words if components == 2 else (jnp.where((index & 1) != 0, words[1], words[0]),)
+    chosen = words if words_per_element == 2 else (jnp.where((index & 1) != 0, words[1], words[0]),)
     return [word.astype(jnp.int64) for word in chosen]
 
 
@@ -246,7 +247,7 @@ def _words(lanes: JaxLanes, low: Any, high: Any, region: Region, components: int
 def _compiled(job: Job, law: str) -> Any:
     """The function (low, high) -> values of a job, traced once however often it is used.
 
-    law: cache-key part that separates laws which `==` conflates, 0.0 and -0.0: the law's repr.
+    law: its repr, the cache-key part that separates laws which `==` conflates (0.0/-0.0).
     """
 
     def values(low: Any, high: Any) -> Any:

@@ -50,7 +50,7 @@ def _part(lanes: Lanes, job: Job, full: Any) -> Any:
 
 
 def _orthogonal(lanes: Lanes, stack: Any, gain: float) -> Any:
-    """The matrices of a stack made orthogonal: several at once while they fit into the cache of a core."""
+    """Orthogonal matrices from a stack of Gaussian ones: several at once while they fit into the cache of a core."""
     count, rows, columns = stack.shape
     at_once = count if lanes.fused else max(1, lanes.backend.chunk(lanes.device) // (rows * columns))
     if at_once == 1:

@@ -115,16 +115,16 @@ def _real(lanes: Lanes, how: Sampling, words: Lane) -> Any:
     return lanes.values(how.lattice.place(how.deviate(lanes, words)), how)
 
 
-def words(lanes: Lanes, key: Key, region: Region, components: int, purpose: int) -> Sequence[Lane]:
-    """Word components * i + c of the stream for each element i of the region, as one lane for each c < components."""
+def words(lanes: Lanes, key: Key, region: Region, words_per_element: int, purpose: int) -> Sequence[Lane]:
+    """The words of each element of the region: n lanes, the c-th of words n * i + c of the stream for element i."""
     pair = lanes.key(key.low, key.high)
     if region.is_run and not lanes.fused:
-        start, stop = region.offset * components, (region.offset + region.size) * components
+        start, stop = region.offset * words_per_element, (region.offset + region.size) * words_per_element
         blocks = lanes.arange(start // 4, -(-stop // 4))
         stream = lanes.xp.reshape(lanes.xp.stack(block_of(blocks, purpose, pair), axis=-1), (-1,))
-        return [stream[start % 4 + c : start % 4 + stop - start : components] for c in range(components)]
-    index = lanes.index(region) * components
-    return [_word(lanes, index + c, purpose, pair) for c in range(components)]
+        return [stream[start % 4 + c : start % 4 + stop - start : words_per_element] for c in range(words_per_element)]
+    index = lanes.index(region) * words_per_element
+    return [_word(lanes, index + c, purpose, pair) for c in range(words_per_element)]
 
 
 def _word(lanes: Lanes, i: Lane, purpose: int, key: tuple[Lane, Lane]) -> Lane:

@@ -1,4 +1,4 @@
-"""What is special to a library: views, parameters, versions, abstract tensors, shardings, lazy blocks, modes."""
+"""Features of single libraries: views, parameters, versions, abstract tensors, shardings, lazy blocks, modes."""
 
 import math
 import sys

@@ -468,7 +468,7 @@ def test_a_call_keeps_what_it_works_in(monkeypatch):
 
 
 class Binding:
-    """What llvmlite says of a processor."""
+    """The answers of llvmlite about a processor."""
 
     def __init__(self, triple="x86_64-unknown-linux-gnu", name="nehalem", features="+64bit,-avx"):
         self.get_default_triple = lambda: triple

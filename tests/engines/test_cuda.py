@@ -243,7 +243,7 @@ def test_draws_that_take_more_than_one_launch(limit, monkeypatch):
                 assert len(drawn) - before > 1 or wanted.size < limit
 
 
-# What -ffast-math is, but for the code that makes all of a process flush subnormal numbers.
+# The options of -ffast-math, without the code that makes a whole process flush subnormal numbers.
 FAST = "-ffp-contract=fast -ffinite-math-only -fno-signed-zeros -fno-trapping-math -fassociative-math -freciprocal-math"
 
 
@@ -541,7 +541,7 @@ def test_lack_of_memory_and_captures_are_errors(asked, monkeypatch):
 
 
 def test_the_bindings_have_what_is_used():
-    """What the stand-in takes is what the real bindings take, by name and number of arguments."""
+    """The stand-in has the functions of the real bindings, with the same number of arguments."""
     bindings = pytest.importorskip("cuda.bindings")
     from standin_bindings import Asked, _driver, _nvrtc
 

@@ -168,24 +168,24 @@ def _calls(job: Job, strides: tuple[int, ...]) -> _LazyCalls:
     is_thin = tile.jump != 1 and tile.length < THIN and tile.rows > GRAIN
     if is_thin or (repeats.count > 1 and tile.rows * tile.length < SHORT):
         return _LazyCalls(job, [], repeats)
-    components = 1 if job.sampling is None else job.sampling.parts
-    grain = max(GRAIN, job.size * components // (pool.threads() * 16) & ~4095) // components
+    words_per_element = 1 if job.sampling is None else job.sampling.parts
+    grain = max(GRAIN, job.size * words_per_element // (pool.threads() * 16) & ~4095) // words_per_element
     return _LazyCalls(job, list(tile.split(grain, (STRIP_ROWS, STRIP_CHUNK))), repeats)
 
 
 def _call_of(job: Job, tile: Tile) -> _Call:
-    conversion, ends, components = conversion_of(job.sampling)
-    size = components * conversion.size  # bytes of an element
+    conversion, ends, words_per_element = conversion_of(job.sampling)
+    size = words_per_element * conversion.size  # bytes of an element
     place = Place(
         purpose=job.law.purpose if isinstance(job.law, Bits) else VALUES,
-        first=tile.first * components,
+        first=tile.first * words_per_element,
         rows=tile.rows,
-        row_words=tile.row_step * components,
-        words=tile.length * components,
-        components=components,
+        row_words=tile.row_step * words_per_element,
+        words=tile.length * words_per_element,
+        words_per_element=words_per_element,
         step=tile.step,
-        row_jump=tile.row_jump * components,
-        jump=tile.jump * components,
+        row_jump=tile.row_jump * words_per_element,
+        jump=tile.jump * words_per_element,
         streams=int(tile.length * size >= LONG and job.size * size >= UNCACHED),
     )
     return _Call(REST.pack(*place, *conversion), ends, tile.at * size)

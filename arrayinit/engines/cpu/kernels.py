@@ -136,13 +136,13 @@ def _scattered_words(code: Code, lanes: int) -> None:
     """scattered_words(to, first, count, parameters): words that are `step` elements apart; each draws its block."""
     with code.function("scattered_words", (I64, I64, I64, I64)) as (to, first, count, p):
         key_low, key_high = _parameters(code, p, "key_low", "key_high")
-        purpose, step, components = _parameters(code, p, "purpose", "step", "components")
-        pair = components - 1
+        purpose, step, words_per_element = _parameters(code, p, "purpose", "step", "words_per_element")
+        pair = words_per_element - 1
         with code.loop(0, count, TOGETHER * lanes) as i:
             numbers = []
             for k in range(TOGETHER):
                 j = code.value([k * lanes + lane for lane in range(lanes)]) + i
-                numbers.append((j >> pair) * (step * components) + (j & pair) + first)
+                numbers.append((j >> pair) * (step * words_per_element) + (j & pair) + first)
             drawn = _philox([(n >> 2, n >> 34, purpose, 0) for n in numbers], (key_low, key_high))
             for k, (n, (w0, w1, w2, w3)) in enumerate(zip(numbers, drawn, strict=True)):
                 odd, upper = (n & 1).compare("==", 1), (n & 2).compare("==", 2)
@@ -198,7 +198,7 @@ def _truncated_digits(code: Code, lanes: int) -> None:
                 upper = x.compare(">", last)
                 x = upper.choose(code.value(1 << TAIL_BITS) - x, x)
                 x = x.most(code.value(1)).least(code.value((1 << (TAIL_BITS - 1)) - 1))
-                # What has more digits than a float64 loses 9, below those that are looked at.
+                # An integer with more digits than a float64 loses 9 of them, below those that are read.
                 large = x.compare(">", (1 << DIGITS) - 1)
                 bits = _as_float(large.choose(x >> 9, x))
                 bits = bits + large.choose(code.value(9 << DIGITS), code.value(0))
@@ -309,7 +309,7 @@ def _values(code: Code, form: int, streams: bool, lanes: int) -> None:
 def _draw(code: Code) -> None:
     """draw(to, words, first, count, parameters, unit, low, high): count elements at neighbouring addresses.
 
-    `count` counts components of complex elements, and is at most CHUNK; `first` is the number of a word.
+    `count` is a number of words, at most CHUNK; `first` is the number of a word.
     """
     with code.function("draw", (I64, I64, I64, I64, I64, F64, F64, F64)) as (to, words, first, count, p, *ends):
         floats = words + WORDS_BYTES
@@ -342,8 +342,8 @@ def _move(code: Code, size: int) -> None:
     """move<size>(to, strip, rows, count, parameters): elements of a strip to where they lie apart in memory."""
     kind, side = {2: I16, 4: I32, 8: I64}[size], {2: 8, 4: 8, 8: 4}[size]
     with code.function(f"move{size}", (I64, I64, I64, I64, I64)) as (to, strip, rows, count, p):
-        jump, row_jump, components = _parameters(code, p, "jump", "row_jump", "components")
-        pair, zero = components - 1, code.value(0)
+        jump, row_jump, words_per_element = _parameters(code, p, "jump", "row_jump", "words_per_element")
+        pair, zero = words_per_element - 1, code.value(0)
 
         def place(row: Value, j: Value) -> Value:
             return to + ((j >> pair) * jump + (j & pair) + row * row_jump) * size
@@ -352,7 +352,7 @@ def _move(code: Code, size: int) -> None:
             return strip + (row * STRIP_CHUNK + j) * size
 
         # Where rows are neighbours in memory, squares are transposed in registers; otherwise elements go one by one.
-        is_transposed = row_jump.compare("==", 1) & components.compare("==", 1)
+        is_transposed = row_jump.compare("==", 1) & words_per_element.compare("==", 1)
         squares = is_transposed.choose(rows & -side, zero), is_transposed.choose(count & -side, zero)
         with code.loop(0, squares[1], side) as j, code.loop(0, squares[0], side) as row:
             square = [code.load(source(row + k, j), kind, side, align=size) for k in range(side)]
@@ -404,24 +404,24 @@ def _reversed_below(k: int, limit: int) -> int:
 def _fill(code: Code, symbol: str) -> None:
     """<symbol>(address, scratch, parameters, unit, low, high): rows of elements, chunk by chunk."""
     with code.function(symbol, (I64, I64, I64, F64, F64, F64), is_public=True) as (address, scratch, p, *ends):
-        rows, total, components, step, jump, row_jump, size, first, row_words = _parameters(
-            code, p, "rows", "words", "components", "step", "jump", "row_jump", "size", "first", "row_words"
+        rows, total, words_per_element, step, jump, row_jump, size, first, row_words = _parameters(
+            code, p, "rows", "words", "words_per_element", "step", "jump", "row_jump", "size", "first", "row_words"
         )
-        pair, strip = components - 1, scratch + 3 * WORDS_BYTES
-        is_dense = jump.compare("==", components)
+        pair, strip = words_per_element - 1, scratch + 3 * WORDS_BYTES
+        is_dense = jump.compare("==", words_per_element)
 
         def place(row: Value, done: Value) -> Value:
             return address + (row * row_jump + (done >> pair) * jump) * size
 
         def draw(to: Value, row: Value, done: Value, count: Value) -> None:
-            word = first + row * row_words + (done >> pair) * step * components
+            word = first + row * row_words + (done >> pair) * step * words_per_element
             code.call("draw", to, scratch, word, count, p, *ends)
 
         streams = _parameter(code, p, "streams").compare("!=", 0)
         with code.when(is_dense), code.loop(0, rows, 1) as row:
             # The whole elements before the first line boundary; the stream begins after them.
             before = ((code.value(0) - place(row, code.value(0))) & (LINE - 1)) // size
-            lead = streams.choose((before & (code.value(0) - components)).least(total), code.value(0))
+            lead = streams.choose((before & (code.value(0) - words_per_element)).least(total), code.value(0))
             with code.when(lead.compare(">", 0)):
                 draw(place(row, code.value(0)), row, code.value(0), lead)
             with code.loop(lead, total, CHUNK) as done:

@@ -3,7 +3,7 @@
 A block is the key, a `Place` and a `Conversion`, one after another; `FIELDS` has the names in that order. Python packs
 the key by `KEY` and the rest by `REST`, and the loops load a field from the `offset_of` its name, so that both follow
 from the two records below. The key comes first because it alone changes between draws of one kind: the packed rest is
-kept with the job. A conversion depends on the law and the dtype alone, and is made once for both. Three numbers are
+kept with the job. A conversion depends on the law and the dtype alone, and is computed once for both. Three numbers are
 float64, and so are arguments beside the block: the unit of the lattice, 2**exponent, and the bounds to clip values to.
 """
 
@@ -39,9 +39,9 @@ __all__ = [
 class Place(NamedTuple):
     """Which words a call draws, and where their values go.
 
-    Word j of a row, 0 <= j < words, is number first + row * row_words + (j // components) * step * components +
-    j % components of the stream. Its value lies (j // components) * jump + j % components + row * row_jump real
-    numbers behind the address. So a row of complex elements is twice as many words and real numbers.
+    Let n be `words_per_element`. Word j of a row, 0 <= j < words, is number first + row * row_words + (j // n) * step *
+    n + j % n of the stream. Its value lies row * row_jump + (j // n) * jump + j % n real numbers behind the address. A
+    complex element has two words and two real numbers.
     """
 
     purpose: int  # the third word of Philox's counter
@@ -49,7 +49,7 @@ class Place(NamedTuple):
     rows: int
     row_words: int  # words of the stream from one row to the next
     words: int  # of a row
-    components: int  # words of an element: 1, or 2 of a complex one
+    words_per_element: int  # words of an element: 1, or 2 of a complex one
     step: int  # elements of the stream from one element of a row to the next
     row_jump: int
     jump: int

@@ -146,7 +146,7 @@ class _Helper:
             _release(self.ended)
 
     def close(self) -> None:
-        """Raise what the helper raised, after its end."""
+        """Raise the helper's exception, if it ended by one."""
         self._function = None
         _spare.append(self.ended)
         error, self._error = self._error, None

@@ -51,18 +51,18 @@ def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, An
 
     def work(slab: int) -> None:
         start = slab * width
-        part = matrix[:, start : start + width]
+        columns_here = matrix[:, start : start + width]
         try:
             memory = memories.pop()
         except IndexError:
             memory = _Memory(height * width)
-        words = memory.words[: height * part.shape[1]].reshape(height, part.shape[1])
-        wanted = _columns(box, (rows, columns), height, start, part.shape[1])
+        words = memory.words[: height * columns_here.shape[1]].reshape(height, columns_here.shape[1])
+        wanted = _columns(box, (rows, columns), height, start, columns_here.shape[1])
         fill(Job.of(Bits(ORDER), job.key, job.geometry, wanted, "uint32"), words if rows == 0 else words.T)
         lost = memory.lost(words, law.zeros)
         if lost is None:
             lost = ~keep(lanes, words, law.zeros)
-        memory.set_zero(part, lost[here])
+        memory.set_zero(columns_here, lost[here])
         memories.append(memory)
 
     def work_on(some: range) -> None:

@@ -126,37 +126,39 @@ def launches(job: Job, strides: tuple[int, ...]) -> list[Launch] | None:
     One launch draws fewer than 2**31 words; larger arrays take several.
     """
     region, axes = job.placed
-    components = 1 if job.sampling is None else job.sampling.parts
-    first, offset = region.offset * components, 0
+    words_per_element = 1 if job.sampling is None else job.sampling.parts
+    first, offset = region.offset * words_per_element, 0
     forwards: list[Axis] = []
     for count, step, axis in zip(region.counts, region.strides, axes, strict=True):
-        step, jump = step * components, strides[axis]
+        step, jump = step * words_per_element, strides[axis]
         if step < 0:  # from the other end of the axis
             first, offset = first + (count - 1) * step, offset + (count - 1) * jump
             step, jump = -step, -jump
         forwards.append((count, step, jump))
     few = merged(forwards)
-    return list(_launches(job, components, few, first, offset)) if len(few) < AXES else None
+    return list(_launches(job, words_per_element, few, first, offset)) if len(few) < AXES else None
 
 
-def _launches(job: Job, components: int, axes: list[Axis], first: int, offset: int) -> Iterator[Launch]:
-    if math.prod(count for count, _, _ in axes) * components >= LIMIT:
+def _launches(job: Job, words_per_element: int, axes: list[Axis], first: int, offset: int) -> Iterator[Launch]:
+    if math.prod(count for count, _, _ in axes) * words_per_element >= LIMIT:
         longest = max(range(len(axes)), key=lambda k: axes[k][0])
         count, step, jump = axes[longest]
         half = count // 2 & -4 if count > 8 else count // 2
         for start, length in ((0, half), (half, count - half)):
             half_axes = [*axes[:longest], (length, step, jump), *axes[longest + 1 :]]
-            yield from _launches(job, components, half_axes, first + start * step, offset + start * jump)
+            yield from _launches(job, words_per_element, half_axes, first + start * step, offset + start * jump)
         return
     kind, form, rows, law_fields = _law_fields(job.sampling)
-    size = SIZES[form] * components
+    size = SIZES[form] * words_per_element
     fields = np.zeros((), PARAMETERS)
     for name, value in law_fields.items():
         fields[name] = value
-    run, others = (axes[-1], axes[:-1]) if axes and axes[-1][1] == components else ((1, components, size), axes)
-    words = run[0] * components
+    run, others = (1, words_per_element, size), axes
+    if axes and axes[-1][1] == words_per_element:
+        run, others = axes[-1], axes[:-1]
+    words = run[0] * words_per_element
     fields["purpose"] = job.law.purpose if isinstance(job.law, Bits) else VALUES
-    fields["first"], fields["words"], fields["jump"], fields["pair"] = first, words, run[2], components - 1
+    fields["first"], fields["words"], fields["jump"], fields["pair"] = first, words, run[2], words_per_element - 1
     # A run begins at word `first % 4` of a block, plus multiples of the steps of the other axes. So it is known up to
     # multiples of the common divisor of 4 and all steps, and the latest place that is possible counts for all runs.
     common = math.gcd(4, *(step for _, step, _ in others))
@@ -239,7 +241,7 @@ def _octaves(tail: Tail) -> int:
     half = 1 << (TAIL_BITS - 1)
     span = (tail.range_high << 31) + tail.range_low
     smallest = half
-    for word in (1, MASK):  # p grows with the word, and what is folded of it has its smallest value at one of the ends
+    for word in (1, MASK):  # p grows with the word, so that p, folded or not, is smallest at one of the ends
         p = tail.low + (word * span >> 32)
         if tail.folds and p > half - 1:
             p = 2 * half - p
