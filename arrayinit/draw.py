@@ -14,6 +14,7 @@ from arrayinit.common.exact import NotPlainError, exact
 from arrayinit.common.float_environment import in_default_environment
 from arrayinit.common.messages import shown, warn
 from arrayinit.job import Job, Target
+from arrayinit.key import Key
 from arrayinit.laws import (
     SAMPLED,
     Bits,
@@ -39,13 +40,17 @@ from arrayinit.stream.formats import COMPLEX, FORMATS, is_floating, real_name
 __all__ = [
     "Keywords",
     "Scheme",
+    "array_target",
     "draw",
     "filling",
     "fitted",
     "job_of",
     "needs_key",
+    "perform",
     "review",
     "shape_of",
+    "shape_target",
+    "whole_job",
 ]  # fmt: skip
 
 P = ParamSpec("P")
@@ -139,11 +144,11 @@ def draw(
     if backend is not None:
         if chunks is not None:
             raise TypeError(f"`chunks` goes with a shape; got {shown(chunks)} and an array of {backend.name}")
-        target, dtype_name = _array_target(backend, x, _in_place, xp, dtype, device)
+        target, dtype_name = array_target(backend, x, _in_place, xp, dtype, device)
     else:
         if _in_place:
             raise TypeError(f"`x` must be an array to be filled in place; got {shown(x)}")
-        target, dtype_name = _shape_target(xp, dtype, device, chunks)
+        target, dtype_name = shape_target(xp, dtype, device, chunks)
     if target.backend.is_recorded(target.array):
         from arrayinit.tracing import torch_operator  # here, for few processes need it
 
@@ -153,13 +158,25 @@ def draw(
 
 @in_default_environment
 def _drawn(x: Any, scheme: Scheme, target: Target, dtype: str, seed: Any, where: Any) -> Any:
-    """Decide the job and run an engine. The key is taken last: what is refused, or draws nothing, takes none."""
+    """Decide the job, and perform it."""
     name, shape, index, axes = where
     job = job_of(x, scheme, target, dtype, shape, index, axes)
     review(job, scheme, target)
+    return _performed(job, target, seed, name)
+
+
+@in_default_environment
+def perform(job: Job, target: Target, key: Key) -> Any:
+    """Draw what was decided before into a target, which must have the shape and the dtype of the job."""
+    _warn_of_nothing(job)
+    return _performed(job, target, key, None)
+
+
+def _performed(job: Job, target: Target, seed: Any, name: Name | None) -> Any:
+    """Make the array, take the key, run an engine, in this order: what fails, or draws nothing, takes no key."""
     ready = target.ready(job)
-    made = ready.array if ready.in_place else None
-    if not needs_key(job) or (made is not None and ready.backend.is_abstract(made)):
+    array = ready.array if ready.in_place else None
+    if not needs_key(job) or (array is not None and ready.backend.is_abstract(array)):
         return engines.run(job, ready)
     return engines.run(job.keyed(resolve_for(target.backend, target.array, seed, name)), ready)
 
@@ -170,10 +187,13 @@ def needs_key(job: Job) -> bool:
 
 
 def review(job: Job, scheme: Scheme, target: Target) -> None:
-    """What is said of a job before it is drawn: a TypeError where Keras needs a layout, a warning of empty tensors."""
-    is_new = target.array is None
-    if is_new and job.geometry.roles is None and len(job.geometry.shape) > 1 and is_called_by("keras"):
+    """Refuse or warn of a job before it is drawn: TypeError where Keras needs a layout, a warning of empty tensors."""
+    if target.array is None:
         _refuse_keras(scheme, job)
+    _warn_of_nothing(job)
+
+
+def _warn_of_nothing(job: Job) -> None:
     if isinstance(job.law, _MAY_WARN) and warns(job.law):
         warn("Initializing zero-element tensors is a no-op")
 
@@ -195,7 +215,9 @@ def _unknown(scheme: Scheme, key: str) -> TypeError:
 
 def _refuse_keras(scheme: Scheme, job: Job) -> None:
     """Refuse to be a layer's initializer without a layout: Keras's kernels are not (out, in), and it can't say so."""
-    if isinstance(job.law, Constant):
+    if job.geometry.roles is not None or len(job.geometry.shape) < 2 or isinstance(job.law, Constant):
+        return
+    if not is_called_by("keras"):
         return
     function = scheme.func if isinstance(scheme, partial) else scheme
     name = getattr(function, "__name__", "...").removeprefix("_")
@@ -224,6 +246,11 @@ def job_of(
             f"`index` must select what `x` holds; got {job.shape} from {whole} for x of shape {tuple(x.shape)}"
         )
     return job
+
+
+def whole_job(scheme: Scheme, shape: Any, axes: tuple[Any, ...], dtype: str) -> Job:
+    """The job of a whole tensor, still without its key; TypeError or ValueError where it can't be drawn."""
+    return _job_for(scheme, check_shape(shape, "shape"), None, axes, dtype)
 
 
 _jobs: dict[Any, Job] = {}
@@ -271,7 +298,10 @@ def _new_job(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: 
     return Job(law, how, None, where, part, dtype)
 
 
-def _array_target(backend: Backend, x: Any, in_place: bool, xp: Any, dtype: Any, device: Any) -> tuple[Target, str]:
+def array_target(
+    backend: Backend, x: Any, in_place: bool, xp: Any = None, dtype: Any = None, device: Any = None
+) -> tuple[Target, str]:
+    """The target of a draw into an array, or of a new array like it, and the name of its dtype."""
     backend.check_readable(x)
     if xp is not None:
         raise TypeError(f"`xp` goes with a shape; got {shown(xp)} and an array of {backend.name}")
@@ -285,7 +315,8 @@ def _array_target(backend: Backend, x: Any, in_place: bool, xp: Any, dtype: Any,
     return Target(backend, x, in_place, None if device is None else backend.check_device(device)), dtype_name
 
 
-def _shape_target(xp: Any, dtype: Any, device: Any, chunks: Any) -> tuple[Target, str]:
+def shape_target(xp: Any, dtype: Any, device: Any, chunks: Any) -> tuple[Target, str]:
+    """The target of a new array that nothing is like, and the name of its dtype."""
     backend = backend_named("numpy" if xp is None else xp)
     dtype_name = "float32" if dtype is None else backend.dtype_name(dtype)
     backend.dtype(dtype_name)

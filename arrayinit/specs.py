@@ -16,7 +16,8 @@ from arrayinit.backends import backend_named, is_compiling
 from arrayinit.common.exact import exact
 from arrayinit.common.float_environment import in_default_environment
 from arrayinit.common.messages import shown
-from arrayinit.draw import Keywords, draw, fitted
+from arrayinit.draw import Keywords, draw, whole_job
+from arrayinit.job import Job
 from arrayinit.laws import (
     SAMPLED,
     Bits,
@@ -35,14 +36,14 @@ from arrayinit.laws import (
     Uniform,
 )
 from arrayinit.laws.gains import calculate_gain
-from arrayinit.laws.geometry import Axes, Geometry, geometry
+from arrayinit.laws.geometry import Axes, Geometry
 from arrayinit.stream.deviates import NORMAL_REACH
 from arrayinit.stream.formats import COMPLEX
 
-__all__ = ["Description", "Spec", "complete", "describe", "law_of", "spec"]
+__all__ = ["Description", "Spec", "complete", "describe", "job_of", "law_of", "spec"]
 
 # The shared keywords that say what a weight is, not where it goes or from which seed.
-_GEOMETRY = ("layout", "in_axis", "out_axis", "batch_axis", "groups", "transposed")
+_GEOMETRY = {"layout": None, "in_axis": None, "out_axis": None, "batch_axis": (), "groups": 1, "transposed": False}
 _Numbers: TypeAlias = tuple[str, float, float, float, float]  # distribution, mean, std, low, high
 
 
@@ -246,15 +247,20 @@ class Description:
 
 
 @in_default_environment
+def job_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32") -> Job:
+    """The draw of a whole tensor by a spec, decided but for its key; errors as when it is drawn."""
+    return _job_of(initializer.name, initializer.parameters, shape, dtype)
+
+
+def _job_of(name: str, parameters: Mapping[str, Any], shape: Sequence[int] | int, dtype: str) -> Job:
+    axes = tuple(parameters.get(key, default) for key, default in _GEOMETRY.items())
+    return whole_job(partial(initializers.scheme(name), **complete(name, parameters)), shape, axes, dtype)
+
+
 def law_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32") -> tuple[Law, Geometry]:
     """The law of a spec for a shape and a dtype, and what the axes of the shape mean; errors as when it is drawn."""
-    return _law_of(initializer.name, initializer.parameters, shape, dtype)
-
-
-def _law_of(name: str, parameters: Mapping[str, Any], shape: Sequence[int] | int, dtype: str) -> tuple[Law, Geometry]:
-    where = geometry(shape, **{key: value for key, value in parameters.items() if key in _GEOMETRY})
-    scheme = partial(initializers.scheme(name), **complete(name, parameters))
-    return fitted(scheme, where, dtype)[0], where
+    job = job_of(initializer, shape, dtype)
+    return job.law, job.geometry
 
 
 @in_default_environment
@@ -289,7 +295,8 @@ def describe(
         "batch_axis": batch_axis, "groups": groups, "transposed": transposed,
     } | chosen.parameters  # fmt: skip
     kind = backend_named("numpy").dtype_name(dtype)
-    law, where = _law_of(chosen.name, parameters, shape, kind)
+    job = _job_of(chosen.name, parameters, shape, kind)
+    law, where = job.law, job.geometry
     numbers = _numbers(law, where, kind)
     gain = _gain(chosen.name, parameters)
     return Description(chosen.name, where.shape, numbers[0], *_fans(law, where), gain, *numbers[1:])

@@ -10,7 +10,8 @@ from arrayinit.cli.arguments import rules_of
 from arrayinit.cli.output import say
 from arrayinit.common.escapes import printable
 from arrayinit.common.messages import shown
-from arrayinit.models.plans import Parameter, plan
+from arrayinit.models.matching import plan
+from arrayinit.models.parameters import Parameter
 from arrayinit.storage.documents import parse_json, read_text
 from arrayinit.storage.safetensors import DTYPES, Tensor, save_safetensors
 from arrayinit.storage.shapes import shapes_of

@@ -1,7 +1,7 @@
 """Weights that torch layers make of other tensors: parametrizations, weight_norm, spectral_norm and pruning.
 
-Such a weight is no parameter. What the layer holds are originals (a magnitude and a direction; a matrix whose norm is
-divided out), so a draw is assigned: solved for the originals, which are then written to where they are.
+Such a weight is no parameter. The layer holds its originals (a magnitude and a direction; a matrix whose norm is
+divided out), so a draw is assigned: it is solved for the originals, and those are written.
 """
 
 import copy
@@ -34,26 +34,27 @@ Place: TypeAlias = tuple[nn.Module, str]  # a module, and the name of a paramete
 
 def derived_of(layer: nn.Module) -> "list[Derived]":
     """The weights that a layer makes of other tensors."""
-    found: list[Derived] = []
+    weights: list[Derived] = []
     lists = dict(layer._modules.items()).get("parametrizations")  # getattr of checkpoint_wrapper has another layer's
     if isinstance(lists, nn.ModuleDict):
-        owned = ((name, own) for name, own in lists.items() if isinstance(own, ParametrizationList))
-        found += [_Parametrized(layer, name, own) for name, own in owned]
+        weights += [
+            _Parametrized(layer, name, each) for name, each in lists.items() if isinstance(each, ParametrizationList)
+        ]
     for hook in layer._forward_pre_hooks.values():
         match hook:
             case WeightNorm():
-                found.append(_WeightNormed(layer, hook.name, hook))
+                weights.append(_WeightNormed(layer, hook.name, hook))
             case SpectralNorm():
-                found.append(_SpectralNormed(layer, hook.name, hook))
+                weights.append(_SpectralNormed(layer, hook.name, hook))
             case BasePruningMethod():
-                found.append(_Pruned(layer, hook._tensor_name, hook))
-    return found
+                weights.append(_Pruned(layer, hook._tensor_name, hook))
+    return weights
 
 
 def tensor_at(place: Place) -> Any:
     """The parameter or buffer of a module by its name; None where there is none."""
     module, name = place
-    return next((held[name] for held in (module._parameters, module._buffers) if name in held), None)
+    return next((tensors[name] for tensors in (module._parameters, module._buffers) if name in tensors), None)
 
 
 class Derived(ABC):
@@ -63,8 +64,8 @@ class Derived(ABC):
     name: str
     through: str  # what makes it
     originals: dict[str, Place]  # what it is made of, by paths below the layer
-    marks: dict[str, tuple[str, ...]]  # for each original, texts that a pattern has which means it, not the weight
-    made_anew: tuple[Place, ...]  # what else goes with the weight
+    marks: dict[str, tuple[str, ...]]  # for each original, texts in a pattern that mean it and not the weight
+    made_anew: tuple[Place, ...]  # other tensors that go with the weight, such as singular vectors
 
     @property
     def problem(self) -> str:
@@ -77,30 +78,30 @@ class Derived(ABC):
         """A tensor on the meta device with the shape and the dtype of the weight."""
 
     def value(self) -> torch.Tensor:
-        """The weight as the layer makes it, which changes nothing; without values where originals have none here."""
+        """The weight as the layer makes it, changing nothing; a meta tensor where an original has no values here."""
         originals = self._values()
         with torch.no_grad():
             return self.likeness() if originals is None else self._make(originals)
 
     def drawn(self) -> torch.Tensor:
-        """What a draw gave: the weight before its norm is divided out, or a mask is applied."""
+        """The weight as it was drawn: before its norm is divided out, or a mask is applied."""
         return self.value()
 
     @abstractmethod
     def check(self, weight: torch.Tensor, key: Key, fill: Callable[[nn.Module], None]) -> None:
-        """Raise what :meth:`assign` would, and ValueError where the weight would not be finite; nothing is changed.
+        """Raise the errors of :meth:`assign`, and ValueError where the weight would not be finite; change nothing.
 
         Args:
-            fill: draws in a copy of the parametrizations what else of them is to be drawn.
+            fill: draws the other tensors of the parametrizations into a copy of them, where rules draw those too.
         """
 
     @abstractmethod
     def assign(self, weight: torch.Tensor, key: Key) -> None:
-        """Write originals that make this weight, which is whole and plain, and make new what goes with it."""
+        """Write originals that make this weight (whole, a plain tensor), and renew the tensors that go with it."""
 
     @abstractmethod
     def renew(self, key: Key) -> None:
-        """Make new what goes with the weight, after originals were drawn on their own."""
+        """Renew the tensors that go with the weight, after its originals were drawn by rules of their own."""
 
     @abstractmethod
     def _make(self, originals: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -108,14 +109,14 @@ class Derived(ABC):
 
     def _values(self) -> list[torch.Tensor] | None:
         """The originals, where each has values and is no part of a DTensor."""
-        found = [tensor_at(place) for place in self.originals.values()]
-        usable = all(isinstance(x, torch.Tensor) and not (x.is_meta or backend_of(x).is_distributed) for x in found)
-        return found if usable else None
+        tensors = [tensor_at(place) for place in self.originals.values()]
+        usable = all(isinstance(x, torch.Tensor) and not (x.is_meta or backend_of(x).is_distributed) for x in tensors)
+        return tensors if usable else None
 
     def _whole(self) -> list[torch.Tensor]:
-        """The originals, those of DTensors from all ranks."""
-        found = [tensor_at(place) for place in self.originals.values()]
-        return [x.full_tensor() if backend_of(x).is_distributed else x for x in found]
+        """The originals; DTensors are gathered from all ranks."""
+        tensors = [tensor_at(place) for place in self.originals.values()]
+        return [x.full_tensor() if backend_of(x).is_distributed else x for x in tensors]
 
     def _write(self, values: Sequence[torch.Tensor]) -> None:
         for place, whole in zip(self.originals.values(), values, strict=True):
@@ -123,18 +124,19 @@ class Derived(ABC):
 
 
 class _Parametrized(Derived):
-    """By torch.nn.utils.parametrize: one parametrization, or several in a row."""
+    """A weight behind torch.nn.utils.parametrize: one parametrization, or several in a row."""
 
-    def __init__(self, layer: nn.Module, name: str, own: ParametrizationList) -> None:
-        self.layer, self.name, self.list = layer, name, own
-        self.through = ", ".join(type(each).__name__ for each in own)
-        names = ["original"] if own.is_tensor else [f"original{k}" for k in range(own.ntensors)]
-        self.originals = {f"parametrizations.{name}.{original}": (own, original) for original in names}
+    def __init__(self, layer: nn.Module, name: str, parametrizations: ParametrizationList) -> None:
+        self.layer, self.name, self.list = layer, name, parametrizations
+        self.through = ", ".join(type(each).__name__ for each in parametrizations)
+        count = parametrizations.ntensors
+        names = ["original"] if parametrizations.is_tensor else [f"original{k}" for k in range(count)]
+        self.originals = {f"parametrizations.{name}.{original}": (parametrizations, original) for original in names}
         self.marks = dict.fromkeys(self.originals, ("original", "parametrizations"))
         kinds = {"_u": _SpectralNorm, "_v": _SpectralNorm, "base": _Orthogonal}
         self.made_anew = tuple(
             (each, buffer)
-            for each in own
+            for each in parametrizations
             for buffer, kind in kinds.items()
             if isinstance(each, kind) and buffer in each._buffers
         )
@@ -152,7 +154,7 @@ class _Parametrized(Derived):
     def likeness(self) -> torch.Tensor:
         last = tensor_at(list(self.originals.values())[-1])
         if not all(isinstance(each, _WeightNorm | _SpectralNorm | _Orthogonal) for each in self.list):
-            # Those of users may make any shape, and need not work on the meta device.
+            # A user's parametrization may make any shape, and need not work on the meta device.
             for attempt in (self._make_from_values, self._make_on_meta):
                 with suppress(Exception):
                     last = attempt()
@@ -167,10 +169,10 @@ class _Parametrized(Derived):
         copied, _ = self._copy(weight.device)
         fill(copied)
         originals = self._solve(copied, weight, key)
-        found = self._run(copied, originals, key)
-        if (found.shape, found.dtype) != (weight.shape, weight.dtype):
-            raise ValueError(f"{self.through} makes {_shown(found)} of what it gives for {_shown(weight)}")
-        _check_finite([*originals, found], self.through)
+        result = self._run(copied, originals, key)
+        if (result.shape, result.dtype) != (weight.shape, weight.dtype):
+            raise ValueError(f"{self.through} makes {_shown(result)} of what it gives for {_shown(weight)}")
+        _check_finite([*originals, result], self.through)
 
     def assign(self, weight: torch.Tensor, key: Key) -> None:
         originals = self._solve(self.list, weight, key)
@@ -201,14 +203,14 @@ class _Parametrized(Derived):
         return any(isinstance(each, _SpectralNorm) for each in self.list)
 
     def _forget(self) -> None:
-        """Drop the weight that `cached()` would go on to give."""
+        """Drop the weight that torch's `cached()` would still return."""
         cache = getattr(parametrize, "_cache", {})
         cache.pop((id(self.layer), self.name), None)
 
     def _others(self) -> Iterator[torch.Tensor]:
         """The tensors of the parametrizations that are no originals."""
-        own = {id(tensor_at(place)) for place in self.originals.values()}
-        return (x for x in (*self.list.parameters(), *self.list.buffers()) if id(x) not in own)
+        originals = {id(tensor_at(place)) for place in self.originals.values()}
+        return (x for x in (*self.list.parameters(), *self.list.buffers()) if id(x) not in originals)
 
     def _copy(self, device: Any) -> tuple[ParametrizationList, list[torch.Tensor]]:
         """The parametrizations, in memory of their own, and originals that have no values yet."""
@@ -223,43 +225,43 @@ class _Parametrized(Derived):
         return copy.deepcopy(self.list, memo), originals
 
     def _solve(self, modules: ParametrizationList, weight: torch.Tensor, key: Key) -> list[torch.Tensor]:
-        """The originals that make a weight: what each right_inverse gives, in reverse."""
+        """The originals that make a weight: each right_inverse is applied, the last one first."""
         value: Any = weight
         with torch.inference_mode(False), torch.no_grad(), _seeded(key, weight.device):
             for each in reversed(list(modules)):
                 value = each.right_inverse(value)
-        found = [value] if modules.is_tensor else list(value)
+        originals = [value] if modules.is_tensor else list(value)
         places = self.originals.values()
-        if [_shown(x) for x in found] != [_shown(tensor_at(place)) for place in places]:
+        if [_shown(x) for x in originals] != [_shown(tensor_at(place)) for place in places]:
             raise ValueError(
                 f"right_inverse of {self.through} must give {', '.join(_shown(tensor_at(place)) for place in places)}; "
-                f"got {', '.join(map(_shown, found))}"
+                f"got {', '.join(map(_shown, originals))}"
             )
-        return found
+        return originals
 
     def _run(
         self, modules: ParametrizationList, originals: Sequence[torch.Tensor], key: Key | None = None,
         divide: bool = True,
     ) -> torch.Tensor:  # fmt: skip
         """The weight. key: of new singular vectors. divide: whether spectral_norm divides, or leaves what it gets."""
-        given: Sequence[Any] = originals
+        tensors: Sequence[Any] = originals
         with torch.no_grad(), _evaluating(modules):
             for number, each in enumerate(modules):
                 if isinstance(each, _SpectralNorm):
-                    if key is not None and given[0].ndim > 1:
-                        matrix = each._reshape_weight_to_matrix(given[0])
+                    if key is not None and tensors[0].ndim > 1:
+                        matrix = each._reshape_weight_to_matrix(tensors[0])
                         u, v = _singular_vectors(matrix, each.eps, key, number)
                         each._u.copy_(u)
                         each._v.copy_(v)
                     if not divide:
                         continue
-                given = (each(*given),)
-        found: torch.Tensor = given[0]
-        return found
+                tensors = (each(*tensors),)
+        weight: torch.Tensor = tensors[0]
+        return weight
 
 
 class _Hooked(Derived):
-    """By a hook, which makes the weight before each forward pass and leaves it as an attribute."""
+    """A weight that a hook makes before each forward pass, and leaves as an attribute of the layer."""
 
     suffixes: tuple[str, ...]
     vectors: tuple[str, ...] = ()
@@ -289,7 +291,7 @@ class _Hooked(Derived):
         self._refresh()
 
     def _refresh(self) -> None:
-        if self._values() is not None:  # else the hook makes it before it is used
+        if self._values() is not None:  # otherwise the hook makes it before it is used
             before = getattr(self.layer, self.name, None)
             new = self._attribute()
             keeps_graph = isinstance(before, torch.Tensor) and before.requires_grad
@@ -305,7 +307,7 @@ class _Hooked(Derived):
 
 
 class _WeightNormed(_Hooked):
-    """By torch.nn.utils.weight_norm."""
+    """A weight behind torch.nn.utils.weight_norm."""
 
     suffixes = ("_v", "_g")
 
@@ -317,12 +319,12 @@ class _WeightNormed(_Hooked):
         return [weight, torch.norm_except_dim(weight, 2, self.hook.dim)]
 
     def _attribute(self) -> torch.Tensor:
-        found: torch.Tensor = self.hook.compute_weight(self.layer)
-        return found
+        weight: torch.Tensor = self.hook.compute_weight(self.layer)
+        return weight
 
 
 class _SpectralNormed(_Hooked):
-    """By torch.nn.utils.spectral_norm."""
+    """A weight behind torch.nn.utils.spectral_norm."""
 
     suffixes = ("_orig",)
     vectors = ("_u", "_v")
@@ -362,12 +364,12 @@ class _SpectralNormed(_Hooked):
         return [weight]
 
     def _attribute(self) -> torch.Tensor:
-        found: torch.Tensor = self.hook.compute_weight(self.layer, do_power_iteration=False)
-        return found
+        weight: torch.Tensor = self.hook.compute_weight(self.layer, do_power_iteration=False)
+        return weight
 
 
 class _Pruned(_Hooked):
-    """By torch.nn.utils.prune. The mask is a buffer, which stays."""
+    """A weight behind torch.nn.utils.prune. The mask is a buffer, and stays."""
 
     suffixes = ("_orig",)
 
@@ -383,12 +385,12 @@ class _Pruned(_Hooked):
         return [weight]
 
     def _attribute(self) -> torch.Tensor:
-        found: torch.Tensor = self.hook.apply_mask(self.layer)
-        return found
+        weight: torch.Tensor = self.hook.apply_mask(self.layer)
+        return weight
 
 
 def _singular_vectors(matrix: torch.Tensor, eps: float, key: Key, number: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first left and right singular vectors, about, from a start that the key gives."""
+    """Approximate first left and right singular vectors, by the power method from a start drawn with the key."""
     kind = backend_of(matrix).dtype_name(matrix.dtype)
     name = ("spectral_norm", number)
     start = normal(matrix.shape[1:], seed=key, name=name, xp="torch", dtype=kind, device=matrix.device)
@@ -400,7 +402,7 @@ def _singular_vectors(matrix: torch.Tensor, eps: float, key: Key, number: int = 
 
 
 def _write(x: torch.Tensor, whole: torch.Tensor) -> None:
-    """Copy a whole tensor into one in place; of a DTensor what this rank holds."""
+    """Copy a whole tensor into x; where x is a DTensor, only what this rank holds."""
     backend = backend_of(x)
     with torch.no_grad():
         if not backend.is_distributed:
@@ -418,7 +420,7 @@ def _write(x: torch.Tensor, whole: torch.Tensor) -> None:
 def _check_finite(tensors: Sequence[torch.Tensor], through: str) -> None:
     if not all(bool(torch.isfinite(x).all()) for x in tensors):
         raise ValueError(
-            f"{through} makes NaN or infinities of what is drawn, as of rows of zeros, which have no direction"
+            f"{through} turns this draw into NaN or infinities, as it does rows of zeros, which have no direction"
         )
 
 
@@ -428,7 +430,7 @@ def _shown(x: Any) -> str:
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """In evaluation, for in training spectral_norm goes on with its vectors whenever it is asked for a weight."""
+    """Evaluation mode: in training mode spectral_norm updates its vectors whenever it computes a weight."""
     before = [(each, each.training) for each in module.modules()]
     module.eval()
     try:
@@ -440,7 +442,7 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _seeded(key: Key, device: torch.device) -> Iterator[None]:
-    """torch's generators start from the key, for the random numbers of a right_inverse, and are then as they were."""
+    """Start torch's generators from the key for a right_inverse that is random, and restore them afterwards."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.random.default_generator.manual_seed(int(key))

@@ -11,11 +11,12 @@ from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 from arrayinit.backends import backend_named, find_backend
 from arrayinit.backends.jax import check_place
 from arrayinit.common.messages import shown
-from arrayinit.common.progress import progress_bar
 from arrayinit.laws.arguments import flag
+from arrayinit.models.fill import fill
 from arrayinit.models.mappings import check_depth
-from arrayinit.models.plans import Match, Parameter, Plan, PlanError, SeedNames, keyed, match
-from arrayinit.seeds import resolve_for
+from arrayinit.models.matching import SeedNames, keyed, match, root_of
+from arrayinit.models.parameters import Parameter
+from arrayinit.models.plans import Match, PlanError, Planned
 from arrayinit.stream.formats import is_floating
 
 __all__ = ["init_tree", "members_of_tree", "parameters_of_tree"]
@@ -31,7 +32,7 @@ def init_tree(
     dry_run: bool = False,
     progress: bool | None = None,
 ) -> Any:
-    """A pytree like `tree` whose arrays are drawn by rules.
+    """Draw the arrays of a pytree by rules; returns a new pytree like `tree`.
 
         shapes = jax.eval_shape(model.init, jax.random.key(0), x)["params"]     # Flax linen, or Haiku: no array is made
         params = init_tree(shapes, {"*.bias": "zeros", "*": ai.spec("xavier_uniform")}, seed=0)
@@ -41,36 +42,45 @@ def init_tree(
     Nothing is compiled outside of `jit`; inside of it the seed may be a traced key. Paths are dotted, without the
     `.value` of Flax's boxes and the `~` of Haiku: "Dense_0.kernel", "layers.0.weight", "mlp.linear_0.w".
 
-    What the axes of an array of two or more mean, unless a spec says so: `kernel` and `w` are (spatial, in, out), with
-    the heads of Flax's attention as (in, out, out) under query, key and value and (in, in, out) under out; `weight` and
-    all arrays of Equinox are (out, in, spatial); embeddings are (tokens, features); all others end in (in, out). So a
-    Flax kernel, an Equinox weight and a torch weight with one seed and name are the same weight.
+    Unless a spec says what the axes of an array mean: `kernel` and `w` are (spatial, in, out), with the heads of Flax's
+    attention as (in, out, out) under query, key and value and (in, in, out) under out; `weight` and all arrays of
+    Equinox are (out, in, spatial); embeddings are (tokens, features); all others end in (in, out). So a Flax kernel, an
+    Equinox weight and a torch weight with one seed and name are the same weight.
 
-    Layers that are stacked in one array, by Flax's `nn.scan` or by `vmap`, look like convolutions: their rules say
-    which axis numbers the layers, `spec("lecun_normal", batch_axis=0, in_axis=1, out_axis=2)` or `layout="boi"`. A
-    pytree has no shared leaves: of an nnx module with a layer in two places give `nnx.state(model, nnx.Param)`, which
-    has it once.
+    Layers that are stacked in one array, by Flax's `nn.scan` or by `vmap`, look like convolutions. Their rules must say
+    which axis numbers the layers: `spec("lecun_normal", batch_axis=0, in_axis=1, out_axis=2)` or `layout="boi"`. A
+    pytree has no shared leaves: give `nnx.state(model, nnx.Param)` of an nnx module that holds a layer in two places,
+    which has it once.
 
     Args:
-        tree: any pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves that are no arrays, and JAX keys, stay as they
-            are; so do concrete counters and the like, of types that are not floating, where no rule matches. The
-            `nnx.state(model, nnx.Param)` of an nnx module leaves its random streams and statistics out. In place of a
-            mutable array (jax.new_ref) there is a new one.
+        tree: any pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves that are not arrays, and JAX keys, stay as they
+            are; so do concrete arrays that are not floating, such as counters, where no rule matches. The
+            `nnx.state(model, nnx.Param)` of an nnx module leaves out its random streams and statistics. A mutable array
+            (jax.new_ref) is replaced by a new one.
         rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
         seed: as in every initializer, or a JAX key; the key of each array is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
         shardings: one sharding for all, a pytree of them like `tree` (or a prefix of it), or a function of path and
-            shape; without it arrays keep that of their leaf.
-        dry_run: return the :class:`arrayinit.models.plans.Plan`, draw nothing and take no key.
-        progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
+            shape. None keeps the sharding of each leaf.
+        dry_run: return the plan; draw nothing and take no key. The plan has the keys of the next draw.
+        progress: True shows a progress bar, False none; None shows one on terminals after a second, if rich is there.
 
     Raises:
-        PlanError: arrays that no rule matches or that can't be drawn as it says: all of them, and nothing is drawn.
+        PlanError: arrays that no rule matches, or that their rule can't draw. It lists all of them; nothing is drawn.
         TypeError: arrays of a library other than JAX and NumPy.
-        ValueError: a PartitionSpec among `shardings` that is not of the mesh that is set, or no seed inside of `jit`.
+        ValueError: a PartitionSpec among `shardings` that does not fit the mesh that is set, or no seed inside `jit`.
 
     Warns:
         UserWarning: rules that match nothing.
+
+    Example:
+        >>> import jax
+        >>> from arrayinit.jax import init_tree
+        >>> shapes = {"Dense_0": {"kernel": jax.ShapeDtypeStruct((4, 3), "float32")}}
+        >>> params = init_tree(shapes, {"*.kernel": "xavier_uniform"}, seed=0)
+        >>> weight = ai.xavier_uniform((3, 4), seed=0, name="Dense_0.kernel")  # torch's (out, in)
+        >>> bool((params["Dense_0"]["kernel"].T == weight).all())
+        True
     """
     flag(dry_run, "dry_run")
     check_depth(tree, "tree")  # JAX would end in an error that leaves Python's count of calls too high
@@ -78,33 +88,28 @@ def init_tree(
     leaves = [(path, leaf) for path, leaf, _ in _leaves(tree)]
     places = _places(shardings, tree, leaves)
     matches = match(parameters_of_tree(tree), rules, seed_names)
-    _check(matches, dict(zip((path for path, _ in leaves), places, strict=True)))
-
-    def made(dry_run: bool) -> Plan:
-        return keyed(matches, lambda take: resolve_for(backend_named("jax"), None, seed, None, take), dry_run)
-
+    arrays = {path: (leaf, place) for (path, leaf), place in zip(leaves, places, strict=True) if _is_array(leaf)}
+    _check(matches, {path: place for path, (_, place) in arrays.items()})
+    root = root_of(seed, (backend_named("jax"), None))
     if dry_run:
-        return made(dry_run=True)
-    result = []
-    total = sum(each.parameter.size for each in matches if each.initializer)
-    with progress_bar("parameters", total, progress, "elements") as advance:
-        entries = {entry.path: entry for entry in made(dry_run=False)}
-        for (path, leaf), place in zip(leaves, places, strict=True):
-            entry = entries.get(path) if _is_array(leaf) else None
-            if entry is None or entry.initializer is None:
-                result.append(leaf)
-                continue
+        return keyed(matches, root, dry_run=True)
+    values: dict[str, Any] = {}
+
+    def draw(entry: Planned) -> None:
+        leaf, place = arrays[entry.path]
+        if place is None:
             x = _value(leaf)
-            if place is None and not hasattr(x, "at") and not isinstance(x, jax.ShapeDtypeStruct):
+            if not hasattr(x, "at") and not isinstance(x, jax.ShapeDtypeStruct):
                 x = jax.ShapeDtypeStruct(x.shape, x.dtype)  # an array of NumPy
-            if place is None:
-                drawn = entry.initializer(x, seed=entry.key)
-            else:
-                kind = entry.parameter.dtype
-                drawn = entry.initializer(entry.shape, seed=entry.key, xp="jax", dtype=kind, device=place)
-            result.append(jax.new_ref(drawn) if _is_ref(leaf) else drawn)
-            advance(entry.parameter.size)
-    return jax.tree_util.tree_unflatten(structure, result)
+            value = entry.new_like(x)
+        else:
+            value = entry.new("jax", place)
+        values[entry.path] = jax.new_ref(value) if _is_ref(leaf) else value
+
+    fill(matches, root, draw, progress=progress)
+    return jax.tree_util.tree_unflatten(
+        structure, [values.get(path, leaf) if _is_array(leaf) else leaf for path, leaf in leaves]
+    )
 
 
 def _check(matches: list[Match], places: dict[str, Any]) -> None:
@@ -112,7 +117,7 @@ def _check(matches: list[Match], places: dict[str, Any]) -> None:
     backend = backend_named("jax")
     problems = {}
     for each in matches:
-        if each.initializer is not None:
+        if each.job is not None:
             dtype = each.parameter.dtype
             try:
                 backend.dtype(dtype)

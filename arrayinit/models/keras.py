@@ -7,9 +7,11 @@ from typing import Any, Literal, overload
 import keras
 
 from arrayinit.common.messages import shown
-from arrayinit.common.progress import progress_bar
 from arrayinit.laws.arguments import flag
-from arrayinit.models.plans import Frozen, Parameter, Plan, PlanError, SeedNames, keyed, match, root_of, tied_paths
+from arrayinit.models.fill import fill
+from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
+from arrayinit.models.parameters import Parameter, tied_paths
+from arrayinit.models.plans import Plan, PlanError, Planned
 from arrayinit.models.rules import BUFFER
 
 __all__ = ["init_model_", "parameters_of_model", "weights_of"]
@@ -41,57 +43,56 @@ def init_model_(
 ) -> Any:
     """Draw all weights of a built Keras model by rules; returns the model.
 
-        rules = {"*.bias": "zeros", "*kernel": ai.spec("kaiming_normal", nonlinearity="relu"), "*.gamma": "ones", ...}
+        rules = {"*.bias": "zeros", "*kernel": ai.spec("kaiming_normal", nonlinearity="relu"), "*.gamma": "ones"}
         init_model_(model, rules, seed=0)
 
-    The path of a weight is the names of the layers that it is in and its own, dotted, without the model's:
-    "dense.kernel", "lstm.lstm_cell.recurrent_kernel", "encoder.multi_head_attention.query.kernel". Names of the form
-    that Keras makes up, "dense_7", are numbered within the model, where Keras counts all layers of the process:
-    "dense", "dense_1", ... in the order in which the layers were made, as in a process that made nothing else.
+    The path of a weight is the names of the layers that it is in and its own, joined by dots, without the model's:
+    "dense.kernel", "lstm.lstm_cell.recurrent_kernel", "encoder.multi_head_attention.query.kernel". Names that Keras
+    generates, such as "dense_7", are renumbered: Keras counts all layers of the process, a path counts those of the
+    model, "dense", "dense_1", ..., in the order in which they were made.
 
     Weights that a layer doesn't train of its own accord (the moving mean and variance of BatchNormalization) are
     buffers: they stay as they are unless a rule with a `kind` matches them, that of their layer or "buffer". Random
     states are not among the weights. Shared layers are drawn once.
 
-    What the axes of a weight of two or more mean, unless a spec says so: the last two are in and out. Convolutions
-    bring their groups and whether they are transposed, depthwise ones that each channel is a group, EinsumDense and so
-    MultiHeadAttention which axes are in and which are out. An Embedding is numbered as it lies, (tokens, features), and
-    so are biases. So a Keras kernel, a torch weight and a Flax kernel with one seed and name are the same weight.
+    Unless a spec says what the axes of a weight mean, its last two axes are in and out. Convolutions bring their groups
+    and whether they are transposed; in depthwise ones each channel is a group; EinsumDense, and so MultiHeadAttention,
+    tells which axes are in and which are out. An Embedding is numbered as it lies, (tokens, features), and so are
+    biases. So a Keras kernel, a torch weight and a Flax kernel with one seed and name are the same weight.
 
     Args:
-        model: a keras.Model, or any layer, that has its weights: called once, or built.
+        model: a keras.Model or a layer that has its weights: it was called once, or built.
         rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
         seed: as in every initializer; the key of each weight is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
-        frozen: what to do with the weights of layers whose `trainable` is False, as a loaded backbone's: "draw" them
-            as their rules say, or "keep" them whatever the rules say. None asks for one of the two, by an error, where
-            a rule would draw one.
-        dry_run: return the :class:`arrayinit.models.plans.Plan`, draw nothing and take no key.
-        progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
+        frozen: "draw" draws the weights of layers whose `trainable` is False, such as a loaded backbone's, as their
+            rules say; "keep" leaves them as they are. None raises an error where a rule would draw one.
+        dry_run: return the plan; draw nothing and take no key. The plan has the keys of the next draw.
+        progress: True shows a progress bar, False none; None shows one on terminals after a second, if rich is there.
 
     Raises:
-        PlanError: weights that no rule matches, that share a path, that can't be drawn as their rule says, or that
-            are frozen; layers that are not built. It lists all, and the model is left as it was.
-        TypeError: `model` is no model of Keras.
+        PlanError: weights that no rule matches, that share a path, that their rule can't draw, or that are frozen;
+            layers that are not built. It lists all of them, and the model is as it was.
+        TypeError: `model` is not a model of Keras.
 
     Warns:
         UserWarning: rules that match nothing.
     """
     flag(dry_run, "dry_run")
     matches = match(parameters_of_model(model), rules, seed_names, frozen)
+    root = root_of(seed)
     if dry_run:
-        return keyed(matches, lambda take: root_of(seed, take), dry_run=True)
+        return keyed(matches, root, dry_run=True)
     variables = {path: variable for path, _, variable in weights_of(model)}
-    total = sum(each.parameter.size for each in matches if each.initializer)
-    with progress_bar("parameters", total, progress, "elements") as advance:
-        for entry in keyed(matches, lambda take: root_of(seed, take)):
-            if entry.initializer is not None:
-                variable = variables[entry.path]
-                if keras.backend.backend() == "torch":
-                    entry.initializer.fill_(variable.value, seed=entry.key)
-                else:  # with JAX each device draws the part that it has
-                    variable.assign(entry.initializer(variable.value, seed=entry.key))
-                advance(entry.parameter.size)
+
+    def draw(entry: Planned) -> None:
+        variable = variables[entry.path]
+        if keras.backend.backend() == "torch":
+            entry.fill_(variable.value)
+        else:  # with JAX each device draws the shard that it has
+            variable.assign(entry.new_like(variable.value))
+
+    fill(matches, root, draw, progress=progress)
     return model
 
 
@@ -105,23 +106,31 @@ def parameters_of_model(model: Any) -> list[Parameter]:
         raise TypeError(f"`model` must be a keras.Model or a layer of Keras; got {shown(model)}")
     if not model.built:
         raise PlanError({model.name: "not built: call it once, or its `build` with the shape of its input"})
-    found: dict[str, tuple[Any, Any]] = {}
+    weights: dict[str, tuple[Any, Any]] = {}
     problems = {}
     for path, owner, variable in weights_of(model):
-        if path in found and found[path][1] is not variable:
+        if path in weights and weights[path][1] is not variable:
             problems[path] = "the path of several weights: give their layers names of their own"
-        found[path] = owner, variable
+        weights[path] = owner, variable
     if problems:
         raise PlanError(problems)
     result = []
-    for path, others in tied_paths((path, id(variable)) for path, (_, variable) in found.items()).items():
-        owner, variable = found[path]
+    for path, others in tied_paths((path, id(variable)) for path, (_, variable) in weights.items()).items():
+        owner, variable = weights[path]
         shape = tuple(map(int, variable.shape))
-        optional = any(variable is own for own in owner._non_trainable_variables)
-        axes = _axes(owner, variable.name, shape)
-        kinds = _kinds(owner) + ((BUFFER,) if optional else ())
-        frozen = "" if optional or variable.trainable else "trainable=False"
-        result.append(Parameter(path, shape, variable.dtype, kinds, axes, tuple(others), optional, frozen=frozen))
+        optional = any(variable is fixed for fixed in owner._non_trainable_variables)
+        result.append(
+            Parameter(
+                path,
+                shape,
+                variable.dtype,
+                kinds=_kinds(owner) + ((BUFFER,) if optional else ()),
+                axes=_axes(owner, variable.name, shape),
+                tied=tuple(others),
+                optional=optional,
+                frozen="" if optional or variable.trainable else "trainable=False",
+            )
+        )
     return result
 
 
@@ -142,8 +151,8 @@ def _weights_within(layer: Any, prefix: str, names: dict[str, str]) -> Iterator[
 
 
 def _sublayers(layer: Any) -> list[Any]:
-    found: list[Any] = layer._flatten_layers(include_self=False, recursive=False)
-    return found
+    layers: list[Any] = layer._flatten_layers(include_self=False, recursive=False)
+    return layers
 
 
 def _layer_names(model: Any) -> dict[str, str]:

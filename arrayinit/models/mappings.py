@@ -1,6 +1,5 @@
 """Models that are plain mappings of arrays."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
@@ -9,23 +8,12 @@ from typing import Any, Literal, overload
 from arrayinit.backends import find_backend, is_compiling
 from arrayinit.backends.base import Backend
 from arrayinit.common.messages import shown
-from arrayinit.common.progress import progress_bar
-from arrayinit.key import Key
 from arrayinit.laws.arguments import flag
+from arrayinit.models.fill import fill
+from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
 from arrayinit.models.memory import shared_in_part
-from arrayinit.models.plans import (
-    Frozen,
-    Parameter,
-    Plan,
-    PlanError,
-    SeedNames,
-    keyed,
-    match,
-    overlapping,
-    root_of,
-    tied_paths,
-)
-from arrayinit.seeds import resolve_for
+from arrayinit.models.parameters import Parameter, overlapping, tied_paths
+from arrayinit.models.plans import Plan, PlanError, Planned
 
 __all__ = ["arrays_of", "check_depth", "init_params_", "parameters_of_mapping"]
 
@@ -58,83 +46,84 @@ def init_params_(
 ) -> MutableMapping[str, Any] | Plan:
     """Draw all arrays of a mapping, nested ones too, by rules; returns the mapping.
 
-        ai.init_params_(params, {"*.bias": "zeros", "*.weight": ai.spec("xavier_uniform", layout="io")}, seed=0)
+    Arrays are filled in place where their library allows it; those of JAX and Dask are replaced in the mapping. The
+    path of an array is its keys, and its places in lists, joined by dots. Axis 0 is out and axis 1 is in, unless an
+    initializer has a layout.
 
-    Arrays that can be are filled in place; Dask's and JAX's are replaced in the mapping. The path of an array is its
-    keys and places in lists, joined by dots. Axis 0 is out and axis 1 in, unless an initializer has a layout.
-
-    One array under several paths, or several arrays of exactly the same memory, are tied: drawn once, by the first
-    path. Others that share memory, as a matrix and its transpose, are refused; slices that are disjoint are not.
+    One array under several paths, or several arrays of exactly the same memory, are tied: they are drawn once, under
+    the first path. Arrays that share a part of their memory, such as a matrix and its transpose, are refused; disjoint
+    slices of one array are not.
 
     Args:
-        params: names -> arrays of any library, or further such mappings, or lists of either.
+        params: names -> arrays of any library, or further mappings and lists of them.
         rules: a :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
-        seed: as in every initializer; each array's key is fold(seed, its path).
+        seed: as in every initializer; the key of each array is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
-        frozen: what to do with torch Parameters that do not require a gradient, and with tensors that transformers
-            has loaded: "draw" them as their rules say, or "keep" them whatever the rules say. None asks for one of
-            the two, by an error, where a rule would draw one.
-        dry_run: return the plan, draw nothing and take no key: the plan has the keys of the next draw.
-        progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
+        frozen: "draw" draws torch Parameters that do not require a gradient, and tensors that transformers has loaded,
+            as their rules say; "keep" leaves them as they are. None raises an error where a rule would draw one.
+        dry_run: return the plan; draw nothing and take no key. The plan has the keys of the next draw.
+        progress: True shows a progress bar, False none; None shows one on terminals after a second, if rich is there.
 
     Raises:
-        PlanError: arrays that no rule matches, that share a path or a part of their memory, that can't be drawn as
-            their rule says, that are frozen, or can't be written to: all of them, and nothing is drawn.
-        TypeError: something in the mapping is no array.
+        PlanError: arrays that no rule matches, that share a path or a part of their memory, that their rule can't draw,
+            that are frozen, or that can't be written to. It lists all of them; nothing is drawn.
+        TypeError: something in the mapping is not an array.
         ValueError: seed is None and an array is a DTensor, or traced by JAX.
 
     Warns:
         UserWarning: rules that match nothing.
+
+    Example:
+        >>> params = {"fc": {"weight": np.empty((3, 4), np.float32), "bias": np.empty(3, np.float32)}}
+        >>> _ = ai.init_params_(params, {"*.bias": "zeros", "*.weight": "xavier_uniform"}, seed=0)
+        >>> params["fc"]["bias"]
+        array([0., 0., 0.], dtype=float32)
+        >>> bool((params["fc"]["weight"] == ai.xavier_uniform((3, 4), seed=0, name="fc.weight")).all())
+        True
     """
     if is_compiling():
         from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
 
-        said = {"seed_names": seed_names, "frozen": frozen, "dry_run": dry_run, "progress": progress}
+        options = {"seed_names": seed_names, "frozen": frozen, "dry_run": dry_run, "progress": progress}
         result: MutableMapping[str, Any] | Plan = torch_compiled.unserved(
-            init_params_, params, rules, seed=seed, **said
+            init_params_, params, rules, seed=seed, **options
         )
         return result
     if not isinstance(params, Mapping | list):
         raise TypeError(f"`params` must be a mapping of names to arrays, or a list of such; got {shown(params)}")
     flag(dry_run, "dry_run")
-    every = list(arrays_of(params, "params"))
-    found = dict(every)
-    shared = Counter(path for path, _ in every)
-    if len(found) < len(every):
-        raise PlanError({path: f"{n} of the arrays have this path" for path, n in shared.items() if n > 1})
-    arrays = {path: (_backend_at(path, x), x) for path, (_, _, x) in found.items()}
-    # Asked for a key where None would be another one on each process, or baked into a compiled function.
-    careful = next(((own, x) for own, x in arrays.values() if own.is_distributed or own.is_tracing(x)), None)
+    listed = list(arrays_of(params, "params"))
+    places = dict(listed)
+    if len(places) < len(listed):
+        count = Counter(path for path, _ in listed)
+        raise PlanError({path: f"{n} of the arrays have this path" for path, n in count.items() if n > 1})
+    arrays = {path: (_backend_at(path, x), x) for path, (_, _, x) in places.items()}
     parameters = [
         each if each.problem
-        else replace(each, problem=_problem(*arrays[each.path], (found[path][0] for path in (each.path, *each.tied))))
+        else replace(each, problem=_problem(*arrays[each.path], (places[path][0] for path in (each.path, *each.tied))))
         for each in parameters_of_mapping(arrays)
     ]  # fmt: skip
     matches = match(parameters, rules, seed_names, frozen)
-
-    def root(take: bool) -> Key:
-        return root_of(seed, take) if careful is None else resolve_for(*careful, seed, None, take)
-
+    # The seed is checked for an array for which None would be another key on each process, or baked into a trace.
+    root = root_of(
+        seed,
+        next(((backend, x) for backend, x in arrays.values() if backend.is_distributed or backend.is_tracing(x)), None),
+    )
     if dry_run:
         return keyed(matches, root, dry_run=True)
-    total = sum(each.parameter.size for each in matches if each.initializer)
-    with progress_bar("parameters", total, progress, "elements") as advance:
-        for entry in keyed(matches, root):
-            if entry.initializer is None:
-                continue
-            owner, name, x = found[entry.path]
-            if arrays[entry.path][0].name in REPLACED:
-                new = owner[name] = entry.initializer(x, seed=entry.key)
-                for path in entry.parameter.tied:
-                    owner, name, _ = found[path]
-                    owner[name] = new
-            else:
-                entry.initializer.fill_(x, seed=entry.key)
-            advance(math.prod(entry.shape))
+
+    def draw(entry: Planned) -> None:
+        backend, x = arrays[entry.path]
+        if backend.fills_in_place:
+            entry.fill_(x)
+            return
+        new = entry.new_like(x)
+        for path in (entry.path, *entry.parameter.tied):
+            holder, key, _ = places[path]
+            holder[key] = new
+
+    fill(matches, root, draw, progress=progress)
     return params
-
-
-REPLACED = ("jax", "dask")  # libraries whose arrays are never written to
 
 
 def parameters_of_mapping(arrays: Mapping[str, tuple[Backend, Any]]) -> list[Parameter]:
@@ -163,17 +152,17 @@ def parameters_of_mapping(arrays: Mapping[str, tuple[Backend, Any]]) -> list[Par
     return result
 
 
-def _problem(backend: Backend, x: Any, owners: Iterable[Any]) -> str:
+def _problem(backend: Backend, x: Any, holders: Iterable[Any]) -> str:
     """Why an array can't be filled, or replaced in the mappings that hold it; "" where it can."""
     try:
         backend.check_readable(x)
-        if backend.name not in REPLACED:
+        if backend.fills_in_place:
             if backend.is_abstract(x):
                 raise ValueError("has a shape, and no memory to be filled: allocate it first")
             backend.check_writable(x)
             return ""
         backend.dtype(backend.dtype_name(x.dtype))  # of a new array
-        if not all(isinstance(owner, MutableMapping | list) for owner in owners):
+        if not all(isinstance(holder, MutableMapping | list) for holder in holders):
             raise TypeError(f"an array of {backend.name} must be in a mapping that can be changed, to be replaced")
     except (TypeError, ValueError) as error:
         return str(error)

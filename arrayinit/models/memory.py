@@ -1,4 +1,4 @@
-"""Which arrays of a model are the same memory under several names, and which share a part of it."""
+"""Arrays of a model that share a part of their memory."""
 
 import functools
 from collections.abc import Hashable, Iterable
@@ -14,32 +14,32 @@ WORK = 100_000  # candidates that are tried before two arrays count as sharing m
 
 
 def shared_in_part(arrays: Iterable[tuple[str, tuple[Extent, ...]]]) -> dict[str, list[str]]:
-    """The path of each array -> paths of others that a write to it would change, and that are not the same array.
+    """The path of each array that overlaps others -> the paths of those, which a write to it would change.
 
     Args:
-        arrays: path and memory of each; those that are the same array once.
+        arrays: path and memory of each; one array under several paths only once.
     """
     spaces: dict[Hashable, list[_Span]] = {}
     for path, extents in arrays:
         for extent in extents:
             spaces.setdefault(extent.space, []).append(_Span(*_ends(extent), path, extent))
-    found: dict[str, list[str]] = {}
+    shared: dict[str, list[str]] = {}
     array = functools.cache(_array)
     for spans in spaces.values():
         open_: list[_Span] = []
         for span in sorted(spans, key=lambda span: (span.low, span.high)):
             open_ = [other for other in open_ if other.high > span.low]
             for other in open_:
-                known = other.path == span.path or other.path in found.get(span.path, ())
+                known = other.path == span.path or other.path in shared.get(span.path, ())
                 if not known and _meet(array(other.extent), array(span.extent)):
-                    found.setdefault(span.path, []).append(other.path)
-                    found.setdefault(other.path, []).append(span.path)
+                    shared.setdefault(span.path, []).append(other.path)
+                    shared.setdefault(other.path, []).append(span.path)
             open_.append(span)
-    return found
+    return shared
 
 
 class _Span(NamedTuple):
-    """From the first byte of an array to behind its last one."""
+    """The bytes from the first of an array, `low`, to the one behind its last, `high`."""
 
     low: int
     high: int
@@ -54,7 +54,7 @@ def _ends(extent: Extent) -> tuple[int, int]:
 
 
 class _Interface:
-    """What NumPy makes an array of, here one whose memory is never looked at."""
+    """NumPy's array interface for memory that is compared by address and never read."""
 
     def __init__(self, extent: Extent) -> None:
         self.__array_interface__ = {
@@ -63,7 +63,7 @@ class _Interface:
         }  # fmt: skip
 
 
-BASE = 1 << 40  # for NumPy takes an address of 0, as within a storage, for none
+BASE = 1 << 40  # added to addresses, which start at 0 within a storage: NumPy takes 0 for no memory
 
 
 def _array(extent: Extent) -> Any:
@@ -71,8 +71,8 @@ def _array(extent: Extent) -> Any:
 
 
 def _meet(a: Any, b: Any) -> bool:
-    """Whether two arrays have a byte in common. True where that is too hard to find out."""
+    """Whether two arrays have a byte in common. True where the search would take too long."""
     try:
-        return bool(np.shares_memory(a, b, max_work=WORK))  # type: ignore[arg-type] # any number, says NumPy's manual
+        return bool(np.shares_memory(a, b, max_work=WORK))  # type: ignore[arg-type] # NumPy documents any number
     except np.exceptions.TooHardError:
         return True

@@ -1,4 +1,4 @@
-"""Rules: which parameter of a model is drawn by which initializer. Plain data, first match wins."""
+"""Rules: patterns of paths, each with an initializer. Plain data; the first match wins."""
 
 import fnmatch
 import re
@@ -12,29 +12,38 @@ from arrayinit.laws.arguments import nonnegative
 from arrayinit.laws.geometry import check_shape
 from arrayinit.specs import Spec, spec
 
-__all__ = ["BUFFER", "Pattern", "Rule", "Rules", "told"]
+__all__ = ["BUFFER", "Pattern", "Rule", "Rules", "in_words"]
 
 Pattern: TypeAlias = str | re.Pattern[str] | Callable[[str, tuple[int, ...]], bool]
 
 
-BUFFER = "buffer"  # the kind of what is no parameter
+BUFFER = "buffer"  # the kind of tensors that are not parameters
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What parameters whose path matches a pattern are drawn by.
+    """A pattern of paths, and the initializer of the parameters that match it.
 
-    pattern: a glob of the whole dotted path, in which `*` stands for any text, dots too, `?` for one character and
-        `[ab]` for one of some; or a compiled regular expression that is found somewhere in the path; or a predicate
-        of path and shape.
-    initializer: a :class:`arrayinit.Spec`, or its name or dictionary; None leaves the parameter as it is.
-    like: the last part of the path of a neighbour whose shape gives the fans: "weight" for a bias that is drawn within
-        1 / sqrt(fan_in) of its layer.
-    kind: a glob of the name of the type of the layer that owns the parameter, or of one that it inherits from
-        ("Linear", "Conv*"); "buffer" for buffers. A rule with a kind matches nothing in trees of arrays, which have no
-        layers to ask; one without matches no buffer, so that a last rule for all the rest resets no running variance.
-    lr_scale: what the recipe multiplies the learning rate of these parameters by; reported, not used.
-    optional: whether a rule that matches nothing is no mistake.
+    Args:
+        pattern: a glob for the whole dotted path, in which `*` stands for any text, dots included, `?` for one
+            character and `[ab]` for one of several; or a compiled regular expression that is searched in the path; or a
+            function of path and shape that returns whether they match.
+        initializer: a :class:`arrayinit.Spec`, its name or its dictionary; None leaves the parameter as it is.
+        like: the last word of the path of a neighbour whose shape gives the fans: "weight" for a bias that is drawn
+            within 1 / sqrt(fan_in) of its layer.
+        kind: a glob for the class name of the layer that owns the parameter, or of a class that it inherits from
+            ("Linear", "Conv*"); "buffer" for buffers. A rule with a kind matches nothing in trees of arrays, which have
+            no layers. A rule without one matches no buffer, so that a last rule `"*"` resets no running variance.
+        lr_scale: the factor by which the recipe multiplies the learning rate of these parameters; reported, not used.
+        optional: True if it is no mistake that the rule matches nothing.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type, or an initializer that does not exist.
+
+    Example:
+        >>> rule = ai.Rule("*.bias", ai.spec("uniform", a=-0.1, b=0.1), kind="Linear")
+        >>> rule.matches("fc.bias", (3,), ["Linear", "Module"])
+        True
     """
 
     pattern: Pattern
@@ -47,7 +56,7 @@ class Rule:
     def __post_init__(self) -> None:
         if not (isinstance(self.pattern, str | re.Pattern) or callable(self.pattern)) or self.pattern == "":
             raise TypeError(
-                f"`pattern` must be a glob, a compiled regular expression or a predicate of path and shape; "
+                f"`pattern` must be a glob, a compiled regular expression or a function of path and shape; "
                 f"got {shown(self.pattern)}"
             )
         if isinstance(self.pattern, re.Pattern) and not isinstance(self.pattern.pattern, str):
@@ -62,7 +71,7 @@ class Rule:
             raise TypeError(f"`optional` must be True or False; got {shown(self.optional)}")
 
     def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> bool:
-        """Whether this rule is for a parameter, first matches aside."""
+        """Whether this rule matches a parameter; an earlier rule may still come first."""
         if self.kind is None:
             if BUFFER in kinds:
                 return False
@@ -78,15 +87,15 @@ class Rule:
     def text(self) -> str:
         """The pattern as a reader would write it."""
         if isinstance(self.pattern, str):
-            found = self.pattern
+            text = self.pattern
         elif isinstance(self.pattern, re.Pattern):
-            found = f"/{self.pattern.pattern}/"
+            text = f"/{self.pattern.pattern}/"
         else:
-            found = getattr(self.pattern, "__name__", repr(self.pattern))
-        return found if self.kind is None else f"{found} of {self.kind}"
+            text = getattr(self.pattern, "__name__", repr(self.pattern))
+        return text if self.kind is None else f"{text} of {self.kind}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON and TOML. TypeError where the pattern is a predicate."""
+        """Plain data for JSON and TOML. TypeError where the pattern is a function."""
         data: dict[str, Any] = {}
         if isinstance(self.pattern, str):
             data["pattern"] = self.pattern
@@ -108,7 +117,7 @@ class Rule:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Rule":
-        """The inverse of :meth:`as_dict`. TypeError or ValueError where it is not of that form."""
+        """The inverse of :meth:`as_dict`. TypeError or ValueError for data of another form."""
         if not isinstance(data, Mapping):
             raise TypeError(
                 f"`data` of a rule must be a mapping with 'pattern' or 'regex' and 'initializer'; got {shown(data)}"
@@ -129,7 +138,7 @@ class Rule:
         if regex is not None:
             try:
                 pattern = re.compile(regex)
-            except Exception as error:  # no text, no expression, or one that is nested or repeats beyond all limits
+            except Exception as error:  # not text, not an expression, or nested or repeated beyond all limits
                 raise ValueError(f"'regex' must be a regular expression; got {shown(regex)} ({error})") from None
         return cls(pattern, None if given is None else _spec(given), **rest)
 
@@ -138,15 +147,20 @@ class Rule:
 class Rules(Sequence[Rule]):
     """Rules in order; the first one that matches a parameter decides.
 
-        rules = Rules({"*.bias": "zeros", "*.norm*.weight": "ones", "*.weight": spec("normal", std=0.02)})
-        Rules([Rule("head.*", spec("zeros")), *rules])
-
     Args:
         rules: a mapping from patterns to initializers, or a sequence of :class:`Rule` and of such pairs. An initializer
             may be a Spec, its name, its `as_dict()`, or None to leave what matches as it is.
 
     Raises:
-        TypeError, ValueError: a pattern or an initializer that is none.
+        TypeError, ValueError: a pattern that is none of a rule's, or an initializer that does not exist.
+
+    Example:
+        >>> rules = ai.Rules({"*.bias": "zeros", "*.norm*.weight": "ones", "*.weight": ai.spec("normal", std=0.02)})
+        >>> rules = ai.Rules([("head.*", "zeros"), *rules])
+        >>> rules.find("head.weight", (10, 64)).initializer
+        spec('zeros')
+        >>> ai.Rules.from_toml(rules.to_toml()) == rules
+        True
     """
 
     rules: tuple[Rule, ...]
@@ -183,10 +197,10 @@ class Rules(Sequence[Rule]):
         return Rules([*self.rules, *Rules(other).rules])
 
     def __str__(self) -> str:
-        return "\n".join(f"{rule.text:<40} {_said(rule)}" for rule in self.rules)
+        return "\n".join(f"{rule.text:<40} {_rule_in_words(rule)}" for rule in self.rules)
 
     def find(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> Rule | None:
-        """The first rule that matches a parameter. TypeError, ValueError: a path, a shape or kinds that are none."""
+        """The first rule that matches a parameter, or None. TypeError or ValueError: arguments of the wrong type."""
         if not isinstance(path, str):
             raise TypeError(f"`path` must be a string; got {shown(path)}")
         if not isinstance(kinds, tuple | list) or not all(isinstance(kind, str) for kind in kinds):
@@ -195,12 +209,12 @@ class Rules(Sequence[Rule]):
         return next((rule for rule in self.rules if rule.matches(path, shape, kinds)), None)
 
     def as_dict(self) -> dict[str, Any]:
-        """{"rules": [...]}, plain data. TypeError where a pattern is a predicate."""
+        """{"rules": [...]}, plain data. TypeError where a pattern is a function."""
         return {"rules": [rule.as_dict() for rule in self.rules]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Rules":
-        """The inverse of :meth:`as_dict`. TypeError or ValueError where it is not of that form."""
+        """The inverse of :meth:`as_dict`. TypeError or ValueError for data of another form."""
         return cls(_listed(data, "data"))
 
     def to_json(self) -> str:
@@ -211,7 +225,7 @@ class Rules(Sequence[Rule]):
 
     @classmethod
     def from_json(cls, text: str) -> "Rules":
-        """From a JSON text. ValueError where it is none, or no rules; TypeError where it is no text."""
+        """Rules from JSON. ValueError for other text, or JSON that holds no rules; TypeError for what is not text."""
         import json
 
         return cls(_listed(_parsed(json.loads, text, "JSON", str | bytes | bytearray), "text"))
@@ -232,7 +246,7 @@ class Rules(Sequence[Rule]):
 
     @classmethod
     def from_toml(cls, text: str) -> "Rules":
-        """From a TOML text. ValueError where it is none, or no rules; TypeError where it is no text."""
+        """Rules from TOML. ValueError for other text, or TOML that holds no rules; TypeError for what is not text."""
         import tomllib
 
         return cls(_listed(_parsed(tomllib.loads, text, "TOML", str), "text"))
@@ -248,7 +262,7 @@ def _listed(data: Any, argument: str) -> list[Rule]:
 
 
 def _parsed(loads: Callable[[Any], Any], text: Any, language: str, kinds: Any) -> Any:
-    """What a text says. TypeError for what is no text, ValueError for one that is not of the language."""
+    """A text, parsed. TypeError for what is not text, ValueError for text of another language."""
     if not isinstance(text, kinds):
         raise TypeError(f"`text` must be {language}; got {shown(text)}")
     try:
@@ -284,19 +298,19 @@ def _spec(given: Any) -> Spec:
 
 def _has_none(value: Any) -> bool:
     if isinstance(value, Spec):
-        return any(_has_none(own) for _, own in value.items)
+        return any(_has_none(each) for _, each in value.items)
     return value is None or (isinstance(value, tuple) and any(map(_has_none, value)))
 
 
-def told(initializer: Spec | None) -> str:
+def in_words(initializer: Spec | None) -> str:
     """An initializer and its parameters in one line."""
     if initializer is None:
         return "kept as it is"
     return ", ".join([initializer.name, *(f"{name}={value!r}" for name, value in initializer.items)])
 
 
-def _said(rule: Rule) -> str:
-    words = [told(rule.initializer)]
+def _rule_in_words(rule: Rule) -> str:
+    words = [in_words(rule.initializer)]
     words += [f"fans of {rule.like}"] if rule.like else []
     words += [f"lr x {rule.lr_scale:g}"] if rule.lr_scale != 1 else []
     return ", ".join(words)

@@ -7,13 +7,13 @@ from torch import nn
 
 from arrayinit.backends import Backend, backend_named, backend_of, is_compiling
 from arrayinit.common.messages import shown
-from arrayinit.common.progress import progress_bar
 from arrayinit.key import Key
 from arrayinit.laws.arguments import flag
 from arrayinit.models.derived import tensor_at
-from arrayinit.models.plans import Frozen, Plan, PlanError, Planned, SeedNames, keyed, match, root_of
-from arrayinit.models.torch_members import Member, is_statistic, members_of, parameters_of, shapeless
-from arrayinit.seeds import resolve_for
+from arrayinit.models.fill import fill
+from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
+from arrayinit.models.plans import Plan, PlanError, Planned
+from arrayinit.models.torch_members import ModuleTensor, is_statistic, parameters_of, shapeless, tensors_of
 
 __all__ = ["init_module_", "parameters_of"]
 
@@ -43,69 +43,78 @@ def init_module_(
     device: Any = None,
     progress: bool | None = None,
 ) -> nn.Module | Plan:
-    """Draw all parameters of a torch module by rules, and the buffers that are asked for; returns the module.
+    """Draw all parameters of a torch module by rules, and the buffers that rules ask for; returns the module.
 
-        rules = {"*.bias": "zeros", "*.weight": ai.spec("kaiming_normal", nonlinearity="relu")}
-        init_module_(model, rules, seed=0)
+    Parameters are filled in place. Tied ones are drawn once, under their first path. Tensors on the meta device are
+    allocated first, on `device`, except those that a rule keeps. DTensors (FSDP2, tensor parallelism) are filled on
+    each rank without communication, which gives the same model in every world. Convolutions bring their groups and
+    whether they are transposed, and transformers' Conv1D brings its (in, out) layout, so that fans are right; a spec's
+    own `groups`, `transposed` and `layout` come first. The row of an embedding's `padding_idx` is 0, as in torch.
 
-    Each is filled in place, tied ones once, under their first path. What is on the meta device is allocated first, on
-    `device`, but for what a rule keeps; DTensors (FSDP2, tensor parallelism) are filled on each rank by itself, which
-    gives the same model in every world.
-    Convolutions bring their groups and whether they are transposed, transformers' Conv1D its (in, out) layout, so that
-    fans are right; a spec's own `groups`, `transposed` and `layout` come first. The row of an embedding's `padding_idx`
-    is 0 in what is drawn, as torch keeps it.
+    **Paths** are those of the model's own `state_dict`. Wrappers add nothing to them at any depth: torch.compile,
+    checkpoint_wrapper, DataParallel, DDP, FSDP1, AveragedModel, DeepSpeed's engine. Tensors of exactly the same memory
+    are tied. Tensors that share a part of their memory, such as a matrix and its transpose, are refused if one of them
+    is drawn; disjoint slices of one buffer are not.
 
-    Paths are those of the model's own `state_dict`: what torch.compile, checkpoint_wrapper, DataParallel, DDP, FSDP1,
-    AveragedModel and DeepSpeed's engine put around a module adds nothing to them ("_orig_mod.", "module.", ...), at
-    any depth. Tensors of exactly the same memory are tied. Others that share memory, as a matrix and its transpose,
-    are refused if one of them is drawn; disjoint slices of one buffer are not.
+    **A weight that a layer makes of other tensors** (torch.nn.utils.parametrize, and both forms of weight_norm,
+    spectral_norm and prune) is drawn as a whole under its plain path, "fc.weight", and assigned by `right_inverse`.
+    With weight_norm, magnitude and direction are those of the plain layer's draw. spectral_norm gets new vectors, by
+    15 steps of the power method from a start drawn with the weight's key. A random right_inverse draws from torch's
+    generators, which start from that key and are restored afterwards. A mask stays. A rule draws the tensors behind a
+    weight only if it names them: its pattern contains "original" or "parametrizations" ("_g", "_v", "_orig" for the
+    older functions) and comes before all that match the weight. Then each of them is drawn under its own path, and the
+    weight is what the layer makes of them.
 
-    A weight that a layer makes of other tensors (torch.nn.utils.parametrize, and weight_norm, spectral_norm and prune
-    in both of their forms) is drawn under the path that it has without that, "fc.weight", as a whole, and assigned by
-    `right_inverse`: with weight_norm, magnitude and direction are those of the plain layer's draw. spectral_norm gets
-    new vectors, by 15 steps of the power method from a start that the weight's key gives. A right_inverse that takes
-    random numbers gets them from torch's generators, which start from that key and are then as they were. A mask stays.
-    A rule is for the tensors behind a weight only if it names them: its pattern must have "original" or
-    "parametrizations" in it ("_g", "_v", "_orig" for the older functions), and come before all that match the weight.
-    Then these tensors are drawn, each under its own path, and the weight is what the layer makes of them.
-
-    Buffers stay as they are, unless a rule with a `kind` matches them: that of their layer, or "buffer". On the meta
-    device the running statistics of norms become those of a new layer. What else a layer computes into a buffer when it
-    is made (rotary frequencies, position numbers) is lost there, and is asked for by an error: make that layer anew
-    on a real device, `model.rotary_emb = RotaryEmbedding(config)`, or give the buffer a rule.
+    **Buffers** stay as they are, unless a rule with a `kind` matches them: that of their layer, or "buffer". On the
+    meta device the running statistics of norms become those of a new layer. Other buffers that a layer computes when it
+    is made (rotary frequencies, position ids) have lost their values there and raise an error: make that layer anew on
+    a real device, `model.rotary_emb = RotaryEmbedding(config)`, or give the buffer a rule.
 
     Args:
         module: any torch.nn.Module.
         rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
         seed: as in every initializer; the key of each parameter is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
-        frozen: what to do with parameters that do not require a gradient, and with tensors that transformers has loaded
-            (it sets `_is_hf_initialized` on them; its flags on modules, which new models have too, say nothing):
-            "draw" them as their rules say, or "keep" them whatever the rules say. None asks for one of the two, by an
-            error, where a rule would draw one. A rule of None keeps what it matches in any case.
-        dry_run: return the plan, and draw and allocate nothing, nor take a key: the plan has the keys of the next draw.
-        device: for what is on the meta device; by default torch's default device, or that of a DTensor's mesh.
-        progress: True for a progress bar, False for none; None for one on terminals after a second, where rich is.
+        frozen: "draw" draws parameters that do not require a gradient, and tensors that transformers has loaded (it
+            sets `_is_hf_initialized` on them), as their rules say; "keep" leaves them as they are. None raises an error
+            where a rule would draw one. A rule of None keeps what it matches in any case.
+        dry_run: return the plan; draw and allocate nothing, and take no key. The plan has the keys of the next draw.
+        device: for tensors on the meta device; by default torch's default device, or that of a DTensor's mesh.
+        progress: True shows a progress bar, False none; None shows one on terminals after a second, if rich is there.
 
     Raises:
-        PlanError: parameters, and buffers on the meta device, that no rule matches; lazy ones that have no shape yet;
-            what can't be drawn as its rule says, or can't be written to; what is frozen, or shares a part of its memory
-            with another; what is not whole here (FSDP1's flat parameters, ZeRO-3's partitions, FSDP2's unsharded
-            copies); weights that a parametrization has no right_inverse for, or makes NaN of (rows of zeros, with
-            weight_norm). It lists all, and the module is as it was.
+        PlanError: parameters, and buffers on the meta device, that no rule matches; lazy parameters without a shape;
+            tensors that their rule can't draw, that can't be written to, that are frozen, that share a part of their
+            memory, or that are not whole here (flat parameters of FSDP1, partitions of ZeRO-3, unsharded copies of
+            FSDP2); weights whose parametrization has no right_inverse, or turns the draw into NaN (rows of zeros with
+            weight_norm). It lists all of them, and the module is as it was.
         ValueError: seed is None and a parameter is a DTensor, whose ranks would take different keys; a `device` that
-            is none, or has no memory.
+            is unknown or holds no values.
 
     Warns:
         UserWarning: rules that match nothing.
+
+    Example:
+        >>> import torch
+        >>> from arrayinit.torch import init_module_
+        >>> with torch.device("meta"):
+        ...     model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+        >>> rules = {"*.bias": "zeros", "*.weight": ai.spec("kaiming_normal", nonlinearity="relu")}
+        >>> print(init_module_(model, rules, seed=0, dry_run=True))
+        0.weight  3x4  kaiming_normal, nonlinearity='relu'
+        0.bias      3  zeros
+        2.weight  2x3  kaiming_normal, nonlinearity='relu'
+        2.bias      2  zeros
+        >>> init_module_(model, rules, seed=0)[2].bias.tolist()
+        [0.0, 0.0]
     """
     if is_compiling():
         from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
 
-        said = {
+        options = {
             "seed_names": seed_names, "frozen": frozen, "dry_run": dry_run, "device": device, "progress": progress,
         }  # fmt: skip
-        result: nn.Module | Plan = torch_compiled.unserved(init_module_, module, rules, seed=seed, **said)
+        result: nn.Module | Plan = torch_compiled.unserved(init_module_, module, rules, seed=seed, **options)
         return result
     if not isinstance(module, nn.Module):
         raise TypeError(f"`module` must be a torch.nn.Module; got {shown(module)}")
@@ -116,107 +125,101 @@ def init_module_(
     if unknown:
         raise PlanError(unknown)
     parameters = parameters_of(module)
-    members = {each.path: each for member in members_of(module) for each in (member, *member.parts)}
-    # Asked for a key where None would be another one on each process, or baked into a graph.
-    careful = next((x for member in members.values() for x in member.tensors if _needs_key(x)), None)
-
-    def root(take: bool) -> Key:
-        if careful is None:
-            return root_of(seed, take)
-        return resolve_for(backend_of(careful), careful, seed, None, take)
-
+    members = {each.path: each for member in tensors_of(module) for each in (member, *member.originals)}
+    tensors = [x for member in members.values() for x in member.tensors]
+    # The seed is checked for a tensor for which None would be another key on each process, or baked into a graph.
+    root = root_of(seed, next(((backend_of(x), x) for x in tensors if _needs_seed(x)), None))
     matches = match(parameters, rules, seed_names, frozen)
-    made = keyed(matches, root, dry_run=True)  # refuses what is no seed
+    plan = keyed(matches, root, dry_run=True)  # refuses a wrong seed
     if dry_run:
-        return made
-    _check_assigned(made, members, device)
-    total = sum(entry.parameter.size for entry in made if entry.initializer)
-    with progress_bar("parameters", total, progress, "elements") as advance:
-        if any(x.is_meta for member in members.values() for x in member.tensors):
-            _materialize(module, made, members, device)
-        draws_nothing = all(backend_of(x).is_abstract(x) for member in members.values() for x in member.tensors)
-        made = keyed(matches, root, dry_run=draws_nothing)  # the key is taken when all else is done
-        # Weights that are made of others come last, and those within others' parametrizations before them: what a
-        # parametrization holds itself decides on what gives a weight.
-        for entry in sorted(made, key=lambda entry: _turn(members[entry.path])):
-            if entry.initializer is not None:
-                _draw(entry, members[entry.path], device)
-                advance(entry.parameter.size)
-    _renew(made, members)
+        return plan
+    _check_assigned(plan, members, device)
+    # Weights that are made of others come last, and those within others' parametrizations before them: what a
+    # parametrization holds itself decides on what gives a weight.
+    matches.sort(key=lambda each: _turn(members[each.path]))
+
+    def allocate() -> None:
+        if any(x.is_meta for x in tensors):
+            _materialize(module, plan, members, device)
+
+    def taken(take: bool) -> Key:
+        """The root; none is taken where nothing has values, as with fake tensors."""
+        return root(take and any(not backend_of(x).is_abstract(x) for each in members.values() for x in each.tensors))
+
+    plan = fill(
+        matches, taken, lambda entry: _draw(entry, members[entry.path], device), progress=progress, allocate=allocate
+    )
+    _renew(plan, members)
     return module
 
 
-def _needs_key(x: torch.Tensor) -> bool:
+def _needs_seed(x: torch.Tensor) -> bool:
     backend = backend_of(x)
     return backend.is_distributed or backend.is_tracing(x)
 
 
-def _draw(entry: Planned, member: Member, device: Any) -> None:
-    assert entry.initializer is not None
+def _draw(entry: Planned, member: ModuleTensor, device: Any) -> None:
     if member.derived is not None:
         if not any(backend_of(x).is_abstract(x) for x in member.tensors):
             member.derived.assign(_weight(entry, member, device), entry.key)
         return
     x = member.read()
-    entry.initializer.fill_(x, seed=entry.key)
+    entry.fill_(x)
     if entry.parameter.zero_row is not None:
         _zero_row(backend_of(x), x, entry.parameter.zero_row)
 
 
-def _weight(entry: Planned, member: Member, device: Any) -> torch.Tensor:
+def _weight(entry: Planned, member: ModuleTensor, device: Any) -> torch.Tensor:
     """The draw of a weight that is to be assigned."""
-    assert entry.initializer is not None
-    place = _device(member.tensors[0], device)
-    found: torch.Tensor = entry.initializer(
-        entry.shape, seed=entry.key, xp="torch", dtype=entry.parameter.dtype, device=place
-    )
+    weight: torch.Tensor = entry.new("torch", _device(member.tensors[0], device))
     if entry.parameter.zero_row is not None:
-        found[entry.parameter.zero_row] = 0
-    return found
+        weight[entry.parameter.zero_row] = 0
+    return weight
 
 
-def _turn(member: Member) -> tuple[bool, int]:
+def _turn(member: ModuleTensor) -> tuple[bool, int]:
     """Sorts what is drawn where it is first, then assigned weights, those with longer paths before others."""
     return (False, 0) if member.derived is None else (True, -member.path.count("."))
 
 
-def _check_assigned(made: Plan, members: dict[str, Member], device: Any) -> None:
+def _check_assigned(plan: Plan, members: dict[str, ModuleTensor], device: Any) -> None:
     """Draw and solve for what is to be assigned, and keep nothing of it: a PlanError where that fails."""
-    entries = {path: entry for entry in made for path in (entry.path, *entry.parameter.tied)}
+    entries = {path: entry for entry in plan for path in (entry.path, *entry.parameter.tied)}
     problems = {}
-    for entry in made:
+    for entry in plan:
         member = members[entry.path]
-        if entry.initializer is None or member.derived is None or _is_fake(member):
+        if entry.job is None or member.derived is None or _is_fake(member):
             continue
         above = f"{member.path.removesuffix(member.name)}parametrizations.{member.name}."
 
-        def fill(copied: nn.Module, above: str = above) -> None:
+        def fill_copy(copied: nn.Module, above: str = above) -> None:
             for name, x in (*copied.named_parameters(), *copied.named_buffers()):
-                own = entries.get(above + name)
-                if own is not None and own.initializer is not None:
-                    own.initializer.fill_(x, seed=own.key)
+                inner = entries.get(above + name)
+                if inner is not None and inner.job is not None:
+                    inner.fill_(x)
 
         try:
-            member.derived.check(_weight(entry, member, device), entry.key, fill)
+            member.derived.check(_weight(entry, member, device), entry.key, fill_copy)
         except Exception as error:  # the code of a parametrization may raise anything
-            problems[entry.path] = f"{entry.initializer.name} can't be assigned: {error}{_instead(member)}"
+            name = "" if entry.initializer is None else entry.initializer.name
+            problems[entry.path] = f"{name} can't be assigned: {error}{_instead(member)}"
     if problems:
         raise PlanError(problems)
 
 
-def _is_fake(member: Member) -> bool:
+def _is_fake(member: ModuleTensor) -> bool:
     return any(backend_of(x).is_abstract(x) and not x.is_meta for x in member.tensors)
 
 
-def _instead(member: Member) -> str:
-    return f"; rules may name {' and '.join(part.path for part in member.parts)} instead"
+def _instead(member: ModuleTensor) -> str:
+    return f"; rules may name {' and '.join(original.path for original in member.originals)} instead"
 
 
-def _renew(made: Plan, members: dict[str, Member]) -> None:
-    """Make new what goes with a weight whose originals were drawn on their own."""
-    drawn = {entry.path: entry for entry in made if entry.initializer is not None}
+def _renew(plan: Plan, members: dict[str, ModuleTensor]) -> None:
+    """Make new what goes with a weight whose originals were drawn by rules of their own."""
+    drawn = {entry.path: entry for entry in plan if entry.job is not None}
     for member in members.values():
-        first = next((drawn[part.path] for part in member.parts if part.path in drawn), None)
+        first = next((drawn[original.path] for original in member.originals if original.path in drawn), None)
         if member.derived is not None and first is not None and not _is_fake(member):
             member.derived.renew(first.key)
 
@@ -247,14 +250,11 @@ def _device(x: torch.Tensor, device: Any) -> Any:
     return torch.device("cpu") if place.type == "meta" else place
 
 
-def _materialize(module: nn.Module, made: Plan, members: dict[str, Member], device: Any) -> None:
+def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor], device: Any) -> None:
     """Allocate what is on the meta device and is not kept, by the call with which `to_empty` does so."""
-    drawn = {id(x) for entry in made if entry.initializer is not None for x in members[entry.path].tensors}
+    drawn = {id(x) for entry in plan if entry.job is not None for x in members[entry.path].tensors}
     kept = {
-        id(x)
-        for entry in made
-        if entry.rule is not None and entry.initializer is None
-        for x in members[entry.path].tensors
+        id(x) for entry in plan if entry.rule is not None and entry.job is None for x in members[entry.path].tensors
     }
     for member in members.values():
         if member.derived is not None and not any(id(x) in drawn for x in member.tensors):
@@ -273,13 +273,13 @@ def _materialize(module: nn.Module, made: Plan, members: dict[str, Member], devi
     for owner in statistics:
         owner.reset_running_stats()
     # Each path was given a tensor of its own.
-    for entry in made:
+    for entry in plan:
         if members[entry.path].derived is None and before[entry.path].is_meta:
             for path in entry.parameter.tied:
                 _tie(members[path], members[entry.path], before[path] is before[entry.path])
 
 
-def _tie(member: Member, first: Member, is_one: bool) -> None:
+def _tie(member: ModuleTensor, first: ModuleTensor, is_one: bool) -> None:
     """Give a path the tensor of another, or where there were two of one memory, another of the same memory."""
     x, here = first.read(), member.read()
     if not is_one:

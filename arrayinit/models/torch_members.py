@@ -2,7 +2,7 @@
 
 These are the names of the model's own `state_dict`. torch.compile, checkpoint_wrapper, DDP, DataParallel, FSDP1 and
 AveragedModel put a module around another one; none of them adds a name. A weight that a layer makes of other tensors is
-listed as that weight; its originals are parts of it.
+listed as that weight, which has its originals.
 """
 
 import sys
@@ -20,10 +20,11 @@ from arrayinit.backends import backend_of
 from arrayinit.backends.base import Extent
 from arrayinit.models.derived import Derived, Place, derived_of, tensor_at
 from arrayinit.models.memory import shared_in_part
-from arrayinit.models.plans import Parameter, PlanError, overlapping, tied_paths
+from arrayinit.models.parameters import Parameter, overlapping, tied_paths
+from arrayinit.models.plans import PlanError
 from arrayinit.models.rules import BUFFER
 
-__all__ = ["Member", "is_statistic", "members_of", "parameters_of", "shapeless", "walk"]
+__all__ = ["ModuleTensor", "is_statistic", "parameters_of", "shapeless", "tensors_of", "walk"]
 
 # Modules that are put around another one: where the class is defined, its name, and what it calls the one within.
 WRAPPERS = (
@@ -55,8 +56,8 @@ def _walk(
 
 
 @dataclass(frozen=True)
-class Member:
-    """What rules draw: a parameter or a buffer of `owner`, or a weight that `owner` makes of other tensors."""
+class ModuleTensor:
+    """A parameter or a buffer of `owner`, or a weight that `owner` makes of other tensors: what a rule may draw."""
 
     path: str
     owner: nn.Module
@@ -77,8 +78,8 @@ class Member:
     @cached_property
     def likeness(self) -> torch.Tensor:
         """A tensor of the member's shape and dtype."""
-        found: torch.Tensor = tensor_at(self.places[0]) if self.derived is None else self.derived.likeness()
-        return found
+        x: torch.Tensor = tensor_at(self.places[0]) if self.derived is None else self.derived.likeness()
+        return x
 
     @cached_property
     def extents(self) -> tuple[Extent, ...]:
@@ -94,38 +95,38 @@ class Member:
 
     def read(self) -> torch.Tensor:
         """Its values; without any where it is on the meta device, or made of DTensors."""
-        found: torch.Tensor = tensor_at(self.places[0]) if self.derived is None else self.derived.value()
-        return found
+        x: torch.Tensor = tensor_at(self.places[0]) if self.derived is None else self.derived.value()
+        return x
 
     @property
-    def parts(self) -> "list[Member]":
+    def originals(self) -> "list[ModuleTensor]":
         """The originals of a weight that is made of them; none where they are made of others themselves."""
         if self.derived is None or len(self.tensors) < len(self.places):
             return []
         above = self.path.removesuffix(self.name)
-        return [Member(above + path, *place, self.is_buffer) for path, place in self.derived.originals.items()]
+        return [ModuleTensor(above + path, *place, self.is_buffer) for path, place in self.derived.originals.items()]
 
 
-def members_of(module: nn.Module) -> list[Member]:
+def tensors_of(module: nn.Module) -> list[ModuleTensor]:
     """All parameters, then all buffers, under each path that they have; a derived weight comes first in its layer."""
     modules = list(walk(module))
     derived = {owner: derived_of(owner) for _, owner in modules}
     behind = {
-        (id(place[0]), place[1])
-        for found in derived.values()
-        for each in found
-        for place in (*each.originals.values(), *each.made_anew)
+        (id(holder), name)
+        for weights in derived.values()
+        for weight in weights
+        for holder, name in (*weight.originals.values(), *weight.made_anew)
     }
     result = []
     for is_buffer in (False, True):
         for prefix, owner in modules:
-            for each in derived[owner]:
-                if all(name in holder._buffers for holder, name in each.originals.values()) == is_buffer:
-                    result.append(Member(_join(prefix, each.name), owner, each.name, is_buffer, each))
-            own: dict[str, torch.Tensor | None] = owner._buffers if is_buffer else owner._parameters
+            for weight in derived[owner]:
+                if all(name in holder._buffers for holder, name in weight.originals.values()) == is_buffer:
+                    result.append(ModuleTensor(_join(prefix, weight.name), owner, weight.name, is_buffer, weight))
+            tensors: dict[str, torch.Tensor | None] = owner._buffers if is_buffer else owner._parameters
             result += [
-                Member(_join(prefix, name), owner, name, is_buffer)
-                for name, x in own.items()
+                ModuleTensor(_join(prefix, name), owner, name, is_buffer)
+                for name, x in tensors.items()
                 if x is not None and (id(owner), name) not in behind
             ]
     return result
@@ -133,13 +134,13 @@ def members_of(module: nn.Module) -> list[Member]:
 
 def shapeless(module: nn.Module) -> dict[str, str]:
     """Path -> why, of what has no shape."""
-    found = {}
+    reasons = {}
     for prefix, owner in walk(module):
         for name, x in (*owner._parameters.items(), *owner._buffers.items()):
             reason = "" if x is None else backend_of(x).shapeless(x)
             if reason:
-                found[_join(prefix, name)] = reason
-    return found
+                reasons[_join(prefix, name)] = reason
+    return reasons
 
 
 def parameters_of(module: nn.Module) -> list[Parameter]:
@@ -148,9 +149,9 @@ def parameters_of(module: nn.Module) -> list[Parameter]:
     Raises:
         PlanError: two tensors that have one path, as where a wrapper has a parameter of its own.
     """
-    members: dict[str, Member] = {}
+    members: dict[str, ModuleTensor] = {}
     twice = {}
-    for member in members_of(module):
+    for member in tensors_of(module):
         if members.setdefault(member.path, member).identity != member.identity:
             twice[member.path] = "the path of several tensors"
     if twice:
@@ -166,14 +167,14 @@ def parameters_of(module: nn.Module) -> list[Parameter]:
     ]
 
 
-def _parameter(tied: Sequence[Member], shards: dict[int, str], problem: str) -> Parameter:
+def _parameter(tied: Sequence[ModuleTensor], shards: dict[int, str], problem: str) -> Parameter:
     """One weight under all of its paths."""
     member = tied[0]
     owner, name, x = member.owner, member.name, member.likeness
-    tensors = [own for each in tied for own in each.tensors]
-    problem = problem or next((said for own in member.tensors if (said := _problem(own, shards))), "")
+    tensors = [y for each in tied for y in each.tensors]
+    problem = problem or next((reason for y in member.tensors if (reason := _problem(y, shards))), "")
     kinds = tuple(kind.__name__ for kind in type(owner).__mro__[:-1] if kind is not nn.Module)
-    found = Parameter(
+    parameter = Parameter(
         member.path,
         tuple(map(int, x.shape)),
         backend_of(x).dtype_name(x.dtype),
@@ -182,18 +183,23 @@ def _parameter(tied: Sequence[Member], shards: dict[int, str], problem: str) -> 
         tied=tuple(each.path for each in tied[1:]),
         optional=member.is_buffer and (not x.is_meta or is_statistic(owner, name)),
         zero_row=next((row for each in tied if (row := _padding(each.owner, each.name)) is not None), None),
-        frozen=next((said for own in tensors if (said := backend_of(own).frozen(own))), ""),
-        has_values=not any(own.is_meta for own in tensors),
+        frozen=next((reason for y in tensors if (reason := backend_of(y).frozen(y))), ""),
+        has_values=not any(y.is_meta for y in tensors),
         problem=problem,
     )
     if member.derived is None:
-        return found
-    parts = []
-    for part, marks in zip(member.parts, member.derived.marks.values(), strict=False):  # no parts, or all
-        own = _parameter([part], shards, problem)
-        axes = found.axes if own.shape == found.shape else {}
-        parts.append(replace(own, kinds=found.kinds, axes=axes, optional=found.optional, marks=marks))
-    return replace(found, through=member.derived.through, parts=tuple(parts), problem=problem or member.derived.problem)
+        return parameter
+    originals = []
+    for each, marks in zip(member.originals, member.derived.marks.values(), strict=False):  # no originals, or all
+        original = _parameter([each], shards, problem)
+        axes = parameter.axes if original.shape == parameter.shape else {}
+        originals.append(replace(original, kinds=parameter.kinds, axes=axes, optional=parameter.optional, marks=marks))
+    return replace(
+        parameter,
+        through=member.derived.through,
+        originals=tuple(originals),
+        problem=problem or member.derived.problem,
+    )
 
 
 def _problem(x: torch.Tensor, shards: dict[int, str]) -> str:
@@ -215,21 +221,21 @@ def _problem(x: torch.Tensor, shards: dict[int, str]) -> str:
 
 def _shards(module: nn.Module) -> dict[int, str]:
     """What FSDP says of tensors, by their id: "" for those that are whole, else why a draw would be lost."""
-    found: dict[int, str] = {}
+    reasons: dict[int, str] = {}
     first, second = (_class("torch.distributed.fsdp", name) for name in ("FullyShardedDataParallel", "FSDPModule"))
     for _, each in walk(module) if first or second else ():
         if first is not None and isinstance(each, first):
             flat = getattr(getattr(each, "_handle", None), "flat_param", None)
             originals, shapes = getattr(flat, "_params", None) or (), getattr(flat, "_shapes", None) or ()
-            found |= {id(x): "" for x, shape in zip(originals, shapes, strict=False) if x.shape == shape}
+            reasons |= {id(x): "" for x, shape in zip(originals, shapes, strict=False) if x.shape == shape}
         if second is not None and isinstance(each, second):
             state = each._get_fsdp_state()
             groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
             for group in groups:
                 if group is not None and not group.is_sharded:
                     lost = "is unsharded by fully_shard, and lost when it is sharded again: call its module's reshard()"
-                    found |= {id(own.unsharded_param): lost for own in group.fsdp_params}
-    return found
+                    reasons |= {id(param.unsharded_param): lost for param in group.fsdp_params}
+    return reasons
 
 
 def is_statistic(owner: nn.Module, name: str) -> bool:

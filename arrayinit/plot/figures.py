@@ -9,15 +9,14 @@ import numpy as np
 
 from arrayinit.common.integers import as_integer
 from arrayinit.common.messages import shown
+from arrayinit.models.members import Member, members_of
 from arrayinit.models.plans import Planned
 from arrayinit.models.rules import Rules
 from arrayinit.plot.densities import Density, density
 from arrayinit.plot.measures import DepthScale
 from arrayinit.plot.scales import depth_scales
 from arrayinit.reports.build import plan_what_can_be
-from arrayinit.reports.members import Held, members
 from arrayinit.reports.moments import Moments, measure, values_of
-from arrayinit.specs import law_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -178,12 +177,12 @@ def weights(
             raise ValueError(f"`{name}` must be an integer from 1 to {MOST}; got {shown(value)}")
     if layers is not None and not isinstance(layers, str) and not callable(layers):
         raise TypeError(f"`layers` must be a glob, or a predicate of path and shape; got {shown(layers)}")
-    found = members(model)
+    members = members_of(model)
     chosen = [
-        (held.parameter, x, moments)
-        for held in found
-        if _is_shown(layers, held.parameter.path, held.parameter.shape)
-        and (moments := measure(x := _values(held, rules), held.parameter.dtype)) is not None
+        (member.parameter, x, moments)
+        for member in members
+        if _is_shown(layers, member.parameter.path, member.parameter.shape)
+        and (moments := measure(x := _values(member, rules), member.parameter.dtype)) is not None
         and math.isfinite(moments.std)
     ]
     if not chosen:
@@ -191,7 +190,7 @@ def weights(
     planned: dict[str, Planned] = {}
     if rules is not None:
         given = rules if isinstance(rules, Rules) else Rules(rules)
-        made, _ = plan_what_can_be([held.parameter for held in found], given)
+        made, _ = plan_what_can_be([member.parameter for member in members], given)
         planned = {entry.path: entry for entry in made}
     across = min(columns, len(chosen))
     down = -(-len(chosen) // across)
@@ -217,9 +216,9 @@ def weights(
     return figure
 
 
-def _values(held: Held, rules: Any) -> Any:
+def _values(member: Member, rules: Any) -> Any:
     """What is beside the densities of rules: what a draw gave, where a layer makes something else of it."""
-    return held.read() if rules is None or held.drawn is None else held.drawn()
+    return member.read() if rules is None or member.drawn is None else member.drawn()
 
 
 def _is_shown(layers: Any, path: str, shape: tuple[int, ...]) -> bool:
@@ -271,10 +270,9 @@ def _draw_atoms(ax: "Axes", atoms: Mapping[float, float], has_curve: bool) -> No
 
 
 def _expected(entry: Planned | None, dtype: str, x: Any) -> Density | None:
-    if entry is None or entry.initializer is None:
+    if entry is None or entry.job is None:
         return None
-    law, where = law_of(entry.initializer, entry.shape, dtype)
-    return density(law, where, dtype, x)
+    return density(entry.job.law, entry.job.geometry, dtype, x)
 
 
 def _figure(width: float, height: float) -> "Figure":

@@ -8,13 +8,15 @@ from arrayinit.common.progress import progress_bar
 from arrayinit.laws import Law
 from arrayinit.laws.arguments import flag
 from arrayinit.laws.geometry import Geometry, geometry
-from arrayinit.models.plans import Parameter, Plan, Planned, keyed, matched, root_of, ruled
-from arrayinit.models.rules import Rule, Rules, told
+from arrayinit.models.matching import keyed, matches_and_problems, root_of, ruled
+from arrayinit.models.members import Member, members_of
+from arrayinit.models.parameters import Parameter
+from arrayinit.models.plans import Plan, Planned
+from arrayinit.models.rules import Rule, Rules, in_words
 from arrayinit.reports.findings import expected_mean, judge
-from arrayinit.reports.members import Held, members
 from arrayinit.reports.moments import measure
 from arrayinit.reports.results import Finding, Report, Row
-from arrayinit.specs import Description, describe, law_of
+from arrayinit.specs import Description, describe
 from arrayinit.stream.formats import is_floating
 
 __all__ = ["build", "plan_what_can_be"]
@@ -23,8 +25,8 @@ __all__ = ["build", "plan_what_can_be"]
 def build(model: Any, rules: Any, values: bool, progress: bool | None) -> Report:
     """The report on a model, as :func:`arrayinit.report` describes it."""
     flag(values, "values")
-    found = members(model)
-    parameters = [held.parameter for held in found]
+    members = members_of(model)
+    parameters = [member.parameter for member in members]
     chosen = None if rules is None else rules if isinstance(rules, Rules) else Rules(rules)
     planned: dict[str, Planned] = {}
     problems: Mapping[str, str] = {}
@@ -33,22 +35,27 @@ def build(model: Any, rules: Any, values: bool, progress: bool | None) -> Report
         made, problems = plan_what_can_be(parameters, chosen)
         planned = {entry.path: entry for entry in made}
         matching = {parameter.path: rule for parameter, rule in ruled(parameters, chosen)}
-    # A weight whose parts are drawn is shown above them.
-    shown = [each for held in found for each in (held, *held.parts) if each is held or each.parameter.path in matching]
-    total = sum(_bytes(held.parameter) for held in shown)
+    # A weight whose originals are drawn is shown above them.
+    shown = [
+        each
+        for member in members
+        for each in (member, *member.originals)
+        if each is member or each.parameter.path in matching
+    ]
+    total = sum(_bytes(member.parameter) for member in shown)
     rows = []
     with progress_bar("parameters", total, progress if values else False) as advance:
-        for held in shown:
-            path = held.parameter.path
-            rows.append(_row(held, values, planned.get(path), matching.get(path), problems, chosen is not None))
-            advance(_bytes(held.parameter))
+        for member in shown:
+            path = member.parameter.path
+            rows.append(_row(member, values, planned.get(path), matching.get(path), problems, chosen is not None))
+            advance(_bytes(member.parameter))
     return Report(tuple(rows), tuple(_idle(matching.values(), chosen or Rules())), chosen is not None)
 
 
 def plan_what_can_be(parameters: Iterable[Parameter], rules: Rules) -> tuple[Plan, Mapping[str, str]]:
     """The plan of all parameters that can be drawn, and the reasons why others can't."""
-    entries, problems = matched(parameters, rules, frozen="draw")
-    return keyed((entry for entry in entries if entry.path not in problems), lambda take: root_of(0, take)), problems
+    matches, problems = matches_and_problems(parameters, rules, frozen="draw")
+    return keyed([each for each in matches if each.path not in problems], root_of(0)), problems
 
 
 def _idle(matching: Iterable[Rule | None], rules: Rules) -> Iterable[Finding]:
@@ -59,22 +66,21 @@ def _idle(matching: Iterable[Rule | None], rules: Rules) -> Iterable[Finding]:
 
 
 def _row(
-    held: Held, values: bool, entry: Planned | None, rule: Rule | None, problems: Mapping[str, str], has_rules: bool
+    member: Member, values: bool, entry: Planned | None, rule: Rule | None, problems: Mapping[str, str], has_rules: bool
 ) -> Row:
     """The row of one parameter."""
-    parameter = held.parameter
+    parameter = member.parameter
     where = _geometry(parameter)
-    initializer = None if entry is None else entry.initializer
     expected: Description | None = None
     law: Law | None = None
-    if initializer is not None:
-        law, where = law_of(initializer, parameter.shape, parameter.dtype)
-        expected = describe(initializer, parameter.shape, dtype=parameter.dtype)
+    if entry is not None and entry.initializer is not None and entry.job is not None:
+        law, where = entry.job.law, entry.job.geometry
+        expected = describe(entry.initializer, parameter.shape, dtype=parameter.dtype)
     fan_in, fan_out = _fans(where) if expected is None else (expected.fan_in, expected.fan_out)
     roles = where.roles or ("oi" + "s" * len(parameter.shape))[: len(parameter.shape)]
     roles = roles if len(roles) >= 2 else ""
-    moments = measure(held.read(), parameter.dtype, roles) if values else None
-    drawn = moments if held.drawn is None or not values else measure(held.drawn(), parameter.dtype, roles)
+    moments = measure(member.read(), parameter.dtype, roles) if values else None
+    drawn = moments if member.drawn is None or not values else measure(member.drawn(), parameter.dtype, roles)
     found = list(_problems(parameter, rule, problems, has_rules))
     found += judge(parameter, fan_in, moments, drawn, expected, law)
     return Row(
@@ -92,7 +98,7 @@ def _row(
 
 def _said(rule: Rule) -> str:
     """A rule's initializer as it was written, without the axes that the framework adds."""
-    return told(rule.initializer) + (f", fans of {rule.like}" if rule.like else "")
+    return in_words(rule.initializer) + (f", fans of {rule.like}" if rule.like else "")
 
 
 def _problems(

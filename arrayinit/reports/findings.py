@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from arrayinit.laws import Constant, Law, Packed, is_random
-from arrayinit.models.plans import Parameter
+from arrayinit.models.parameters import Parameter
 from arrayinit.reports.moments import Moments
 from arrayinit.specs import Description
 from arrayinit.stream.formats import is_floating

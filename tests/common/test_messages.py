@@ -11,7 +11,8 @@ import arrayinit as ai
 import arrayinit.jax
 import arrayinit.torch
 from arrayinit.common.messages import LONGEST, shown, warn
-from arrayinit.models.plans import Parameter, plan
+from arrayinit.models.matching import plan
+from arrayinit.models.parameters import Parameter
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")

@@ -420,7 +420,7 @@ def test_an_inverse_that_gives_no_numbers_for_some_of_what_is_drawn():
     with torch.no_grad():
         for x in layer.parameters():
             x.fill_(1)
-    refused(nn.Sequential(nn.Linear(4, 4), layer), RULES, r"1\.weight .*Root makes NaN")
+    refused(nn.Sequential(nn.Linear(4, 4), layer), RULES, r"1\.weight .*Root turns this draw into NaN")
 
 
 def test_an_inverse_that_gives_another_shape():

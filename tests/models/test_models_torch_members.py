@@ -409,6 +409,6 @@ def test_parameters_say_what_they_are():
     found = {parameter.path: parameter for parameter in parameters_of(model)}
     assert found["0.weight"].frozen == "requires_grad=False"
     assert found["1.weight"].through == "_WeightNorm"
-    assert [part.path for part in found["1.weight"].parts] == [
+    assert [original.path for original in found["1.weight"].originals] == [
         "1.parametrizations.weight.original0", "1.parametrizations.weight.original1",
     ]  # fmt: skip

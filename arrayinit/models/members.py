@@ -7,32 +7,40 @@ from typing import Any, NamedTuple
 from arrayinit.backends import find_backend
 from arrayinit.common.messages import shown
 from arrayinit.models.mappings import arrays_of, check_depth, parameters_of_mapping
-from arrayinit.models.plans import Parameter
+from arrayinit.models.parameters import Parameter
 
-__all__ = ["Held", "members"]
+__all__ = ["Member", "members_of"]
 
 
-class Held(NamedTuple):
-    """A parameter and its array. Weights that a layer makes of others are made when they are read."""
+class Member(NamedTuple):
+    """A parameter and its array.
+
+    read: returns the array; a weight that a layer makes of others is made now.
+    drawn: returns what a draw gave, where the layer makes something else of it.
+    originals: the members for the originals of `parameter`.
+    """
 
     parameter: Parameter
     read: Callable[[], Any]
-    drawn: Callable[[], Any] | None = None  # what a draw gave, where the layer makes something else of it
-    parts: "tuple[Held, ...]" = ()  # those of `parameter`
+    drawn: Callable[[], Any] | None = None
+    originals: "tuple[Member, ...]" = ()
 
 
-def members(model: Any) -> list[Held]:
+def members_of(model: Any) -> list[Member]:
     """The parameters of a model as rules see them, each with its array; those that are tied once.
+
+    These are the parameters that `init_module_`, `init_tree`, `init_model_` and `init_params_` draw: each framework's
+    module lists them for both.
 
     Raises:
         TypeError: no model. ValueError: parameters of torch that have no shape yet.
     """
     if find_backend(model) is None:
         for framework, find in (("keras", _of_keras), ("torch", _of_torch), ("jax", _of_jax)):
-            if sys.modules.get(framework) is not None:  # else no model can be one of its own
-                found = find(model)
-                if found is not None:
-                    return found
+            if sys.modules.get(framework) is not None:  # otherwise no model can be one of its own
+                members = find(model)
+                if members is not None:
+                    return members
         if isinstance(model, Mapping):
             return _of_mapping(model)
     raise TypeError(
@@ -41,21 +49,21 @@ def members(model: Any) -> list[Held]:
     )
 
 
-def _of_keras(model: Any) -> list[Held] | None:
+def _of_keras(model: Any) -> list[Member] | None:
     layers = getattr(sys.modules["keras"], "layers", None)
     if layers is None or not isinstance(model, layers.Layer):
         return None
     from arrayinit.models.keras import parameters_of_model, weights_of
 
     arrays = {path: variable.value for path, _, variable in weights_of(model)}
-    return [_held(parameter, arrays[parameter.path]) for parameter in parameters_of_model(model)]
+    return [_member(parameter, arrays[parameter.path]) for parameter in parameters_of_model(model)]
 
 
-def _of_torch(model: Any) -> list[Held] | None:
+def _of_torch(model: Any) -> list[Member] | None:
     nn = getattr(sys.modules["torch"], "nn", None)
     if nn is None or not isinstance(model, nn.Module):
         return None
-    from arrayinit.models.torch_members import members_of, parameters_of, shapeless
+    from arrayinit.models.torch_members import parameters_of, shapeless, tensors_of
 
     unknown = shapeless(model)
     if unknown:
@@ -63,17 +71,19 @@ def _of_torch(model: Any) -> list[Held] | None:
         raise ValueError(
             f"`model` must have shapes, and a lazy one be called once on a batch; got {', '.join(unknown)}: {reasons}"
         )
-    found = {member.path: member for member in members_of(model)}
+    tensors = {each.path: each for each in tensors_of(model)}
     result = []
     for parameter in parameters_of(model):
-        member = found[parameter.path]
-        parts = zip(parameter.parts, member.parts, strict=True)
-        drawn = None if member.derived is None else member.derived.drawn
-        result.append(Held(parameter, member.read, drawn, tuple(Held(part, own.read) for part, own in parts)))
+        tensor = tensors[parameter.path]
+        originals = tuple(
+            Member(original, each.read) for original, each in zip(parameter.originals, tensor.originals, strict=True)
+        )
+        drawn = None if tensor.derived is None else tensor.derived.drawn
+        result.append(Member(parameter, tensor.read, drawn, originals))
     return result
 
 
-def _of_jax(model: Any) -> list[Held] | None:
+def _of_jax(model: Any) -> list[Member] | None:
     jax = sys.modules["jax"]
     if not hasattr(jax, "tree") or (isinstance(model, Mapping) and not _has_arrays_of_jax(model)):
         return None
@@ -82,7 +92,7 @@ def _of_jax(model: Any) -> list[Held] | None:
         return None
     from arrayinit.models.jax import members_of_tree
 
-    return [_held(parameter, x) for parameter, x in members_of_tree(model)]
+    return [_member(parameter, x) for parameter, x in members_of_tree(model)]
 
 
 def _has_arrays_of_jax(model: Any) -> bool:
@@ -94,15 +104,15 @@ def _has_arrays_of_jax(model: Any) -> bool:
     return None in names or ("jax" in names and names <= {"jax", "numpy"})
 
 
-def _of_mapping(model: Any) -> list[Held]:
+def _of_mapping(model: Any) -> list[Member]:
     arrays = {}
     for path, (_, _, x) in arrays_of(model, "model"):
         backend = find_backend(x)
         if backend is None:
             raise TypeError(f"`model` must hold arrays, and mappings and lists of them; got {shown(x)} at {path!r}")
         arrays[path] = backend, x
-    return [_held(parameter, arrays[parameter.path][1]) for parameter in parameters_of_mapping(arrays)]
+    return [_member(parameter, arrays[parameter.path][1]) for parameter in parameters_of_mapping(arrays)]
 
 
-def _held(parameter: Parameter, x: Any) -> Held:
-    return Held(parameter, lambda: x)
+def _member(parameter: Parameter, x: Any) -> Member:
+    return Member(parameter, lambda: x)

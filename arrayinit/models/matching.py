@@ -1,0 +1,272 @@
+"""Rules and the parameters of a model -> a plan. Draws nothing."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+from arrayinit.backends import Backend
+from arrayinit.common.escapes import printable
+from arrayinit.common.messages import shown, warn
+from arrayinit.job import Job
+from arrayinit.key import Key
+from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform
+from arrayinit.models.parameters import Parameter
+from arrayinit.models.plans import Match, Plan, PlanError, Planned
+from arrayinit.models.rules import BUFFER, Rule, Rules
+from arrayinit.seeds import Name, peek, resolve, resolve_for
+from arrayinit.specs import Spec, job_of, spec
+
+__all__ = ["Frozen", "SeedNames", "keyed", "match", "matches_and_problems", "plan", "root_of", "ruled"]
+
+SeedNames: TypeAlias = Mapping[str, Name] | Callable[[str], Name | None]
+Frozen: TypeAlias = Literal["draw", "keep"] | None
+Root: TypeAlias = Callable[[bool], Key]
+
+AXES = ("layout", "in_axis", "out_axis", "batch_axis")  # one of them in a spec replaces all that a framework says
+_ANY = Key(0)
+
+NO_RULE = "no rule matches"
+FROZEN = (
+    "frozen ({}), and the rule {} would draw it: say frozen='draw' or frozen='keep', or put a rule of None before it, "
+    "which keeps this one"
+)
+NOTHING_TO_KEEP = "frozen ({}), and without values to keep; a rule of None leaves it as it is"
+
+
+def plan(
+    parameters: Iterable[Parameter],
+    rules: Any,
+    *,
+    seed: Any = None,
+    seed_names: SeedNames | None = None,
+    frozen: Frozen = None,
+    dry_run: bool = False,
+) -> Plan:
+    """Match rules with parameters, check that each can be drawn, and give each its key.
+
+    The key of a parameter is fold(seed, name), where the name is its path or what `seed_names` has for it. So its
+    values depend on nothing else: not on other parameters, their order or their number.
+
+    Args:
+        rules: a :class:`Rules`, or what makes one. The first match wins.
+        seed: as in every initializer. None takes one key of the process's sequence for the whole model, once nothing
+            can be refused any more, and none where nothing is random.
+        seed_names: path -> name, as a mapping or a function (None keeps the path): the old name of a renamed parameter,
+            or the name that another framework has for the same weight. A tuple is folded one after another.
+        frozen: "draw" to draw frozen parameters as their rules say, "keep" to leave them as they are, whatever the
+            rules say; None for an error where a rule would draw one.
+        dry_run: take no key: the plan has the keys that the next draw will have.
+
+    Raises:
+        PlanError: parameters that no rule matches, that their initializer can't draw (an integer dtype, a shape
+            without fans, a scale that the dtype can't hold), that are frozen while `frozen` is None, or that would
+            share a path or a key. It lists all of them.
+        TypeError, ValueError: malformed rules, seed or names.
+
+    Warns:
+        UserWarning: rules that match nothing, and seed_names for paths that do not exist.
+    """
+    return keyed(match(parameters, rules, seed_names, frozen), root_of(seed), dry_run)
+
+
+def root_of(seed: Any, array: tuple[Backend, Any] | None = None) -> Root:
+    """The key of a whole model, as a function: with True it is taken, with False it is the one to be taken next.
+
+    Args:
+        array: the backend and the array (or None for a new one) that `seed` is checked for, where None would give each
+            process another key, or would bake one into a trace.
+    """
+    if array is None:
+        return lambda take: resolve(seed) if take else peek(seed)
+    return lambda take: resolve_for(*array, seed, None, take)
+
+
+def keyed(matches: Sequence[Match], root: Root, dry_run: bool = False) -> Plan:
+    """The plan of these matches. With `dry_run` its keys are those of the next draw, and none is taken."""
+    whole = root(not dry_run and any(each.is_random for each in matches))
+    return Plan(
+        tuple(
+            Planned(
+                parameter=each.parameter,
+                rule=each.rule,
+                initializer=each.initializer,
+                job=each.job,
+                seed_name=each.seed_name,
+                key=whole if each.job is None else resolve(whole, each.seed_name),
+            )
+            for each in matches
+        )
+    )
+
+
+def match(
+    parameters: Iterable[Parameter], rules: Any, seed_names: SeedNames | None = None, frozen: Frozen = None
+) -> list[Match]:
+    """Match rules with parameters: as :func:`plan`, without keys."""
+    rules = rules if isinstance(rules, Rules) else Rules(rules)
+    if not (seed_names is None or isinstance(seed_names, Mapping) or callable(seed_names)):
+        raise TypeError(f"`seed_names` must be a mapping of paths to names or a function; got {shown(seed_names)}")
+    if frozen not in ("draw", "keep", None):
+        raise ValueError(f"`frozen` must be 'draw', 'keep' or None; got {shown(frozen)}")
+    matches, problems = matches_and_problems(parameters, rules, seed_names, frozen)
+    idle = idle_rules(rules, matches)
+    if problems:
+        raise PlanError(problems, idle)
+    if idle:
+        warn(f"rules that match no parameter (or only after earlier rules): {printable(', '.join(idle))}")
+    if isinstance(seed_names, Mapping):
+        unknown = sorted(set(seed_names) - {each.path for each in matches}, key=str)
+        if unknown:
+            warn(f"`seed_names` has paths that are not there: {printable(', '.join(map(str, unknown)))}")
+    return matches
+
+
+def matches_and_problems(
+    parameters: Iterable[Parameter], rules: Rules, seed_names: SeedNames | None = None, frozen: Frozen = None
+) -> tuple[list[Match], dict[str, str]]:
+    """All parameters with their rules, and path -> reason for those that can't be drawn."""
+    parameters = list(parameters)
+    pairs = ruled(parameters, rules)
+    count = Counter(parameter.path for parameter, _ in pairs)
+    # A neighbour that is tied is found under each of its paths.
+    neighbours = {path: parameter for parameter in parameters for path in (*parameter.tied, parameter.path)}
+    matches, problems, owners = [], dict[str, str](), dict[tuple[Any, ...], str]()
+    for parameter, rule in pairs:
+        path = parameter.path
+        if count[path] > 1:
+            problems[path] = f"{parameter}: {count[path]} of the parameters have this path"
+            continue
+        initializer = job = None
+        try:
+            initializer, job = _decided(parameter, rule, neighbours, frozen)
+        except (TypeError, ValueError) as error:
+            problems[path] = f"{parameter}: {error}"
+        name = _seed_name(path, seed_names)
+        if initializer is not None:
+            resolve(_ANY, name)  # an error where it is no name
+        each = Match(parameter=parameter, rule=rule, initializer=initializer, job=job, seed_name=name)
+        if each.is_random:
+            owner = owners.setdefault(name if isinstance(name, tuple) else (name,), path)
+            if owner != path:
+                problems[path] = f"{parameter}: has the seed name of {printable(owner)}, {name!r}"
+        matches.append(each)
+    return matches, problems
+
+
+def idle_rules(rules: Rules, matches: Iterable[Match]) -> list[str]:
+    """The patterns of rules that decide on no parameter, though they are not optional."""
+    used = {id(each.rule) for each in matches}
+    return [rule.text for rule in rules if id(rule) not in used and not rule.optional]
+
+
+def ruled(parameters: Iterable[Parameter], rules: Rules) -> list[tuple[Parameter, Rule | None]]:
+    """Each parameter with the first rule that matches, or its originals instead where rules name them.
+
+    Rules name originals where one with a mark of theirs in its pattern matches one, and comes before all that match
+    the weight. Then only such rules are for the originals: a rule for everything else would draw magnitudes as if they
+    were weights.
+    """
+    places = {id(rule): k for k, rule in enumerate(rules)}
+
+    def place(rule: Rule | None) -> int:
+        return len(rules) if rule is None else places[id(rule)]
+
+    pairs: list[tuple[Parameter, Rule | None]] = []
+    for parameter in parameters:
+        rule = rules.find(parameter.path, parameter.shape, parameter.kinds)
+        originals = [(original, _naming(rules, original)) for original in parameter.originals]
+        if any(place(naming) < place(rule) for _, naming in originals):
+            pairs += originals
+        else:
+            pairs.append((parameter, rule))
+    return pairs
+
+
+def _naming(rules: Rules, original: Parameter) -> Rule | None:
+    """The first rule that names an original and matches it."""
+    naming = (rule for rule in rules if any(mark in _pattern_text(rule) for mark in original.marks))
+    return next((rule for rule in naming if rule.matches(original.path, original.shape, original.kinds)), None)
+
+
+def _pattern_text(rule: Rule) -> str:
+    """The text of a glob or a regular expression; a predicate has none."""
+    pattern = getattr(rule.pattern, "pattern", rule.pattern)
+    return pattern if isinstance(pattern, str) else ""
+
+
+def _decided(
+    parameter: Parameter, rule: Rule | None, neighbours: Mapping[str, Parameter], frozen: Frozen
+) -> tuple[Spec | None, Job | None]:
+    """How a parameter is drawn; (None, None) where it stays as it is. TypeError or ValueError where it can't be."""
+    is_kept = rule is not None and rule.initializer is None
+    if parameter.frozen and frozen == "keep":
+        if not parameter.has_values and not is_kept:
+            raise ValueError(NOTHING_TO_KEEP.format(parameter.frozen))
+        return None, None
+    if rule is None and not parameter.optional:
+        raise ValueError(_unmatched(parameter))
+    if rule is None or is_kept:
+        return None, None
+    if parameter.problem:
+        raise ValueError(parameter.problem)
+    try:
+        initializer = _completed(rule, parameter, neighbours)
+        job = job_of(initializer, parameter.shape, parameter.dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{error} (rule {rule.text})") from None
+    if parameter.frozen and frozen is None:
+        raise ValueError(FROZEN.format(parameter.frozen, rule.text))
+    return initializer, job
+
+
+def _unmatched(parameter: Parameter) -> str:
+    if parameter.marks:
+        return f"no rule names it; its pattern must have {' or '.join(map(repr, parameter.marks))} in it"
+    return "a buffer without values, and no rule with a kind matches" if BUFFER in parameter.kinds else NO_RULE
+
+
+def _completed(rule: Rule, parameter: Parameter, neighbours: Mapping[str, Parameter]) -> Spec:
+    """The rule's initializer with the axes of the parameter, or with the numbers that a neighbour's fans give."""
+    assert rule.initializer is not None
+    if rule.like is None:
+        return _with_axes(rule.initializer, parameter)
+    parent = parameter.path.rpartition(".")[0]
+    path = f"{parent}.{rule.like}" if parent else rule.like
+    if path not in neighbours:
+        raise ValueError(f"`like` must name a neighbour; got {rule.like!r}, and there is no {printable(path)}")
+    neighbour = neighbours[path]
+    job = job_of(_with_axes(rule.initializer, neighbour), neighbour.shape, parameter.dtype)
+    return _without_fans(job.law, rule.initializer)
+
+
+def _with_axes(initializer: Spec, parameter: Parameter) -> Spec:
+    """The initializer, with what the framework knows of the axes where it doesn't say so itself."""
+    if not parameter.axes:
+        return initializer
+    given = initializer.parameters
+    is_laid_out = any(name in given for name in AXES)
+    axes = {name: value for name, value in parameter.axes.items() if not (is_laid_out and name in AXES)}
+    return spec(initializer.name, **axes | given)
+
+
+def _without_fans(law: Law, initializer: Spec) -> Spec:
+    """A law as an initializer that needs no fans."""
+    match law:
+        case Uniform(low, high):
+            return spec("uniform", a=low, b=high)
+        case Normal(mean, std):
+            return spec("normal", mean=mean, std=std)
+        case Truncated(mean, std, low, high):
+            return spec("trunc_normal", mean=mean, std=std, a=low, b=high)
+        case Constant(value, of_parts=True):
+            return spec("normal", mean=value, std=0.0)
+        case Constant(value):
+            return spec("constant", val=value)
+    raise ValueError(f"`like` goes with uniform, normal, truncated and constant laws; got {initializer!r}")
+
+
+def _seed_name(path: str, seed_names: SeedNames | None) -> Name:
+    if seed_names is None:
+        return path
+    name = seed_names.get(path) if isinstance(seed_names, Mapping) else seed_names(path)
+    return path if name is None else name

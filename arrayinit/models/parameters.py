@@ -1,0 +1,83 @@
+"""A parameter of a model as rules see it, whatever the framework."""
+
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
+
+from arrayinit.stream.formats import is_floating
+
+__all__ = ["Parameter", "overlapping", "tied_paths"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a model, as its framework describes it.
+
+    path: the dotted path.
+    shape, dtype: the global shape, and the name of the dtype.
+    kinds: the names of the class of the layer that owns it, and of the classes that it inherits from.
+    axes: layout, groups, transposed and so on, as keywords of an initializer. A spec's own come first.
+    tied: the other paths of the same array.
+    optional: whether it may stay as it is where no rule matches: a buffer with values of its own.
+    zero_row: the row that is 0 whatever is drawn: the padding of an embedding.
+    frozen: why its values may be meant to stay; "" where nothing says so.
+    has_values: whether it has values yet.
+    problem: why it can't be drawn, whatever the rule; "" where it can.
+    through: what makes this weight of other tensors, such as WeightNorm; "" for a tensor of its own.
+    originals: those other tensors (torch's word), which are drawn instead where rules name them.
+    marks: of an original, the texts of which a pattern must contain one to mean it.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    _: KW_ONLY
+    kinds: tuple[str, ...] = ()
+    axes: Mapping[str, Any] = field(default_factory=dict)
+    tied: tuple[str, ...] = ()
+    optional: bool = False
+    zero_row: int | None = None
+    frozen: str = ""
+    has_values: bool = True
+    problem: str = ""
+    through: str = ""
+    originals: "tuple[Parameter, ...]" = ()
+    marks: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def size_text(self) -> str:
+        """The shape as plans and errors show it: "64x32", "scalar"."""
+        return "x".join(map(str, self.shape)) or "scalar"
+
+    def __str__(self) -> str:
+        return f"({self.size_text}, {self.dtype}{'' if is_floating(self.dtype) else ', not floating'})"
+
+
+def tied_paths(arrays: Iterable[tuple[str, Hashable]]) -> dict[str, list[str]]:
+    """The first path of each array -> its other paths.
+
+    Args:
+        arrays: pairs of a path and an identity, which is equal for all paths of one array.
+    """
+    first: dict[Hashable, str] = {}
+    tied: dict[str, list[str]] = {}
+    for path, identity in arrays:
+        start = first.setdefault(identity, path)
+        others = tied.setdefault(start, [])
+        if path != start:
+            others.append(path)
+    return tied
+
+
+def overlapping(others: Sequence[str]) -> str:
+    """The problem of an array that shares a part of its memory with others."""
+    return (
+        f"shares a part of its memory with {', '.join(others)}, so that drawing one changes the other: give each "
+        "memory of its own, or let both be the whole tensor"
+    )
