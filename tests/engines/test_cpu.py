@@ -22,7 +22,7 @@ from arrayinit.backends.numpy import NumpyBackend
 from arrayinit.conformance.cases import CASES, DTYPES, golden
 from arrayinit.engines import cpu, reference
 from arrayinit.engines.cpu import machine_code, notices, parameters, switch, vectors
-from arrayinit.engines.cpu.tiles import tile_of
+from arrayinit.engines.cpu.rectangles import rectangle_of
 from arrayinit.laws.regions import Region
 
 LAWS = [
@@ -671,15 +671,15 @@ def test_slabs_of_a_sparse_matrix_have_memory_some_at_a_time(monkeypatch):
         assert 1 <= max(most) <= together
 
 
-def test_tiles_join_axes_that_continue_one_another():
-    tile, repeats = tile_of(Region.whole((3, 4, 5)), (20, 5, 1))
-    assert (tile.rows, tile.length, tile.jump, repeats.count, repeats[0]) == (1, 60, 1, 1, (0, 0))
-    tile, repeats = tile_of(Region.whole((3, 4)), (1, 3))
-    assert (tile.rows, tile.length, tile.row_jump, tile.jump, repeats.count) == (3, 4, 1, 3, 1)
+def test_rectangles_join_axes_that_continue_one_another():
+    rectangle, repeats = rectangle_of(Region.whole((3, 4, 5)), (20, 5, 1))
+    assert (rectangle.rows, rectangle.length, rectangle.jump, repeats.count, repeats[0]) == (1, 60, 1, 1, (0, 0))
+    rectangle, repeats = rectangle_of(Region.whole((3, 4)), (1, 3))
+    assert (rectangle.rows, rectangle.length, rectangle.row_jump, rectangle.jump, repeats.count) == (3, 4, 1, 3, 1)
 
 
-def test_repeats_are_the_repetitions_of_a_tile():
-    _, repeats = tile_of(Region.whole((2, 3, 4, 5)), (1, 2, 6, 24))
+def test_repeats_are_the_repetitions_of_a_rectangle():
+    _, repeats = rectangle_of(Region.whole((2, 3, 4, 5)), (1, 2, 6, 24))
     assert [repeats[k] for k in range(repeats.count)] == [
         (i * 60 + j * 20, i + j * 2) for i in range(2) for j in range(3)
     ]
@@ -691,9 +691,9 @@ def test_repeats_are_the_repetitions_of_a_tile():
 def test_parts_hold_each_element_once(grain, counts, is_transposed):
     rows, count = counts
     jumps = (1, rows) if is_transposed else (count, 1)
-    tile, _ = tile_of(Region.whole(counts), jumps)
+    rectangle, _ = rectangle_of(Region.whole(counts), jumps)
     found = {}
-    for part in tile.split(grain, (2, 4)):
+    for part in rectangle.split(grain, (2, 4)):
         assert part.rows * part.length <= max(grain, 8)
         for row in range(part.rows):
             for j in range(part.length):

@@ -44,9 +44,9 @@ from arrayinit.engines.cpu.parameters import (
     can_draw,
     conversion_of,
 )
+from arrayinit.engines.cpu.rectangles import Rectangle, Repeats, rectangle_of
 from arrayinit.engines.cpu.sparse import clear
 from arrayinit.engines.cpu.switch import compiled
-from arrayinit.engines.cpu.tiles import Repeats, Tile, tile_of
 from arrayinit.engines.cpu.vectors import RUN
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
@@ -57,8 +57,8 @@ from arrayinit.stream.philox import VALUES
 __all__ = ["draw"]
 
 GRAIN = 1 << 17  # words that are worth waking a thread for
-SHORT = 1 << 10  # elements of a tile; below, drawing contiguous pieces and moving them is faster,
-TINY = 1 << 8  # elements of a tile of such pieces; below, NumPy is faster
+SHORT = 1 << 10  # elements of a rectangle; below, drawing contiguous pieces and moving them is faster,
+TINY = 1 << 8  # elements of a rectangle of such pieces; below, NumPy is faster
 THIN = 32  # elements of a row, apart in memory; many shorter rows are drawn as contiguous pieces
 LONG = 1 << 14  # bytes of a row from which it is written past the caches,
 UNCACHED = 1 << 24  # in arrays of so many bytes, which the caches don't hold until they are used
@@ -148,47 +148,47 @@ class _Call:
 
 
 class _LazyCalls:
-    """The calls that fill an array, one for each tile and each of its repetitions; each is made when asked for."""
+    """The calls that fill an array, one for each rectangle and each of its repetitions; each is made when asked for."""
 
-    def __init__(self, job: Job, tiles: list[Tile], repeats: Repeats) -> None:
-        self.job, self.tiles, self.repeats = job, tiles, repeats
+    def __init__(self, job: Job, rectangles: list[Rectangle], repeats: Repeats) -> None:
+        self.job, self.rectangles, self.repeats = job, rectangles, repeats
 
     def __len__(self) -> int:
-        return len(self.tiles) * self.repeats.count
+        return len(self.rectangles) * self.repeats.count
 
     def __getitem__(self, i: int) -> _Call:
-        repeat, tile = divmod(i, len(self.tiles))
-        return _call_of(self.job, self.tiles[tile].moved(*self.repeats[repeat]))
+        repeat, rectangle = divmod(i, len(self.rectangles))
+        return _call_of(self.job, self.rectangles[rectangle].moved(*self.repeats[repeat]))
 
 
 def _calls(job: Job, strides: tuple[int, ...]) -> _LazyCalls:
     """The calls that fill an array; none where its rows are many and short, which `_scattered` draws."""
     region, axes = job.placed
-    tile, repeats = tile_of(region, tuple(strides[axis] for axis in axes))
-    is_thin = tile.jump != 1 and tile.length < THIN and tile.rows > GRAIN
-    if is_thin or (repeats.count > 1 and tile.rows * tile.length < SHORT):
+    rectangle, repeats = rectangle_of(region, tuple(strides[axis] for axis in axes))
+    is_thin = rectangle.jump != 1 and rectangle.length < THIN and rectangle.rows > GRAIN
+    if is_thin or (repeats.count > 1 and rectangle.rows * rectangle.length < SHORT):
         return _LazyCalls(job, [], repeats)
     words_per_element = 1 if job.sampling is None else job.sampling.parts
     grain = max(GRAIN, job.size * words_per_element // (pool.threads() * 16) & ~4095) // words_per_element
-    return _LazyCalls(job, list(tile.split(grain, (STRIP_ROWS, STRIP_CHUNK))), repeats)
+    return _LazyCalls(job, list(rectangle.split(grain, (STRIP_ROWS, STRIP_CHUNK))), repeats)
 
 
-def _call_of(job: Job, tile: Tile) -> _Call:
+def _call_of(job: Job, rectangle: Rectangle) -> _Call:
     conversion, ends, words_per_element = conversion_of(job.sampling)
     size = words_per_element * conversion.size  # bytes of an element
     place = Place(
         purpose=job.law.purpose if isinstance(job.law, Bits) else VALUES,
-        first=tile.first * words_per_element,
-        rows=tile.rows,
-        row_words=tile.row_step * words_per_element,
-        words=tile.length * words_per_element,
+        first=rectangle.first * words_per_element,
+        rows=rectangle.rows,
+        row_words=rectangle.row_step * words_per_element,
+        words=rectangle.length * words_per_element,
         words_per_element=words_per_element,
-        step=tile.step,
-        row_jump=tile.row_jump * words_per_element,
-        jump=tile.jump * words_per_element,
-        streams=int(tile.length * size >= LONG and job.size * size >= UNCACHED),
+        step=rectangle.step,
+        row_jump=rectangle.row_jump * words_per_element,
+        jump=rectangle.jump * words_per_element,
+        streams=int(rectangle.length * size >= LONG and job.size * size >= UNCACHED),
     )
-    return _Call(REST.pack(*place, *conversion), ends, tile.at * size)
+    return _Call(REST.pack(*place, *conversion), ends, rectangle.at * size)
 
 
 def _call(loops: Callable[..., None], job: Job, call: _Call, address: int) -> None:
@@ -201,8 +201,8 @@ def _call(loops: Callable[..., None], job: Job, call: _Call, address: int) -> No
 def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any) -> None:
     """Draw contiguous pieces, which the array's library then copies to their places."""
     region, axes = job.placed
-    tile, repeats = tile_of(region, Region.whole(region.counts).strides)
-    if repeats.count > 1 and tile.rows * tile.length < TINY:
+    rectangle, repeats = rectangle_of(region, Region.whole(region.counts).strides)
+    if repeats.count > 1 and rectangle.rows * rectangle.length < TINY:
         _uncompiled(job, backend, out)
         return
     device = backend.device(out)
@@ -215,9 +215,9 @@ def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any)
             memory = backend.memory(values)
             assert memory is not None
             address, strides = memory
-            tile, repeats = tile_of(piece, strides)
+            rectangle, repeats = rectangle_of(piece, strides)
             for k in range(repeats.count):
-                _call(loops, job, _call_of(job, tile.moved(*repeats[k])), address)
+                _call(loops, job, _call_of(job, rectangle.moved(*repeats[k])), address)
             backend.write(canonical, position, values)
 
     _each_piece(draw, region.pieces(GRAIN))

@@ -1,4 +1,4 @@
-"""Tiles: the two innermost axes of a region in memory, which a call of the compiled loops fills."""
+"""Rectangles: the two innermost axes of a region in memory, which a call of the compiled loops fills."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from arrayinit.laws.regions import Axis, Region, merged
 
-__all__ = ["Repeats", "Tile", "tile_of"]
+__all__ = ["Rectangle", "Repeats", "rectangle_of"]
 
 
-class Tile(NamedTuple):
+class Rectangle(NamedTuple):
     """Rows of elements. Element j of row r is number first + r * row_step + j * step of the tensor.
 
     It lies at + r * row_jump + j * jump elements behind the address of the array.
@@ -25,14 +25,14 @@ class Tile(NamedTuple):
     row_jump: int
     jump: int
 
-    def moved(self, elements: int, places: int) -> "Tile":
-        """The same tile, so many elements of the tensor and places in memory further on."""
+    def moved(self, elements: int, places: int) -> "Rectangle":
+        """The same rectangle, so many elements of the tensor and places in memory further on."""
         return self._replace(first=self.first + elements, at=self.at + places) if elements or places else self
 
-    def split(self, grain: int, strip: tuple[int, int]) -> Iterator["Tile"]:
-        """Tiles of about `grain` elements each, of whole strips (rows, elements of a row) where rows are short.
+    def split(self, grain: int, strip: tuple[int, int]) -> Iterator["Rectangle"]:
+        """Rectangles of about `grain` elements each, of whole strips (rows, elements of a row) where rows are short.
 
-        A tile takes neighbouring memory where it can: then each thread asks the system for pages of its own.
+        A rectangle takes neighbouring memory where it can: then each thread asks the system for pages of its own.
         """
         if self.rows * self.length <= grain:
             yield self
@@ -51,14 +51,14 @@ class Tile(NamedTuple):
             for row in range(0, self.rows, height):
                 yield self._part(row, min(height, self.rows - row), 0, self.length)
 
-    def _part(self, row: int, rows: int, j: int, length: int) -> "Tile":
-        """The tile of so many rows from `row` on, and of each so many elements from element j on."""
+    def _part(self, row: int, rows: int, j: int, length: int) -> "Rectangle":
+        """The rectangle of so many rows from `row` on, and of each so many elements from element j on."""
         moved = self.moved(row * self.row_step + j * self.step, row * self.row_jump + j * self.jump)
         return moved._replace(rows=rows, length=length)
 
 
 class Repeats:
-    """How far each repetition of a tile along the outer axes of a region is from the first: (elements, places).
+    """How far each repetition of a rectangle along the outer axes of a region is from the first: (elements, places).
 
     Each is computed when it is asked for, because there may be as many repetitions as elements.
     """
@@ -80,8 +80,8 @@ class Repeats:
         return elements, places
 
 
-def tile_of(region: Region, jumps: tuple[int, ...]) -> tuple[Tile, Repeats]:
-    """The tile of the two innermost axes of a region, and how it repeats along all others.
+def rectangle_of(region: Region, jumps: tuple[int, ...]) -> tuple[Rectangle, Repeats]:
+    """The rectangle of the two innermost axes of a region, and how it repeats along all others.
 
     `jumps` are the strides in memory of the region's axes, in elements.
     """
@@ -91,7 +91,7 @@ def tile_of(region: Region, jumps: tuple[int, ...]) -> tuple[Tile, Repeats]:
     (rows, row_step, row_jump), (length, step, jump) = axes[-2:]
     if length == 1:
         step, jump = 1, 1
-    tile = Tile(
+    rectangle = Rectangle(
         first=region.offset, rows=rows, row_step=row_step, length=length, step=step, at=0, row_jump=row_jump, jump=jump
     )
-    return tile, Repeats(axes[:-2])
+    return rectangle, Repeats(axes[:-2])
