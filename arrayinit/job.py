@@ -1,18 +1,23 @@
-"""A draw, fully decided: what engines are given."""
+"""Jobs and targets, the input of engines: a draw, fully decided, and the array for its result."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from arrayinit.backends import Backend
 from arrayinit.key import Key
-from arrayinit.laws import Law
-from arrayinit.laws.geometry import Geometry
-from arrayinit.laws.lattice import Sampling
-from arrayinit.laws.regions import Box, Region, region
+from arrayinit.laws import SAMPLED, Law, Packed, Piece
+from arrayinit.laws.geometry import Geometry, geometry
+from arrayinit.laws.lattice import Sampling, sampling
+from arrayinit.laws.regions import Box, Region, box, region
 
 __all__ = ["Job", "Target"]
+
+PIECES_KEPT = 256  # pieces of a packed law whose jobs are kept for the next draw of the kind
+
+_Place: TypeAlias = tuple[int | slice, ...]  # an index into the result of a job
 
 
 @dataclass(frozen=True)
@@ -25,20 +30,67 @@ class Job:
     geometry: Geometry
     box: Box
     dtype: str
-    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # what an engine worked out about it
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # results that engines keep
+
+    @classmethod
+    def of(cls, law: Law, key: Key | None, geometry: Geometry, box: Box, dtype: str) -> "Job":
+        """The job of a law that is known to suit the dtype."""
+        how = sampling(law, dtype) if isinstance(law, SAMPLED) else None
+        return cls(law=law, sampling=how, key=key, geometry=geometry, box=box, dtype=dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but what was worked out, which holds addresses of this process."""
+        """All but the memo, which holds addresses of this process."""
         return {**self.__dict__, "memo": {}}
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return (self.law, self.sampling, self.key, self.geometry, self.box, self.dtype)
 
     def keyed(self, key: Key | None) -> "Job":
-        """The same draw under another key; it shares what was worked out about this one."""
+        """The same draw under another key; it shares the memo of this one."""
         job = object.__new__(Job)
         job.__dict__.update(self.__dict__, key=key)
         return job
+
+    def part(self, corner: tuple[int, ...], shape: tuple[int, ...]) -> "Job":
+        """The draw of the part of this shape that starts at element `corner` of the result."""
+        return replace(self, box=self.box.part(corner, shape), memo={})
+
+    def whole_line(self, law: Law, key: Key, dtype: str) -> "Job":
+        """A draw by another law of as many elements as the global tensor has, along one axis."""
+        size = math.prod(self.geometry.shape)
+        return Job.of(law, key, geometry(size), box((size,), None), dtype)
+
+    def pieces(self) -> Iterator[tuple[_Place, "Job"]]:
+        """For each piece of a packed law that the job overlaps: the place in the result, and the draw of that part."""
+        for place, piece, job in self._overlaps():
+            key = self.key if self.key is None or piece.fold is None else self.key.fold(piece.fold)
+            yield place, job.keyed(key)
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether the pieces of a packed law cover all elements of the job; elements outside of them are 0."""
+        covered: bool | None = self.memo.get("covered")
+        if covered is None:
+            covered = self.memo["covered"] = sum(job.size for _, _, job in self._overlaps()) == self.size
+        return covered
+
+    def _overlaps(self) -> Iterable[tuple[_Place, Piece, "Job"]]:
+        """The pieces that the job overlaps, each with its place and a job without a key; kept where they are few."""
+        assert isinstance(self.law, Packed)
+        overlaps: list[tuple[_Place, Piece, Job]] | None = self.memo.get("overlaps")
+        if overlaps is not None:
+            return overlaps
+        if len(self.law.pieces) > PIECES_KEPT:
+            return self._find_overlaps(self.law)
+        overlaps = self.memo["overlaps"] = list(self._find_overlaps(self.law))
+        return overlaps
+
+    def _find_overlaps(self, law: Packed) -> Iterator[tuple[_Place, Piece, "Job"]]:
+        for piece in law.pieces:
+            common = self.box.within(piece.box)
+            if common is not None:
+                place, part = common
+                yield place, piece, Job.of(piece.law, None, piece.geometry, part, self.dtype)
 
     @cached_property
     def placed(self) -> tuple[Region, tuple[int, ...]]:
@@ -66,11 +118,17 @@ class Target(NamedTuple):
     chunks: Any = None  # of a new array of a library that cuts arrays into blocks
 
     def ready(self, job: Job) -> "Target":
-        """The target with the array that is to be filled: made before a key is taken, for a failure takes none.
+        """The target with its array allocated, so that a draw that fails for lack of memory takes no key.
 
-        Itself where an engine makes the array as it draws; then it is checked that it can.
+        Where the engine makes the array as it draws, the target itself, once it is clear that the array can be had.
         """
         if self.in_place:
             return self
-        new = self.backend.allocate(job.shape, job.dtype, self.array, self.device, self.chunks)
-        return self if new is None else Target(self.backend, new, in_place=True, device=None)
+        self.backend.check_new(job.shape, job.dtype, self.array, self.device, self.chunks)
+        if not self.backend.fills_in_place:
+            return self
+        return Target(self.backend, self.array_for(job), in_place=True, device=None)
+
+    def array_for(self, job: Job) -> Any:
+        """The array that an engine fills: the target's, or a new one."""
+        return self.array if self.in_place else self.backend.allocate(job.shape, job.dtype, self.array, self.device)

@@ -229,20 +229,19 @@ def resolve_for(backend: Backend, x: Any, seed: Any, name: Name | None, take: bo
     scoped = _scoped.get()
     is_bound = seed is None and scoped is not None and scoped.root.is_traced
     if ((seed is None and not is_bound) or _is_generator(seed)) and backend.is_tracing(x):
-        library = "JAX" if backend.name == "jax" else backend.name
         raise ValueError(
-            f"`seed` must be given inside a {library} trace, as a key or an integer: the next key of a sequence or a "
-            f"generator would be a constant of the program; got {shown(seed)}"
+            f"`seed` must be given inside a {backend.title} trace, as a key or an integer: the next key of a sequence "
+            f"or a generator would be a constant of the program; got {shown(seed)}"
         )
     if seed is None and backend.is_distributed and not (scoped or _process).manual:
         raise ValueError(
             "`seed` must be given for a distributed tensor, or all processes must call manual_seed or seeded with one "
             "seed; got None, which gives each process another key"
         )
-    if is_bound and backend.name != "jax":
+    if is_bound and not backend.takes_traced_keys:
         raise TypeError(f"`seed` must be given for an array of {backend.name} within a traced `seeded`; got None")
     key = resolve(seed, name) if take else peek(seed, name)
-    if key.is_traced and backend.name != "jax":
+    if key.is_traced and not backend.takes_traced_keys:
         raise TypeError(f"`seed` must not be a traced JAX key for an array of {backend.name}; got {shown(seed)}")
     return key
 

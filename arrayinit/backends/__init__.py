@@ -1,7 +1,7 @@
 """Arrays -> backends: the only package that knows which array library is which.
 
-An array can only come from a library that is already imported, so a library is never imported to ask whether an array
-is one of its own; a backend module is imported when the first array of its library arrives.
+An array can only come from a library that is already imported, so no library is imported to find out whose an array
+is. The module of a backend is imported when the first array of its library arrives.
 """
 
 import functools
@@ -31,21 +31,21 @@ __all__ = [
 ]
 
 _KNOWN = ("numpy", "torch", "jax", "cupy", "dask")  # libraries with a module and, but for NumPy, an extra of the name
-_NAMESPACES = (*_KNOWN, "jax.numpy", "jax.experimental.array_api", "dask.array")  # what else they go by
+_NAMESPACES = (*_KNOWN, "jax.numpy", "jax.experimental.array_api", "dask.array")  # their names as namespaces
 
-_made: dict[str, Backend] = {}
+_backends: dict[str, Backend] = {}
 
 
-def _make(library: str) -> Backend:
-    backend = _made.get(library)
+def _load(library: str) -> Backend:
+    backend = _backends.get(library)
     if backend is None:
         module = importlib.import_module(f"arrayinit.backends.{library}")
-        backend = _made[library] = module.make()
+        backend = _backends[library] = module.make()
     return backend
 
 
-_libraries: dict[type, str] = {}  # types of arrays that were seen, those of the libraries themselves
-_subclasses: WeakKeyDictionary[type, str] = WeakKeyDictionary()  # and those of others, for as long as they exist
+_libraries: dict[type, str] = {}  # the library of each type of array that has arrived
+_subclasses: WeakKeyDictionary[type, str] = WeakKeyDictionary()  # of types of other modules, which may be collected
 
 
 def _library_of(x: object) -> str | None:
@@ -56,8 +56,9 @@ def _library_of(x: object) -> str | None:
     if library is None:
         library = _find_library(x)
         if library is not None:
-            seen = _libraries if kind.__module__.partition(".")[0] in (*_KNOWN, "jaxlib") else _subclasses
-            seen[kind] = library
+            is_of_library = kind.__module__.partition(".")[0] in (*_KNOWN, "jaxlib")
+            types = _libraries if is_of_library else _subclasses
+            types[kind] = library
     return library
 
 
@@ -74,7 +75,7 @@ def _find_library(x: object) -> str | None:
 
 
 def _is_a(x: object, module: str, name: str) -> bool:
-    """Whether x is of a type of a library, if that is imported: half of it may be, or None stand in its place."""
+    """Whether x is of a type of a library. Half of a module may be imported, or None may stand in its place."""
     kind = getattr(sys.modules.get(module), name, None)
     return isinstance(kind, type) and isinstance(x, kind)
 
@@ -83,15 +84,15 @@ def find_backend(x: Any) -> Backend | None:
     """The backend of an array of any library; None for anything else (a scalar, a list, a shape)."""
     library = _library_of(x)
     if library is not None:
-        return _make(library)
+        return _load(library)
     backend = None if isinstance(x, np.generic) else _standard_of(x)
-    # JAX's namespace and none of its arrays: a wrapper of one, as Flax's variables are, which it unwraps by itself.
+    # JAX's namespace without one of its arrays is a wrapper, such as a Flax variable, which JAX unwraps by itself.
     return None if backend is not None and backend.name.startswith("jax.") else backend
 
 
 def backend_of(x: Any) -> Backend:
     """The backend of an array, or of a scalar that can pass for one. TypeError for anything else."""
-    backend = _make("numpy") if isinstance(x, np.generic) else find_backend(x) or _standard_of(x)
+    backend = _load("numpy") if isinstance(x, np.generic) else find_backend(x) or _standard_of(x)
     if backend is None:
         raise TypeError(
             f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard; got {shown(x)}"
@@ -104,7 +105,7 @@ def _standard_of(x: Any) -> Backend | None:
         return None
     try:
         return _standard(x.__array_namespace__())
-    except (NotImplementedError, TypeError):  # a wrapper of JAX's keys, and its abstract values
+    except (NotImplementedError, TypeError):  # from wrappers of JAX's keys and from its abstract values
         return None
 
 
@@ -117,7 +118,7 @@ def backend_named(xp: str | ModuleType | Any) -> Backend:
     if plain in _NAMESPACES:
         library = plain.partition(".")[0]
         try:
-            return _make(library)
+            return _load(library)
         except ImportError as error:
             raise ImportError(
                 f"`xp` is {name!r}, which can't be imported ({error}): pip install arrayinit[{library}]"
@@ -126,7 +127,7 @@ def backend_named(xp: str | ModuleType | Any) -> Backend:
     if isinstance(xp, str):
         try:
             module = importlib.import_module(xp)
-        except Exception:  # a module that is not there, a name that is none, or one whose import fails
+        except Exception:  # no such module, no name of a module, or an import that fails
             raise ValueError(
                 f"`xp` must be a namespace that is installed: one of {', '.join(_KNOWN)} or another; got {shown(xp)}"
             ) from None
@@ -135,7 +136,7 @@ def backend_named(xp: str | ModuleType | Any) -> Backend:
     return _standard(module)
 
 
-_standards: dict[str, Backend] = {}  # the last namespace of each name
+_standards: dict[str, Backend] = {}  # by the name of the namespace, for the last one of that name
 
 
 def _standard(namespace: Any) -> Backend:
@@ -148,13 +149,13 @@ def _standard(namespace: Any) -> Backend:
 
 
 def is_compiling() -> bool:
-    """Whether torch's compiler reads the calling code instead of running it, or would read what that calls."""
+    """Whether torch's compiler reads the calling code instead of running it, or would read the functions it calls."""
     torch: Any = sys.modules.get("torch")
     if sys.modules.get("torch._dynamo") is None or not hasattr(torch, "compiler"):  # or torch is barred, or a stub
         return False
     if torch.compiler.is_dynamo_compiling():
         return True
-    # The hook that compiles each function as it is called. Taking it away is how torch itself asks for it.
+    # The hook compiles each function as it is called. torch itself, too, takes it away to ask whether there is one.
     swap = torch._C._dynamo.eval_frame.set_eval_frame
     hook = swap(None)
     if hook is None:
@@ -174,7 +175,7 @@ def is_torch_generator(x: object) -> bool:
 
 
 def is_called_by(library: str) -> bool:
-    """Whether a library, and no function of a user's, called this package, be it through JAX."""
+    """Whether the caller of this package is a library, directly or through JAX, and no function of a user's."""
     if library not in sys.modules:
         return False
     frame: FrameType | None = sys._getframe(1)
@@ -198,7 +199,7 @@ def _module(library: str) -> Any:
 
 
 def seed_words(seed: Any) -> tuple[Any, ...] | None:
-    """The words of a key of JAX or torch, or 64 bits of a torch.Generator, most significant first; else None."""
+    """The words of a key of JAX or torch, or 64 bits of a torch.Generator, most significant first; None for others."""
     words: tuple[Any, ...] | None = None
     if is_torch_generator(seed):
         words = _module("torch").generator_words(seed)

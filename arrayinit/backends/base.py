@@ -1,10 +1,10 @@
-"""What the rest of the package asks of an array library, answered for any namespace of the array API standard."""
+"""The facts about an array library that the package asks for, answered for any namespace of the array API standard."""
 
 import functools
 import io
 import math
 import pkgutil
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -22,22 +22,22 @@ __all__ = ["CACHE", "LAUNCH", "Backend", "Extent", "Lanes", "check_elements", "c
 
 
 CACHE = 1 << 16  # elements whose lanes stay in the cache of a core
-LARGEST = 1 << 59  # elements that no library has the addresses for: 16 bytes each are 2**63
-LAUNCH = 1 << 23  # elements for which an accelerator's launches no longer count
+LARGEST = 1 << 59  # elements of 16 bytes each take 2**63 bytes, more than any library can address
+LAUNCH = 1 << 23  # elements that take an accelerator much longer than its launches
 
 
 @functools.cache
 def coefficients() -> npt.NDArray[np.int64]:
-    """The inverse-CDF table, three rows c0, c1, c2 of 96 octaves x 64 segments (see data/make_table.py)."""
+    """The inverse-CDF table, three rows c0, c1, c2 of 96 octaves x 64 segments (see `stream/make_table.py`)."""
     data = pkgutil.get_data("arrayinit.stream", "inverse_normal.npy")
     assert data is not None
     return np.ascontiguousarray(np.load(io.BytesIO(data)).T.astype(np.int64))
 
 
 class Lanes:
-    """int64 lanes on one device: the integer side of a backend, and the last step from a lattice integer to a value."""
+    """int64 lanes on one device: a backend's integer operations, and the step from a lattice integer to a value."""
 
-    fused = False  # whether each element should compute its own block (a compiler fuses it) or blocks of four words
+    fused = False  # whether each element computes its block (a compiler fuses that); else a block serves all its words
 
     def __init__(self, backend: "Backend", device: Any):
         self.backend = backend
@@ -88,7 +88,7 @@ class Lanes:
         return [self.xp.take(self.xp.asarray(column, device=self.device), at) for column in columns]
 
     def values(self, k: Lane, sampling: Sampling, unit: Any = None) -> Any:
-        """k times its unit, 2**exponent by default, in the sampling's real dtype: rounded to nearest even, clipped."""
+        """k * unit (by default 2**exponent), rounded to nearest even in the sampling's real dtype, then clipped."""
         xp, form = self.xp, sampling.format
         v = self.astype(self.astype(k, xp.int32), getattr(xp, form.wide))
         v = v * (math.ldexp(1.0, sampling.lattice.exponent) if unit is None else unit)
@@ -128,7 +128,7 @@ class Lanes:
 
 
 def check_elements(shape: tuple[int, ...]) -> None:
-    """Refuse to make an array that no memory could hold; of one that some could, its library says what it lacks."""
+    """Refuse an array that no memory could hold. Where memory merely runs out, the library raises its own error."""
     count = math.prod(shape) or math.prod(n or 1 for n in shape)  # sizes beside a 0 count as well
     if count >= LARGEST:
         raise ValueError(f"`x` must have fewer than 2**59 elements to be an array in memory; got {shape}")
@@ -141,9 +141,9 @@ def _from(corner: tuple[int, int], rows: int, columns: int) -> Any:
 
 
 class Extent(NamedTuple):
-    """Where the elements of an array lie, in bytes."""
+    """The place of an array's elements in memory, in bytes."""
 
-    space: Hashable  # what `start` is an address in: host memory, a device, a storage without values
+    space: Hashable  # that `start` is an address in: host memory, a device, a storage without values
     start: int  # of the first element
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -154,7 +154,7 @@ class Extent(NamedTuple):
     def of(
         cls, space: Hashable, start: int, shape: Sequence[int], strides: Sequence[int], size: int, reading: Hashable
     ) -> "Extent":
-        """An extent in which strides that lead nowhere are 0."""
+        """An extent in which the strides of axes with one element are 0."""
         steps = tuple(step if n > 1 else 0 for n, step in zip(shape, strides, strict=True))
         return cls(space, start, tuple(shape), steps, size, reading)
 
@@ -163,16 +163,24 @@ class Backend:
     """One array library. Arrays of this base class are created with `empty` and written with `x[...] = values`."""
 
     engine = "reference"
-    indexes = False  # whether arrays can be written to by arrays of integers as an index, and by way of their slices
-    fills_in_place = True  # whether a model's arrays are written to; otherwise their holder gets new ones
+    indexes = False  # whether arrays support integer-array assignment and writable views
+    # Whether a draw fills an array that exists. Otherwise the engine makes a new array as it draws, by which the holder
+    # of an old one must replace it.
+    fills_in_place = True
     is_chunked = False  # whether arrays are made of blocks that a user may choose
     is_distributed = False  # whether other processes fill other parts of the same array
+    takes_traced_keys = False  # whether a draw may have a key that a JAX trace will supply
 
     def __init__(self, name: str, xp: Any):
         self.name = name
         self.xp = xp
         self._lanes: dict[Any, Lanes] = {}
         self._names: dict[Any, str] = {}
+
+    @property
+    def title(self) -> str:
+        """The library's name as its users spell it."""
+        return self.name
 
     def engine_for(self, x: Any, device: Any) -> str:
         """The engine that draws into x or, where there is a device, into a new array on it."""
@@ -191,7 +199,7 @@ class Backend:
             return dtype
         kind = type(dtype)
         if not isinstance(dtype, np.dtype) and (kind.__module__, kind.__name__) != ("torch", "dtype"):
-            return _dtype_name(dtype)  # of an object of a user's, which is not to be kept
+            return _dtype_name(dtype)  # a user's object, which must not be kept alive
         name = self._names.get(dtype)
         if name is None:
             name = _dtype_name(dtype)
@@ -200,7 +208,7 @@ class Backend:
         return name
 
     def device(self, x: Any) -> Any:
-        """The device of an array, as its own library describes it."""
+        """The device of an array, as its library describes it."""
         return x.device
 
     def lanes(self, device: Any) -> Lanes:
@@ -221,14 +229,16 @@ class Backend:
         """A new array with the shape (and, where the library knows them, the strides) of x."""
         return self.empty(tuple(x.shape), dtype, self.device(x) if device is None else device)
 
-    def allocate(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> Any:
-        """A new array like another one, or of a shape. None where an engine makes it as it draws, if it can be made.
+    def check_new(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> None:
+        """Refuse a new array that can't be had, as far as that shows before it is allocated.
 
         Raises:
-            ValueError: the shape, `device` or `chunks` can't be had. MemoryError, and what the library says in its
-            place: there is too little memory.
+            ValueError: the shape, `device` or `chunks` can't be had. MemoryError: there is too little memory.
         """
         check_elements(shape)
+
+    def allocate(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any) -> Any:
+        """A new array like another one, or of a shape. The library's error where there is too little memory."""
         return self.empty(shape, dtype, device) if like is None else self.empty_like(like, dtype, device)
 
     def check_readable(self, x: Any) -> None:
@@ -241,12 +251,24 @@ class Backend:
         """Whether x has a shape and a dtype but no elements."""
         return False
 
+    def has_memory(self, x: Any) -> bool:
+        """Whether the elements of x, which is not abstract, have an address."""
+        return True
+
+    def is_capturing(self, x: Any) -> bool:
+        """Whether a CUDA graph captures the work for the current stream of the device of x."""
+        return False
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """Whether an error of the library says that there is too little memory."""
+        return isinstance(error, MemoryError)
+
     def extents(self, x: Any) -> tuple[Extent, ...]:
         """The memory that a write to x changes; empty where there is none, or where arrays are never written to."""
         return ()
 
     def frozen(self, x: Any) -> str:
-        """Why the values of x may be there to stay, in a few words; "" where nothing says so."""
+        """Why the values of x should perhaps stay, in a few words; "" without a reason."""
         return ""
 
     def shapeless(self, x: Any) -> str:
@@ -254,15 +276,15 @@ class Backend:
         return ""
 
     def missing(self, x: Any) -> str:
-        """Why x is not the array that it stands for, but a part of it or none of it; "" where it is."""
+        """Why x holds only a part of the array that it stands for, or nothing; "" where it holds all of it."""
         return ""
 
     def is_tracing(self, x: Any) -> bool:
-        """Whether a compiler records what is done to x, so that a key drawn now would be baked into its program."""
+        """Whether a compiler records operations on x, so that a key taken now would be a constant of its program."""
         return False
 
     def is_recorded(self, x: Any) -> bool:
-        """Whether a tracer, a transform or a mode must be told of a draw into x (None: into a new array)."""
+        """Whether a tracer, a transform or a mode must see a draw into x (None: into a new array)."""
         return False
 
     def view(self, x: Any) -> Any:
@@ -320,6 +342,16 @@ class Backend:
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         """The values of x in host memory; bfloat16 as its bit patterns in uint16."""
         return np.asarray(x)
+
+    def numbers(self, x: Any) -> npt.NDArray[Any]:
+        """The values of x in host memory, in a dtype that NumPy has: bfloat16 as float32, whose upper half it is."""
+        host = self.to_numpy(x)
+        is_bfloat16 = host.dtype == np.uint16 and self.dtype_name(x.dtype) == "bfloat16"
+        return (host.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else host
+
+    def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+        """The arrays in which this process holds x or its part of it, each with the position of its first element."""
+        yield (0,) * len(x.shape), x
 
 
 def _dtype_name(dtype: Any) -> str:

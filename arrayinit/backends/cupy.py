@@ -18,12 +18,12 @@ __all__ = ["make"]
 
 
 class CupyLanes(Lanes):
-    """Lanes whose table is there for all streams."""
+    """Lanes whose table all streams can read."""
 
     @functools.cached_property
     def _columns(self) -> tuple[Any, ...]:
         columns: tuple[Any, ...] = super()._columns
-        cupy.cuda.get_current_stream().synchronize()  # once a device: a copy to it is only ordered in its own stream
+        cupy.cuda.get_current_stream().synchronize()  # once a device; a copy is ordered in one stream only
         return columns
 
 
@@ -68,6 +68,10 @@ class CupyBackend(Backend):
         context: AbstractContextManager[Any] = cupy.cuda.Device(device)
         return context
 
+    def is_capturing(self, x: Any) -> bool:
+        with self.drawing(self.device(x)):
+            return bool(cupy.cuda.get_current_stream().is_capturing())
+
     def check_device(self, device: Any) -> Any:
         if device is None:
             return None
@@ -85,7 +89,7 @@ class CupyBackend(Backend):
 
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         host: npt.NDArray[Any] = x.get()
-        return host.view(np.uint16) if x.dtype.name == "bfloat16" else host  # which CuPy has from 14 on
+        return host.view(np.uint16) if x.dtype.name == "bfloat16" else host  # a dtype that CuPy has from 14 on
 
 
 def make() -> Backend:

@@ -1,6 +1,7 @@
 """Dask arrays: lazy, each block drawn where it is computed, in the library of the block (NumPy or CuPy)."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import array_api_compat.dask.array as xp
@@ -16,8 +17,8 @@ from arrayinit.common.messages import shown
 __all__ = ["make"]
 
 
-BLOCKS = 1 << 18  # of a shape without chunks: a draw takes some 20 microseconds for each
-_FORMS = (int, float, np.integer, str, list, tuple, dict, type(None))  # of `chunks`
+BLOCKS = 1 << 18  # at most, where no chunks are given: a draw takes some 20 microseconds for each
+_FORMS = (int, float, np.integer, str, list, tuple, dict, type(None))  # types of `chunks`
 
 
 class DaskBackend(Backend):
@@ -32,7 +33,7 @@ class DaskBackend(Backend):
 
         return backend_named("numpy").dtype(name)
 
-    def allocate(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> None:
+    def check_new(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> None:
         if like is None:
             self.chunks(shape, dtype, chunks)
 
@@ -56,6 +57,12 @@ class DaskBackend(Backend):
         block = x.compute()
         return backend_of(block).to_numpy(block)
 
+    def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+        starts = [np.cumsum((0, *sizes)) for sizes in x.chunks]
+        for number in np.ndindex(*x.numblocks):
+            position = tuple(int(start[k]) for start, k in zip(starts, number, strict=True))
+            yield position, x.blocks[number].compute()
+
     def meta(self, dtype: str) -> Any:
         """An empty array in the library and dtype of the blocks of an array made from a shape."""
         return np.empty((0,), self.dtype(dtype))
@@ -65,7 +72,7 @@ class DaskBackend(Backend):
         return "of unknown shape: call its compute_chunk_sizes() first" if is_unknown else ""
 
     def chunks(self, shape: tuple[int, ...], dtype: str, given: Any = None) -> Any:
-        """The blocks of an array of this shape and dtype: the given ones, or those that Dask itself would choose."""
+        """The sizes of the blocks of an array: the given ones, or those that Dask itself would choose."""
         wanted, normalize = "auto" if given is None else given, dask.array.core.normalize_chunks
         if given is None:
             self._check_blocks(shape, dtype)
@@ -74,11 +81,11 @@ class DaskBackend(Backend):
                 raise TypeError("no number, text, sequence or dictionary")
             try:
                 return normalize(wanted, shape, dtype=self.dtype(dtype))
-            except ZeroDivisionError:  # Dask shares bytes out between axes, and some empty arrays have none
+            except ZeroDivisionError:  # Dask divides bytes among axes, and some empty arrays have none
                 return normalize(_without_bytes(wanted), shape, dtype=self.dtype(dtype))
         except MemoryError:
             raise
-        except Exception as error:  # whatever Dask's arithmetic raises
+        except Exception as error:  # from Dask's arithmetic
             if given is None:
                 raise ValueError(
                     f"`x` must be a shape that Dask can cut into blocks where `chunks` is not given; got {shape} "
@@ -101,7 +108,7 @@ class DaskBackend(Backend):
 
 
 def _without_bytes(chunks: Any) -> Any:
-    """Chunks that have the whole of each axis that was to be cut by a number of bytes."""
+    """Chunks that leave each axis whole that was to be cut by a number of bytes."""
     if isinstance(chunks, dict):
         return {axis: _without_bytes(given) for axis, given in chunks.items()}
     if isinstance(chunks, list | tuple):

@@ -1,4 +1,4 @@
-"""torch's DTensors: each rank fills what it holds of the global tensor, and no rank talks to another."""
+"""torch's DTensors: each rank fills its own part of the global tensor, without communication."""
 
 from collections.abc import Iterator
 from itertools import accumulate, pairwise, product
@@ -26,14 +26,14 @@ class DTensorBackend(TorchBackend):
         for placement in x.placements:
             if not placement.is_replicate() and not hasattr(placement, "dim"):
                 raise ValueError(
-                    f"`x` must be placed by Shard and Replicate, for a sum of parts has no part of its own to fill; "
+                    f"`x` must be placed by Shard and Replicate, since no rank holds elements of a sum of parts; "
                     f"got {placement} among {tuple(x.placements)}"
                 )
         held = tuple(sum(length for _, length in runs) for runs in self._runs(x))
         if x.device_mesh.get_coordinate() is not None and held != tuple(local(x).shape):
             raise ValueError(
-                f"`x` must hold on each rank what its placements say; got a local tensor of shape "
-                f"{tuple(local(x).shape)} where {tuple(x.placements)} of {tuple(x.shape)} make {held}"
+                f"`x` must have on each rank the local shape of its placements; got {tuple(local(x).shape)} where "
+                f"{tuple(x.placements)} of {tuple(x.shape)} make {held}"
             )
 
     def check_writable(self, x: Any) -> None:
@@ -60,22 +60,25 @@ class DTensorBackend(TorchBackend):
         return DTensor.from_local(part, x.device_mesh, x.placements, run_check=False, shape=x.shape, stride=x.stride())
 
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
-        return super().to_numpy(x.full_tensor())  # the one thing for which ranks talk to each other
+        return super().to_numpy(x.full_tensor())  # the only step for which ranks communicate
+
+    def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+        yield from super().blocks(x.to_local())
 
     def parts(self, x: Any) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
-        """Blocks of the global tensor that this rank holds: the first element of each, and where it lies locally."""
+        """Parts of the global tensor that this rank holds: the first element of each, and its place in `local(x)`."""
         if x.device_mesh.get_coordinate() is None:
             return
         axes = []
         for runs in self._runs(x):
             ends = list(accumulate((length for _, length in runs), initial=0))
-            where = [slice(a, b) for a, b in pairwise(ends)]
-            axes.append([(start, place) for (start, _), place in zip(runs, where, strict=True)])
-        for block in product(*axes):
-            yield tuple(start for start, _ in block), tuple(where for _, where in block)
+            places = [slice(a, b) for a, b in pairwise(ends)]
+            axes.append([(start, place) for (start, _), place in zip(runs, places, strict=True)])
+        for part in product(*axes):
+            yield tuple(start for start, _ in part), tuple(place for _, place in part)
 
     def _runs(self, x: Any) -> list[Runs]:
-        """For each axis the global places that this rank holds."""
+        """For each axis, the places of the global tensor that this rank holds."""
         runs: list[Runs] = [((0, int(n)),) for n in x.shape]
         mesh = x.device_mesh
         for dimension, placement in enumerate(x.placements):
@@ -91,7 +94,7 @@ class DTensorBackend(TorchBackend):
 
 
 def local(x: Any) -> torch.Tensor:
-    """The tensor that this rank holds, without a record for gradients."""
+    """The tensor that this rank holds, outside of any record for gradients."""
     with torch.no_grad():
         part: torch.Tensor = x.to_local()
         return part

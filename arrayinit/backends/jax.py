@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-# Draws the part that starts at a corner into an array of its shape.
+# A function (corner, out) that draws the part that starts at a corner into an array of its shape.
 Fill: TypeAlias = Callable[[tuple[int, ...], npt.NDArray[Any]], None]
 
 WIDE = ("float64", "complex128", "int64", "uint64")  # dtypes that JAX has only with jax_enable_x64
@@ -47,7 +47,7 @@ def x64() -> AbstractContextManager[Any]:
 
 
 def is_tracing(*values: Any) -> bool:
-    """Whether a value is traced, or whatever is computed here and now would be."""
+    """Whether a value is traced, or anything that is computed at this point would be."""
     if any(isinstance(value, jax.core.Tracer) for value in values):
         return True
     state = _trace_state()
@@ -61,7 +61,7 @@ def is_tracing(*values: Any) -> bool:
 
 
 _trace_state: Callable[[], Any] = getattr(jax.extend.core, "get_opaque_trace_state", lambda: None)
-_eager: list[Any] = []  # the last state that was found not to trace
+_eager: list[Any] = []  # the last state in which nothing was traced
 
 
 def key_words(key: Any) -> tuple[Any, ...]:
@@ -81,24 +81,24 @@ def key_words(key: Any) -> tuple[Any, ...]:
 
 @jax.jit  # type: ignore[untyped-decorator] # traced once for all keys of a model
 def _traced_words(data: Any) -> tuple[Any, ...]:
-    """The words of a traced key, by way of a sum for each two of them.
+    """The words of a traced key, by way of one sum (high << 32) + low for each two of them.
 
-    A key is mostly cut from an array of them. XLA would compile the cut of each word of each key by itself; with a sum
-    it is one cut a key, and what is made of the sum is the same program for all keys.
+    Most keys are cut from an array of keys. XLA would compile a cut for each word of each key. With the sum it is one
+    cut a key, and the program that splits the sum is the same for all keys.
     """
     count = data.shape[0] // 2
     wide = lax.shift_left(lax.convert_element_type(data, np.uint64), np.array([32, 0] * count, np.uint64))
     sums = lax.reduce(lax.reshape(wide, (count, 2)) if count > 1 else wide, np.uint64(0), lax.add, (int(count > 1),))
-    found = [lax.index_in_dim(sums, k, keepdims=False) for k in range(count)] if count > 1 else [sums]
+    pairs = [lax.index_in_dim(sums, k, keepdims=False) for k in range(count)] if count > 1 else [sums]
     return tuple(
         lax.convert_element_type(half, np.uint32)
-        for both in found
-        for half in (lax.shift_right_logical(both, np.uint64(32)), both)
+        for pair in pairs
+        for half in (lax.shift_right_logical(pair, np.uint64(32)), pair)
     )
 
 
 def fold_words(high: Any, low: Any, counter: tuple[Any, ...]) -> tuple[Any, Any]:
-    """The two words (high, low) of a key folded inside a trace. A traced number in front fills the first two lanes."""
+    """The two words (high, low) of a key folded inside a trace. A traced number, the first, fills two lanes."""
     number = counter[0]
     with x64():
         if isinstance(number, jax.core.Tracer):
@@ -114,9 +114,9 @@ def fold_words(high: Any, low: Any, counter: tuple[Any, ...]) -> tuple[Any, Any]
 
 
 def check_place(place: Any, name: str) -> Any:
-    """A device or a sharding, on the mesh that is set where it has none of its own; `name` is that of the argument.
+    """A device or a sharding. One without a mesh goes on the mesh that is set; errors call the argument `name`.
 
-    In a trace that is the abstract mesh; under `with mesh:`, which only JAX can see, a PartitionSpec stays what it is.
+    In a trace that mesh is abstract. Under `with mesh:`, which only JAX can see, a PartitionSpec stays what it is.
     """
     if isinstance(place, PartitionSpec):
         spec, memory = place, None
@@ -130,8 +130,8 @@ def check_place(place: Any, name: str) -> Any:
     mesh = _abstract_mesh() if traced else _mesh()
     if mesh is None and traced:
         return place
-    own = mesh if mesh is None or isinstance(place, PartitionSpec) else place.mesh
-    if mesh is None or (own.axis_names, own.axis_sizes) != (mesh.axis_names, mesh.axis_sizes):
+    wanted = mesh if mesh is None or isinstance(place, PartitionSpec) else place.mesh
+    if mesh is None or (wanted.axis_names, wanted.axis_sizes) != (mesh.axis_names, mesh.axis_sizes):
         raise ValueError(
             f"`{name}` must be of the mesh that is set, `with jax.set_mesh(mesh):`, or a sharding over devices, "
             f"jax.NamedSharding(mesh, spec); got {shown(place)}, and {'no mesh' if mesh is None else mesh} is set"
@@ -155,32 +155,32 @@ def _mesh() -> Any:
     try:
         mesh = _get_mesh()
     except ValueError:  # within vmap or grad, though nothing that is computed here is traced
-        mesh = _mesh_of_what_is_put()
+        mesh = _mesh_of_placed_array()
     return None if mesh is None or mesh.empty else mesh
 
 
-def _mesh_of_what_is_put() -> Any:
+def _mesh_of_placed_array() -> Any:
     try:
         return jax.device_put(np.zeros((), np.float32), PartitionSpec()).sharding.mesh
     except ValueError:
         return None
 
 
-_get_mesh: Callable[[], Any] = getattr(jax.sharding, "get_mesh", _mesh_of_what_is_put)  # JAX 0.8 has none
+_get_mesh: Callable[[], Any] = getattr(jax.sharding, "get_mesh", _mesh_of_placed_array)  # JAX 0.8 has none
 
 
 def _on_devices(place: Any, rank: int) -> Any:
-    """Where an array of this rank goes outside of a trace: by default to all of the mesh that is set, as JAX's own."""
+    """The place of an array of this rank outside of a trace: by default all of the mesh that is set, as JAX has it."""
     mesh = _mesh() if place is None else None
     if mesh is None:
         return check_place(place, "device")
-    is_typed = jax.sharding.AxisType.Explicit in mesh.axis_types  # then a type names each axis of an array
+    is_typed = jax.sharding.AxisType.Explicit in mesh.axis_types  # a sharding must then name each axis of an array
     return NamedSharding(mesh, PartitionSpec(*(None,) * rank if is_typed else ()))
 
 
 @functools.cache
 def columns32() -> tuple[npt.NDArray[np.int32], ...]:
-    """The columns c0, c1, c2 of the inverse-CDF table, which 32 bits hold."""
+    """The columns c0, c1, c2 of the inverse-CDF table in int32, which holds all of them."""
     return tuple(coefficients().astype(np.int32))
 
 
@@ -224,7 +224,7 @@ class JaxLanes(Lanes):
         return jax.lax.complex(real, imag)
 
     def put(self, x: Any, corner: tuple[int, int], values: Any) -> Any:
-        # Starts of a width of their own: JAX clamps those of a batch as it lowers it, when 64 bits may be off again.
+        # Starts have a fixed width: JAX clamps those of a batch when it lowers it, when 64 bits may be off again.
         starts = (*(0 for _ in x.shape[:-2]), *corner)
         return jax.lax.dynamic_update_slice(x, values, tuple(map(np.int32, starts)))
 
@@ -240,6 +240,11 @@ class JaxBackend(Backend):
 
     engine = "jax"
     fills_in_place = False
+    takes_traced_keys = True
+
+    @property
+    def title(self) -> str:
+        return "JAX"
 
     def dtype(self, name: str) -> Any:
         if name in WIDE and not jax.config.jax_enable_x64:
@@ -252,7 +257,7 @@ class JaxBackend(Backend):
     def make_lanes(self, device: Any) -> Lanes:
         return JaxLanes(self, None)
 
-    def allocate(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> None:
+    def check_new(self, shape: tuple[int, ...], dtype: str, like: Any, device: Any, chunks: Any = None) -> None:
         check_elements(shape)
         if isinstance(device, jax.sharding.Sharding):
             try:
@@ -263,7 +268,7 @@ class JaxBackend(Backend):
                     f"`device` must be a sharding that fits the shape {shape}; got {device!r} ({error})"
                 ) from None
         if math.prod(shape) >= LAUNCH and not is_tracing(like):
-            np.empty(shape, dtype)  # that there is room for it on the host, where it will be drawn
+            np.empty(shape, dtype)  # raises where the host, which draws it, has no room
 
     def check_readable(self, x: Any) -> None:
         if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
@@ -283,9 +288,9 @@ class JaxBackend(Backend):
         return is_tracing(x)
 
     def place(self, shape: tuple[int, ...], dtype: str, fill: Fill, like: Any, device: Any) -> Any:
-        """A JAX array on a device or sharding, else where `like` is, else on the set mesh or the default device.
+        """A JAX array on a device or sharding; by default that of `like`, else of the set mesh, else JAX's default.
 
-        Each device's part is drawn by itself into host memory that the array may then keep, a copy of a part once.
+        Each device's part is drawn by itself into host memory, which the array may keep. Equal parts are drawn once.
         """
         where = device
         if device is None and getattr(like, "committed", True):
@@ -299,9 +304,8 @@ class JaxBackend(Backend):
         def part(index: tuple[slice, ...]) -> Any:
             ends = tuple(axis.indices(n)[:2] for axis, n in zip(index, shape, strict=True))
             if ends not in parts:
-                corner, stop = (tuple(end[k] for end in ends) for k in (0, 1))
-                size = tuple(b - a for a, b in zip(corner, stop, strict=True))
-                parts[ends] = _filled(size, kind, corner, fill)
+                corner = tuple(start for start, _ in ends)
+                parts[ends] = _filled(tuple(stop - start for start, stop in ends), kind, corner, fill)
             return parts[ends]
 
         return jax.make_array_from_callback(shape, where, part)
@@ -328,9 +332,17 @@ class JaxBackend(Backend):
         host = np.asarray(x)
         return host.view(np.uint16) if host.dtype.name == "bfloat16" else host
 
+    def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+        if x.is_fully_addressable:
+            yield (0,) * x.ndim, np.asarray(x)  # in host memory no copy, while each slice of x would be compiled
+            return
+        for shard in x.addressable_shards:
+            if shard.replica_id == 0:
+                yield tuple(axis.start or 0 for axis in shard.index), np.asarray(shard.data)
+
 
 def _filled(shape: tuple[int, ...], dtype: Any, corner: tuple[int, ...], fill: Fill) -> npt.NDArray[Any]:
-    """The part of this shape from this corner on, in aligned memory that a device on the host can keep."""
+    """The part of this shape from this corner on, in aligned memory, which a device on the host can keep."""
     size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + ALIGNED, np.uint8)
     skip = -memory.ctypes.data % ALIGNED if size else 0

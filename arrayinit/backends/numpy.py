@@ -1,6 +1,7 @@
 """NumPy arrays, with ml_dtypes' bfloat16 where that package is installed."""
 
 import ctypes
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -31,7 +32,7 @@ class NumpyLanes(Lanes):
     def kth(self, x: Any, k: int) -> Any:
         result = np.empty((1, x.shape[1]), x.dtype)
         for j in range(0, x.shape[1], STRIP):
-            columns = np.array(x[:, j : j + STRIP].T, order="C")  # a copy, of one column too, for it is reordered
+            columns = np.array(x[:, j : j + STRIP].T, order="C")  # always a copy, since `partition` reorders it
             columns.partition(k, axis=1)
             result[0, j : j + STRIP] = columns[:, k]
         return result
@@ -96,7 +97,7 @@ class NumpyBackend(Backend):
         return device
 
     def drawing(self, device: Any) -> AbstractContextManager[Any]:
-        return np.errstate(all="ignore")  # float16 rounds small values, and an array must not be left half filled
+        return np.errstate(all="ignore")  # float16 underflows, and an error would leave an array half filled
 
     def view(self, x: Any) -> Any:
         return x.view(np.ndarray)
@@ -116,25 +117,28 @@ class NumpyBackend(Backend):
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         return _bits(np.asarray(x))
 
+    def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+        yield from super().blocks(np.asarray(x))
+
 
 def _address(x: npt.NDArray[Any]) -> int:
     """The address of the first element."""
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(x))  # type: ignore[arg-type] # thrice as fast as below
-    except (TypeError, ValueError, BufferError):  # no contiguous memory, or a dtype that buffers don't know
+        return ctypes.addressof(ctypes.c_char.from_buffer(x))  # type: ignore[arg-type] # thrice as fast as the other way
+    except (TypeError, ValueError, BufferError):  # not contiguous, or a dtype without a buffer format
         address: int = x.__array_interface__["data"][0]
         return address
 
 
 def _bits(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """x, or where it is of bfloat16 its bit patterns in uint16, in the same memory."""
-    # The kind first: NumPy imports a module for each look at a name, which fails while Python shuts down.
+    """x itself, or the bit patterns of bfloat16 as a uint16 view of x."""
+    # The kind first: NumPy imports a module whenever a name is read, which fails while Python shuts down.
     return x.view(np.uint16) if x.dtype.kind == "V" and x.dtype.name == "bfloat16" else x
 
 
 def make() -> Backend:
     """The one backend for NumPy."""
-    if hasattr(np, "astype"):  # the standard's namespace from 2.1 on; the import of another takes as long as most draws
+    if hasattr(np, "astype"):  # from 2.1 on NumPy is the standard's namespace; importing another costs a small draw
         return NumpyBackend("numpy", np)
     import array_api_compat.numpy as xp
 

@@ -24,7 +24,7 @@ __all__ = ["check_key", "generator_words", "is_foreign", "key_words", "make"]
 
 
 class TorchLanes(Lanes):
-    """int64 lanes in torch: it has little arithmetic on unsigned words."""
+    """int64 lanes: torch has little arithmetic on unsigned words."""
 
     @property
     def widest(self) -> Any:
@@ -55,11 +55,11 @@ class TorchLanes(Lanes):
         return torch.linalg.solve_triangular(upper, b, upper=True)
 
 
-# Unsigned types, of which torch writes no elements by arrays of integers, and the signed ones with the same bits.
+# Unsigned types, which torch can't assign to by arrays of integers, and the signed types of the same size.
 _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
-_COMMON = (torch.Tensor, torch.nn.Parameter)  # types that need not be asked what else they are
+_COMMON = (torch.Tensor, torch.nn.Parameter)  # types that hold no other tensors and override no operators
 
-# What each draw asks, under names of this module: looking them up in torch's would take half of the time.
+# Functions that each draw calls, under names of this module: looking them up in torch would double the time.
 _modes = torch._C._len_torch_dispatch_stack
 _transform = torch._C._functorch.peek_interpreter_stack
 _is_jit_tracing = torch._C._is_tracing
@@ -77,13 +77,13 @@ _WATCHERS = functools.reduce(
 )
 
 
-_there: set[torch.device] = set()  # devices that were found to be there
+_available: set[torch.device] = set()  # devices that have held a tensor
 
 
 class TorchBackend(Backend):
     """The backend of torch.Tensor and its parameters."""
 
-    engine = "cpu"  # which leaves memory of other devices to the reference
+    engine = "cpu"  # it leaves memory of other devices to the reference
     indexes = True
 
     def engine_for(self, x: Any, device: Any) -> str:
@@ -106,14 +106,14 @@ class TorchBackend(Backend):
     def empty(self, shape: tuple[int, ...], dtype: str, device: Any) -> Any:
         try:
             return torch.empty(shape, dtype=self.dtype(dtype), device=device)
-        except (AssertionError, NotImplementedError) as error:  # torch.set_default_device takes any
+        except (AssertionError, NotImplementedError) as error:  # torch.set_default_device takes any device
             reason = str(error).partition("\n")[0]
             raise ValueError(
                 f"`device` must be one that torch has here; got {device or 'its default one'} ({reason})"
             ) from None
 
     def empty_like(self, x: Any, dtype: str, device: Any) -> Any:
-        if is_foreign(x):  # which fake tensors can't be made like
+        if is_foreign(x):  # no fake tensor can be made like it
             with _real():
                 like = torch.empty_like(x, device="meta")
             return torch.empty_strided(
@@ -134,6 +134,21 @@ class TorchBackend(Backend):
 
     def is_abstract(self, x: Any) -> bool:
         return _is_abstract(x)
+
+    def has_memory(self, x: Any) -> bool:
+        try:
+            return bool(x.data_ptr())
+        except RuntimeError:  # a tensor without storage, as torch.func hands to functions
+            return False
+
+    def is_capturing(self, x: Any) -> bool:
+        if not x.is_cuda:
+            return False
+        with torch.cuda.device(x.device):
+            return bool(torch.cuda.is_current_stream_capturing())
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
 
     def extents(self, x: Any) -> tuple[Extent, ...]:
         return _extents(x)
@@ -204,26 +219,26 @@ class TorchBackend(Backend):
         if device is None:
             return None
         try:
-            found = torch.device(device)
-            if found.type not in ("cpu", "meta") and found not in _there:
-                new = torch.empty(0, device=found)  # else a draw finds out, when it has taken a key
-                if type(new) is torch.Tensor:  # not a fake one, which is on any device
-                    _there.add(found)
+            checked = torch.device(device)
+            if checked.type not in ("cpu", "meta") and checked not in _available:
+                new = torch.empty(0, device=checked)  # fails here, before the draw takes a key
+                if type(new) is torch.Tensor:  # not a fake one, which any device has
+                    _available.add(checked)
         except Exception as error:  # a RuntimeError, TypeError, AssertionError, NotImplementedError, ImportError, ...
             reason = str(error).partition("\n")[0]
             raise ValueError(f"`device` must be one that torch has here; got {shown(device)} ({reason})") from None
-        return found
+        return checked
 
     def memory(self, x: Any) -> tuple[int, tuple[int, ...]] | None:
         if not x.is_cpu or self.is_abstract(x):
             return None
         try:
             address = x.data_ptr()
-        except RuntimeError:  # a tensor without storage of its own, as those that torch.func hands to functions
+        except RuntimeError:  # a tensor without storage, as torch.func hands to functions
             return None
         if not address:
             return None
-        torch.autograd.graph.increment_version(x)  # so that a backward pass that saved x notices
+        torch.autograd.graph.increment_version(x)  # so that a backward pass that saved x raises an error
         return address, x.stride()
 
     def host(self, x: Any) -> npt.NDArray[Any] | None:
@@ -243,22 +258,25 @@ class TorchBackend(Backend):
             host = host ^ np.uint16(1 << 15) if is_bits else np.negative(host)
         return host
 
+    def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+        yield from super().blocks(x.detach())
+
     def below(self, x: torch.Tensor) -> torch.Tensor:
-        """The memory of x as it is, where x is read negated or conjugated."""
+        """The tensor under x, whose values are read negated or conjugated."""
         with _real_and_without_gradients():
             plain = _plain(x.detach())
             plain = plain.conj() if plain.is_conj() else plain
             return torch._neg_view(plain) if plain.is_neg() else plain
 
     def negate(self, x: torch.Tensor) -> None:
-        """Negate or conjugate the memory of x, so that x is read as what was written there. Signs of zeros too."""
+        """Negate or conjugate the memory of x, so that x reads as the values written there, signs of zeros included."""
         with _real_and_without_gradients():
             below = self.below(x)
-            parts = torch.view_as_real(below) if below.is_complex() else below
+            components = torch.view_as_real(below) if below.is_complex() else below
             if x.is_neg():
-                parts.neg_()
+                components.neg_()
             if x.is_conj():
-                parts[..., 1].neg_()
+                components[..., 1].neg_()
 
 
 def _is_abstract(x: torch.Tensor) -> bool:
@@ -270,7 +288,7 @@ def _extents(x: Any) -> tuple[Extent, ...]:
     if is_traceable_wrapper_subclass(x):  # DTensors and others that hold tensors
         names, rest = x.__tensor_flatten__()
         held = [getattr(x, name) for name in names]
-        inner = [extent for part in held if isinstance(part, torch.Tensor) for extent in _extents(part)]
+        inner = [extent for each in held if isinstance(each, torch.Tensor) for extent in _extents(each)]
         reading = (type(x), tuple(x.shape), x.dtype, repr(rest))
         return tuple(extent._replace(reading=(reading, extent.reading)) for extent in inner)
     if x.layout != torch.strided or x.is_nested or not x.numel():
@@ -284,16 +302,16 @@ def _extents(x: Any) -> tuple[Extent, ...]:
 
 
 def _place(x: torch.Tensor) -> tuple[Any, int] | None:
-    """What addresses are counted in, and the address of the first element; None where x has no memory to name."""
+    """The space of x, as `Extent` has it, and the address of its first element there; None without memory."""
     try:
         storage = x.untyped_storage()
         offset = int(x.storage_offset()) * x.element_size()
-        if _is_abstract(x) or not storage.data_ptr():  # no addresses: within the storage, which is an object
+        if _is_abstract(x) or not storage.data_ptr():  # without addresses the storage itself is the space
             return ("storage", storage._cdata), offset
-        if x.device.type in ("cpu", "cuda"):  # several storages may be of the same memory
+        if x.device.type in ("cpu", "cuda"):  # several storages may share memory
             return str(x.device), x.data_ptr()
         return (str(x.device), storage.data_ptr()), offset
-    except (RuntimeError, NotImplementedError):  # as of those that torch.func hands to functions
+    except (RuntimeError, NotImplementedError):  # a tensor without storage, as torch.func hands to functions
         return None
 
 
@@ -303,13 +321,13 @@ def _plain(x: torch.Tensor) -> torch.Tensor:
 
 
 def _is_quiet() -> bool:
-    """Whether no mode, tracer or transform is active: what every draw asks, in a fraction of a microsecond."""
+    """Whether no mode, tracer or transform is active. Each draw asks, so it takes a fraction of a microsecond."""
     is_watched = _modes() or _is_jit_tracing() or _includes(_PRE_DISPATCH) or forward_ad._current_level >= 0
     return not is_watched and _transform() is None
 
 
 def _only_fakes() -> bool:
-    """Whether a FakeTensorMode is all that watches: then fake tensors stay as they are, and real ones are drawn."""
+    """Whether a FakeTensorMode alone is active: then fake tensors stay as they are, and real ones are drawn."""
     fakes = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
     others = _is_jit_tracing() or _includes(_PRE_DISPATCH) or _transform() is not None
     return fakes and _modes() == 1 and not others
@@ -330,7 +348,7 @@ def _is_wrapper(x: Any) -> bool:
 
 
 def _real() -> AbstractContextManager[Any]:
-    """Real tensors even where a FakeTensorMode is active: x is a real one, or nothing is drawn."""
+    """Tensors are real within, even where a FakeTensorMode is active."""
     fake = sys.modules.get("torch._subclasses.fake_tensor")
     return nullcontext() if fake is None else fake.unset_fake_temporarily()
 
@@ -343,7 +361,7 @@ def _real_and_without_gradients() -> Iterator[None]:
 
 @contextmanager
 def _full_precision(device: Any) -> Iterator[None]:
-    """Matrix products of float32 in float32, whatever the process has set, and without autocast."""
+    """Matrix products of float32 are computed in float32, whatever the process has set, and without autocast."""
     autocast = torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
     with autocast:
         if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch before 2.9
@@ -366,7 +384,7 @@ def _full_precision(device: Any) -> Iterator[None]:
 
 
 def generator_words(generator: torch.Generator) -> tuple[int, ...]:
-    """64 bits of a generator, whatever watches."""
+    """64 bits of a generator, out of sight of modes, tracers and transforms."""
     if _is_quiet():
         return _random_words(generator)
     with torch._C._ExcludeDispatchKeyGuard(_WATCHERS):
@@ -381,7 +399,7 @@ def _random_words(generator: torch.Generator) -> tuple[int, ...]:
 
 
 def key_words(key: torch.Tensor) -> tuple[int, ...]:
-    """The words of one key of torch.func._random, (seed, offset), where the offset is 0 those of the seed alone."""
+    """The words of one key of torch.func._random, (seed, offset); those of the seed alone where the offset is 0."""
     check_key(key)
     try:
         if _is_abstract(key):

@@ -1,4 +1,7 @@
-"""Engines: a job and a target -> an array. `reference` is the specification; all others equal it bit for bit."""
+"""Engines: a job and a target -> an array. `reference` is the specification; all others equal it bit for bit.
+
+The one exception is `orthogonal`, whose matrix products each library rounds in its own way.
+"""
 
 import functools
 import importlib
@@ -10,7 +13,7 @@ from arrayinit.laws import Packed
 
 __all__ = ["run"]
 
-# Which module draws for the name that a backend gives (`engine`, `engine_for`). Imported at the first draw.
+# The module of each engine, by the name that a backend gives (`engine`, `engine_for`); imported at the first draw.
 _ENGINES = {
     "reference": "arrayinit.engines.reference",  # any namespace of the array API; the specification
     "cpu": "arrayinit.engines.cpu",  # NumPy, and torch in host memory
@@ -21,13 +24,13 @@ _ENGINES = {
     "negated": "arrayinit.engines.negated",  # torch tensors that are read negated or conjugated
     "packed": "arrayinit.engines.packed",  # the pieces of a packed tensor, one by one
 }
-_WHOLE = ("dask", "dtensor", "jax", "negated")  # engines that cut packed tensors themselves, or have them cut
+_TAKES_PACKED = ("dask", "dtensor", "jax", "negated")  # engines that cut packed tensors, or call `run` for their memory
 
 
 def run(job: Job, target: Target) -> Any:
-    """Draw with the engine that the target's backend names; pieces of packed tensors one by one in its memory."""
+    """Draw by the engine that the target's backend names, packed tensors piece by piece."""
     engine = target.backend.engine_for(target.array, target.device)
-    if isinstance(job.law, Packed) and engine not in _WHOLE:
+    if isinstance(job.law, Packed) and engine not in _TAKES_PACKED:
         engine = "packed"
     return _draw(engine)(job, target)
 

@@ -1,12 +1,12 @@
 """JAX: inside a trace one fused elementwise function, outside of it a draw in host memory that is then placed.
 
-A model draws hundreds of parameters in one trace, few of them of the same law and most of a shape that others have. So
-what is traced depends on shapes and kinds of laws alone; a law's numbers are arguments of it, as the key is.
+A model draws hundreds of parameters in one trace. Few have the same law, but most share their shape with others. So the
+traced function depends on the shape and the kind of law alone, and takes the law's numbers as arguments, like the key.
 """
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -14,14 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from arrayinit import engines
 from arrayinit.backends import backend_named
-from arrayinit.backends.jax import Fill, JaxBackend, JaxLanes, columns32, is_tracing, x64
+from arrayinit.backends.jax import JaxBackend, JaxLanes, columns32, is_tracing, x64
 from arrayinit.engines import reference
-from arrayinit.engines.packed import parts
+from arrayinit.engines.parts import part_filler
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Constant, Formula, Orthogonal, Packed, Sparse, formulas, is_joint
+from arrayinit.laws import Constant, Formula, Orthogonal, Packed, Sparse, formulas
 from arrayinit.laws.lattice import Lattice, Sampling
 from arrayinit.laws.regions import Region
 from arrayinit.stream.deviates import tabulated
@@ -38,7 +37,9 @@ def draw(job: Job, target: Target) -> Any:
     backend = target.backend
     assert isinstance(backend, JaxBackend)
     if not is_tracing(target.array, *((job.key.low, job.key.high) if job.key else ())):
-        return backend.place(job.shape, job.dtype, _fill(job), target.array, target.device)
+        return backend.place(
+            job.shape, job.dtype, part_filler(job, backend_named("numpy")), target.array, target.device
+        )
     words = _words_of(job.key if job.key is not None else Key(0))
 
     def values(low: Any, high: Any) -> Any:
@@ -51,7 +52,7 @@ def draw(job: Job, target: Target) -> Any:
 
 
 def _sharding_of(x: Any) -> Any:
-    """What a trace knows of the sharding of an array that the new one is to be like, or of its own."""
+    """The sharding of the array that the new one is like, as far as a trace knows it, else that of the set mesh."""
     if isinstance(x, jax.core.Tracer):
         x = jax.typeof(x)
     elif not getattr(x, "committed", True):
@@ -64,7 +65,7 @@ def _sharding_of(x: Any) -> Any:
 
 
 def _sharded(values: Callable[[Any, Any], Any], words: tuple[Any, Any], where: Any) -> Any:
-    """What a function makes of two words, partitioned over the devices of a sharding."""
+    """The result of a function of two words, partitioned over the devices of a sharding."""
     mesh = getattr(where, "mesh", None)
     if mesh is None or AxisType.Explicit not in mesh.axis_types:
         try:
@@ -72,8 +73,8 @@ def _sharded(values: Callable[[Any, Any], Any], words: tuple[Any, Any], where: A
         except RuntimeError as error:  # a PartitionSpec, and no mesh
             raise ValueError(f"`device` must be of the mesh that is set; got {where!r}: {error}") from None
 
-    # Drawn as if the axes were of type Auto: otherwise each device would draw the whole and keep its part, and under
-    # vmap the types of sharded keys would be in the way of what looks up formulas.
+    # Drawn as if the axes were of type Auto. Otherwise each device would draw the whole and keep its part, and under
+    # vmap the types of sharded keys would not match those of the tables to look up.
     explicit = tuple(
         name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit
     )
@@ -87,7 +88,7 @@ def _sharded(values: Callable[[Any, Any], Any], words: tuple[Any, Any], where: A
 
 
 def _only(explicit: tuple[str, ...], axes: Any) -> Any:
-    """What is left of the axes of a mesh that a PartitionSpec has for one axis of an array."""
+    """The explicit ones among the mesh axes that a PartitionSpec has for one axis of an array."""
     if isinstance(axes, tuple):
         return tuple(name for name in axes if name in explicit) or None
     return axes if axes in explicit else None
@@ -101,7 +102,7 @@ def _words_of(key: Key) -> tuple[Any, Any]:
 
 def _values(job: Job, low: Any, high: Any) -> Any:
     """The values of a job under the key of two words."""
-    if isinstance(job.law, Constant):  # laws that are equal share a compiled function, and 0.0 == -0.0
+    if isinstance(job.law, Constant):  # not compiled: equal laws share a compiled function, and 0.0 == -0.0
         return jnp.full(job.shape, job.law.element(job.dtype), job.dtype)
     if isinstance(job.law, Formula) and 0 not in job.shape:
         with x64():
@@ -114,14 +115,14 @@ def _values(job: Job, low: Any, high: Any) -> Any:
     if 0 in job.shape:
         return jnp.zeros(job.shape, job.dtype)
     if job.sampling is None:
-        return _compiled(replace(job, key=None), repr(job.law))(low, high)
+        return _compiled(job.keyed(None), repr(job.law))(low, high)
     form, numbers = _form(job.sampling)
     with x64():
-        return _sampled(form, _as_it_lies(job))(low, high, numbers, _columns(job.sampling))
+        return _sampled(form, _in_order_of_result(job))(low, high, numbers, _columns(job.sampling))
 
 
 def _columns(sampling: Sampling) -> tuple[Any, ...]:
-    """The columns of the table that a sampling looks up: c0, c1, c2 and, for a law by a table of its own, units."""
+    """The columns of the table that a sampling looks up: c0, c1, c2 and, for a quantile table, the units."""
     if sampling.quantiles is not None:
         return (*sampling.quantiles.columns, sampling.quantiles.units)
     return () if sampling.kind == "uniform" else columns32()
@@ -129,62 +130,62 @@ def _columns(sampling: Sampling) -> tuple[Any, ...]:
 
 def _packed(job: Job) -> Any:
     """The values of a packed tensor: its pieces side by side where one axis cuts them, else set into zeros."""
-    found = [(index, _values(part, *_words_of(part.key))) for index, part in parts(job) if part.key is not None]
-    cut = [axis for axis, n in enumerate(job.shape) if any(index[axis] != slice(0, n, 1) for index, _ in found)]
-    if sum(part.size for _, part in found) == job.size and len(cut) <= 1:
+    drawn = [(place, _values(piece, *_words_of(piece.key))) for place, piece in job.pieces() if piece.key is not None]
+    cut = [axis for axis, n in enumerate(job.shape) if any(place[axis] != slice(0, n, 1) for place, _ in drawn)]
+    if sum(values.size for _, values in drawn) == job.size and len(cut) <= 1:
         if not cut:
-            return found[0][1]
-        places = [index[cut[0]] for index, _ in found]
-        blocks = [
-            (place.start, place.step, part)
-            for place, (_, part) in zip(places, found, strict=True)
-            if isinstance(place, slice)
-        ]
-        if len(blocks) == len(found) and all(step == 1 for _, step, _ in blocks):
-            return jnp.concatenate([part for _, _, part in sorted(blocks, key=lambda block: block[0])], cut[0])
+            return drawn[0][1]
+        ends = [(place[cut[0]], values) for place, values in drawn]
+        blocks = [(end.start, end.step, values) for end, values in ends if isinstance(end, slice)]
+        if len(blocks) == len(drawn) and all(step == 1 for _, step, _ in blocks):
+            return jnp.concatenate([values for _, _, values in sorted(blocks, key=lambda block: block[0])], cut[0])
     whole = jnp.zeros(job.shape, job.dtype)
-    for index, part in found:
-        whole = whole.at[index].set(part)
+    for place, values in drawn:
+        whole = whole.at[place].set(values)
     return whole
 
 
 @dataclass(frozen=True)
 class _Form:
-    """What of a sampling is part of the program; the rest of it is passed as numbers."""
+    """The part of a sampling that a program is compiled for; the rest is passed as numbers."""
 
     kind: Any
     dtype: str
     shift: int
     clips: bool
-    octave: int | None  # of the tail, where there is one
-    lower: bool
+    octave: int | None  # of the interval, where there is one
+    lower: bool  # whether deviates of small p are the lower tail
 
     def sampling(self, numbers: tuple[Any, ...]) -> Sampling:
-        """The sampling with these numbers, which may be traced; all but its exponent and bounds."""
+        """The sampling with these numbers, which may be traced, but without its exponent and bounds."""
         offset, scale = numbers[:2]
         lattice = Lattice(offset, scale, self.shift, 0)
-        found = None
+        interval = None
         if self.octave is not None:
             first, range_high, range_low = numbers[5:8]
-            found = Interval(first, range_high, range_low, self.octave, self.lower)
-        return Sampling(self.kind, lattice, found, self.dtype, None, None)
+            interval = Interval(first, range_high, range_low, self.octave, self.lower)
+        return Sampling(self.kind, lattice, interval, self.dtype, None, None)
 
 
 def _form(sampling: Sampling) -> tuple[_Form, tuple[Any, ...]]:
-    """The form of a sampling, and its numbers: offset, scale, 2**exponent, low, high, and three of its tail."""
-    lattice, tail, wide = sampling.lattice, sampling.interval, np.dtype(sampling.format.wide).type
+    """The form of a sampling, and its numbers: offset, scale, 2**exponent, low, high, and three of its interval."""
+    lattice, interval, wide = sampling.lattice, sampling.interval, np.dtype(sampling.format.wide).type
     form = _Form(
-        sampling.kind, sampling.dtype, lattice.shift, sampling.low is not None, tail.octave if tail else None,
-        tail.lower if tail else False,
-    )  # fmt: skip
-    integers = map(np.int64, (tail.low, tail.range_high, tail.range_low) if tail else ())
+        kind=sampling.kind,
+        dtype=sampling.dtype,
+        shift=lattice.shift,
+        clips=sampling.low is not None,
+        octave=interval.octave if interval else None,
+        lower=interval.lower if interval else False,
+    )
+    integers = map(np.int64, (interval.low, interval.range_high, interval.range_low) if interval else ())
     ends = (wide(sampling.low or 0.0), wide(sampling.high or 0.0))
     unit = np.ldexp(wide(1), lattice.exponent)
     return form, (np.int64(lattice.offset), np.int64(lattice.scale), unit, *ends, *integers)
 
 
-def _as_it_lies(job: Job) -> Region:
-    """The region of a job, its axes in the order of the result: XLA would transpose by a second pass over memory."""
+def _in_order_of_result(job: Job) -> Region:
+    """The region of a job with its axes in the order of the result, since XLA would transpose in a second pass."""
     region, axes = job.placed
     order = sorted(range(len(axes)), key=axes.__getitem__)
     return Region(region.offset, tuple(region.counts[k] for k in order), tuple(region.strides[k] for k in order))
@@ -192,7 +193,7 @@ def _as_it_lies(job: Job) -> Region:
 
 @functools.lru_cache(maxsize=1024)
 def _sampled(form: _Form, region: Region) -> Any:
-    """The function (low, high, numbers, columns) -> values of a law whose elements are drawn one by one."""
+    """The function (low, high, numbers, columns) -> values of a law whose elements are independent."""
 
     def sampled(low: Any, high: Any, numbers: tuple[Any, ...], columns: Any) -> Any:
         with x64():
@@ -200,7 +201,7 @@ def _sampled(form: _Form, region: Region) -> Any:
             lanes, sampling = JaxLanes(backend, None, columns), form.sampling(numbers)
             _, _, unit, least, most, *_ = numbers
 
-            def part(word: Lane) -> Any:
+            def component(word: Lane) -> Any:
                 if form.kind == "quantile":
                     k, scale = tabulated(lanes, word, Quantiles((), columns[:3], columns[3]))
                 else:
@@ -209,21 +210,22 @@ def _sampled(form: _Form, region: Region) -> Any:
                 v = jax.lax.clamp(least, v, most) if form.clips else v
                 return v.astype(sampling.format.name)
 
-            parts = [part(word) for word in _words(lanes, low, high, region, sampling.words_per_element)]
-            return parts[0] if len(parts) == 1 else jax.lax.complex(*parts)
+            components = [component(word) for word in _words(lanes, low, high, region, sampling.words_per_element)]
+            return components[0] if len(components) == 1 else jax.lax.complex(*components)
 
     return jax.jit(sampled)
 
 
-def _words(lanes: JaxLanes, low: Any, high: Any, region: Region, parts: int) -> list[Lane]:
-    """The words of each element, one or two. All elements compute the block of four that they are in.
+def _words(lanes: JaxLanes, low: Any, high: Any, region: Region, words_per_element: int) -> list[Lane]:
+    """The words of each element, one or two. Each element computes the block of four that they are in.
 
-    This is :func:`arrayinit.stream.philox.block_of` in fewer operations: compilers take their time for each one.
+    This is :func:`arrayinit.stream.philox.block_of` in fewer operations, since compiling takes time for each.
     """
     index = lanes.index(region).astype(jnp.uint64)
     last = region.offset + sum(max(0, (n - 1) * step) for n, step in zip(region.counts, region.strides, strict=True))
-    block = index >> (2 if parts == 1 else 1)
-    c0, c1, c2, c3 = (block, 0, VALUES, 0) if last * parts >> 34 == 0 else (block & MASK, block >> 32, VALUES, 0)
+    block = index >> (2 if words_per_element == 1 else 1)
+    is_short = last * words_per_element >> 34 == 0  # then 32 bits hold the number of each block
+    c0, c1, c2, c3 = (block, 0, VALUES, 0) if is_short else (block & MASK, block >> 32, VALUES, 0)
     for turn in range(ROUNDS):
         k0, k1 = (
             (word + np.uint32(turn * step & MASK)).astype(jnp.uint64)
@@ -233,45 +235,24 @@ def _words(lanes: JaxLanes, low: Any, high: Any, region: Region, parts: int) -> 
             break
         p0, p1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
         c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & MASK, (p0 >> 32) ^ c3 ^ k1, p0 & MASK
-    # The last round makes the first two words of one product, and the others of another one.
-    second = (index & 2 // parts) != 0
+    # The last round computes the first two words from one product and the others from another, so one is enough.
+    second = (index & 2 // words_per_element) != 0
     product = jnp.where(second, c0, c2) * jnp.where(second, *(jnp.uint64(m) for m in MULTIPLIERS))
     words = ((product >> 32) ^ jnp.where(second, c3 ^ k1, c1 ^ k0), product & MASK)
-    chosen = words if parts == 2 else (jnp.where((index & 1) != 0, words[1], words[0]),)
+    chosen = words if words_per_element == 2 else (jnp.where((index & 1) != 0, words[1], words[0]),)
     return [word.astype(jnp.int64) for word in chosen]
-
-
-def _fill(job: Job) -> Fill:
-    """What draws parts of a job into arrays in host memory."""
-    whole: list[Any] = []
-
-    def host(job: Job, out: Any) -> Any:
-        return engines.run(job, Target(backend_named("numpy"), out, out is not None, device=None))
-
-    def fill(corner: tuple[int, ...], out: Any) -> None:
-        if out.shape == job.shape:
-            host(job, out)
-        elif is_joint(job.law):  # elements depend on all the others: drawn once, then cut
-            if not whole:
-                whole.append(host(job, None))
-            out[...] = whole[0][tuple(slice(a, a + n) for a, n in zip(corner, out.shape, strict=True))]
-        else:
-            box = job.box.part(corner, out.shape)
-            host(Job(job.law, job.sampling, job.key, job.geometry, box, job.dtype), out)
-
-    return fill
 
 
 @functools.lru_cache(maxsize=1024)
 def _compiled(job: Job, law: str) -> Any:
     """The function (low, high) -> values of a job, traced once however often it is used.
 
-    Laws that are equal need not draw the same, 0.0 == -0.0: what they print tells them apart.
+    law: its repr, the cache-key part that separates laws which `==` conflates (0.0/-0.0).
     """
 
     def values(low: Any, high: Any) -> Any:
         with x64():
-            keyed = replace(job, key=Key.of_words(high, low))
+            keyed = job.keyed(Key.of_words(high, low))
             lanes = backend_named("jax").lanes(None)
             if isinstance(job.law, Orthogonal | Sparse):
                 with lanes.backend.multiplying(lanes.device):

@@ -1,4 +1,4 @@
-"""Laws whose elements depend on all the others: drawn as the whole matrix, of which a job takes its part."""
+"""Joint laws, whose elements depend on each other: the whole matrix is drawn, and a job takes its part of it."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -7,42 +7,41 @@ from arrayinit.backends import Lanes
 from arrayinit.engines.householder import orthonormal
 from arrayinit.job import Job
 from arrayinit.key import Key
-from arrayinit.laws import Normal, Orthogonal, Sparse
-from arrayinit.laws.lattice import Sampling, sampling
+from arrayinit.laws import Bits, Normal, Orthogonal, Sparse
 from arrayinit.laws.patterns import keep
 from arrayinit.stream.formats import wide_name
 from arrayinit.stream.philox import ORDER, Lane
 
-__all__ = ["Sample", "Words", "orthogonal", "sparse"]
+__all__ = ["DrawNormals", "DrawWords", "orthogonal", "sparse"]
 
-# What an engine draws all elements of the global tensor with, flattened in canonical order, into memory of their own.
-Sample: TypeAlias = Callable[[Sampling, Key], Any]
-Words: TypeAlias = Callable[[Key, int], Lane]  # one word an element, for a purpose; integers of any width that holds it
+# Functions of an engine that draw all elements of the global tensor, flattened in canonical order, into new memory.
+DrawNormals: TypeAlias = Callable[[Normal, Key, str], Any]  # by a law and under a key, in a dtype
+DrawWords: TypeAlias = Callable[[Bits, Key], Lane]  # one word an element, in integers of any width that holds it
 
 
-def orthogonal(lanes: Lanes, job: Job, sample: Sample) -> Any:
+def orthogonal(lanes: Lanes, job: Job, draw_normals: DrawNormals) -> Any:
     """The part of an orthogonal matrix that a job asks for."""
     law, key = job.law, job.key
     assert isinstance(law, Orthogonal)
     assert key is not None
     dtype = wide_name(job.dtype)
     out, in_, spatial = job.geometry.sizes
-    normal = lanes.xp.reshape(sample(sampling(Normal(0.0, 1.0), dtype), key), (-1, out, in_ * spatial))
+    normal = lanes.xp.reshape(draw_normals(Normal(0.0, 1.0), key, dtype), (-1, out, in_ * spatial))
     return _part(lanes, job, lanes.astype(_orthogonal(lanes, normal, law.gain), lanes.backend.dtype(job.dtype)))
 
 
-def sparse(lanes: Lanes, job: Job, sample: Sample, words: Words) -> Any:
+def sparse(lanes: Lanes, job: Job, draw_normals: DrawNormals, draw_words: DrawWords) -> Any:
     """The part of a sparse matrix that a job asks for."""
     law, key, canonical, xp = job.law, job.key, job.geometry.canonical, lanes.xp
     assert isinstance(law, Sparse)
     assert key is not None
-    values = xp.reshape(sample(sampling(Normal(0.0, law.std), job.dtype), key), canonical)
-    kept = keep(lanes, xp.reshape(words(key, ORDER), canonical), law.zeros)
+    values = xp.reshape(draw_normals(Normal(0.0, law.std), key, job.dtype), canonical)
+    kept = keep(lanes, xp.reshape(draw_words(Bits(ORDER), key), canonical), law.zeros)
     return _part(lanes, job, xp.where(kept, values, xp.zeros((1, 1), dtype=values.dtype, device=lanes.device)))
 
 
 def _part(lanes: Lanes, job: Job, full: Any) -> Any:
-    """What a job takes of the whole tensor, in any shape that has it in canonical order."""
+    """The job's part of the whole tensor, which is given in canonical order and any shape."""
     canonical = job.geometry.canonical
     back = sorted(range(len(canonical)), key=job.geometry.order.__getitem__)
     index, flipped = job.box.ascending
@@ -51,14 +50,14 @@ def _part(lanes: Lanes, job: Job, full: Any) -> Any:
 
 
 def _orthogonal(lanes: Lanes, stack: Any, gain: float) -> Any:
-    """Small matrices of a stack at once, large ones one by one, so that they stay in the cache of a core."""
+    """Orthogonal matrices from a stack of Gaussian ones: several at once while they fit into the cache of a core."""
     count, rows, columns = stack.shape
     at_once = count if lanes.fused else max(1, lanes.backend.chunk(lanes.device) // (rows * columns))
     if at_once == 1:
-        pieces = [stack[k, ...] for k in range(count)]
+        groups = [stack[k, ...] for k in range(count)]
     else:
-        pieces = [stack[k : min(k + at_once, count), ...] for k in range(0, count, at_once)]
-    drawn = [lanes.xp.reshape(_scaled(lanes, piece, gain), (-1, rows, columns)) for piece in pieces]
+        groups = [stack[k : min(k + at_once, count), ...] for k in range(0, count, at_once)]
+    drawn = [lanes.xp.reshape(_scaled(lanes, group, gain), (-1, rows, columns)) for group in groups]
     return drawn[0] if len(drawn) == 1 else lanes.xp.concat(drawn, axis=0)
 
 

@@ -7,36 +7,27 @@ from arrayinit.backends import Backend, Lanes
 from arrayinit.engines import matrices
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Bits, Constant, Dirac, Eye, Formula, Orthogonal, Sparse, formulas
-from arrayinit.laws.lattice import Sampling
+from arrayinit.laws import Bits, Constant, Dirac, Eye, Formula, Normal, Orthogonal, Sparse, formulas
+from arrayinit.laws.lattice import Sampling, sampling
 from arrayinit.laws.patterns import dirac, eye, ones
 from arrayinit.laws.regions import Region
 from arrayinit.stream.deviates import tabulated
 from arrayinit.stream.philox import VALUES, Lane, block_of
 
-__all__ = ["allocate", "draw", "elements", "fill", "matrix", "sample", "where_one", "words"]
+__all__ = ["draw", "elements", "fill", "matrix", "sample", "where_one", "words"]
 
-REMEMBERED = 1 << 11  # rows of an array whose positions of ones are kept for the next one of its kind
+REMEMBERED = 1 << 11  # rows of an array whose positions of ones are kept for the next array of the kind
 
 
 def draw(job: Job, target: Target) -> Any:
     """Fill the target's array, or a new one."""
-    out = allocate(job, target)
+    out = target.array_for(job)
     fill(job, target.backend, out)
     return out
 
 
-def allocate(job: Job, target: Target) -> Any:
-    """The array to be filled: the target's own, one like it, or a new one."""
-    if target.in_place:
-        return target.array
-    if target.array is not None:
-        return target.backend.empty_like(target.array, job.dtype, target.device)
-    return target.backend.empty(job.shape, job.dtype, target.device)
-
-
 def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], Any] | None = None) -> None:
-    """Draw into an array; `matrix` as below, where an engine draws what it is made of itself."""
+    """Draw into an array. `matrix` stands in for the function of this name where an engine draws the normals itself."""
     if backend.is_abstract(out) or job.size == 0:
         return
     if isinstance(job.law, Constant):
@@ -67,7 +58,7 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
 
 
 def where_one(job: Job, law: Eye | Dirac) -> Iterable[Any]:
-    """Where an array of eye or dirac is 1, for some rows each; remembered where that is little."""
+    """The positions where an array of eye or dirac is 1, for some rows each; kept where they are few."""
     where: Iterable[Any] | None = job.memo.get(law)
     if where is None:
         where = ones(job.geometry, job.box, law.groups if isinstance(law, Dirac) else 1)
@@ -77,7 +68,7 @@ def where_one(job: Job, law: Eye | Dirac) -> Iterable[Any]:
 
 
 def elements(lanes: Lanes, job: Job, region: Region) -> Any:
-    """The values of a region, for laws whose elements don't depend on each other; flattened unless lanes are fused."""
+    """The values of a region, for laws with independent elements; flattened unless lanes are fused."""
     law, canonical = job.law, job.geometry.canonical
     if isinstance(law, Constant):
         return lanes.full((region.size,), law.element(job.dtype), job.dtype)
@@ -97,40 +88,43 @@ def matrix(lanes: Lanes, job: Job) -> Any:
     """The part of an orthogonal or sparse matrix that a job asks for."""
     whole = Region.whole(job.geometry.canonical)
 
-    def normals(sampling: Sampling, key: Key) -> Any:
-        return sample(lanes, sampling, key, whole)
+    def draw_normals(law: Normal, key: Key, dtype: str) -> Any:
+        return sample(lanes, sampling(law, dtype), key, whole)
+
+    def draw_words(law: Bits, key: Key) -> Lane:
+        return words(lanes, key, whole, 1, law.purpose)[0]
 
     if isinstance(job.law, Orthogonal):
-        return matrices.orthogonal(lanes, job, normals)
-    return matrices.sparse(lanes, job, normals, lambda key, purpose: words(lanes, key, whole, 1, purpose)[0])
+        return matrices.orthogonal(lanes, job, draw_normals)
+    return matrices.sparse(lanes, job, draw_normals, draw_words)
 
 
 _matrix = matrix
 
 
-def sample(lanes: Lanes, sampling: Sampling, key: Key, region: Region) -> Any:
+def sample(lanes: Lanes, how: Sampling, key: Key, region: Region) -> Any:
     """Words -> deviates -> lattice -> values, for the elements of a region."""
-    parts = [_real(lanes, sampling, w) for w in words(lanes, key, region, sampling.words_per_element, VALUES)]
-    return parts[0] if len(parts) == 1 else lanes.complex(parts[0], parts[1], sampling.dtype)
+    components = [_real(lanes, how, w) for w in words(lanes, key, region, how.words_per_element, VALUES)]
+    return components[0] if len(components) == 1 else lanes.complex(components[0], components[1], how.dtype)
 
 
-def _real(lanes: Lanes, sampling: Sampling, words: Lane) -> Any:
-    if sampling.quantiles is not None:
-        k, unit = tabulated(lanes, words, sampling.quantiles)
-        return lanes.values(k, sampling, unit)
-    return lanes.values(sampling.lattice.place(sampling.deviate(lanes, words)), sampling)
+def _real(lanes: Lanes, how: Sampling, words: Lane) -> Any:
+    if how.quantiles is not None:
+        k, unit = tabulated(lanes, words, how.quantiles)
+        return lanes.values(k, how, unit)
+    return lanes.values(how.lattice.place(how.deviate(lanes, words)), how)
 
 
-def words(lanes: Lanes, key: Key, region: Region, parts: int, purpose: int) -> Sequence[Lane]:
-    """Word parts * i + p of the stream for each element i of the region, as one lane for each p < parts."""
+def words(lanes: Lanes, key: Key, region: Region, words_per_element: int, purpose: int) -> Sequence[Lane]:
+    """The words of each element of the region: n lanes, the c-th of words n * i + c of the stream for element i."""
     pair = lanes.key(key.low, key.high)
     if region.is_run and not lanes.fused:
-        start, stop = region.offset * parts, (region.offset + region.size) * parts
+        start, stop = region.offset * words_per_element, (region.offset + region.size) * words_per_element
         blocks = lanes.arange(start // 4, -(-stop // 4))
         stream = lanes.xp.reshape(lanes.xp.stack(block_of(blocks, purpose, pair), axis=-1), (-1,))
-        return [stream[start % 4 + p : start % 4 + stop - start : parts] for p in range(parts)]
-    index = lanes.index(region) * parts
-    return [_word(lanes, index + p, purpose, pair) for p in range(parts)]
+        return [stream[start % 4 + c : start % 4 + stop - start : words_per_element] for c in range(words_per_element)]
+    index = lanes.index(region) * words_per_element
+    return [_word(lanes, index + c, purpose, pair) for c in range(words_per_element)]
 
 
 def _word(lanes: Lanes, i: Lane, purpose: int, key: tuple[Lane, Lane]) -> Lane:

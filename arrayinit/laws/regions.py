@@ -1,7 +1,7 @@
 """The part of a global tensor that an array holds: `index` -> a box by axes -> a region of linear indices."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import EllipsisType
 from typing import Any, TypeAlias
@@ -10,9 +10,10 @@ from arrayinit.common.integers import as_integer
 from arrayinit.common.messages import shown
 from arrayinit.laws.geometry import Geometry
 
-__all__ = ["Box", "Index", "Region", "box", "region"]
+__all__ = ["Axis", "Box", "Index", "Region", "box", "merged", "region"]
 
 Index: TypeAlias = int | slice | EllipsisType | tuple[int | slice | EllipsisType, ...]
+Axis: TypeAlias = tuple[int, int, int]  # of a region in memory: (count, stride in the region, stride in memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,3 +216,21 @@ def region(geometry: Geometry, chosen: Box) -> tuple[Region, tuple[int, ...]]:
     counts = tuple(count for axis in order if (count := chosen.counts[axis]) is not None)
     steps = tuple(strides[axis] * chosen.steps[axis] for axis in order)
     return Region(offset, counts, steps), tuple(kept.index(axis) for axis in order)
+
+
+def merged(axes: Iterable[Axis]) -> list[Axis]:
+    """The same elements along as few axes as possible, in the same order.
+
+    Axes of one element are left out. An axis continues the one before it, and the two become one, if a step along the
+    outer axis is as long as all of the inner one: stride * count of the inner axis is the stride of the outer one, both
+    in the region and in memory.
+    """
+    result: list[Axis] = []
+    for count, stride, jump in axes:
+        if count == 1:
+            continue
+        if result and result[-1][1] == stride * count and result[-1][2] == jump * count:
+            result[-1] = (result[-1][0] * count, stride, jump)
+        else:
+            result.append((count, stride, jump))
+    return result

@@ -121,7 +121,7 @@ def _check(matches: list[Match], places: dict[str, Any]) -> None:
             dtype = each.parameter.dtype
             try:
                 backend.dtype(dtype)
-                backend.allocate(each.parameter.shape, dtype, None, places[each.path])
+                backend.check_new(each.parameter.shape, dtype, None, places[each.path])
             except (TypeError, ValueError) as error:
                 problems[each.path] = str(error)
     if problems:

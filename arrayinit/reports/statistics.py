@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.backends import Backend, backend_of
+from arrayinit.backends import backend_of
 from arrayinit.stream.formats import is_complex, is_number
 
 __all__ = ["CHUNK", "Statistics", "measure", "values_of"]
@@ -125,37 +125,15 @@ def values_of(x: Any, dtype: str) -> Iterator[tuple[Place, npt.NDArray[Any]]]:
     backend = backend_of(x)
     if backend.is_abstract(x) or not is_number(dtype):
         return
-    if backend.is_distributed:
-        x = x.to_local()
-        backend = backend_of(x)
-    for place, block in _blocks(backend, x):
+    for place, block in backend.blocks(x):
         owner = backend_of(block)
         for start, piece in _cut(block):
             try:
-                host = owner.to_numpy(piece)
+                host = owner.numbers(piece)
             except TypeError:  # of a dtype that NumPy lacks, or a tensor that is not dense
                 return
-            if dtype == "bfloat16":
-                host = (host.astype(np.uint32) << 16).view(np.float32)
             wide = np.complex128 if is_complex(dtype) else np.float64
             yield tuple(a + b for a, b in zip(place, start, strict=True)), host.astype(wide, copy=False)
-
-
-def _blocks(backend: Backend, x: Any) -> Iterator[tuple[Place, Any]]:
-    """The chunks or shards of an array, or all of it, on the host or a device."""
-    origin = (0,) * len(x.shape)
-    if backend.is_chunked:
-        starts = [np.cumsum((0, *sizes)) for sizes in x.chunks]
-        for number in np.ndindex(*x.numblocks):
-            yield tuple(int(start[k]) for start, k in zip(starts, number, strict=True)), x.blocks[number].compute()
-    elif backend.name == "jax" and not x.is_fully_addressable:
-        for shard in x.addressable_shards:
-            if shard.replica_id == 0:
-                yield tuple(axis.start or 0 for axis in shard.index), np.asarray(shard.data)
-    elif backend.name in ("jax", "numpy"):  # no copy in host memory; slicing a JAX array would compile
-        yield origin, np.asarray(x)
-    else:
-        yield origin, x.detach() if hasattr(x, "detach") else x
 
 
 def _cut(x: Any) -> Iterator[tuple[Place, Any]]:

@@ -80,7 +80,7 @@ def fill_(
         )
     shape = tuple(map(int, x.shape))
     law, _ = law_of(drawn_by, shape, dtype)  # raises as the initializer would
-    itemsize = np.dtype(x.dtype).itemsize if backend is None or backend.name == "numpy" else int(x.dtype.itemsize)
+    itemsize = int((np.dtype(x.dtype) if backend is None else x.dtype).itemsize)
     tiles = tiling(law, shape, itemsize, part, _chunks(x), _order(x))
     check_progress(progress)
     check_space(x)

@@ -1,8 +1,8 @@
-"""A call of an initializer as text, and back: what a graph that another library keeps can hold of a draw.
+"""A call of an initializer as text, and back, for graphs of other libraries, which can hold a draw only as text.
 
 The text is a JSON object: "stream" (the version of the stream), "draw" (the name of the scheme), "with" (its
-parameters) and, of the shared keywords that say which elements of which tensor are drawn, those that were given.
-Neither the array nor the seed is part of it. Graphs are saved, so what the keys mean stays.
+parameters), and those shared keywords that differ from their defaults and say which elements of which tensor to draw.
+Neither the array nor the seed is part of it. Graphs are saved, so the meaning of the keys must not change.
 """
 
 import functools
@@ -26,11 +26,11 @@ __all__ = ["Call", "Where", "call", "is_fixed", "text"]
 Where: TypeAlias = tuple[Any, Any, Any, tuple[Any, ...]]  # name, shape, index, and the keywords of `_AXES`
 
 _AXES = ("layout", "in_axis", "out_axis", "batch_axis", "groups", "transposed")
-_DEFAULTS = {"batch_axis": (), "groups": 1, "transposed": False}  # of the shared keywords, where it is not None
+_DEFAULTS = {"batch_axis": (), "groups": 1, "transposed": False}  # of shared keywords; that of all others is None
 _INTEGERS = ("name", "shape", "index", *_AXES)  # keywords whose integers may be of any library, arrays or traced sizes
-_BITS = "bits"  # the name of the one scheme that is no initializer
+_BITS = "bits"  # the name of the only scheme that is no initializer
 
-# Schemes that draw nothing at random, whatever their parameters and the shape are.
+# Schemes that draw nothing at random, for any parameters and shape.
 _FIXED = (
     "constant",
     "dirac",
@@ -49,39 +49,39 @@ _FIXED = (
 
 
 class Call(NamedTuple):
-    """What :func:`text` was given."""
+    """The arguments of :func:`text`."""
 
     scheme: Scheme
     where: Where
 
 
-@in_default_environment  # numbers as text are rounded, too
+@in_default_environment  # numbers are rounded as they become text, too
 def text(scheme: Scheme, where: Where) -> str:
-    """A scheme with its parameters, and where it is drawn, as text. TypeError for what text can't hold."""
+    """A scheme with its parameters, and its place in the global tensor, as text. TypeError where text can't hold it."""
     name = _name(scheme)
     given = scheme.keywords if isinstance(scheme, partial) else {}
     if name == "distribution":
-        from arrayinit.laws.quantile_functions import as_data  # here, for few processes need it
+        from arrayinit.laws.quantile_functions import as_data  # here, because few processes need it
 
-        kind = as_data(given["distribution"], given.get("parameters", ()))
-        given = dict(zip(("distribution", "parameters"), kind, strict=True)) if isinstance(kind, tuple) else given
-    from arrayinit import STREAM_VERSION  # here, for it is said at the top of the package
+        data = as_data(given["distribution"], given.get("parameters", ()))
+        given = dict(zip(("distribution", "parameters"), data, strict=True)) if isinstance(data, tuple) else given
+    from arrayinit import STREAM_VERSION  # here, because it is defined at the top of the package
 
     folded, shape, index, axes = where
-    said = {"name": folded, "shape": shape, "index": index, **dict(zip(_AXES, axes, strict=True))}
+    shared = {"name": folded, "shape": shape, "index": index, **dict(zip(_AXES, axes, strict=True))}
     return json.dumps(
         {"stream": STREAM_VERSION, "draw": name, "with": {key: _data(value, key) for key, value in given.items()}}
-        | {key: _data(value, key) for key, value in said.items() if not _is_default(value, key)}
+        | {key: _data(value, key) for key, value in shared.items() if not _is_default(value, key)}
     )
 
 
 @functools.lru_cache(maxsize=4096)
 @in_default_environment
-def call(said: str) -> Call:
-    """The inverse of :func:`text`. ValueError for what another version of the stream wrote."""
+def call(text: str) -> Call:
+    """The inverse of :func:`text`. ValueError for text of another version of the stream."""
     from arrayinit import STREAM_VERSION  # as above
 
-    data = json.loads(said)
+    data = json.loads(text)
     if data["stream"] != STREAM_VERSION:
         raise ValueError(
             f"the graph must be recorded by an arrayinit of this stream version, {STREAM_VERSION}; "
@@ -95,13 +95,12 @@ def call(said: str) -> Call:
 
 
 def _scheme(name: str, given: Mapping[str, Any]) -> Scheme:
-    """A scheme with these parameters, and by default all others. ValueError or TypeError for what it has not."""
-    made = spec(name, **given)  # which refuses names of no initializer, and parameters that are missing
-    own = complete(made.name, given)
-    unknown = [key for key in given if key not in own]
+    """A scheme with these parameters, and defaults for the others. ValueError or TypeError for unknown ones."""
+    parameters = complete(spec(name, **given).name, given)  # refuses unknown names and missing parameters
+    unknown = [key for key in given if key not in parameters]
     if unknown:
-        raise TypeError(f"`with` must have parameters of {name}, {', '.join(own)}; got {', '.join(unknown)}")
-    return partial(initializers.scheme(name), **own)
+        raise TypeError(f"`with` must have parameters of {name}, {', '.join(parameters)}; got {', '.join(unknown)}")
+    return partial(initializers.scheme(name), **parameters)
 
 
 def is_fixed(scheme: Scheme) -> bool:
@@ -129,7 +128,7 @@ def _name(scheme: Scheme) -> str:
 
 
 def _data(value: Any, name: str) -> Any:
-    """A value as JSON has it; numbers as all schemes take them, so that the law is the same to the last digit."""
+    """A value for JSON. Numbers are converted as schemes do it, so that the law is the same to the last digit."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, Integral) or _is_symbolic(value, "SymInt"):
@@ -156,12 +155,12 @@ def _data(value: Any, name: str) -> Any:
 
 
 def _is_symbolic(value: Any, kind: str) -> bool:
-    """Whether value is a number that torch has a symbol for; made a number of Python it is a condition of the graph."""
+    """Whether torch has a symbol for a number; converted to a Python number it becomes a condition of the graph."""
     return type(value).__name__ == kind
 
 
 def _value(data: Any) -> Any:
-    """The inverse of `_data`; sequences are tuples."""
+    """The inverse of `_data`; sequences become tuples."""
     if isinstance(data, list):
         return tuple(map(_value, data))
     if not isinstance(data, Mapping):

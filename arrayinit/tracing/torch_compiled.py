@@ -1,8 +1,8 @@
-"""What torch's compiler reads in place of :func:`arrayinit.draw.draw`: a call of the operator.
+"""The draw that torch's compiler reads in place of :func:`arrayinit.draw.draw`: a call of the operator.
 
-Draws of torch tensors with a key of their own become a part of the graph. All others are done outside of it, where the
-graph breaks: those whose key is the next of a sequence or comes from a generator (in a graph it would be the same in
-each run), arrays of other libraries, DTensors, and laws that text can't hold. With fullgraph=True they are errors.
+Draws of torch tensors under a given key become a part of the graph. All others break the graph, and are done outside of
+it: those whose key is the next of a sequence or comes from a generator (in a graph it would be the same in each run),
+arrays of other libraries, DTensors, and laws that text can't hold. With fullgraph=True they are errors.
 """
 
 import inspect
@@ -27,10 +27,10 @@ __all__ = ["draw", "fold", "spec", "unseeded", "unserved"]
 
 
 def _outside(reason: str) -> Callable[..., Any]:
-    """Call a function outside of the graph; `reason` is what the compiler says where that is not allowed."""
+    """A function that calls another one outside of the graph; the compiler's error has `reason` where it may not."""
 
     def outside(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if function is not _draw:  # whose `x` may be an array without axes
+        if function is not _draw:  # its `x` may be an array without axes
             args = _with_scalars(args)
         return function(*args, **{name: _with_scalars(value) for name, value in kwargs.items()})
 
@@ -48,9 +48,9 @@ unserved = _outside(
 )
 
 
-# Functions that the compiler runs for real, on arguments that it takes for constants of the graph. It leaves their
-# results among the globals of the module that it compiles, under the names that they have here: names that no module
-# uses. They return None where they can't be met: the same call outside of the graph then raises what it should.
+# Functions that the compiler runs instead of reading them, on arguments that it takes for constants of the graph. It
+# puts their results among the globals of the module that it compiles, under the functions' names, hence these names,
+# which no module uses. They return None instead of raising an error: the same call outside of the graph raises it.
 
 
 def arrayinit_text_of_call(scheme: Scheme, where: Where, names: Sequence[str] = (), *values: Any) -> str | None:
@@ -76,10 +76,10 @@ def arrayinit_is_fixed(scheme: Scheme) -> bool:
 def arrayinit_dtype(dtype: Any) -> torch.dtype | None:
     backend = backend_named("torch")
     try:
-        found: torch.dtype = backend.dtype(backend.dtype_name(dtype))
+        torch_dtype: torch.dtype = backend.dtype(backend.dtype_name(dtype))
     except TypeError:
         return None
-    return found
+    return torch_dtype
 
 
 def arrayinit_spec_in_parts(name: str, parameters: dict[str, Any]) -> Any:
@@ -107,15 +107,15 @@ del arrayinit_dtype, arrayinit_spec_in_parts, arrayinit_fold
 
 
 def spec(name: str, parameters: dict[str, Any]) -> Spec:
-    """What `arrayinit.spec` makes of constants."""
+    """`arrayinit.spec` of constants."""
     if not torch.compiler.is_dynamo_compiling() or _has_arrays([*parameters.values()]):
         return cast(Spec, unserved(specs.spec, name, **parameters))
-    made = _spec(name, {key: _exact(value) for key, value in parameters.items()})
-    return cast(Spec, unserved(specs.spec, name, **parameters) if made is None else _whole(made))
+    constant = _spec(name, {key: _exact(value) for key, value in parameters.items()})
+    return cast(Spec, unserved(specs.spec, name, **parameters) if constant is None else _whole(constant))
 
 
 def fold(key: Any, name: Any) -> Key:
-    """What `arrayinit.fold` makes of a key that is a constant."""
+    """`arrayinit.fold` of a key that is a constant."""
     folded = None
     if torch.compiler.is_dynamo_compiling() and isinstance(key, (int, Key)) and not _has_arrays(name):
         folded = _fold(_exact(key), _exact(name))
@@ -134,13 +134,13 @@ def draw(x: Any, scheme: Scheme, in_place: bool, seed: Any, where: Where, new: t
     values = [*given.values()]
     if _has_arrays([*values, where]) or (isinstance(x, (tuple, list)) and _has_arrays(x)):
         return unserved(_draw, x, scheme, in_place, **_keywords(seed, where, new))
-    said, kind, number, key = None, None, 0, None
-    sizes, part = _placed(x, where)
+    call_text, kind, number, key = None, None, 0, None
+    sizes, place = _placed(x, where)
     if _is_served(x, in_place, where, new) and sizes is not None:
-        # One by one: the compiler takes an object for a constant where it is an argument, but not inside of one.
-        said = _text(function, _exact(part), [*given], *map(_exact, values))
+        # One by one: the compiler takes an object for a constant as an argument, but not within an argument.
+        call_text = _text(function, _exact(place), [*given], *map(_exact, values))
         kind = _dtype(dtype) if dtype is not None else x.dtype if isinstance(x, torch.Tensor) else torch.float32
-    if said is None or kind is None:
+    if call_text is None or kind is None:
         return unserved(_draw, x, scheme, in_place, **_keywords(seed, where, new))
     if isinstance(seed, torch.Tensor):
         key = seed
@@ -151,7 +151,7 @@ def draw(x: Any, scheme: Scheme, in_place: bool, seed: Any, where: Where, new: t
     elif seed is not None or not _is_fixed(function):
         return unseeded(_draw, x, scheme, in_place, **_keywords(seed, where, new))
     like = x.detach() if isinstance(x, torch.Tensor) else torch.zeros((), device=device).expand(sizes)
-    drawn = operator(like, said, number, key, dtype=kind, device=device)
+    drawn = operator(like, call_text, number, key, dtype=kind, device=device)
     if not in_place:
         return drawn
     with torch.no_grad():
@@ -160,14 +160,14 @@ def draw(x: Any, scheme: Scheme, in_place: bool, seed: Any, where: Where, new: t
 
 
 def _draw(x: Any, scheme: Scheme, in_place: bool, **keywords: Any) -> Any:
-    """The draw itself, outside of the graph."""
+    """The ordinary draw, outside of the graph."""
     if isinstance(scheme, partial):
         scheme = partial(scheme.func, **{name: _with_scalars(value) for name, value in scheme.keywords.items()})
     return junction.draw(_with_scalars(x) if isinstance(x, (tuple, list)) else x, scheme, in_place, **keywords)
 
 
 def _has_arrays(value: Any) -> bool:
-    """Whether there are arrays, or numbers of NumPy, in a value: no constants to the compiler."""
+    """Whether a value contains arrays or numbers of NumPy, which the compiler does not take for constants."""
     if isinstance(value, (tuple, list)):
         return any(map(_has_arrays, value))
     if isinstance(value, slice):
@@ -176,7 +176,7 @@ def _has_arrays(value: Any) -> bool:
 
 
 def _with_scalars(value: Any) -> Any:
-    """A value with NumPy's numbers where the compiler made arrays without axes of them; dictionaries as they are."""
+    """A value with NumPy's numbers where the compiler made arrays without axes of them; not within dictionaries."""
     if isinstance(value, np.ndarray) and not value.ndim:
         return value[()]
     if isinstance(value, slice):
@@ -185,7 +185,7 @@ def _with_scalars(value: Any) -> Any:
 
 
 def _placed(x: Any, where: Where) -> tuple[Any, Where]:
-    """The sizes of the result (None where there are none), and where in the global tensor it is."""
+    """The sizes of the result (None for a wrong index), and its place in the global tensor."""
     name, _, index, axes = where
     if isinstance(x, torch.Tensor) or index is None:
         return x, where
@@ -193,7 +193,7 @@ def _placed(x: Any, where: Where) -> tuple[Any, Where]:
 
 
 def _is_served(x: Any, in_place: bool, where: Where, new: tuple[Any, Any, Any, Any]) -> bool:
-    """Whether a graph can hold the draw; what can't be drawn anywhere is not served either, and refused outside."""
+    """Whether a graph can hold the draw. A wrong call is not served either: it is refused outside of the graph."""
     xp, dtype, device, chunks = new
     if chunks is not None:
         return False
@@ -217,16 +217,17 @@ _READS_PARTIALS = torch.__version__ >= (2, 7)  # whether the compiler knows what
 
 
 def _exact(value: Any) -> Any:
+    """A value as a constant of the graph: symbolic numbers get their values, and specs become tuples."""
     if isinstance(value, bool):
         return value
     if isinstance(value, (int, float)):
-        for number in {value: None}:  # a key of a dictionary has a hash, and so must have a value
+        for number in {value: None}:  # a key of a dictionary is hashed, so the compiler must know its value
             return number
     if isinstance(value, (tuple, list)):
         return tuple([_exact(one) for one in value])
     if isinstance(value, slice):
         return slice(_exact(value.start), _exact(value.stop), _exact(value.step))
-    if isinstance(value, Spec):  # the compiler can't hand over one that the compiled code made
+    if isinstance(value, Spec):  # the compiler can't pass on a spec that the compiled code made
         return (_SPEC, value.name, _exact(value.items))
     return value
 
@@ -235,8 +236,8 @@ _SPEC = "a spec in its parts"
 
 
 def _whole(value: Any) -> Any:
-    """The inverse of what `_exact` does to specs."""
+    """A value with specs again, where `_exact` made tuples of them."""
     if isinstance(value, (tuple, list)):
-        parts = tuple(map(_whole, value))
-        return Spec(parts[1], parts[2]) if parts[:1] == (_SPEC,) else parts
+        items = tuple(map(_whole, value))
+        return Spec(items[1], items[2]) if items[:1] == (_SPEC,) else items
     return value

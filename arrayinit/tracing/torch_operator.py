@@ -3,17 +3,17 @@
     draw(Tensor like, str call, SymInt seed, Tensor? key=None, *, SymInt[] batch=[], ScalarType? dtype=None,
          Device? device=None) -> Tensor
 
-A new tensor with the shape and the strides of `like`, of which nothing else is read, drawn as `call` says (see
-`calls`) from `seed` (a key as a signed number of 64 bits) or, where there is one, from `key` (of torch.func._random).
-With a batch it has these axes in front, and what lies at [i, j, ...] has the key fold(fold(key, i), j), ...
+The result is a new tensor with the shape and strides of `like`, of which nothing else is read. It is drawn by `call` (a
+text, see `calls`) under `key` (of torch.func._random) or, where that is None, under `seed` (a key as a signed number of
+64 bits). A batch adds its axes in front, and the draw at [i, j, ...] has the key fold(fold(key, i), j), ...
 
-In place a draw is a copy of that into the tensor, so that gradients, views and functional graphs are torch's business.
-Draws that nothing watches never come here: they are written to memory at once.
+A draw in place copies that result into the tensor, so that torch takes care of gradients, views and functional graphs.
+Draws without a compiler, tracer, transform or mode don't use the operator: they write to memory at once.
 
-Under torch.vmap a draw follows `randomness`: "different" gives member i the key fold(key, i) (of nested maps the outer
-one is folded first), "same" gives all members one draw, and "error" raises. A `seed` that is mapped over is each
-member's own key. Constants and other laws that draw nothing are the same for all. Without a seed one key is taken, and
-the members' are folded from it.
+Under torch.vmap a draw follows `randomness`: "different" gives member i the key fold(key, i) (with nested maps the
+outer one is folded first), "same" gives all members one draw, and "error" raises. A `seed` that is mapped over is the
+key of each member. Laws that draw nothing, such as constants, are the same for all. Without a seed one key is taken,
+and those of the members are folded from it.
 """
 
 import functools
@@ -46,25 +46,25 @@ _MODE = torch._C.DispatchKeySet(torch._C.DispatchKey.FuncTorchVmapMode)
 
 @in_default_environment
 def record(x: Any, scheme: Scheme, target: Target, dtype: str, seed: Any, where: Where) -> Any:
-    """Draw by the operator: into a tensor, or a new one like it or of the shape x."""
+    """Draw by the operator into the tensor x, or into a new one like it or of the shape x."""
     if target.array is not None and is_foreign(target.array):
         raise TypeError(
             "`x` must be a fake tensor where torch's FakeTensorMode and another mode or transform are active; got a "
             "real one, which they refuse"
         )
     like, where = (x, where) if target.array is not None else _like(x, target.device, where)
-    said = text(scheme, where)
-    job = _sized_job(target.backend, like, said, target.backend.dtype(dtype))
+    call_text = text(scheme, where)
+    job = _sized_job(target.backend, like, call_text, target.backend.dtype(dtype))
     if job is not None:
         review(job, scheme, target)
         if not target.in_place:
             check_elements(job.shape)
     number, key = 0, None
     if _needs_key(job, scheme, target.backend, target.array):
-        resolve(Key(0), where[0])  # which refuses what is no name
+        resolve(Key(0), where[0])  # refuses a `name` that is none
         number, key = _seed(target, seed, _is_abstract(target.backend, like, target.device))
     with torch._C.DisableTorchFunctionSubclass():
-        drawn = draw(like.detach(), said, number, key, dtype=target.backend.dtype(dtype), device=target.device)
+        drawn = draw(like.detach(), call_text, number, key, dtype=target.backend.dtype(dtype), device=target.device)
         if not target.in_place:
             return drawn
         with torch.no_grad():
@@ -78,13 +78,13 @@ def signed(number: Any) -> Any:
 
 
 def _like(x: Any, device: Any, where: Where) -> tuple[torch.Tensor, Where]:
-    """A tensor of the shape of a new array that takes no memory, and where in the global tensor it is."""
+    """A tensor without memory of the shape of the new array, and the place of that in the global tensor."""
     name, shape, index, axes = where
     if shape is not None:
         raise TypeError(
             f"`shape` goes with an array that holds a part of it; got {shown(shape)} and the shape {shown(x)}"
         )
-    sizes = x  # as they are where a tracer has symbols for some, so that the graph is one for all sizes
+    sizes = x  # kept as they are where a tracer has symbols for some, so that one graph serves all sizes
     if index is not None or not isinstance(x, list | tuple) or all(isinstance(n, int) for n in x):
         shape = shape_of(x)
         sizes = box(shape, index).shape
@@ -92,12 +92,12 @@ def _like(x: Any, device: Any, where: Where) -> tuple[torch.Tensor, Where]:
 
 
 def _needs_key(job: Job | None, scheme: Scheme, backend: Backend, x: Any) -> bool:
-    """Whether a draw needs a key. In a graph, which may run with other sizes, that is a matter of the scheme alone."""
+    """Whether a draw needs a key. In a graph, which may run with other sizes, that depends on the scheme alone."""
     return not is_fixed(scheme) if job is None or backend.is_tracing(x) else needs_key(job)
 
 
 def _is_abstract(backend: Backend, like: torch.Tensor, device: torch.device | None) -> bool:
-    """Whether a result has no elements: one into or like a tensor, or like it on another device."""
+    """Whether the result has no values: a draw into or like an abstract tensor, or on an abstract device."""
     if device is not None and "meta" in (device.type, like.device.type):
         return bool(device.type == "meta")
     while _functorch.is_functorch_wrapped_tensor(like):
@@ -106,7 +106,7 @@ def _is_abstract(backend: Backend, like: torch.Tensor, device: torch.device | No
 
 
 def _seed(target: Target, seed: Any, is_abstract: bool) -> tuple[Any, torch.Tensor | None]:
-    """`seed` as the operator's two arguments. All that is refused is refused before a key is taken."""
+    """`seed` as the operator's two arguments. Errors come before a key is taken."""
     if isinstance(seed, torch.Tensor):
         check_key(seed)
         return 0, seed
@@ -127,7 +127,7 @@ def _seed(target: Target, seed: Any, is_abstract: bool) -> tuple[Any, torch.Tens
 
 
 def _check_maps(target: Target, is_taken: bool) -> None:
-    """Refuse what a map of torch.vmap will refuse, or could not get right."""
+    """Refuse draws that a map of torch.vmap will refuse, or would draw wrongly."""
     x = target.array
     for layer in reversed(_functorch.get_interpreter_stack() or ()):
         is_wrapped = x is not None and _is_of(x, layer.level())
@@ -163,7 +163,7 @@ def _check_map(layer: Any, overwrites: bool, is_given: bool) -> None:
 
 
 def _is_chunked() -> bool:
-    """Whether a map is called for one chunk of its members after another, which only the call stack tells."""
+    """Whether a map runs in chunks of its members, which only the call stack shows."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code.co_name != "_chunked_vmap":
         frame = frame.f_back
@@ -178,7 +178,7 @@ def _is_of(x: torch.Tensor, level: int) -> bool:
 @in_default_environment
 def _drawn(
     like: torch.Tensor,
-    said: str,
+    call_text: str,
     seed: int,
     key: torch.Tensor | None = None,
     *,
@@ -188,8 +188,8 @@ def _drawn(
 ) -> torch.Tensor:
     """The operator on tensors that hold values."""
     backend = backend_named("torch")
-    job = _job(backend, like, said, dtype)
-    name = call(said).where[0]
+    job = _job(backend, like, call_text, dtype)
+    name = call(call_text).where[0]
     root = resolve(Key(seed % (1 << SEED_BITS)) if key is None else key, name) if needs_key(job) else None
     result: torch.Tensor
     if not batch:
@@ -197,15 +197,15 @@ def _drawn(
         return result
     result = torch.empty((*batch, *like.shape), dtype=dtype or like.dtype, device=device or like.device)
     for member in np.ndindex(*batch):
-        own = None if root is None else functools.reduce(Key.fold, member, root)
-        engines.run(job.keyed(own), Target(backend, result[member], in_place=True, device=None))
+        member_key = None if root is None else functools.reduce(Key.fold, member, root)
+        engines.run(job.keyed(member_key), Target(backend, result[member], in_place=True, device=None))
     return result
 
 
 @in_default_environment
 def _fake(
     like: torch.Tensor,
-    said: str,
+    call_text: str,
     seed: int,
     key: torch.Tensor | None = None,
     *,
@@ -214,7 +214,7 @@ def _fake(
     device: torch.device | None = None,
 ) -> torch.Tensor:
     """The operator where only shapes are known; arguments are checked unless sizes are symbols."""
-    _sized_job(backend_named("torch"), like, said, dtype)
+    _sized_job(backend_named("torch"), like, call_text, dtype)
     if key is not None:
         check_key(key)
     if not batch:
@@ -222,22 +222,22 @@ def _fake(
     return like.new_empty((*batch, *like.shape), dtype=dtype, device=device)
 
 
-def _job(backend: Backend, like: torch.Tensor, said: str, dtype: torch.dtype | None) -> Job:
-    """What is to be drawn, still without its key."""
-    scheme, (_, shape, index, axes) = call(said)
+def _job(backend: Backend, like: torch.Tensor, call_text: str, dtype: torch.dtype | None) -> Job:
+    """The job of a call, still without its key."""
+    scheme, (_, shape, index, axes) = call(call_text)
     target = Target(backend, like, in_place=False, device=None)
     return job_of(like, scheme, target, backend.dtype_name(dtype or like.dtype), shape, index, axes)
 
 
-def _sized_job(backend: Backend, like: torch.Tensor, said: str, dtype: torch.dtype | None) -> Job | None:
-    """What is to be drawn; None where sizes are symbols."""
-    return _job(backend, like, said, dtype) if all(isinstance(n, int) for n in like.shape) else None
+def _sized_job(backend: Backend, like: torch.Tensor, call_text: str, dtype: torch.dtype | None) -> Job | None:
+    """The job of a call, still without its key; None where sizes are symbols."""
+    return _job(backend, like, call_text, dtype) if all(isinstance(n, int) for n in like.shape) else None
 
 
 @in_default_environment
 def _mapped(
     like: torch.Tensor,
-    said: str,
+    call_text: str,
     seed: int,
     key: torch.Tensor | None = None,
     *,
@@ -245,34 +245,34 @@ def _mapped(
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
 ) -> torch.Tensor:
-    """The operator under torch.vmap: what the innermost map makes of it, for the transforms around it."""
-    innermost = _functorch.peek_interpreter_stack()  # kept, since what follows only points to it
+    """The operator under torch.vmap: one call for the innermost map, which the transforms around it see."""
+    innermost = _functorch.peek_interpreter_stack()  # kept alive, since the next object only points to it
     layer = _functorch.CVmapInterpreterPtr(innermost)
     level, size = layer.level(), layer.batchSize()
     with torch._C._ExcludeDispatchKeyGuard(_MODE):
         like = _member(like, level, 0)
         if key is not None and _is_of(key, level):
-            each = [
-                draw(like, said, seed, _member(key, level, i), batch=batch, dtype=dtype, device=device)
+            members = [
+                draw(like, call_text, seed, _member(key, level, i), batch=batch, dtype=dtype, device=device)
                 for i in range(size)
             ]
-            none = (0, *batch, *like.shape)
-            drawn = torch.stack(each) if each else like.new_empty(none, dtype=dtype, device=device)
+            empty = (0, *batch, *like.shape)
+            drawn = torch.stack(members) if members else like.new_empty(empty, dtype=dtype, device=device)
         else:
             backend = backend_named("torch")
-            job = _sized_job(backend, like, said, dtype)
-            is_random = _needs_key(job, call(said).scheme, backend, None)
+            job = _sized_job(backend, like, call_text, dtype)
+            is_random = _needs_key(job, call(call_text).scheme, backend, None)
             if is_random:
                 _check_map(layer, overwrites=False, is_given=False)
             if not is_random or layer.randomness() == _functorch.RandomnessType.Same:
-                return draw(like, said, seed, key, batch=batch, dtype=dtype, device=device)
-            drawn = draw(like, said, seed, key, batch=[size, *batch], dtype=dtype, device=device)
+                return draw(like, call_text, seed, key, batch=batch, dtype=dtype, device=device)
+            drawn = draw(like, call_text, seed, key, batch=[size, *batch], dtype=dtype, device=device)
         result: torch.Tensor = _functorch._add_batch_dim(drawn, 0, level)
         return result
 
 
 def _member(x: torch.Tensor, level: int, i: int) -> torch.Tensor:
-    """Member i of what the map of this level maps over, or of none one of that shape; x itself where it doesn't."""
+    """Member i of a tensor that the map of this level maps over, zeros where it has none; any other x itself."""
     if not _is_of(x, level):
         return x
     members, axis = _functorch.get_unwrapped(x), _functorch.maybe_get_bdim(x)

@@ -1,4 +1,4 @@
-"""What is special to a library: views, parameters, versions, abstract tensors, shardings, lazy blocks, modes."""
+"""Features of single libraries: views, parameters, versions, abstract tensors, shardings, lazy blocks, modes."""
 
 import math
 import sys
@@ -32,6 +32,18 @@ def test_a_model_gets_new_arrays_from_jax_and_dask_only():
     replaced = {name for name in ("numpy", "torch", "jax", "dask") if not backend_named(name).fills_in_place}
     assert replaced == {"jax", "dask"}
     assert backend_named(array_api_strict).fills_in_place
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax", "dask"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_blocks_hold_all_numbers_of_an_array(library, dtype):
+    x = ai.normal((5, 7), seed=0, xp=library, dtype=dtype)
+    wanted = ai.normal((5, 7), seed=0, xp="torch", dtype=dtype).float().numpy()
+    there = np.zeros((5, 7), np.float32)
+    for (row, column), block in backend_of(x).blocks(x):
+        numbers = backend_of(block).numbers(block)
+        there[row : row + len(numbers), column : column + numbers.shape[1]] = numbers
+    assert same(there, wanted)
 
 
 def test_numpy_subclasses_and_memory_maps(tmp_path):
@@ -378,7 +390,7 @@ def test_dtypes_by_object_and_by_name():
 def test_missing_frameworks_name_the_extra(monkeypatch):
     from arrayinit import backends
 
-    monkeypatch.setattr(backends, "_made", {})
+    monkeypatch.setattr(backends, "_backends", {})
     monkeypatch.setitem(sys.modules, "arrayinit.backends.torch", None)
     with pytest.raises(ImportError, match=r"pip install arrayinit\[torch\]"):
         ai.normal((3,), seed=0, xp="torch")

@@ -22,7 +22,7 @@ from arrayinit.backends.numpy import NumpyBackend
 from arrayinit.conformance.cases import CASES, DTYPES, golden
 from arrayinit.engines import cpu, reference
 from arrayinit.engines.cpu import machine_code, notices, parameters, switch, vectors
-from arrayinit.engines.cpu.rows import rows_of
+from arrayinit.engines.cpu.rectangles import rectangle_of
 from arrayinit.laws.regions import Region
 
 LAWS = [
@@ -146,6 +146,24 @@ def test_transposed_memory_around_every_square_and_strip(engine, law, dtype):
         assert same(x.T[2:-1], to_host(whole)[index])
         assert not to_host(x.T[:2]).any()
         assert not to_host(x.T[-1:]).any()
+
+
+class Row(tuple):
+    """A vector of the compiled loops, as far as a transposition needs one."""
+
+    def pick(self, other, lanes):
+        both = (*self, *other)
+        return Row(both[lane] for lane in lanes)
+
+
+@pytest.mark.parametrize("near", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("side", [1, 2, 4, 8, 16])
+def test_squares_are_transposed(side, near):
+    pytest.importorskip("llvmlite")
+    from arrayinit.engines.cpu.kernels import _transposed
+
+    square = [Row((row, column) for column in range(side)) for row in range(side)]
+    assert _transposed(square, near) == [tuple((row, column) for row in range(side)) for column in range(side)]
 
 
 def test_streams(engine, monkeypatch):
@@ -275,7 +293,7 @@ def new_switch(monkeypatch):
     """The switch of a process that has drawn nothing."""
     for name, value in (("_loaded", None), ("_missing", False), ("_drawn", 0), ("_worth", switch.WORTH_LOADING)):
         monkeypatch.setattr(switch, name, value)
-    monkeypatch.setattr(notices, "_said", set())
+    monkeypatch.setattr(notices, "_warned", set())
     monkeypatch.delenv(switch.VARIABLE, raising=False)
     return switch
 
@@ -435,12 +453,12 @@ def test_a_draw_in_the_middle_of_a_draw(monkeypatch, kind):
 
 def test_a_call_keeps_what_it_works_in(monkeypatch):
     """That of a daemon thread may run on while Python clears modules and threads."""
-    monkeypatch.setattr(cpu, "_scratches", cpu._Scratches())
-    scratch = weakref.ref(cpu._scratches.own)
+    monkeypatch.setattr(cpu, "_of_thread", cpu._PerThread())
+    scratch = weakref.ref(cpu._of_thread.scratch)
     kept = []
 
     def loops(*arguments):
-        del cpu._scratches.own
+        del cpu._of_thread.scratch
         gc.collect()
         kept.append(scratch() is not None and scratch().table is parameters.ENTRIES)
 
@@ -450,7 +468,7 @@ def test_a_call_keeps_what_it_works_in(monkeypatch):
 
 
 class Binding:
-    """What llvmlite says of a processor."""
+    """The answers of llvmlite about a processor."""
 
     def __init__(self, triple="x86_64-unknown-linux-gnu", name="nehalem", features="+64bit,-avx"):
         self.get_default_triple = lambda: triple
@@ -653,16 +671,18 @@ def test_slabs_of_a_sparse_matrix_have_memory_some_at_a_time(monkeypatch):
         assert 1 <= max(most) <= together
 
 
-def test_rows_join_axes_that_continue_one_another():
-    inner, moves = rows_of(Region.whole((3, 4, 5)), (20, 5, 1))
-    assert (inner.rows, inner.count, inner.jump, moves.count, moves[0]) == (1, 60, 1, 1, (0, 0))
-    inner, moves = rows_of(Region.whole((3, 4)), (1, 3))
-    assert (inner.rows, inner.count, inner.row_jump, inner.jump, moves.count) == (3, 4, 1, 3, 1)
+def test_rectangles_join_axes_that_continue_one_another():
+    rectangle, repeats = rectangle_of(Region.whole((3, 4, 5)), (20, 5, 1))
+    assert (rectangle.rows, rectangle.length, rectangle.jump, repeats.count, repeats[0]) == (1, 60, 1, 1, (0, 0))
+    rectangle, repeats = rectangle_of(Region.whole((3, 4)), (1, 3))
+    assert (rectangle.rows, rectangle.length, rectangle.row_jump, rectangle.jump, repeats.count) == (3, 4, 1, 3, 1)
 
 
-def test_moves_are_the_repetitions_of_rows():
-    _, moves = rows_of(Region.whole((2, 3, 4, 5)), (1, 2, 6, 24))
-    assert [moves[k] for k in range(moves.count)] == [(i * 60 + j * 20, i + j * 2) for i in range(2) for j in range(3)]
+def test_repeats_are_the_repetitions_of_a_rectangle():
+    _, repeats = rectangle_of(Region.whole((2, 3, 4, 5)), (1, 2, 6, 24))
+    assert [repeats[k] for k in range(repeats.count)] == [
+        (i * 60 + j * 20, i + j * 2) for i in range(2) for j in range(3)
+    ]
 
 
 @pytest.mark.parametrize("grain", [1, 5, 100, 1000, 10**6])
@@ -671,12 +691,12 @@ def test_moves_are_the_repetitions_of_rows():
 def test_parts_hold_each_element_once(grain, counts, is_transposed):
     rows, count = counts
     jumps = (1, rows) if is_transposed else (count, 1)
-    inner, _ = rows_of(Region.whole(counts), jumps)
+    rectangle, _ = rectangle_of(Region.whole(counts), jumps)
     found = {}
-    for part in inner.split(grain, (2, 4)):
-        assert part.rows * part.count <= max(grain, 8)
+    for part in rectangle.split(grain, (2, 4)):
+        assert part.rows * part.length <= max(grain, 8)
         for row in range(part.rows):
-            for j in range(part.count):
+            for j in range(part.length):
                 element = part.first + row * part.row_step + j * part.step
                 assert element not in found
                 found[element] = part.at + row * part.row_jump + j * part.jump

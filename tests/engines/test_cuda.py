@@ -16,8 +16,9 @@ import arrayinit as ai
 from arrayinit import engines
 from arrayinit.conformance.cases import CASES, DTYPES, golden
 from arrayinit.engines import reference
-from arrayinit.engines.cuda import parameters
-from arrayinit.engines.cuda.parameters import PARAMETERS, launches
+from arrayinit.engines.cuda import launches as cuda_launches
+from arrayinit.engines.cuda.launches import launches
+from arrayinit.engines.cuda.parameters import PARAMETERS
 from arrayinit.engines.cuda.source import OPTIONS, source
 from arrayinit.laws import Bits
 
@@ -46,7 +47,7 @@ drawn = []  # the names of the kernels that ran
 
 def on_host(job, target, grid=cuda_host.GRID, flags=cuda_host.FLAGS):
     """The engine, with this machine for a device."""
-    out = reference.allocate(job, target)
+    out = target.array_for(job)
     calls = None
     if job.size and (job.sampling is not None or isinstance(job.law, Bits)):
         x = target.backend.host(out)
@@ -232,7 +233,7 @@ def test_any_grid_draws_the_same(grid):
 @needs_compiler
 @pytest.mark.parametrize("limit", [8, 64, 1000])
 def test_draws_that_take_more_than_one_launch(limit, monkeypatch):
-    monkeypatch.setattr(parameters, "LIMIT", limit)
+    monkeypatch.setattr(cuda_launches, "LIMIT", limit)
     for law in (LAWS[0], LAWS[3]):
         for dtype in ("float32", "complex64"):
             for where in ({}, {"layout": "io"}, {"index": np.s_[1:, ::-3]}, {"index": np.s_[1:2, 3:]}):
@@ -242,7 +243,7 @@ def test_draws_that_take_more_than_one_launch(limit, monkeypatch):
                 assert len(drawn) - before > 1 or wanted.size < limit
 
 
-# What -ffast-math is, but for the code that makes all of a process flush subnormal numbers.
+# The options of -ffast-math, without the code that makes a whole process flush subnormal numbers.
 FAST = "-ffp-contract=fast -ffinite-math-only -fno-signed-zeros -fno-trapping-math -fassociative-math -freciprocal-math"
 
 
@@ -282,7 +283,7 @@ def test_halves_are_rounded_to_nearest_even():
 @given(st.integers(1, 2**31 - 1), st.integers(0, 2**31 - 1))
 def test_division_by_multiplication(count, i):
     fields = np.zeros((), PARAMETERS)
-    parameters._set_digits(fields, [(count, 0, 1)], (1, 0, 0), 2)
+    cuda_launches._set_digits(fields, [(count, 0, 1)], (1, 0, 0), 2)
     magic, shift = int(fields["magic"][0]), int(fields["magic_shifts"][0])
     for n in (i, i // count * count, max(i // count * count - 1, 0), 2**31 - 1):
         assert n * magic >> shift == n // count
@@ -362,7 +363,7 @@ def asked(monkeypatch):
     monkeypatch.setattr("arrayinit.engines.cuda._launcher", lambda library: fill)
     monkeypatch.setattr(type(backend_named("torch")), "engine_for", lambda self, x, device: "cuda")
     monkeypatch.setattr("arrayinit.engines.cuda._warned", set())
-    monkeypatch.setattr("arrayinit.engines.cuda._is_capturing", lambda backend, out: 7 in asked.capturing)
+    monkeypatch.setattr(type(backend_named("torch")), "is_capturing", lambda self, x: 7 in asked.capturing)
     monkeypatch.setattr(torch_launcher, "_kernels", {})
     monkeypatch.setattr(torch_launcher, "_on_devices", {})
     asked.torch = torch
@@ -540,7 +541,7 @@ def test_lack_of_memory_and_captures_are_errors(asked, monkeypatch):
 
 
 def test_the_bindings_have_what_is_used():
-    """What the stand-in takes is what the real bindings take, by name and number of arguments."""
+    """The stand-in has the functions of the real bindings, with the same number of arguments."""
     bindings = pytest.importorskip("cuda.bindings")
     from standin_bindings import Asked, _driver, _nvrtc
 

@@ -205,7 +205,7 @@ SCRIPTS = {
             (one,) = said
             assert one.category is RuntimeWarning
             assert str(one.message) == (
-                "draws of cupy on device 0 will be slow, for its kernel could not be used "
+                "draws of cupy on device 0 will be slow: arrayinit could not use its CUDA kernel "
                 "(CompileException: libnvrtc.so.12: cannot open shared object file)"
             )
             setattr(RawKernel, name, working)

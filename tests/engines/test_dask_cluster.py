@@ -25,7 +25,7 @@ def start(code, *arguments, **variables):
 
 
 def finish(*processes):
-    """What each prints last, as JSON."""
+    """The last line that each prints, as JSON."""
     results = []
     try:
         for process in processes:

@@ -114,7 +114,7 @@ def test_bad_placements_are_refused_on_every_rank(tmp_path):
         messages = result["messages"]
         assert "`x` must be placed by Shard and Replicate" in messages["partial"]
         assert "Partial(sum)" in messages["partial"]
-        assert "`x` must hold on each rank what its placements say" in messages["local shape"]
+        assert "`x` must have on each rank the local shape of its placements" in messages["local shape"]
         assert "(3, 5)" in messages["local shape"]
         assert "`seed` must be given" in messages["no seed"]
         assert "`device`" in messages["device"]

@@ -1,4 +1,4 @@
-"""What users do on a CUDA device: whole models, generators, graphs of JAX, threads; beside the same on the host."""
+"""Whole models, generators, graphs of JAX and threads on a CUDA device, compared with the host."""
 
 import threading
 

@@ -326,7 +326,7 @@ def test_a_pool_without_threads_while_the_interpreter_shuts_down(new_pool, monke
 @pytest.fixture
 def heard(monkeypatch):
     """A process that has warned of nothing yet."""
-    monkeypatch.setattr(notices, "_said", set())
+    monkeypatch.setattr(notices, "_warned", set())
     pool._threads.cache_clear()
     yield
     pool._threads.cache_clear()

@@ -10,7 +10,7 @@ from conftest import PLACES, same, to_host
 
 import arrayinit as ai
 import arrayinit.draw as draw_module
-from arrayinit.engines import packed
+from arrayinit import job
 from arrayinit.laws import moments
 from arrayinit.laws.regions import Box
 
@@ -57,7 +57,7 @@ def test_many_blocks_take_little_memory_each(monkeypatch):
 @pytest.mark.parametrize("draw", DRAWS, ids=range(len(DRAWS)))
 def test_pieces_are_the_same_whether_they_are_remembered_or_not(draw, monkeypatch):
     wanted = draw((24, 6), seed=1)
-    monkeypatch.setattr(packed, "REMEMBERED", 0)
+    monkeypatch.setattr(job, "PIECES_KEPT", 0)
     monkeypatch.setattr(draw_module, "PIECES", 0)
     for library in ("numpy", "jax"):
         for _ in range(2):

@@ -478,7 +478,7 @@ KEYLESS = {
 
 
 def outcome(draw, seed):
-    """What becomes of a draw, of what it warns, and which key comes next."""
+    """The result of a draw, its warnings, and the next key."""
     ai.manual_seed(0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

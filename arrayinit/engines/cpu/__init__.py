@@ -1,29 +1,27 @@
-"""Host memory: compiled loops where llvmlite is there and they are worth it, else NumPy, on all processors.
+"""Host memory: compiled loops where llvmlite is installed and they pay off, else NumPy, on all processors.
 
-How the switch is decided. NumPy draws until a process has drawn 2**22 elements, each draw counted as 2**15 at least, or
-would with the draw that is asked for, which takes it as long as loading the loops that an earlier process compiled
-(some hundredths of a second). Where none did so for this processor, NumPy goes on to 2**24 elements; then llvmlite
-compiles the loops for this process and those to come, in some tenths of a second. All draws from there on, the smallest
-too, use the loops.
-`ARRAYINIT_COMPILE=1` loads or compiles them at the first draw, `ARRAYINIT_COMPILE=0` never. The bits are the same on
-either side.
+When the loops are used. NumPy draws the first 2**22 elements of a process, where each draw counts as 2**15 at least.
+That takes as long as loading loops that an earlier process compiled, some hundredths of a second, so they are loaded
+for the draw that would pass this number. Where none are stored for this processor, NumPy goes on to 2**24 elements.
+Then llvmlite compiles the loops, for this process and later ones, in some tenths of a second. From there on all draws
+use them, small ones too. `ARRAYINIT_COMPILE=1` loads or compiles the loops at the first draw, `ARRAYINIT_COMPILE=0`
+never. The bits are the same either way.
 
 Four variables change the speed of draws: ARRAYINIT_COMPILE, ARRAYINIT_NUM_THREADS (see `pool`), ARRAYINIT_CACHE_DIR
-(`cache`) and ARRAYINIT_CPU_NAME (`machine_code`). A wrong value is ignored with one RuntimeWarning. Where the loops
-can't be compiled there is one, too, and NumPy draws; where they can't be stored, each process compiles its own.
+(`cache`) and ARRAYINIT_CPU_NAME (`machine_code`). A wrong value is ignored with one RuntimeWarning. If the loops can't
+be compiled, there is one RuntimeWarning as well, and NumPy draws. If they can't be stored, each process compiles them.
 
 The folder of compiled loops is trusted, because the code in it is run. A file is used only if it and its folder belong
 to this user or to root and nobody else can write to them.
 
 A draw may be interrupted at any point: none of its threads writes to the array after it has ended, and later draws are
-right. Signal handlers and finalizers may draw while another draw is in progress. Draws work while the interpreter shuts
-down, too, as long as what they need has been imported before. One case is not supported: a signal handler that forks in
-the middle of a draw and returns in the child, which has none of the threads that draw for it.
+right. Signal handlers and finalizers may draw while another draw is in progress. Draws also work while the interpreter
+shuts down, if the modules that they need have been imported before. One case is not supported: a signal handler that
+forks in the middle of a draw and returns in the child, which has none of the threads that draw for it.
 """
 
 import ctypes
 import itertools
-import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -35,34 +33,42 @@ import numpy as np
 from arrayinit.backends import Backend, Lanes, backend_of
 from arrayinit.engines import matrices, reference
 from arrayinit.engines.cpu import pool, vectors
-from arrayinit.engines.cpu.parameters import ENTRIES, KEY, REST, SCRATCH, STRIP_CHUNK, STRIP_ROWS, can_draw, common
-from arrayinit.engines.cpu.rows import Moves, Rows, rows_of
+from arrayinit.engines.cpu.parameters import (
+    ENTRIES,
+    KEY,
+    REST,
+    SCRATCH,
+    STRIP_CHUNK,
+    STRIP_ROWS,
+    Place,
+    can_draw,
+    conversion_of,
+)
+from arrayinit.engines.cpu.rectangles import Rectangle, Repeats, rectangle_of
 from arrayinit.engines.cpu.sparse import clear
 from arrayinit.engines.cpu.switch import compiled
 from arrayinit.engines.cpu.vectors import RUN
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import Bits, Dirac, Eye, Normal, Orthogonal, Sparse
-from arrayinit.laws.geometry import geometry
-from arrayinit.laws.lattice import Sampling, sampling
-from arrayinit.laws.regions import Region, box
+from arrayinit.laws.regions import Region
 from arrayinit.stream.philox import VALUES
 
 __all__ = ["draw"]
 
 GRAIN = 1 << 17  # words that are worth waking a thread for
-SHORT = 1 << 10  # elements that a call of the loops should draw at least, where the library can move them,
-TINY = 1 << 8  # and where NumPy can draw them
-THIN = 32  # elements, apart in memory, that a row of many should have
-LONG = 1 << 14  # bytes of a row that is worth a stream of its own,
-UNCACHED = 1 << 24  # and of an array that caches don't hold until it is used
-REMEMBERED = 64  # calls of a draw that are kept for its next one
+SHORT = 1 << 10  # elements of a rectangle; below, drawing contiguous pieces and moving them is faster,
+TINY = 1 << 8  # elements of a rectangle of such pieces; below, NumPy is faster
+THIN = 32  # elements of a row, apart in memory; many shorter rows are drawn as contiguous pieces
+LONG = 1 << 14  # bytes of a row from which it is written past the caches,
+UNCACHED = 1 << 24  # in arrays of so many bytes, which the caches don't hold until they are used
+REMEMBERED = 64  # calls of a draw that are kept for the next draw of the kind
 BATCH = 1 << 10  # pieces of an array that are listed at a time
 
 
 def draw(job: Job, target: Target) -> Any:
     """Fill the target's array, or a new one."""
-    out = reference.allocate(job, target)
+    out = target.array_for(job)
     _fill(job, target.backend, out)
     return out
 
@@ -93,40 +99,38 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
 
 
 def _sparse(job: Job, law: Sparse, backend: Backend, out: Any, host: Any) -> None:
-    normal = Normal(0.0, law.std)
-    _fill(Job(normal, sampling(normal, job.dtype), job.key, job.geometry, job.box, job.dtype), backend, out)
+    _fill(Job.of(Normal(0.0, law.std), job.key, job.geometry, job.box, job.dtype), backend, out)
     numpy = backend_of(host)
     with numpy.drawing(None):
         clear(job, host, numpy.lanes("cpu"), lambda words, array: _fill(words, numpy, array))
 
 
 def _orthogonal(lanes: Lanes, job: Job) -> Any:
-    """The part of an orthogonal matrix, its normals drawn by this engine."""
-    n = math.prod(job.geometry.shape)
+    """The part of an orthogonal matrix, from normals that this engine draws."""
 
-    def sample(sampling: Sampling, key: Key) -> Any:
-        normals = lanes.backend.empty((n,), sampling.dtype, lanes.device)
-        line = Job(Normal(0.0, 1.0), sampling, key, geometry(n), box((n,), None), sampling.dtype)
-        _fill(line, lanes.backend, normals)
+    def draw_normals(law: Normal, key: Key, dtype: str) -> Any:
+        whole = job.whole_line(law, key, dtype)
+        normals = lanes.backend.empty(whole.shape, dtype, lanes.device)
+        _fill(whole, lanes.backend, normals)
         return normals
 
-    return matrices.orthogonal(lanes, job, sample)
+    return matrices.orthogonal(lanes, job, draw_normals)
 
 
 def _compiled(
     loops: Callable[..., None], job: Job, backend: Backend, out: Any, address: int, strides: tuple[int, ...]
 ) -> None:
-    calls: list[_Call] | _Calls | None = job.memo.get(strides)
+    calls: list[_Call] | _LazyCalls | None = job.memo.get(strides)
     if calls is None:
-        every = _calls(job, strides)
-        calls = [every[i] for i in range(len(every))] if len(every) <= REMEMBERED else every
-        if len(every) <= REMEMBERED:
+        lazy = _calls(job, strides)
+        calls = [lazy[i] for i in range(len(lazy))] if len(lazy) <= REMEMBERED else lazy
+        if len(lazy) <= REMEMBERED:
             job.memo[strides] = calls
     if len(calls) == 1:
         _call(loops, job, calls[0], address)
     elif len(calls):
 
-        def call(i: int, memory: Any = out) -> None:  # a thread that writes keeps it alive
+        def call(i: int, memory: Any = out) -> None:  # `memory` keeps the array alive while a thread writes to it
             _call(loops, job, calls[i], address)
 
         pool.each(call, len(calls))
@@ -139,59 +143,66 @@ class _Call:
     """A call of the loops, without the key and the address."""
 
     rest: bytes  # of the block of parameters, behind the key
-    ends: tuple[float, float, float]
+    ends: tuple[float, float, float]  # the unit and the two bounds
     offset: int  # bytes from the address of the array
 
 
-class _Calls:
-    """The calls that fill an array: parts of its rows, of each repetition of them. Made when they are asked for."""
+class _LazyCalls:
+    """The calls that fill an array, one for each rectangle and each of its repetitions; each is made when asked for."""
 
-    def __init__(self, job: Job, parts: list[Rows], moves: Moves) -> None:
-        self.job, self.parts, self.moves = job, parts, moves
+    def __init__(self, job: Job, rectangles: list[Rectangle], repeats: Repeats) -> None:
+        self.job, self.rectangles, self.repeats = job, rectangles, repeats
 
     def __len__(self) -> int:
-        return len(self.parts) * self.moves.count
+        return len(self.rectangles) * self.repeats.count
 
     def __getitem__(self, i: int) -> _Call:
-        move, part = divmod(i, len(self.parts))
-        return _call_of(self.job, self.parts[part].moved(*self.moves[move]))
+        repeat, rectangle = divmod(i, len(self.rectangles))
+        return _call_of(self.job, self.rectangles[rectangle].moved(*self.repeats[repeat]))
 
 
-def _calls(job: Job, strides: tuple[int, ...]) -> _Calls:
-    """The calls that fill an array; none where its rows are many and short: then the library moves them."""
+def _calls(job: Job, strides: tuple[int, ...]) -> _LazyCalls:
+    """The calls that fill an array; none where its rows are many and short, which `_scattered` draws."""
     region, axes = job.placed
-    inner, moves = rows_of(region, tuple(strides[axis] for axis in axes))
-    is_thin = inner.jump != 1 and inner.count < THIN and inner.rows > GRAIN
-    if is_thin or (moves.count > 1 and inner.rows * inner.count < SHORT):
-        return _Calls(job, [], moves)
-    parts = 1 if job.sampling is None else job.sampling.words_per_element
-    grain = max(GRAIN, job.size * parts // (pool.threads() * 16) & ~4095) // parts
-    return _Calls(job, list(inner.split(grain, (STRIP_ROWS, STRIP_CHUNK))), moves)
+    rectangle, repeats = rectangle_of(region, tuple(strides[axis] for axis in axes))
+    is_thin = rectangle.jump != 1 and rectangle.length < THIN and rectangle.rows > GRAIN
+    if is_thin or (repeats.count > 1 and rectangle.rows * rectangle.length < SHORT):
+        return _LazyCalls(job, [], repeats)
+    words_per_element = 1 if job.sampling is None else job.sampling.words_per_element
+    grain = max(GRAIN, job.size * words_per_element // (pool.threads() * 16) & ~4095) // words_per_element
+    return _LazyCalls(job, list(rectangle.split(grain, (STRIP_ROWS, STRIP_CHUNK))), repeats)
 
 
-def _call_of(job: Job, rows: Rows) -> _Call:
-    fields, ends, parts = common(job.sampling)
-    where = (
-        *(rows.first * parts, rows.rows, rows.row_step * parts, rows.count * parts, parts, rows.step),
-        *(rows.row_jump * parts, rows.jump * parts),
-        int(rows.count * parts * fields[-1] >= LONG and job.size * parts * fields[-1] >= UNCACHED),
+def _call_of(job: Job, rectangle: Rectangle) -> _Call:
+    conversion, ends, words_per_element = conversion_of(job.sampling)
+    size = words_per_element * conversion.size  # bytes of an element
+    place = Place(
+        purpose=job.law.purpose if isinstance(job.law, Bits) else VALUES,
+        first=rectangle.first * words_per_element,
+        rows=rectangle.rows,
+        row_words=rectangle.row_step * words_per_element,
+        words=rectangle.length * words_per_element,
+        words_per_element=words_per_element,
+        step=rectangle.step,
+        row_jump=rectangle.row_jump * words_per_element,
+        jump=rectangle.jump * words_per_element,
+        streams=int(rectangle.length * size >= LONG and job.size * size >= UNCACHED),
     )
-    purpose = job.law.purpose if isinstance(job.law, Bits) else VALUES
-    return _Call(REST.pack(purpose, *where, *fields), ends, rows.at * parts * fields[-1])
+    return _Call(REST.pack(*place, *conversion), ends, rectangle.at * size)
 
 
 def _call(loops: Callable[..., None], job: Job, call: _Call, address: int) -> None:
     key = job.key
     assert key is not None
-    scratch = _scratches.own
+    scratch = _of_thread.scratch
     loops(address + call.offset, scratch.address, KEY.pack(key.low, key.high) + call.rest, *call.ends)
 
 
 def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any) -> None:
-    """Draw contiguous pieces, and let the library put them where they belong."""
+    """Draw contiguous pieces, which the array's library then copies to their places."""
     region, axes = job.placed
-    rows, repeated = rows_of(region, Region.whole(region.counts).strides)
-    if repeated.count > 1 and rows.rows * rows.count < TINY:
+    rectangle, repeats = rectangle_of(region, Region.whole(region.counts).strides)
+    if repeats.count > 1 and rectangle.rows * rectangle.length < TINY:
         _uncompiled(job, backend, out)
         return
     device = backend.device(out)
@@ -203,16 +214,17 @@ def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any)
             values = backend.empty(piece.counts, job.dtype, device)
             memory = backend.memory(values)
             assert memory is not None
-            inner, moves = rows_of(piece, memory[1])
-            for k in range(moves.count):
-                _call(loops, job, _call_of(job, inner.moved(*moves[k])), memory[0])
+            address, strides = memory
+            rectangle, repeats = rectangle_of(piece, strides)
+            for k in range(repeats.count):
+                _call(loops, job, _call_of(job, rectangle.moved(*repeats[k])), address)
             backend.write(canonical, position, values)
 
     _each_piece(draw, region.pieces(GRAIN))
 
 
 def _each_piece(draw: Callable[[Any, Region], None], pieces: Iterator[tuple[Any, Region]]) -> None:
-    """Draw pieces on several threads, some of them at a time: a list of all would grow with the array."""
+    """Draw pieces on several threads, in batches, since a list of all pieces would grow with the array."""
 
     def draw_some(some: list[tuple[Any, Region]]) -> None:
         pool.each(lambda i: draw(*some[i]), len(some))
@@ -222,12 +234,16 @@ def _each_piece(draw: Callable[[Any, Region], None], pieces: Iterator[tuple[Any,
 
 
 def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
-    """Without the loops: pieces that stay in a core's cache, on the same threads, by NumPy where it has the memory."""
+    """Draw without the loops, on the same threads, in pieces that fit into the cache of a core.
+
+    `vectors` draws uniform and normal runs into memory that NumPy can see, the reference all else. Of bfloat16 NumPy
+    sees bit patterns: values are drawn in float32, and rounded to them.
+    """
     host = backend.host(out)
     if host is not None:
         backend, out = backend_of(host), host
-    rounded = host is not None and job.dtype == "bfloat16" and job.sampling is not None
-    if rounded and job.sampling is not None:
+    is_bfloat16 = host is not None and job.dtype == "bfloat16" and job.sampling is not None
+    if is_bfloat16 and job.sampling is not None:
         job = replace(job, sampling=replace(job.sampling, dtype="float32"), dtype="float32")
     region, axes = job.placed
     device = backend.device(out)
@@ -251,7 +267,7 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
                 drawn = real if sampling.words_per_element == 1 else real.view(sampling.dtype)
             else:
                 drawn = reference.elements(lanes, job, piece)
-            if rounded:
+            if is_bfloat16:
                 drawn = vectors.bfloat16(drawn)
             backend.write(canonical, position, lanes.xp.reshape(drawn, piece.counts))
 
@@ -263,7 +279,7 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
 class _Scratch:
     """Memory that the loops work in, and the table that they read.
 
-    A call refers to both from its frame: that of a daemon thread may run on while Python clears modules and threads.
+    Each call keeps its scratch alive, because a daemon thread may run on while Python clears modules and threads.
     """
 
     def __init__(self) -> None:
@@ -272,11 +288,11 @@ class _Scratch:
         self.table = ENTRIES
 
 
-class _Scratches(threading.local):
-    """One for each thread."""
+class _PerThread(threading.local):
+    """The scratch of this thread."""
 
     def __init__(self) -> None:
-        self.own = _Scratch()
+        self.scratch = _Scratch()
 
 
-_scratches = _Scratches()
+_of_thread = _PerThread()

@@ -1,8 +1,8 @@
-"""A small language for loops over vectors, spoken to LLVM by way of llvmlite.
+"""A small language for loops over vectors, translated to LLVM's by llvmlite.
 
-A :class:`Value` is a number of the program, or a vector of them, with Python's operators: integers wrap, `>>` fills
-with zeros, and a number that meets a vector counts for each of its lanes. :class:`Code` writes functions, loops and
-memory.
+A :class:`Value` is a number of the program, or a vector of them, with Python's operators. Integers wrap, `>>` fills
+with zeros, and a number beside a vector applies to each of its lanes. :class:`Code` writes functions, loops, loads and
+stores.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ class Value:
 
     @property
     def lanes(self) -> int:
-        """How many numbers it is: 0 where it is no vector."""
+        """The number of lanes of a vector; 0 for a single number."""
         return int(getattr(self.ir.type, "count", 0))
 
     @property
@@ -75,7 +75,7 @@ class Value:
         return self._with(other, self.builder.lshr)
 
     def compare(self, how: str, other: Any) -> "Value":
-        """One bit a lane: whether it is `how` ("<", ">", "==", ...) the other's; integers have a sign."""
+        """One bit a lane: whether it compares as `how` ("<", ">", "==", ...) with the other's; integers have a sign."""
         is_float = isinstance(self.element, (ir.FloatType, ir.DoubleType))
         compare = self.builder.fcmp_ordered if is_float else self.builder.icmp_signed
         return self._with(other, lambda a, b: compare(how, a, b))
@@ -94,7 +94,7 @@ class Value:
         return self.compare("<", high).choose(self, high.spread(self.lanes))
 
     def spread(self, lanes: int) -> "Value":
-        """A number in every lane of a vector; a vector is itself."""
+        """A vector with this number in each lane; a vector is returned as it is."""
         if self.lanes or not lanes:
             return self
         empty = ir.Constant(ir.VectorType(self.ir.type, lanes), ir.Undefined)
@@ -102,7 +102,7 @@ class Value:
         return one.pick(one, [0] * lanes)
 
     def pick(self, other: "Value", lanes: Sequence[int]) -> "Value":
-        """The lanes with these numbers, those of `other` counted on from this one's."""
+        """The lanes with these numbers; lane j of `other` has number `self.lanes + j`."""
         mask = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
         return Value(self.builder, self.builder.shuffle_vector(self.ir, other.ir, mask))
 
@@ -113,7 +113,7 @@ class Value:
         return Value(self.builder, self.builder.bitcast(self.ir, ir.VectorType(kind, lanes) if lanes else kind))
 
     def to(self, kind: Any) -> "Value":
-        """The same numbers as another type: integers lose their upper bits or gain zeros, or become floats by sign."""
+        """The same numbers in another type. Integers lose upper bits or gain zeros; signed ones become floats."""
         target = ir.VectorType(kind, self.lanes) if self.lanes else kind
         if isinstance(kind, (ir.FloatType, ir.DoubleType)):
             return Value(self.builder, self.builder.sitofp(self.ir, target))
@@ -121,13 +121,13 @@ class Value:
         return self if kind == self.element else Value(self.builder, cast(self.ir, target))
 
     def signed(self) -> "Value":
-        """64-bit lanes that hold the low 32 bits of these ones, as numbers with a sign."""
+        """64-bit lanes with the low 32 bits of these lanes, as signed numbers."""
         thirty_two = ir.Constant(self.ir.type, [32] * self.lanes if self.lanes else 32)
         return Value(self.builder, self.builder.ashr(self.builder.shl(self.ir, thirty_two), thirty_two))
 
 
 class Code:
-    """A module in the making, and the place in it where instructions go."""
+    """A module that is being written, and the position of the next instruction."""
 
     def __init__(self, triple: str):
         self.module = ir.Module()
@@ -136,12 +136,12 @@ class Code:
 
     @contextmanager
     def function(self, name: str, kinds: Sequence[Any], is_public: bool = False) -> Iterator[list[Value]]:
-        """A function that returns nothing; gives its arguments. What is written in the context is its body."""
+        """Write a function without a result: the context gives its arguments, and is its body."""
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), kinds), name)
         if not is_public:
             function.linkage = "internal"
             function.attributes.add("noinline")
-        # Vectors that don't fit into registers are kept on the stack, which a caller aligns to less than their size.
+        # Vectors that don't fit into registers go on the stack, which callers align to less than their size.
         function.attributes.alignstack = 64
         outer, self.builder = self.builder, ir.IRBuilder(function.append_basic_block())
         yield [self.value(argument) for argument in function.args]
@@ -149,11 +149,11 @@ class Code:
         self.builder = outer
 
     def call(self, name: str, *arguments: Value) -> None:
-        """Call a function that is written already."""
+        """Call a function that has been written before."""
         self.builder.call(self.module.get_global(name), [argument.ir for argument in arguments])
 
     def value(self, x: Any) -> Value:
-        """An integer of 64 bits, a vector of them, or something of LLVM's as a value."""
+        """A Python integer as 64 bits, a sequence of them as a vector, or an LLVM value."""
         if isinstance(x, int):
             x = ir.Constant(I64, x)
         elif isinstance(x, (list, tuple)):
@@ -188,14 +188,14 @@ class Code:
         return self.value(self.builder.load(pointer, align=align or _size(kind)))
 
     def store(self, address: Value, x: Value, streams: bool = False) -> None:
-        """Write a number, or neighbouring ones: straight to memory where it streams, at a multiple of its size."""
+        """Write a number or a vector. A streamed one goes past the caches, to a multiple of its size."""
         pointer = self.builder.inttoptr(address.ir, x.ir.type.as_pointer())
         store = self.builder.store(x.ir, pointer, align=_size(x.element) * (x.lanes if streams else 1))
         if streams:
             store.set_metadata("nontemporal", self.module.add_metadata([ir.Constant(I32, 1)]))
 
     def fence(self) -> None:
-        """Whatever was written before is seen before what is written after; else this is not so of streams."""
+        """Make streamed stores visible before all later ones, an order that the processor does not keep by itself."""
         self.builder.fence("seq_cst")
 
 

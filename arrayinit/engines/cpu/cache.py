@@ -18,7 +18,7 @@ __all__ = ["holds", "read", "write"]
 VARIABLE = "ARRAYINIT_CACHE_DIR"
 LARGEST = 1 << 24  # bytes of a file; the loops take a hundredth of it
 DIGEST = 32
-# Follow no link, and do not wait for the other end of a pipe.
+# Follow no link, and don't wait for the other end of a pipe.
 FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
@@ -34,7 +34,7 @@ def holds(prefix: str) -> bool:
 
 
 def read(name: str) -> bytes | None:
-    """The code of a file, if there is one that is complete and trusted."""
+    """The code in a file that is complete and trusted; None without one."""
     for directory in _directories():
         try:
             _check(os.stat(directory), stat.S_IWOTH)
@@ -73,13 +73,13 @@ def _directories() -> list[Path]:
     if directory:
         warn_once(f"`{VARIABLE}` must be a folder below a home that is known; got {given!r}, so it is ignored")
     homes = (os.environ.get("XDG_CACHE_HOME"), os.environ.get("LOCALAPPDATA"), os.path.expanduser("~/.cache"))
-    # Relative ones are invalid, among them the ~ of a user who has no home.
+    # Relative paths are invalid, such as the ~ of a user without a home.
     caches = [Path(home, "arrayinit") for home in homes if home and os.path.isabs(home)]
     return [Path(__file__).parent / "__pycache__", *caches[:1]]
 
 
 def _digest(name: str, code: bytes) -> bytes:
-    """A digest of the name too, since a renamed file holds other loops."""
+    """A digest of name and code, since a renamed file has loops for something else."""
     return hashlib.sha256(name.encode() + b"\0" + code).digest()
 
 
@@ -87,7 +87,7 @@ def _content(path: Path) -> bytes:
     """The bytes of a file; OSError if it is not trusted."""
     handle = os.open(path, FLAGS)
     try:
-        status = os.fstat(handle)  # of the file that was opened, not of what has its name by now
+        status = os.fstat(handle)  # of the file that was opened, not of one that has its name by now
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
             raise PermissionError("not a file of compiled loops")
         _check(status, stat.S_IWGRP | stat.S_IWOTH)
@@ -98,7 +98,7 @@ def _content(path: Path) -> bytes:
 
 
 def _check(status: os.stat_result, others: int) -> None:
-    """PermissionError for a file or folder of another user than root, or with any of the mode bits `others`."""
+    """PermissionError for a file or folder of a user other than this one or root, or with a mode bit of `others`."""
     if not hasattr(os, "geteuid"):
         return
     if status.st_uid not in (0, os.geteuid()):

@@ -1,12 +1,20 @@
 """The stream as loops over vectors: words -> deviates -> lattice -> values, for memory given by its address.
 
-They are written for LLVM, in the words of `assembly`, and become one function without a reference to Python, so that a
-call takes a microsecond and runs without the interpreter's lock; `machine_code` keeps and calls it. The arithmetic is
-that of `philox`, `deviates` and `lattice` in 64-bit lanes, arranged for processors that multiply the low halves of such
-lanes: what is left above the low 32 bits is masked only where it would count.
+The loops are written in `assembly` for LLVM. They become one function that knows nothing of Python, so that a call
+takes a microsecond and runs without the interpreter's lock; `machine_code` stores and calls it. The arithmetic is that
+of `philox`, `deviates` and `lattice` in 64-bit lanes. Processors multiply the low halves of such lanes, so bits above
+the low 32 are masked only where they would change a result.
 
-A chunk passes from loop to loop in memory that stays in the innermost cache, since short loops keep a processor
-busier than one long chain of operations an element: words; in their place lattice integers; values where they belong.
+A chunk passes from loop to loop, in memory that stays in the innermost cache: words; in their place lattice integers;
+values at their destination. Short loops keep a processor busier than one long chain of operations for each element.
+
+Streams. An ordinary store first reads the cache line that it changes, and takes the place of other data in the caches.
+For an array larger than the caches both are wasted, so its values are streamed: stores with the "nontemporal" mark send
+whole lines to memory without reading them. That takes two precautions. First, a row is streamed from its first line
+boundary on: the elements before it are written by an ordinary chunk, and the values of CHUNK words are whole lines, so
+that each chunk begins at a boundary again. `draw` checks this, and writes ordinarily otherwise. Second, streamed stores
+may become visible late, so a row ends with a fence; without one, another thread could read old memory after the draw.
+`test_streams` compares streamed arrays of several formats with the reference, at boundaries and beside them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,42 +24,19 @@ from arrayinit.engines.cpu.assembly import F32, F64, I16, I32, I64, Code, Value
 from arrayinit.engines.cpu.parameters import (
     BFLOAT16,
     CHUNK,
-    FIRST,
     FLOAT16,
     FLOAT32,
     FLOAT64,
-    FORM,
-    JUMP,
-    KEY_HIGH,
-    KEY_LOW,
-    KIND,
-    LAST,
     LINE,
-    LOW,
-    LOWER,
     NORMAL,
-    OFFSET,
-    PARTS,
-    PURPOSE,
-    RANGE_HIGH,
-    RANGE_LOW,
     ROW_BYTES,
-    ROW_JUMP,
-    ROW_WORDS,
-    ROWS,
-    SCALE,
-    SHIFT,
-    SIZE,
-    STEP,
-    STREAMS,
     STRIP_CHUNK,
     STRIP_ROWS,
-    TABLE,
     TRUNCATED,
     UNIFORM,
     WORD,
-    WORDS,
     WORDS_BYTES,
+    offset_of,
 )
 from arrayinit.stream.deviates import SEGMENT_BITS
 from arrayinit.stream.philox import MASK, MULTIPLIERS, ROUNDS, WEYL
@@ -59,21 +44,22 @@ from arrayinit.stream.truncation import P_BITS
 
 __all__ = ["intermediate_code"]
 
-Words: TypeAlias = list[Value]  # the four words of a block, or of as many as there are lanes
+BlockWords: TypeAlias = list[Value]  # the four words of a block, or of as many blocks as there are lanes
 
-TOGETHER = 3  # vectors of blocks that are computed side by side: one alone would wait for its own products
-TURNS = 2  # vectors that other loops take in one turn
+TOGETHER = 3  # vectors of blocks that are computed side by side, since one alone would wait for its products
+TURNS = 2  # vectors that the other loops take in one turn
 
-# A float64 in [2**52, 2**53) holds an integer below 2**52 as its lowest bits: with these above them, and 2**52 taken
-# away, the integer becomes a float64, whose exponent counts leading zeros and whose digits begin after the first one.
+# A float64 in [2**52, 2**53) holds an integer below 2**52 as its lowest bits. So an integer with the bits of AS_FLOAT
+# above it, minus 2**52, is that integer as a float64. Its exponent counts leading zeros, and its digits begin after the
+# highest 1.
 AS_FLOAT = 0x433 << 52
 DIGITS = 52
 
 
 def intermediate_code(symbol: str, triple: str, lanes: int) -> str:
-    """A function that fills memory, for a target, with vectors of so many 64-bit lanes, in LLVM's language.
+    """The text of a function that fills memory, for a target with vectors of so many 64-bit lanes.
 
-    It takes (address, scratch, parameters, unit, low, high): the last three are float64, all else uint64.
+    Its arguments are (address, scratch, parameters, unit, low, high): the last three are float64, the others uint64.
     """
     code = Code(triple)
     _run(code, lanes)
@@ -92,15 +78,19 @@ def intermediate_code(symbol: str, triple: str, lanes: int) -> str:
     return str(code.module)
 
 
-def _parameter(code: Code, parameters: Value, field: int) -> Value:
-    return code.load(parameters + 8 * field, I64)
+def _parameter(code: Code, parameters: Value, field: str) -> Value:
+    return code.load(parameters + offset_of(field), I64)
+
+
+def _parameters(code: Code, parameters: Value, *fields: str) -> list[Value]:
+    return [_parameter(code, parameters, field) for field in fields]
 
 
 def _low(x: Value) -> Value:
     """The low half of each 64-bit lane.
 
-    Of vectors every second half is replaced by 0. LLVM sees through that to instructions that multiply low halves;
-    through `x & MASK` it does not, where it has moved the mask out of the loop.
+    In vectors a shuffle replaces the high halves by 0. From that LLVM finds the instructions that multiply low halves;
+    from `x & MASK` it does not once it has moved the mask out of a loop.
     """
     if not x.lanes:
         return x & MASK
@@ -108,8 +98,8 @@ def _low(x: Value) -> Value:
     return halves.pick(halves ^ halves, [half + half % 2 * halves.lanes for half in range(halves.lanes)]).bits(I64)
 
 
-def _philox(counters: Sequence[Sequence[Any]], key: tuple[Value, Value]) -> list[Words]:
-    """The words of each counter, in the low halves of lanes; what is above them is left over from products."""
+def _philox(counters: Sequence[Sequence[Any]], key: tuple[Value, Value]) -> list[BlockWords]:
+    """The words of each counter, in the low halves of lanes; the high halves are left over from products."""
     for turn in range(ROUNDS):
         k0, k1 = (k + turn * step for k, step in zip(key, WEYL, strict=True))
         products = [(_low(c0) * MULTIPLIERS[0], _low(c2) * MULTIPLIERS[1]) for c0, _, c2, _ in counters]
@@ -127,13 +117,15 @@ def _joined(even: Value, odd: Value) -> Value:
 
 def _run(code: Code, lanes: int) -> None:
     """run(to, block, blocks, parameters): the words of neighbouring blocks, whose numbers share their upper half."""
-    order = [k // 2 + (k % 2) * lanes // 2 for k in range(lanes)]  # so that the words are in order when they are stored
+    order = [k // 2 + (k % 2) * lanes // 2 for k in range(lanes)]  # that puts the words in order when they are stored
     with code.function("run", (I64, I64, I64, I64)) as (to, block, blocks, p):
-        key = _parameter(code, p, KEY_LOW), _parameter(code, p, KEY_HIGH)
-        purpose, upper = _parameter(code, p, PURPOSE), block >> 32
+        key_low, key_high = _parameters(code, p, "key_low", "key_high")
+        purpose, upper = _parameter(code, p, "purpose"), block >> 32
         with code.loop(0, blocks, TOGETHER * lanes) as i:
             numbers = [code.value([n + k * lanes for n in order]) + (block + i) for k in range(TOGETHER)]
-            for k, (w0, w1, w2, w3) in enumerate(_philox([(n, upper, purpose, 0) for n in numbers], key)):
+            for k, (w0, w1, w2, w3) in enumerate(
+                _philox([(n, upper, purpose, 0) for n in numbers], (key_low, key_high))
+            ):
                 first, second = _joined(w0, w1), _joined(w2, w3)
                 for half in range(2):
                     picked = [lane for j in range(half, lanes, 2) for lane in (j, lanes + j)]
@@ -141,17 +133,17 @@ def _run(code: Code, lanes: int) -> None:
 
 
 def _scattered_words(code: Code, lanes: int) -> None:
-    """scattered_words(to, first, count, parameters): words that are STEP elements apart; each draws its block."""
+    """scattered_words(to, first, count, parameters): words that are `step` elements apart; each draws its block."""
     with code.function("scattered_words", (I64, I64, I64, I64)) as (to, first, count, p):
-        key = _parameter(code, p, KEY_LOW), _parameter(code, p, KEY_HIGH)
-        purpose, step, parts = (_parameter(code, p, field) for field in (PURPOSE, STEP, PARTS))
-        pair = parts - 1
+        key_low, key_high = _parameters(code, p, "key_low", "key_high")
+        purpose, step, words_per_element = _parameters(code, p, "purpose", "step", "words_per_element")
+        pair = words_per_element - 1
         with code.loop(0, count, TOGETHER * lanes) as i:
             numbers = []
             for k in range(TOGETHER):
                 j = code.value([k * lanes + lane for lane in range(lanes)]) + i
-                numbers.append((j >> pair) * (step * parts) + (j & pair) + first)
-            drawn = _philox([(n >> 2, n >> 34, purpose, 0) for n in numbers], key)
+                numbers.append((j >> pair) * (step * words_per_element) + (j & pair) + first)
+            drawn = _philox([(n >> 2, n >> 34, purpose, 0) for n in numbers], (key_low, key_high))
             for k, (n, (w0, w1, w2, w3)) in enumerate(zip(numbers, drawn, strict=True)):
                 odd, upper = (n & 1).compare("==", 1), (n & 2).compare("==", 2)
                 word = upper.choose(odd.choose(w3, w2), odd.choose(w1, w0))
@@ -159,7 +151,7 @@ def _scattered_words(code: Code, lanes: int) -> None:
 
 
 def _pairs(code: Code, count: Value, lanes: int) -> Iterator[Value]:
-    """The first numbers of as many words as fit into a vector, up to `count` of them and some more."""
+    """Loop over `count` words: the number of the first word of each vector. The last vectors may pass the end."""
     with code.loop(0, count, TURNS * 2 * lanes) as i:
         for turn in range(TURNS):
             yield i + turn * 2 * lanes
@@ -171,7 +163,7 @@ def _uniform(code: Code, lanes: int) -> None:
     (u * scale) >> 31 with u = w >> 1 is the upper half of (w & ~1) * scale; the scale is below 2**32.
     """
     with code.function("uniform", (I64, I64, I64)) as (words, count, p):
-        offset, scale = _parameter(code, p, OFFSET).to(I32), _low(_parameter(code, p, SCALE))
+        offset, scale = _parameter(code, p, "offset").to(I32), _low(_parameter(code, p, "scale"))
         for i in _pairs(code, count, lanes):
             here = words + (i << 2)
             pairs = code.load(here, I64, lanes, align=4)
@@ -196,9 +188,7 @@ def _as_float(x: Value) -> Value:
 def _truncated_digits(code: Code, lanes: int) -> None:
     """truncated_digits(words, floats, count, parameters): p of each word as a float64; its sign is left in the word."""
     with code.function("truncated_digits", (I64, I64, I64, I64)) as (words, floats, count, p):
-        low, high, rest, last, lower = (
-            _parameter(code, p, field) for field in (LOW, RANGE_HIGH, RANGE_LOW, LAST, LOWER)
-        )
+        low, high, rest, last, lower = _parameters(code, p, "low", "range_high", "range_low", "last", "is_lower")
         for i in _pairs(code, count, lanes):
             pairs = code.load(words + (i << 2), I64, lanes, align=4)
             signs = []
@@ -208,7 +198,7 @@ def _truncated_digits(code: Code, lanes: int) -> None:
                 upper = x.compare(">", last)
                 x = upper.choose(code.value(1 << P_BITS) - x, x)
                 x = x.most(code.value(1)).least(code.value((1 << (P_BITS - 1)) - 1))
-                # What has more digits than a float64 loses 9, below those that are looked at.
+                # An integer with more digits than a float64 loses 9 of them, below those that are read.
                 large = x.compare(">", (1 << DIGITS) - 1)
                 bits = _as_float(large.choose(x >> 9, x))
                 bits = bits + large.choose(code.value(9 << DIGITS), code.value(0))
@@ -220,13 +210,13 @@ def _truncated_digits(code: Code, lanes: int) -> None:
 def _parabolas(code: Code, lanes: int) -> None:
     """parabolas(words, floats, count, parameters): floats and signs -> lattice integers, in place of the words.
 
-    A row of the table is c0 and, in one word, c1 + 2**32 c2. Rows are looked up by the address that the exponent and
-    the first digits of a float make, read by themselves from memory: taking them out of a vector would take longer.
+    A row of the table is c0 and, in one word, c1 + 2**32 c2. Its address follows from the exponent and the first digits
+    of a float. Each float is loaded by itself, since taking it out of a vector would take longer.
     """
     below = DIGITS - SEGMENT_BITS
     with code.function("parabolas", (I64, I64, I64, I64)) as (words, floats, count, p):
-        table, shift = _parameter(code, p, TABLE), _parameter(code, p, SHIFT)
-        offset, scale = _parameter(code, p, OFFSET).to(I32), _parameter(code, p, SCALE).signed()
+        table, shift = _parameter(code, p, "table"), _parameter(code, p, "shift")
+        offset, scale = _parameter(code, p, "offset").to(I32), _parameter(code, p, "scale").signed()
         minus = (code.value(0) - scale).signed()
         for i in _pairs(code, count, lanes):
             pairs = code.load(words + (i << 2), I64, lanes, align=4)
@@ -303,7 +293,7 @@ _FORMS = {
 def _values(code: Code, form: int, streams: bool, lanes: int) -> None:
     """values<form>(to, integers, count, unit, low, high): lattice integers -> neighbouring elements of a format.
 
-    streamed<form> writes them past the caches, to the beginning of a cache line.
+    streamed<form> writes them past the caches, from the beginning of a cache line on.
     """
     name = f"{'streamed' if streams else 'values'}{form}"
     convert, kind, size = _FORMS[form]
@@ -319,13 +309,13 @@ def _values(code: Code, form: int, streams: bool, lanes: int) -> None:
 def _draw(code: Code) -> None:
     """draw(to, words, first, count, parameters, unit, low, high): count elements at neighbouring addresses.
 
-    `count` counts parts of elements where they are complex, and is at most CHUNK; `first` is the number of a word.
+    `count` is a number of words, at most CHUNK; `first` is the number of a word.
     """
     with code.function("draw", (I64, I64, I64, I64, I64, F64, F64, F64)) as (to, words, first, count, p, *ends):
         floats = words + WORDS_BYTES
         block, blocks = first >> 2, ((first & 3) + count + 3) >> 2
-        is_run = _parameter(code, p, STEP).compare("==", 1)
-        # A chunk in which block numbers get another upper half is drawn as if its words lay apart.
+        is_run = _parameter(code, p, "step").compare("==", 1)
+        # `run` takes blocks whose numbers share their upper half; other chunks are drawn as if their words lay apart.
         is_run = is_run & (block >> 32).compare("==", (block + blocks) >> 32)
         with code.when(is_run):
             code.call("run", words, block, blocks, p)
@@ -333,14 +323,14 @@ def _draw(code: Code) -> None:
             code.call("scattered_words", words, first, count, p)
         skipped = is_run.choose(first & 3, code.value(0))
         drawn = skipped + count
-        kind, form = _parameter(code, p, KIND), _parameter(code, p, FORM)
+        kind, form = _parameter(code, p, "kind"), _parameter(code, p, "form")
         with code.when(kind.compare("==", UNIFORM)):
             code.call("uniform", words, drawn, p)
         for number, digits in ((NORMAL, "normal_digits"), (TRUNCATED, "truncated_digits")):
             with code.when(kind.compare("==", number)):
                 code.call(digits, words, floats, drawn, p)
                 code.call("parabolas", words, floats, drawn, p)
-        streams = _parameter(code, p, STREAMS).compare("!=", 0) & (to & (LINE - 1)).compare("==", 0)
+        streams = _parameter(code, p, "streams").compare("!=", 0) & (to & (LINE - 1)).compare("==", 0)
         for number in _FORMS:
             is_form = form.compare("==", number)
             for name, how in (("values", streams ^ 1), ("streamed", streams)):
@@ -352,8 +342,8 @@ def _move(code: Code, size: int) -> None:
     """move<size>(to, strip, rows, count, parameters): elements of a strip to where they lie apart in memory."""
     kind, side = {2: I16, 4: I32, 8: I64}[size], {2: 8, 4: 8, 8: 4}[size]
     with code.function(f"move{size}", (I64, I64, I64, I64, I64)) as (to, strip, rows, count, p):
-        jump, row_jump, parts = (_parameter(code, p, field) for field in (JUMP, ROW_JUMP, PARTS))
-        pair, zero = parts - 1, code.value(0)
+        jump, row_jump, words_per_element = _parameters(code, p, "jump", "row_jump", "words_per_element")
+        pair, zero = words_per_element - 1, code.value(0)
 
         def place(row: Value, j: Value) -> Value:
             return to + ((j >> pair) * jump + (j & pair) + row * row_jump) * size
@@ -361,8 +351,8 @@ def _move(code: Code, size: int) -> None:
         def source(row: Value, j: Value) -> Value:
             return strip + (row * STRIP_CHUNK + j) * size
 
-        # Where rows are neighbours in memory, squares are transposed in registers; elsewhere elements go one by one.
-        is_transposed = row_jump.compare("==", 1) & parts.compare("==", 1)
+        # Where rows are neighbours in memory, squares are transposed in registers; otherwise elements go one by one.
+        is_transposed = row_jump.compare("==", 1) & words_per_element.compare("==", 1)
         squares = is_transposed.choose(rows & -side, zero), is_transposed.choose(count & -side, zero)
         with code.loop(0, squares[1], side) as j, code.loop(0, squares[0], side) as row:
             square = [code.load(source(row + k, j), kind, side, align=size) for k in range(side)]
@@ -374,12 +364,20 @@ def _move(code: Code, size: int) -> None:
 
 
 def _transposed(rows: Sequence[Value], near: int) -> list[Value]:
-    """The columns of a square of as many rows as lanes; `near` lanes are 128 bits, in which most processors shuffle."""
+    """The columns of a square of as many rows as lanes, in registers; `near` lanes are 128 bits.
+
+    Processors shuffle fastest within 128 bits, above all by the unpack instructions. These interleave the lower, or the
+    upper, halves of two rows, so that is the step that is used while groups are smaller than 128 bits. Number rows and
+    lanes in binary. Step s (1, 2, 4, ... below `near`) interleaves groups of s lanes from rows i and i + s, whose
+    numbers differ in bit s alone: the lower halves become row i, the upper halves row i + s. So bit s of the row's
+    number becomes bit s of the lane's, the lane bits from there on move up by one, and the highest of them, which chose
+    the half, becomes bit s of the row's number. After all of these steps the lane bits are the row bits, in order, and
+    the row bits are the lane bits, the highest first: hence `_reversed_below`. Bits at and above `near` cross 128-bit
+    boundaries, and are exchanged directly, one a step. `test_squares_are_transposed` tries all sizes.
+    """
     n, near = len(rows), min(near, len(rows))
     step = 1
     while step < n:
-        # Bit `step` of the row's number and one of the lane's change places: the upper one within 128 bits, whose
-        # lower ones move up, then bits above.
         block = near if step < near else 2 * step
         halves = [[b + h * block // 2 + k for b in range(0, n, block) for k in range(block // 2)] for h in (0, 1)]
         result = list(rows)
@@ -389,8 +387,8 @@ def _transposed(rows: Sequence[Value], near: int) -> list[Value]:
                     lanes = [
                         lane
                         for k in range(0, n // 2, step)
-                        for own in (0, n)
-                        for lane in (own + halves[h][k + s] for s in range(step))
+                        for row in (0, n)
+                        for lane in (row + halves[h][k + s] for s in range(step))
                     ]
                     result[i + h * step] = rows[i].pick(rows[i + step], lanes)
         rows, step = result, 2 * step
@@ -398,32 +396,32 @@ def _transposed(rows: Sequence[Value], near: int) -> list[Value]:
 
 
 def _reversed_below(k: int, limit: int) -> int:
-    """k with its bits below a power of two in reverse."""
+    """k with its bits below a power of two in reverse order."""
     bits = limit.bit_length() - 1
     return k - k % limit + int(f"{k % limit:0{bits}b}"[::-1], 2) if bits else k
 
 
 def _fill(code: Code, symbol: str) -> None:
-    """Rows of elements, chunk by chunk."""
+    """<symbol>(address, scratch, parameters, unit, low, high): rows of elements, chunk by chunk."""
     with code.function(symbol, (I64, I64, I64, F64, F64, F64), is_public=True) as (address, scratch, p, *ends):
-        rows, total, parts, step, jump, row_jump, size, first, row_words = (
-            _parameter(code, p, field) for field in (ROWS, WORDS, PARTS, STEP, JUMP, ROW_JUMP, SIZE, FIRST, ROW_WORDS)
+        rows, total, words_per_element, step, jump, row_jump, size, first, row_words = _parameters(
+            code, p, "rows", "words", "words_per_element", "step", "jump", "row_jump", "size", "first", "row_words"
         )
-        pair, strip = parts - 1, scratch + 3 * WORDS_BYTES
-        is_dense = jump.compare("==", parts)
+        pair, strip = words_per_element - 1, scratch + 3 * WORDS_BYTES
+        is_dense = jump.compare("==", words_per_element)
 
         def place(row: Value, done: Value) -> Value:
             return address + (row * row_jump + (done >> pair) * jump) * size
 
         def draw(to: Value, row: Value, done: Value, count: Value) -> None:
-            word = first + row * row_words + (done >> pair) * step * parts
+            word = first + row * row_words + (done >> pair) * step * words_per_element
             code.call("draw", to, scratch, word, count, p, *ends)
 
-        streams = _parameter(code, p, STREAMS).compare("!=", 0)
+        streams = _parameter(code, p, "streams").compare("!=", 0)
         with code.when(is_dense), code.loop(0, rows, 1) as row:
-            # A stream begins with the whole elements that are before the first line of the caches.
+            # The whole elements before the first line boundary; the stream begins after them.
             before = ((code.value(0) - place(row, code.value(0))) & (LINE - 1)) // size
-            lead = streams.choose((before & (code.value(0) - parts)).least(total), code.value(0))
+            lead = streams.choose((before & (code.value(0) - words_per_element)).least(total), code.value(0))
             with code.when(lead.compare(">", 0)):
                 draw(place(row, code.value(0)), row, code.value(0), lead)
             with code.loop(lead, total, CHUNK) as done:

@@ -1,10 +1,10 @@
 """The loops as machine code: compiled by llvmlite once a machine, in some tenths of a second, and stored by `cache`.
 
-A file is named after what its code depends on: the sources of the loops, the processor, llvmlite. ARRAYINIT_CPU_NAME
-compiles for an older processor than this one, so that different machines can share a file. It is one of "x86-64",
-"x86-64-v2", "x86-64-v3", "x86-64-v4" and "generic", or the name of this processor in LLVM. Any other name, and a level
-that this processor does not reach, is ignored with a warning: LLVM would abort the process, or the processor would stop
-it at an instruction that it lacks.
+The name of a file has digests of all that its code depends on: the sources of the loops, the processor and llvmlite.
+ARRAYINIT_CPU_NAME compiles for an older processor than this one, so that different machines can share a file. It is one
+of "x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4" and "generic", or LLVM's name of this processor. Any other name, or a
+level that this processor does not reach, is ignored with a warning: LLVM would abort the process, or the processor
+would stop at an instruction that it lacks.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ SOURCES = (
 SYMBOL = "arrayinit_fill"
 VARIABLE = "ARRAYINIT_CPU_NAME"
 
-# The levels of x86-64 and what each adds, in LLVM's words.
+# The levels of x86-64 and the features of each, under LLVM's names.
 V2 = "cx16 popcnt sahf sse3 sse4.1 sse4.2 ssse3"
 V3 = f"{V2} avx avx2 bmi bmi2 f16c fma lzcnt movbe xsave"
 V4 = f"{V3} avx512f avx512bw avx512cd avx512dq avx512vl"
@@ -39,11 +39,11 @@ LEVELS = {"generic": "", "x86-64": "", "x86-64-v2": V2, "x86-64-v3": V3, "x86-64
 
 PROTOTYPE = ctypes.CFUNCTYPE(None, *(ctypes.c_uint64,) * 2, ctypes.c_char_p, *(ctypes.c_double,) * 3)
 
-_loaded: list[Any] = []  # what must live as long as the process
+_loaded: list[Any] = []  # engines of LLVM, which own the code and live as long as the process
 
 
 def is_stored() -> bool:
-    """Whether these loops are kept, for this processor or another."""
+    """Whether these loops are stored, for this processor or another."""
     return cache.holds(_name(""))
 
 
@@ -51,8 +51,8 @@ def load(may_compile: bool) -> Loops | None:
     """The C function (address, scratch, parameters, unit, low, high); None if it would have to be compiled first.
 
     Raises:
-        ModuleNotFoundError: llvmlite is not there.
-        Exception: it does not work here, for any other reason.
+        ModuleNotFoundError: llvmlite is not installed.
+        Exception: llvmlite does not work on this machine.
     """
     import llvmlite
     import llvmlite.binding as llvm
@@ -60,7 +60,7 @@ def load(may_compile: bool) -> Loops | None:
     if sys.byteorder != "little":
         raise NotImplementedError("the loops read pairs of 32-bit words as 64-bit ones, the first below")
 
-    with contextlib.suppress(RuntimeError):  # newer versions do it by themselves, and say so
+    with contextlib.suppress(RuntimeError):  # newer versions need no call, and raise an error
         llvm.initialize()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -78,7 +78,7 @@ def load(may_compile: bool) -> Loops | None:
 def _processor(llvm: Any) -> tuple[str, str]:
     """The name of the processor to compile for, and the features by which this one differs from its name."""
     name, features = llvm.get_host_cpu_name(), ""
-    with contextlib.suppress(RuntimeError):  # not known of every processor
+    with contextlib.suppress(RuntimeError):  # unknown for some processors
         features = llvm.get_host_cpu_features().flatten()
     given = os.environ.get(VARIABLE)
     if not given or given == name:
@@ -95,7 +95,7 @@ def _processor(llvm: Any) -> tuple[str, str]:
 
 
 def _machine(llvm: Any, processor: tuple[str, str]) -> Any:
-    """What turns the intermediate code into that of a processor."""
+    """LLVM's translator from intermediate code to that of a processor."""
     target = llvm.Target.from_default_triple()
     relocation = "static" if target.name.startswith("x86") else "pic" if target.name.startswith("ppc") else "default"
     name, features = processor
@@ -110,7 +110,7 @@ def _compile(llvm: Any, processor: tuple[str, str]) -> bytes:
 
     module = llvm.parse_assembly(intermediate_code(SYMBOL, llvm.get_default_triple(), _lanes(processor)))
     machine = _machine(llvm, processor)
-    # The loops are of vectors, and as long as they should be.
+    # The loops are vectorized and unrolled as they are written.
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
     builder = llvm.create_pass_builder(machine, options)
@@ -120,7 +120,7 @@ def _compile(llvm: Any, processor: tuple[str, str]) -> bytes:
 
 
 def _lanes(processor: tuple[str, str]) -> int:
-    """How many 64-bit lanes the vectors have: 512 bits where the processor has them, else 256 or twice 128."""
+    """The number of 64-bit lanes of a vector: 512 bits where the processor has them, else 256, or twice 128."""
     return 8 if "+avx512f" in processor[1].split(",") else 4
 
 

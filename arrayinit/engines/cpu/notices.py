@@ -1,18 +1,18 @@
-"""Warnings about what this engine has to do without.
+"""Warnings about means that this engine must do without.
 
 Environment variables, threads and stored loops change the speed of a draw, never its bits. So a wrong value or a
-missing part is not an error: the engine works without it and warns once.
+missing library is not an error: the engine works without it and warns once.
 """
 
 from arrayinit.common.messages import warn
 
 __all__ = ["warn_once"]
 
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
 def warn_once(text: str) -> None:
-    """Issue a RuntimeWarning, the first time only that a process has this text."""
-    if text not in _said:
-        _said.add(text)
+    """Issue a RuntimeWarning, only once a process for the same text."""
+    if text not in _warned:
+        _warned.add(text)
         warn(text, RuntimeWarning)

@@ -1,13 +1,22 @@
 """Threads for draws: one pool per process, with as many threads as the process may use, the caller among them.
 
-`each` ends only when no helper is still drawing for it, whether it returns or raises. A signal handler can raise an
-exception in the calling thread wherever the interpreter looks for signals: at the start of a Python function, at the
-end of a turn of a loop, after a call, and during the wait for a lock. So the caller takes no lock that it would have to
-release, each thing it tells the helpers is a single call into C, and so is its wait for them, in which Python does not
-look for signals.
+Interruptions. Whether `each` returns or raises, it ends only when no helper draws for it any more: otherwise a helper
+could write to memory that the caller has freed. A signal handler can raise an exception in the calling thread wherever
+the interpreter looks for signals: at the start of a Python function, at the end of a turn of a loop, after a call, and
+during the wait for a lock. Hence four rules.
+
+1. The caller takes no lock that it would have to release.
+2. It hands work to a helper by a single call into C, `SimpleQueue.put`. Before that the helper does not run.
+3. A helper is begun by a thread, or cancelled by the caller, by `dict.setdefault` on one key, which is atomic: the
+   first of the two decides.
+4. Cancelling all helpers and waiting for those that have begun is one call into C, too, on locks of C whose wait no
+   signal ends. It stands in two nested `finally` blocks, so that an exception that keeps the first from being called
+   meets the second.
+
+`test_an_exception_at_any_instruction_leaves_the_pool_whole` raises an exception at each instruction in turn.
 
 Helpers wait for work until the process ends, and keep no array alive while they wait. They are daemons started through
-`_thread`: starting a `threading.Thread` takes locks that an exception could leave held.
+`_thread`, because starting a `threading.Thread` takes locks that an exception could leave held.
 """
 
 import contextlib
@@ -49,16 +58,16 @@ def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         try:
             return len(os.sched_getaffinity(0))
-        except OSError:  # a sandbox that forbids the question
+        except OSError:  # in a sandbox that forbids to ask
             pass
     return os.cpu_count() or 1
 
 
 def each(function: Callable[[int], None], count: int) -> None:
-    """Call function(0), ..., function(count - 1), each once, on several threads; an exception ends it and is raised.
+    """Call function(0), ..., function(count - 1), each once, on several threads. An exception in one stops the rest.
 
-    No call is running any more when this returns or raises. The caller draws too and waits only for helpers that have
-    begun, so draws from several threads at once, or from within the pool, never wait for each other. The caller draws
+    No call is running any more when this returns or raises. The caller draws, too, and waits only for helpers that have
+    begun, so that draws from several threads, or from within the pool, never wait for each other. The caller draws
     alone where no thread can be started, and while the interpreter shuts down.
     """
     wanted = min(threads(), count) - 1
@@ -78,12 +87,12 @@ def each(function: Callable[[int], None], count: int) -> None:
                     pool.waiting.put(helper)
                 _work(function, left)
             except BaseException:
-                left.clear()  # so that the helpers end soon
+                left.clear()  # the helpers then end soon
                 raise
         finally:
             _exhaust(ends)
     finally:
-        _exhaust(ends)  # if a tracer, which may raise at any instruction, kept the first call from being made
+        _exhaust(ends)  # for an exception, as a tracer may raise at any instruction, before the first call
     for helper in helpers:
         helper.close()
 
@@ -91,7 +100,7 @@ def each(function: Callable[[int], None], count: int) -> None:
 def _ends(helpers: "list[_Helper]") -> Iterator[int]:
     """An iterator that cancels each helper that has not begun, and waits for the end of each that has.
 
-    It is made of iterators in C: exhausting it is one call, without a point at which Python looks for signals.
+    It consists of iterators in C, so that exhausting it is one call, within which Python does not look for signals.
     """
     is_begun = map(dict.setdefault, [helper.begun for helper in helpers], repeat(BY_HELPER), repeat(False))
     return map(_acquire, compress([helper.ended for helper in helpers], is_begun), repeat(True))
@@ -132,12 +141,12 @@ class _Helper:
             self._error = error
             self._left.clear()
         finally:
-            # The caller goes on after this, so drop all that refers to its array first.
+            # The caller goes on after the release, so drop all references to its array first.
             self._function = None
             _release(self.ended)
 
     def close(self) -> None:
-        """Raise what the helper raised, after its end."""
+        """Raise the helper's exception, if it ended by one."""
         self._function = None
         _spare.append(self.ended)
         error, self._error = self._error, None
@@ -148,8 +157,8 @@ class _Helper:
                 del error  # the error and this frame would keep each other alive, and the array with them
 
 
-# Python's own locks, by address. Unlike that of a `threading.Lock`, this wait is not broken off by signals. Locks are
-# used again and never freed, because a thread that releases one may still look at it when the other already goes on.
+# Python's locks in C, by address: signals don't end the wait for one, unlike that for a `threading.Lock`. Locks are
+# used again and never freed, because the thread that releases one may still read it when the other thread goes on.
 _allocate = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThread_allocate_lock", ctypes.pythonapi))
 _acquire = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)(("PyThread_acquire_lock", ctypes.pythonapi))
 _release = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(("PyThread_release_lock", ctypes.pythonapi))
@@ -176,11 +185,11 @@ class _Pool:
 
     def grow(self, size: int) -> int:
         """Start threads up to this number, or as many as can be had; returns how many can help now."""
-        if sys.is_finalizing():  # other threads do not run any more
+        if sys.is_finalizing():  # no other thread runs any more
             return 0
         missing = size - len(self._threads)
         if missing > 0:
-            # One call into C for all of them, so that a thread that was started is always counted.
+            # One call into C for all threads, so that each thread that was started is counted.
             started = map(start_new_thread, repeat(_serve, missing), repeat((self.waiting,)))
             with contextlib.suppress(RuntimeError, MemoryError):  # a limit is reached, or Python shuts down
                 self._threads.extend(started)

@@ -1,4 +1,8 @@
-"""Sparse matrices in host memory: drawn as normal ones, then cleared slab by slab of columns."""
+"""Sparse matrices in host memory: drawn as normal ones, then set to 0 where `patterns.keep` has it, a slab at a time.
+
+Each element has a word, and a column loses its `zeros` smallest words, ties by the row. A slab is some columns of the
+words, all their rows, few enough to stay in a cache.
+"""
 
 import math
 from collections.abc import Callable
@@ -18,15 +22,15 @@ from arrayinit.stream.philox import ORDER
 __all__ = ["clear"]
 
 SLAB = 1 << 19  # words that are ordered at a time
-NARROWEST = 16  # columns of a slab, the cache line of a row, while it has no more than
+NARROWEST = 16  # columns of a slab at least, a cache line of each row, while they have at most
 LARGEST = 1 << 23  # words
-ALL = 1 << 24  # words of the slabs of all threads; of one where a column alone has more
+ALL = 1 << 24  # words of the slabs of all threads together; one slab alone may have more
 
 
 def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, Any], None]) -> None:
-    """Set to 0 what a sparse matrix loses in the part of it that a job asks for.
+    """Set to 0 the elements that a sparse matrix loses, in the part of it that a job asks for.
 
-    `fill` draws the words that decide, for all rows of as many columns as fit into a slab.
+    `fill` draws the words, for all rows of the columns of a slab.
     """
     law, box, (rows, columns) = job.law, job.box, job.geometry.order
     assert isinstance(law, Sparse)
@@ -43,22 +47,22 @@ def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, An
     width = min(max(min(NARROWEST, LARGEST // height), SLAB // height, 1), matrix.shape[1])
     slabs = -(-matrix.shape[1] // width)
     together = max(1, ALL // (height * width))
-    memories: list[_Memory] = []  # of threads that are between two slabs
+    memories: list[_Memory] = []  # memory that no thread is using
 
     def work(slab: int) -> None:
         start = slab * width
-        part = matrix[:, start : start + width]
+        columns_here = matrix[:, start : start + width]
         try:
             memory = memories.pop()
         except IndexError:
             memory = _Memory(height * width)
-        words = memory.words[: height * part.shape[1]].reshape(height, part.shape[1])
-        wanted = _columns(box, (rows, columns), height, start, part.shape[1])
-        fill(Job(Bits(ORDER), None, job.key, job.geometry, wanted, "uint32"), words if rows == 0 else words.T)
+        words = memory.words[: height * columns_here.shape[1]].reshape(height, columns_here.shape[1])
+        wanted = _columns(box, (rows, columns), height, start, columns_here.shape[1])
+        fill(Job.of(Bits(ORDER), job.key, job.geometry, wanted, "uint32"), words if rows == 0 else words.T)
         lost = memory.lost(words, law.zeros)
         if lost is None:
             lost = ~keep(lanes, words, law.zeros)
-        memory.set_zero(part, lost[here])
+        memory.set_zero(columns_here, lost[here])
         memories.append(memory)
 
     def work_on(some: range) -> None:
@@ -67,7 +71,7 @@ def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, An
     if pool.threads() <= together:
         work_on(range(slabs))
         return
-    for first in range(0, slabs, together):  # so that no more than these have memory at a time
+    for first in range(0, slabs, together):  # at most so many slabs have memory at a time
         work_on(range(first, min(first + together, slabs)))
 
 
@@ -75,8 +79,8 @@ def _columns(box: Box, axes: tuple[int, int], height: int, start: int, count: in
     """Some of the columns of a box, and all rows."""
     rows, columns = axes
     step = box.steps[columns]
-    found = {rows: (0, 1, height), columns: (box.starts[columns] + start * step, step, count)}
-    starts, steps, counts = zip(found[0], found[1], strict=True)
+    axes_of = {rows: (0, 1, height), columns: (box.starts[columns] + start * step, step, count)}
+    starts, steps, counts = zip(axes_of[0], axes_of[1], strict=True)
     return Box(starts, steps, counts)
 
 
@@ -89,11 +93,20 @@ class _Memory:
         self._mask = np.empty(size, np.bool_)
 
     def lost(self, words: npt.NDArray[np.uint32], zeros: int) -> npt.NDArray[np.bool_] | None:
-        """Where a column has its smallest words; None where it takes more than a look at those around their quantile.
+        """Where a column has its `zeros` smallest words; None where this way does not find them, and `keep` must.
 
-        How many words of a column are below a number is binomial, so that the last to go is 6.5 standard deviations
-        and 25 words from where it is expected in one column of 10**10. The few words that are nearer are sorted
-        together, column above value, with as many bits of the value as there is room for.
+        It finds the largest word to go in each column without sorting the column. The number of words of a column below
+        a given one is binomial, so the largest word to go is near the quantile zeros / rows: in all but one column of
+        10**10 it lies between `low` and `high`, 6.5 standard deviations and 25 words around it. With `below` words less
+        than `low`, it is number zeros - 1 - below among the words of its column in between.
+
+        These few are sorted together, for all columns at once, as numbers of 32 bits: the column above the leading bits
+        of the word minus `low`, as many as there is room for. `first` and `stop` are the ends of each column. Dropped
+        bits do no harm while the next word of the column differs in those that are kept: then exactly the words up to
+        `end`, the largest with the same leading bits, are the smallest ones. The answer is None where the next word
+        does not differ, ties among them, or where the largest word to go is not in between.
+
+        `test_slabs_of_columns_lose_the_same` and `test_one_tie_in_one_column` compare with `keep`.
         """
         rows, columns = words.shape
         expected, reach = zeros / rows, (6.5 * math.sqrt(zeros * (rows - zeros) / rows) + 25) / rows
@@ -119,7 +132,7 @@ class _Memory:
         return mask
 
     def set_zero(self, values: npt.NDArray[Any], where: npt.NDArray[np.bool_]) -> None:
-        """`values[where] = 0`, without a branch an element where an integer has the size of one."""
+        """`values[where] = 0`, without a branch for each element where integers have its size."""
         if values.itemsize > 8:
             np.copyto(values, 0, where=where)
             return

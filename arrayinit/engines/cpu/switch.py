@@ -1,4 +1,4 @@
-"""Whether to draw with compiled loops: when they have earned their loading, or their compilation."""
+"""When to draw by compiled loops: once loading, or compiling, them pays off."""
 
 import gc
 import os
@@ -12,18 +12,18 @@ __all__ = ["compiled"]
 
 VARIABLE = "ARRAYINIT_COMPILE"
 WORTH_LOADING = 1 << 22  # elements that NumPy draws in the time that stored loops take to load
-WORTH_COMPILING = 1 << 24  # elements of a process whose like will want stored loops
-CALL = 1 << 15  # elements that NumPy draws in the time that the smallest draw takes without the loops
+WORTH_COMPILING = 1 << 24  # elements after which compiling pays off for later runs
+CALL = 1 << 15  # elements that NumPy draws in the time that its smallest draw takes
 
 _drawn = 0
-_worth = WORTH_LOADING
+_worth = WORTH_LOADING  # elements after which to try
 _loaded: Callable[..., None] | None = None
 _missing = False
 _loading = False  # a flag, not a lock: a signal handler may draw while the thread that it interrupts loads them
 
 
 def compiled(elements: int) -> Callable[..., None] | None:
-    """The loops, if they are loaded or worth it now that so many more elements are to be drawn; else None."""
+    """The loops, if they are loaded or pay off with a draw of so many elements more; else None."""
     global _drawn
     elements = max(elements, CALL)
     if _loaded is not None or _missing:
@@ -39,7 +39,7 @@ def compiled(elements: int) -> Callable[..., None] | None:
 
 
 def _load(may_compile: bool) -> Callable[..., None] | None:
-    """The loops; None if they can't be had, and while another draw loads them."""
+    """The loops; None if they are not available, and while another draw loads them."""
     global _loaded, _loading, _missing, _worth
     if sys.is_finalizing() or _loaded is not None or _missing or _loading:
         return _loaded
@@ -53,7 +53,7 @@ def _load(may_compile: bool) -> Callable[..., None] | None:
         _worth = WORTH_COMPILING
     except Exception as error:
         _missing = True
-        if not (isinstance(error, ModuleNotFoundError) and error.name == "llvmlite"):  # which need not be there
+        if not (isinstance(error, ModuleNotFoundError) and error.name == "llvmlite"):  # an optional dependency
             warn_once(f"arrayinit could not compile its fast loops ({error!r}); using NumPy, which draws the same bits")
     finally:
         _loading = False
@@ -62,7 +62,7 @@ def _load(may_compile: bool) -> Callable[..., None] | None:
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """No garbage collection: beside a large library one takes longer than the import of a small one that causes it."""
+    """No garbage collection, which an import may cause; in a process with a large library it takes longer than that."""
     was_enabled = gc.isenabled()
     try:
         gc.disable()

@@ -1,6 +1,6 @@
-"""The stream for NumPy alone: the reference's integers on unsigned lanes, in place in buffers that are used again.
+"""The stream for NumPy alone: the reference's integers on unsigned lanes, in buffers that are used again.
 
-Only runs of uniform and normal words; whatever else there is, the reference draws.
+This draws runs of uniform and normal words only; the reference draws all else.
 """
 
 import functools
@@ -21,8 +21,8 @@ from arrayinit.stream.philox import MASK, MULTIPLIERS, ROUNDS, WEYL
 
 __all__ = ["RUN", "Buffers", "bfloat16", "borrowed", "values"]
 
-# Words drawn at a time. Longer than the caches would have it: threads hand over the interpreter's lock at every step,
-# and shorter steps spend more time on that than on memory.
+# Words drawn at a time. Fewer would fit the caches better, but threads hand over the interpreter's lock at each step,
+# which takes longer than the memory does.
 RUN = 1 << 17
 
 
@@ -39,7 +39,7 @@ class Buffers:
 
 
 class _Spare(threading.local):
-    """Buffers that no draw of a thread uses: none while it draws, so that a signal handler's draw takes others."""
+    """Buffers that no draw of this thread is using, so that a draw by a signal handler takes others."""
 
     def __init__(self) -> None:
         self.buffers: list[Buffers] = []
@@ -52,7 +52,7 @@ LANE, HALF, ONE = U(MASK), U(32), np.uint32(1)
 
 @contextmanager
 def borrowed() -> Iterator[Buffers]:
-    """Buffers that nobody else uses, kept for the next draw of this thread."""
+    """Buffers that nothing else uses, kept for the next draw of this thread."""
     buffers = _spare.buffers.pop() if _spare.buffers else Buffers()
     try:
         yield buffers
@@ -63,7 +63,7 @@ def borrowed() -> Iterator[Buffers]:
 def values(buffers: Buffers, sampling: Sampling, key: Key, first: int, count: int) -> npt.NDArray[Any]:
     """The real numbers of words first to first + count - 1, in the wide format of the sampling; count <= RUN.
 
-    They lie in the buffers, and are written over by their next use.
+    They lie in the buffers, whose next use overwrites them.
     """
     skipped = first % 4
     words = _words(buffers, key, first // 4, (skipped + count + 3) // 4).reshape(-1)[skipped : skipped + count]
@@ -94,7 +94,7 @@ def bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
 def _words(buffers: Buffers, key: Key, block: int, count: int) -> npt.NDArray[np.uint32]:
     """The words of blocks block to block + count - 1, one row a block."""
     words = buffers.words[:count]
-    same = min(count, 2**32 - block % 2**32)  # how many block numbers share their upper half
+    same = min(count, 2**32 - block % 2**32)  # block numbers that share their upper half
     _blocks(buffers, key, block, words[:same])
     if same < count:
         _blocks(buffers, key, block + same, words[same:])
@@ -105,14 +105,14 @@ def _blocks(buffers: Buffers, key: Key, block: int, words: npt.NDArray[np.uint32
     """`philox4x32` of (block, block >> 32, 0, 0), for block numbers that share their upper half."""
     (m0, m1), (k0, k1) = MULTIPLIERS, (key.low, key.high)
     c0, c1, c2, c3, p0, p1 = buffers.lanes[:, : len(words)]
-    # The first round: c1, c2 and c3 are one number each, so that c0 and c1 are one after it.
+    # The first round. Before it c1, c2 and c3 are the same for all blocks, so after it c0 and c1 are.
     np.add(buffers.steps[: len(words)], U(block & MASK), out=c0)
     np.multiply(c0, U(m0), out=c3)
     np.right_shift(c3, HALF, out=c2)
     np.bitwise_xor(c2, U(k1), out=c2)
     n0 = (block >> 32) ^ k0
     k0, k1 = (k0 + WEYL[0]) & MASK, (k1 + WEYL[1]) & MASK
-    # The second: c3 is one number after it.
+    # The second round. After it c3 is the same for all blocks.
     np.multiply(c2, U(m1), out=c1)
     np.right_shift(c1, HALF, out=c0)
     np.bitwise_xor(c0, U(k0), out=c0)
@@ -132,7 +132,7 @@ def _blocks(buffers: Buffers, key: Key, block: int, words: npt.NDArray[np.uint32
         np.bitwise_xor(c2, c3, out=c2)
         np.bitwise_xor(c2, U(k1), out=c2)
         np.bitwise_and(c2, LANE, out=c2)
-        c1, p1 = p1, c1  # of c1 and c3, what is above the low halves is never looked at
+        c1, p1 = p1, c1  # nothing reads the high halves of c1 and c3
         c3, p0 = p0, c3
     for j, lane in enumerate((c0, c1, c2, c3)):
         np.copyto(words[:, j], lane, casting="same_kind")
@@ -149,7 +149,7 @@ def _uniform(buffers: Buffers, sampling: Sampling, words: npt.NDArray[np.uint32]
 
 @functools.cache
 def _parabolas() -> npt.NDArray[np.uint64]:
-    """c0 + 2**30 c1 + 2**51 c2 by (exponent, segment) of a word as a float64: the octaves of the table in reverse."""
+    """c0 + 2**30 c1 + 2**51 c2 by (exponent, segment) of a word as a float64: the table's octaves in reverse order."""
     octaves = coefficients()[:, : 32 << SEGMENT_BITS].reshape(3, 32, -1)[:, ::-1]
     c0, c1, c2 = (c.reshape(-1).astype(np.uint64) for c in octaves)
     packed: npt.NDArray[np.uint64] = c0 | (c1 << U(30)) | (c2 << U(51))

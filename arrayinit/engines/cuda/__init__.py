@@ -1,13 +1,13 @@
 """CUDA memory: one kernel launch an array, the same CUDA C++ for CuPy and torch.
 
-What has no kernel is left to the reference, on the same device: memory of more than seven axes that don't continue one
-another, and all of ROCm. So is everything where the kernel can't be compiled or launched, with one warning. Errors are
-raised for lack of memory, and while a CUDA graph is captured: there, what the reference does has no place.
+The reference, on the same device, draws laws without a kernel, memory of more than seven axes that don't continue one
+another, and everything on ROCm. It also draws where the kernel can't be compiled or launched, after one warning. A lack
+of memory is an error instead, and so is each failure while a CUDA graph is captured, since the graph would then hold
+the reference's hundreds of launches.
 """
 
 import functools
 import importlib
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,19 +17,16 @@ from arrayinit.engines import matrices, reference
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import Bits, Normal, Orthogonal, Sparse
-from arrayinit.laws.geometry import geometry
-from arrayinit.laws.lattice import Sampling
-from arrayinit.laws.regions import box
 
 __all__ = ["draw"]
 
-_LAUNCHERS = {"cupy": "arrayinit.engines.cuda.cupy", "torch": "arrayinit.engines.cuda.torch"}
+_LAUNCHERS = {"cupy": "arrayinit.engines.cuda.cupy", "torch": "arrayinit.engines.cuda.torch"}  # by backend
 _warned: set[tuple[str, str]] = set()  # (library, device) whose kernels failed
 
 
 def draw(job: Job, target: Target) -> Any:
     """Fill the target's array, or a new one."""
-    out = reference.allocate(job, target)
+    out = target.array_for(job)
     _fill(job, target.backend, out)
     return out
 
@@ -44,32 +41,25 @@ def _fill(job: Job, backend: Backend, out: Any) -> None:
 
 
 def _launched(job: Job, backend: Backend, out: Any) -> bool:
-    """Whether a kernel fills the array; where one should but can't, a warning says so once for a device."""
-    if _warned and _where(backend, out) in _warned:
+    """Whether a kernel has filled the array; where one should but can't, there is one warning for the device."""
+    if _warned and _place(backend, out) in _warned:
         return False
-    if not _has_memory(backend, out):
+    if not backend.has_memory(out):
         return False
     try:
         return _launcher(backend.name)(job, out)
     except Exception as error:
-        # The reference takes more memory, and a capture that it takes part in would hold hundreds of launches.
-        if _is_lack_of_memory(error) or _is_capturing(backend, out):
+        # The reference would take more memory still, and a capture would hold its hundreds of launches.
+        if backend.is_out_of_memory(error) or backend.is_capturing(out):
             raise
-        where, why = _where(backend, out), f"{type(error).__name__}: {error}"
-    _warned.add(where)
+        place, reason = _place(backend, out), f"{type(error).__name__}: {error}"
+    _warned.add(place)
     warn(
-        f"draws of {backend.name} on device {where[1]} will be slow, for its kernel could not be used ({why})",
+        f"draws of {backend.name} on device {place[1]} will be slow: arrayinit could not use its CUDA kernel "
+        f"({reason})",
         RuntimeWarning,
     )
     return False
-
-
-def _has_memory(backend: Backend, out: Any) -> bool:
-    """Whether an array has elements somewhere: tensors that torch.func hands to functions have not."""
-    try:
-        return backend.name != "torch" or bool(out.data_ptr())
-    except RuntimeError:
-        return False
 
 
 @functools.cache
@@ -78,44 +68,22 @@ def _launcher(library: str) -> Callable[[Job, Any], bool]:
     return fill
 
 
-def _where(backend: Backend, out: Any) -> tuple[str, str]:
+def _place(backend: Backend, out: Any) -> tuple[str, str]:
     return backend.name, str(backend.device(out))
 
 
-def _is_capturing(backend: Backend, out: Any) -> bool:
-    """Whether a CUDA graph captures what the current stream of the array's device is given."""
-    if backend.name == "torch":
-        import torch
-
-        if not out.is_cuda:
-            return False
-        with torch.cuda.device(out.device):
-            return bool(torch.cuda.is_current_stream_capturing())
-    import cupy
-
-    with backend.drawing(backend.device(out)):
-        return bool(cupy.cuda.get_current_stream().is_capturing())
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
-
-
 def _matrix(lanes: Lanes, job: Job) -> Any:
-    """The part of an orthogonal or sparse matrix, what it is made of drawn by this engine."""
-    n = math.prod(job.geometry.shape)
+    """The part of an orthogonal or sparse matrix; its normals and words are drawn by this engine."""
 
-    def line(law: Normal | Bits, sampling: Sampling | None, key: Key, dtype: str) -> Any:
-        drawn = lanes.backend.empty((n,), dtype, lanes.device)
-        _fill(Job(law, sampling, key, geometry(n), box((n,), None), dtype), lanes.backend, drawn)
+    def line(law: Normal | Bits, key: Key, dtype: str) -> Any:
+        whole = job.whole_line(law, key, dtype)
+        drawn = lanes.backend.empty(whole.shape, dtype, lanes.device)
+        _fill(whole, lanes.backend, drawn)
         return drawn
 
-    def normals(sampling: Sampling, key: Key) -> Any:
-        return line(Normal(0.0, 1.0), sampling, key, sampling.dtype)
-
-    def words(key: Key, purpose: int) -> Any:
-        return lanes.astype(line(Bits(purpose), None, key, "uint32"), lanes.xp.int64)
+    def draw_words(law: Bits, key: Key) -> Any:
+        return lanes.astype(line(law, key, "uint32"), lanes.xp.int64)
 
     if isinstance(job.law, Orthogonal):
-        return matrices.orthogonal(lanes, job, normals)
-    return matrices.sparse(lanes, job, normals, words)
+        return matrices.orthogonal(lanes, job, line)
+    return matrices.sparse(lanes, job, line, draw_words)

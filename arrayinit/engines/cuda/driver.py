@@ -1,6 +1,6 @@
 """Kernels compiled by NVRTC and launched by the CUDA driver, through NVIDIA's own bindings (cuda-bindings).
 
-torch comes with the bindings from 2.10 on; the extras `cuda12` and `cuda13` bring them to an older one. A kernel is
+torch installs the bindings from 2.10 on; the extras `cuda12` and `cuda13` add them to an older one. A kernel is
 compiled for a device at the first draw of its law and format in a process, in about a quarter of a second.
 """
 
@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from arrayinit.engines.cuda.parameters import Grid, grid
+from arrayinit.engines.cuda.launches import Grid, grid
 from arrayinit.engines.cuda.source import options, source
 
 __all__ = ["Kernel", "compiled", "enter", "is_capturing", "kernel", "launch", "leave", "synchronize"]
@@ -20,15 +20,15 @@ _compiling = threading.Lock()
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel as a device has it."""
+    """A kernel that is loaded on a device."""
 
     function: Any
     grid: Grid
 
 
 def kernel(device: int, way: str, kind: str, form: str, is_wide: bool) -> Kernel:
-    """The kernel of a law and a format for a device whose context is current. RuntimeError where there can be none."""
-    with _compiling:  # so that threads that draw first at once compile once
+    """The kernel of a law and a format, for a device whose context is current. RuntimeError if that is impossible."""
+    with _compiling:  # so that several threads with a first draw compile once
         return _kernel(device, way, kind, form, is_wide)
 
 
@@ -36,14 +36,14 @@ def kernel(device: int, way: str, kind: str, form: str, is_wide: bool) -> Kernel
 def _kernel(device: int, way: str, kind: str, form: str, is_wide: bool) -> Kernel:
     cuda = _bindings()
     function = _checked(cuda.cuModuleGetFunction(_module(device, kind, form), f"{way}_{kind}_{form}".encode()))
-    about = cuda.CUdevice_attribute
+    attributes = cuda.CUdevice_attribute
     registers = _checked(cuda.cuFuncGetAttribute(cuda.CUfunction_attribute.CU_FUNC_ATTRIBUTE_NUM_REGS, function))
     processors, threads, room = (
         _checked(cuda.cuDeviceGetAttribute(attribute, _device(device)))
         for attribute in (
-            about.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
-            about.CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR,
-            about.CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR,
+            attributes.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+            attributes.CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR,
+            attributes.CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR,
         )
     )
     return Kernel(function, grid(processors, threads, room, registers, is_wide))
@@ -63,7 +63,7 @@ def _module(device: int, kind: str, form: str) -> Any:
 
 
 def compiled(architecture: str, choice: tuple[str, ...]) -> bytes:
-    """The machine code of the kernels that the options choose, for devices like "sm_90"."""
+    """The machine code of the kernels that the options choose, for an architecture such as "sm_90"."""
     from cuda.bindings import nvrtc
 
     program = _checked(nvrtc.nvrtcCreateProgram(source().encode(), b"arrayinit.cu", 0, [], []))
@@ -82,9 +82,9 @@ def compiled(architecture: str, choice: tuple[str, ...]) -> bytes:
 
 
 def enter(device: int) -> bool:
-    """Make the device's primary context, which libraries draw in, the current one of this thread.
+    """Make the device's primary context, which libraries use, the current one of this thread.
 
-    False where it is that already; else `leave` gives the thread the one back that it had.
+    False where it is already; otherwise `leave` restores the thread's context.
     """
     cuda, wanted = _bindings(), _context(device)
     if int(_checked(cuda.cuCtxGetCurrent())) == int(wanted):
@@ -94,12 +94,12 @@ def enter(device: int) -> bool:
 
 
 def leave() -> None:
-    """Give the thread the context back that it had."""
+    """Restore the context that the thread had before `enter`."""
     _bindings().cuCtxPopCurrent()
 
 
 def launch(kernel: Kernel, blocks: int, shared: int, stream: int, parameters: bytearray) -> None:
-    """Launch in the current context; it returns at once, with the parameters copied."""
+    """Launch in the current context. Returns at once, when the parameters have been copied."""
     block = (ctypes.c_char * len(parameters)).from_buffer(parameters)
     pointer = ctypes.c_void_p(ctypes.addressof(block))
     (status,) = _bindings().cuLaunchKernel(
@@ -110,14 +110,14 @@ def launch(kernel: Kernel, blocks: int, shared: int, stream: int, parameters: by
 
 
 def is_capturing(stream: int) -> bool:
-    """Whether a CUDA graph captures what a stream of the current context is given."""
+    """Whether a CUDA graph captures the work that a stream of the current context is given."""
     cuda = _bindings()
     idle = cuda.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE
     return bool(_checked(cuda.cuStreamIsCapturing(stream)) != idle)
 
 
 def synchronize(stream: int) -> None:
-    """Wait until the device has done what a stream was given."""
+    """Wait until the device has finished the work of a stream."""
     _checked(_bindings().cuStreamSynchronize(stream))
 
 
@@ -144,7 +144,7 @@ def _context(device: int) -> Any:
 
 
 def _checked(result: tuple[Any, ...]) -> Any:
-    """What a function of the bindings returned behind its status."""
+    """The result of a function of the bindings, which follows its status. RuntimeError for another status than 0."""
     status, *values = result
     if status:
         raise RuntimeError(status.name)

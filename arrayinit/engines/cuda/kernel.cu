@@ -1,26 +1,25 @@
 // The stream on a GPU: words -> deviates -> lattice -> values in one kernel, the integers of the reference engine.
 //
-// `source.py` puts the arrays `table_c0`, `table_c1` and `table_c2` above this text and compiles it: by NVRTC, nvcc or,
-// for tests, a C++ compiler for the host, where a loop over blocks and threads stands for the device. It needs no
-// headers. What is computed is integers until the last product, which is exact, so no option of a compiler can change
-// a bit.
+// `source.py` puts the arrays `table_c0`, `table_c1` and `table_c2` and the structure `Parameters` above this text. It is
+// compiled by NVRTC, nvcc or, for tests, by a C++ compiler for the host, where a loop over blocks and threads stands for
+// the device. It needs no headers. All numbers are integers until the last product, which is exact, so no option of a
+// compiler can change a bit.
 //
-// How the work is cut. A thread draws one block of Philox at a time, four words that are neighbours in the stream, and
-// strides over the grid. Where memory runs as the stream does (`dense`) it stores them as one or two vectors; elsewhere
-// (`strided`) the four go where they belong, and threads that are neighbours write to neighbouring memory where any
-// axis of the target has it.
+// How the work is cut. A thread draws one block of Philox at a time, four neighbouring words of the stream, and strides
+// over the grid. Where memory has the order of the stream (`dense`) it stores them as one or two vectors. Elsewhere
+// (`strided`) each of the four goes to its place, and neighbouring threads write to neighbouring memory if any axis of
+// the target has such.
 //
-// What it costs. For an element of float32 in a dense array nvcc 13 makes 20 instructions of a uniform law on sm_90, 37
+// The cost. For an element of float32 in a dense array nvcc 13 makes 20 instructions of a uniform law on sm_90, 37
 // of a normal and 61 of a truncated one. An H100 issues 128 a clock on each of 132 processors: at 1.755 GHz that is
 // 1460, 810 and 490 thousand million elements a second, where memory of 3 TB/s takes 750. Measured on an H100, 1 GiB:
 // 760, 575 and 343 (CuPy), where a fill reaches 810; on an H200, whose fill reaches 1160, 930, 575 and 340.
 //
-// Where the table is. A look-up goes to a row that is different for each thread. Constant memory would serve a warp
-// one row after another, and the cache behind __ldg one line of 128 bytes after another, about 25 for the 32 threads
-// of a warp. Shared memory has 32 banks of 4 bytes, and a row of 8 bytes takes two of them: half a warp at a time finds
-// about 3 of its rows in the same banks, 6 turns for a warp, so that an H100 looks up 1200 thousand million rows a
-// second, and an A100 800: more than their memory takes. So each block of threads copies the rows that its law can
-// reach: 16 KiB for a normal law (32 octaves), at most 30.5 KiB for a truncated one (61 octaves), 2.5 KiB between -2
+// The place of the table. Each thread looks up another row. Constant memory would serve a warp one row after another,
+// and the cache behind __ldg one line of 128 bytes after another, about 25 for the 32 threads of a warp. Shared memory
+// has 32 banks of 4 bytes, and a row of 8 bytes takes two of them. Half a warp at a time has about 3 rows in the same
+// banks, which makes 6 turns for a warp: an H100 looks up 1200 thousand million rows a second, and an A100 800, more
+// than their memory takes. So each block of threads copies the rows that its law can reach: 16 KiB for a normal law (32 octaves), at most 30.5 KiB for a truncated one (61 octaves), 2.5 KiB between -2
 // and 2 deviations; a law by a table of its own fills 48 KiB. Blocks that do so are as large as they can be, so that
 // few copies are made.
 
@@ -51,49 +50,10 @@ const u32 COLUMNS = 3 * 64 * SEGMENTS; // numbers of a law by a table: c0, c1, c
 const u32 WIDE_THREADS = 1024; // of a block that copies the table
 const u32 THREADS = 256;       // of one that does not
 const int ROUNDS = 10;         // of Philox
-const int AXES = 8;            // digits of an item's number, see `Parameters`
 
-// What a launch is told; `parameters.py` has the same fields in the same order.
-struct Parameters {
-    u64 address; // of the first element
-    u32 keys[2 * ROUNDS]; // of each round of Philox
-    u64 columns; // of a law by a table: the address of its numbers, and that of the unit of each octave
-    u64 units;
-    u64 first;   // the word of the first element
-    u64 words;   // of a run, whose words are neighbours in the stream
-    i64 jump;    // bytes from one element of a run to the next
-    i64 addend;  // k = (deviate * scale + addend) >> shift; of a uniform law, k = ((u * scale) >> 31) + addend
-    u64 low;     // p = low + (2 u + 1) * range / 2^32, in units of 2^-62 or of a power of two less
-    u64 range;
-    u64 last;    // the largest p that is not folded to the other tail
-    double unit; // value = k * unit, then clipped to [lowest, highest]
-    double lowest;
-    double highest;
-    float unit32; // the same in float32
-    float lowest32;
-    float highest32;
-    u32 scale;
-    u32 lowest_bit; // of a uniform law, see there
-    u32 shift;      // of a truncated law
-    u32 is_lower;   // deviates of small p are negative
-    u32 octave;     // of a normal or truncated law: the first of the table that is copied
-    u32 rows;       // how many are
-    u32 c0_bits;    // a packed row is c0 from bit `c0_bits` on, c1 from bit 13 on, c2
-    u32 purpose;    // the third word of Philox's counter
-    u32 items;      // blocks of Philox to be drawn, fewer than 2^31
-    // Of strided targets only. An item's number is a mixed-radix number: its digits say how far to go along each axis
-    // of the target, but for the one in place `run_digit`, which says which block of the run it is.
-    u32 pair;       // 1 where an element takes two words, a complex one
-    u32 digits;
-    u32 run_digit;
-    u32 counts[AXES];
-    u32 magic[AXES]; // i / count = (i * magic) >> magic_shift for i < 2^31
-    u32 magic_shifts[AXES];
-    i64 word_steps[AXES];
-    i64 place_steps[AXES]; // in bytes
-};
+static_assert(sizeof(Parameters::keys) == 2 * ROUNDS * sizeof(u32), "two words of the key for each round");
 
-// Of x > 0.
+// The zeros above the highest 1 of x > 0.
 DEVICE u32 leading_zeros(u32 x) {
 #ifdef __CUDACC__
     u32 zeros; // in one instruction, where __clz, which also counts those of 0, takes two
@@ -141,8 +101,8 @@ DEVICE Block block_of(u64 number, const Parameters &p) {
 
 // ---- deviates ----
 
-// Copy what this launch needs of the table to where all threads of a block find it, as packed rows; of a law by a table
-// of its own, which fills 64 bits and more, its columns.
+// Copy the part of the table that this launch needs to shared memory, as packed rows. The rows of a quantile table do not
+// fit into 64 bits, so its columns are copied as they are.
 template <Kind kind> DEVICE void copy_table(u64 *table, u32 thread, u32 threads, const Parameters &p) {
     if constexpr (kind == Kind::quantile)
         for (u32 i = thread; i < COLUMNS; i += threads)
@@ -162,8 +122,8 @@ DEVICE u32 parabola(u64 row, u32 c0_bits, u32 t) {
     return c0 - high_product(c1 - high_product(c2, t), t);
 }
 
-// k = offset + ((+-z * scale) >> shift); the offset is within the addend, and the scale takes the sign, which is
-// cheaper than to give it to z.
+// k = offset + ((+-z * scale) >> shift). The addend contains the offset, and the scale takes the sign, which is cheaper
+// than changing z.
 DEVICE i32 scaled(u32 z, u32 is_negative, const Parameters &p, u32 shift) {
     i32 scale = (i32)(p.scale - is_negative * (2 * p.scale));
     return (i32)(((i64)(i32)z * scale + p.addend) >> shift);
@@ -195,7 +155,7 @@ DEVICE i32 truncated_lattice(u32 word, const u64 *table, const Parameters &p) {
     return scaled(z, is_upper ^ p.is_lower, p, p.shift);
 }
 
-// k in units of its octave, see `quantile_tables.py`, and which octave of which half that is.
+// k in units of its octave, see `quantile_tables.py`, and the number of the octave, half * 32 + zeros.
 DEVICE i32 quantile_lattice(u32 word, u32 &octave, const u64 *table) {
     u32 q = word | 1;
     u32 zeros = leading_zeros(q);
@@ -378,7 +338,7 @@ DEVICE void values(typename Bits<form>::Type *v, u64 number, const u64 *table, c
         v[j] = value<kind, form>(block.w[j], table, p);
 }
 
-// Every element of an array that lies in memory as its words do in the stream.
+// Draw an array that lies in memory as its words do in the stream.
 template <Kind kind, Form form> DEVICE void dense(u32 thread, u32 threads, const u64 *table, const Parameters &p) {
     typedef typename Bits<form>::Type Type;
     u32 skipped = (u32)p.first & 3; // words of the first block that belong to others
@@ -401,7 +361,7 @@ template <Kind kind, Form form> DEVICE void dense(u32 thread, u32 threads, const
     }
 }
 
-// Every element of runs that lie anywhere.
+// Draw runs of elements that lie anywhere.
 template <Kind kind, Form form> DEVICE void strided(u32 thread, u32 threads, const u64 *table, const Parameters &p) {
     typedef typename Bits<form>::Type Type;
     for (u32 i = thread; i < p.items; i += threads) {

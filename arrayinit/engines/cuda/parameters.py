@@ -1,266 +1,80 @@
-"""What a launch is told: a job and the strides of its target -> the kernel's name and its block of parameters."""
+"""The block of parameters of a launch: one table of fields, from which both the writer and the kernel have its layout.
 
-import functools
-import math
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+The writer, `launches`, fills a NumPy structure of the type `PARAMETERS`. The kernel reads `struct Parameters`, whose
+text `declaration` writes and `source` puts above `kernel.cu`. Both have the fields in the order of the table, each at a
+multiple of its size. The first four fields say where and under which key to draw. Only they change between two draws of
+one kind, so the rest of a block is kept with the job (see `launches.Launch`).
+
+A strided target is drawn in items, blocks of Philox. An item's number is a mixed-radix number: its digits say how far
+to go along each axis of the target, except for digit `run_digit`, which says which block of the run it is.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 
-from arrayinit.backends.base import coefficients
-from arrayinit.job import Job
-from arrayinit.key import Key
-from arrayinit.laws import Bits
-from arrayinit.laws.lattice import Sampling
-from arrayinit.stream.deviates import SEGMENT_BITS, Z_BITS
-from arrayinit.stream.formats import real_name
-from arrayinit.stream.philox import MASK, ROUNDS, VALUES, WEYL
-from arrayinit.stream.quantile_tables import Quantiles
-from arrayinit.stream.truncation import P_BITS, Interval
+from arrayinit.stream.philox import ROUNDS
 
-__all__ = ["PARAMETERS", "Grid", "Launch", "grid", "launches", "remembered"]
+__all__ = ["AXES", "PARAMETERS", "declaration"]
 
-AXES = 8  # of a strided target, those that continue one another counted once
-LIMIT = 1 << 31  # items of a launch; a larger draw takes several
-SIZES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "uint32": 4}
-OCTAVES = 32  # that the words of a normal law reach
-REMEMBERED = 64  # launches of a draw that are kept for its next one
-THREADS = 256  # of a block that copies no table
-WIDE_THREADS = (1024, 512)  # of one that does: the first of which a multiple fills a processor
+AXES = 8  # digits of an item's number, and the number of axes that a strided target must be below
 
-# The fields of `Parameters` in kernel.cu.
+
+class _Field(NamedTuple):
+    name: str
+    kind: str  # as NumPy has it
+    meaning: str
+    length: int = 1  # more than 1 for an array
+
+
+_FIELDS = (
+    _Field("address", "u8", "of the first element"),
+    _Field("keys", "u4", "two words for each round of Philox", 2 * ROUNDS),
+    _Field("columns", "u8", "of a law by a table: the address of its columns, one after another,"),
+    _Field("units", "u8", "and of the unit of each octave"),
+    _Field("first", "u8", "the word of the first element"),
+    _Field("words", "u8", "of a run, whose words are neighbours in the stream"),
+    _Field("jump", "i8", "bytes from one element of a run to the next"),
+    _Field("addend", "i8", "k = (deviate * scale + addend) >> shift; of a uniform law, ((u * scale) >> 31) + addend"),
+    _Field("low", "u8", "p = low + (2 u + 1) * range / 2^32, in units of 2^-62 or of a power of two less"),
+    _Field("range", "u8", "see low"),
+    _Field("last", "u8", "the largest p that is not folded to the other tail"),
+    _Field("unit", "f8", "value = k * unit, then clipped to [lowest, highest]"),
+    _Field("lowest", "f8", "see unit"),
+    _Field("highest", "f8", "see unit"),
+    _Field("unit32", "f4", "the same three in float32"),
+    _Field("lowest32", "f4", "see unit32"),
+    _Field("highest32", "f4", "see unit32"),
+    _Field("scale", "u4", "see addend"),
+    _Field("lowest_bit", "u4", "of a uniform law, see uniform_lattice"),
+    _Field("shift", "u4", "of a truncated law"),
+    _Field("is_lower", "u4", "1 where deviates of small p are negative"),
+    _Field("octave", "u4", "of a normal or truncated law: the first of the table that is copied"),
+    _Field("rows", "u4", "octaves of the table that are copied"),
+    _Field("c0_bits", "u4", "a packed row is c0 from bit c0_bits on, c1 from bit 13 on, c2"),
+    _Field("purpose", "u4", "the third word of Philox's counter"),
+    _Field("items", "u4", "blocks of Philox to be drawn, fewer than 2^31"),
+    _Field("pair", "u4", "1 where an element takes two words, a complex one"),
+    _Field("digits", "u4", "of an item's number; this and all that follows is of strided targets only"),
+    _Field("run_digit", "u4", "the digit that counts the blocks of the run"),
+    _Field("counts", "u4", "of each digit", AXES),
+    _Field("magic", "u4", "i / count = (i * magic) >> magic_shift for i < 2^31", AXES),
+    _Field("magic_shifts", "u4", "see magic", AXES),
+    _Field("word_steps", "i8", "words of the stream from one value of the digit to the next", AXES),
+    _Field("place_steps", "i8", "bytes of the target from one value of the digit to the next", AXES),
+)
+_IN_CUDA = {"u4": "unsigned int", "u8": "unsigned long long", "i8": "long long", "f4": "float", "f8": "double"}
+
 PARAMETERS = np.dtype(
-    [
-        ("address", "u8"),
-        ("keys", "u4", 2 * ROUNDS),
-        *((name, "u8") for name in ("columns", "units", "first", "words")),
-        *((name, "i8") for name in ("jump", "addend")),
-        *((name, "u8") for name in ("low", "range", "last")),
-        *((name, "f8") for name in ("unit", "lowest", "highest")),
-        *((name, "f4") for name in ("unit32", "lowest32", "highest32")),
-        *((name, "u4") for name in ("scale", "lowest_bit", "shift", "is_lower", "octave", "rows", "c0_bits")),
-        *((name, "u4") for name in ("purpose", "items", "pair", "digits", "run_digit")),
-        *((name, "u4", AXES) for name in ("counts", "magic", "magic_shifts")),
-        *((name, "i8", AXES) for name in ("word_steps", "place_steps")),
-    ],
+    [(field.name, field.kind, field.length) if field.length > 1 else (field.name, field.kind) for field in _FIELDS],
     align=True,
 )
-_WHOLE = np.dtype([("parameters", f"V{PARAMETERS.itemsize}")])
-_HEAD = struct.Struct(f"=Q{2 * ROUNDS}I2Q")
-
-Axis: TypeAlias = tuple[int, int, int]  # how many, words from one to the next, bytes from one to the next
 
 
-@dataclass(frozen=True)
-class Launch:
-    """A launch, but for the key and the address of the array."""
-
-    way: str  # "dense" or "strided"
-    kind: str
-    form: str
-    items: int
-    shared: int  # bytes of shared memory
-    offset: int  # bytes from the address of the array
-    quantiles: Quantiles | None  # the table of a law by a table
-    rest: bytes  # of the block of parameters, behind what is said of key and addresses
-
-    @property
-    def name(self) -> str:
-        """Of the kernel."""
-        return f"{self.way}_{self.kind}_{self.form}"
-
-    @property
-    def is_wide(self) -> bool:
-        """Whether each block of threads copies a table, so that there should be few of them."""
-        return self.shared > 0
-
-    def data(self, address: int, key: Key, columns: int = 0, units: int = 0) -> bytearray:
-        """The whole block of parameters.
-
-        Of a law by a table, `columns` and `units` are where its columns, one after another, and its units are.
-        """
-        head = _HEAD.pack(address + self.offset, *_round_keys(key.low, key.high), columns, units)
-        return bytearray(head + self.rest)
-
-    def block(
-        self, address: int, key: Key, columns: int = 0, units: int = 0
-    ) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
-        """The same as an array of one structure, which is what CuPy passes by value.
-
-        It has a single field, for NumPy describes each of them anew for each launch, which took longer than all else.
-        """
-        return np.frombuffer(self.data(address, key, columns, units), _WHOLE)
-
-
-_ROUND_STEPS = tuple((turn * WEYL[0], turn * WEYL[1]) for turn in range(ROUNDS))
-
-
-def _round_keys(low: int, high: int) -> list[int]:
-    return [key & MASK for step, other in _ROUND_STEPS for key in (low + step, high + other)]
-
-
-class Grid(NamedTuple):
-    """Threads of a block, and as many blocks as a device runs at once."""
-
-    threads: int
-    most: int
-
-    def blocks(self, items: int) -> int:
-        """Blocks of a launch: as many as there is work for, and no more than run at once."""
-        return min(-(-items // self.threads), self.most)
-
-
-def grid(processors: int, room: int, register_room: int, registers: int, is_wide: bool) -> Grid:
-    """The grid of a kernel on a device with so many processors, each with room for so many threads and registers."""
-    threads = THREADS
-    if is_wide:
-        threads = next((n for n in WIDE_THREADS if room % n == 0), WIDE_THREADS[-1])
-    at_once = min(room // threads, register_room // (-(-registers // 8) * 8 * threads))
-    return Grid(threads, processors * max(at_once, 1))
-
-
-def remembered(job: Job, strides: tuple[int, ...], address: int) -> list[Launch] | None:
-    """The launches that fill the array there, kept for the next draw of the same kind; None where there are none.
-
-    That is for too many axes, and where a number is not at a multiple of its size, as devices demand.
-    """
-    key = ("cuda", strides)
-    calls: list[Launch] | None = job.memo.get(key)
-    if calls is None and key not in job.memo:
-        calls = launches(job, strides)
-        if calls is not None and any(stride % SIZES[call.form] for call in calls for stride in strides):
-            calls = None
-        if calls is None or len(calls) <= REMEMBERED:
-            job.memo[key] = calls
-    return None if calls is None or address % SIZES[calls[0].form] else calls
-
-
-def launches(job: Job, strides: tuple[int, ...]) -> list[Launch] | None:
-    """The launches that fill an array with these strides in bytes, one but for 2**31 words and more; None where it has
-    too many axes.
-    """
-    region, axes = job.placed
-    parts = 1 if job.sampling is None else job.sampling.words_per_element
-    first, offset = region.offset * parts, 0
-    found: list[Axis] = []
-    for count, step, axis in zip(region.counts, region.strides, axes, strict=True):
-        step, jump = step * parts, strides[axis]
-        if count == 1:
-            continue
-        if step < 0:  # forwards from the other end
-            first, offset = first + (count - 1) * step, offset + (count - 1) * jump
-            step, jump = -step, -jump
-        if found and found[-1][1] == step * count and found[-1][2] == jump * count:
-            found[-1] = (found[-1][0] * count, step, jump)
-        else:
-            found.append((count, step, jump))
-    return list(_launches(job, parts, found, first, offset)) if len(found) < AXES else None
-
-
-def _launches(job: Job, parts: int, axes: list[Axis], first: int, offset: int) -> Iterator[Launch]:
-    if math.prod(count for count, _, _ in axes) * parts >= LIMIT:
-        longest = max(range(len(axes)), key=lambda k: axes[k][0])
-        count, step, jump = axes[longest]
-        half = count // 2 & -4 if count > 8 else count // 2
-        for start, length in ((0, half), (half, count - half)):
-            part = [*axes[:longest], (length, step, jump), *axes[longest + 1 :]]
-            yield from _launches(job, parts, part, first + start * step, offset + start * jump)
-        return
-    kind, form, rows, law = _common(job.sampling)
-    size = SIZES[form] * parts
-    fields = np.zeros((), PARAMETERS)
-    for name, value in law.items():
-        fields[name] = value
-    run, others = (axes[-1], axes[:-1]) if axes and axes[-1][1] == parts else ((1, parts, size), axes)
-    words = run[0] * parts
-    fields["purpose"] = job.law.purpose if isinstance(job.law, Bits) else VALUES
-    fields["first"], fields["words"], fields["jump"], fields["pair"] = first, words, run[2], parts - 1
-    # Where in its first block a run begins is known up to multiples of what all steps have in common with 4.
-    common = math.gcd(4, *(step for _, step, _ in others))
-    blocks = -(-(first % common + 4 - common + words) // 4)
-    is_dense = not others and run[2] == size
-    items = blocks * math.prod(count for count, _, _ in others)
-    fields["items"] = items
-    if not is_dense:
-        _set_digits(fields, others, (blocks, 0, 0), run[2])
-    way = "dense" if is_dense else "strided"
-    quantiles = None if job.sampling is None else job.sampling.quantiles
-    shared = 8 * rows << SEGMENT_BITS if quantiles is None else sum(column.nbytes for column in quantiles.columns)
-    yield Launch(way, kind, form, items, shared, offset, quantiles, fields.tobytes()[_HEAD.size :])
-
-
-def _set_digits(fields: "np.ndarray[tuple[()], np.dtype[np.void]]", axes: list[Axis], run: Axis, jump: int) -> None:
-    """The digits of an item's number, those first whose steps in memory are shortest: neighbours write there."""
-    order = sorted([(abs(axis[2]), axis) for axis in axes] + [(abs(jump), run)], key=lambda pair: pair[0])
-    for place, (_, (count, step, reach)) in enumerate(order):
-        bits = (count - 1).bit_length()
-        fields["counts"][place] = count
-        fields["magic"][place] = -(-(1 << (31 + bits)) // count)
-        fields["magic_shifts"][place] = 31 + bits
-        fields["word_steps"][place] = step
-        fields["place_steps"][place] = reach
-    fields["digits"] = len(order)
-    fields["run_digit"] = next(place for place, (_, axis) in enumerate(order) if axis is run)
-
-
-@functools.lru_cache(maxsize=4096)
-def _common(sampling: Sampling | None) -> tuple[str, str, int, dict[str, int | float]]:
-    """Kind, format, octaves of the table, and the fields that say how a word becomes a value."""
-    if sampling is None:
-        return "words", "uint32", 0, {}
-    lattice, form = sampling.lattice, real_name(sampling.dtype)
-    unit = math.ldexp(1.0, lattice.exponent)
-    low, high = (0.0, 0.0) if sampling.low is None or sampling.high is None else (sampling.low, sampling.high)
-    fields: dict[str, int | float] = {"unit": unit, "lowest": low, "highest": high}
-    if form != "float64":
-        fields |= {"unit32": unit, "lowest32": low, "highest32": high}
-    if sampling.kind == "uniform":
-        spans = lattice.scale > MASK  # 2**32
-        fields |= {"addend": lattice.offset, "scale": lattice.scale - spans, "lowest_bit": int(spans)}
-        return sampling.kind, form, 0, fields
-    if sampling.quantiles is not None:
-        return sampling.kind, form, 0, fields
-    rows, octave = OCTAVES, 0
-    fields |= {"addend": lattice.offset << lattice.shift, "scale": lattice.scale, "shift": lattice.shift}
-    if sampling.interval is not None:
-        # p is never 0, which the kernel relies on: an interval from p = 0 on goes up to a quarter of the whole.
-        assert sampling.interval.low or sampling.interval.range_high > 1
-        rows, octave = _octaves(sampling.interval), sampling.interval.octave
-        fields |= {
-            "low": sampling.interval.low,
-            "range": (sampling.interval.range_high << 31) + sampling.interval.range_low,
-            "last": (1 << (P_BITS - 1)) - 1 if sampling.interval.folds else (1 << 63) - 1,
-            "is_lower": int(sampling.interval.lower),
-        }
-    else:
-        assert lattice.shift == Z_BITS + 3
-    return sampling.kind, form, rows, fields | {"octave": octave, "rows": rows, "c0_bits": _c0_bits(octave, rows)}
-
-
-def _octaves(tail: Interval) -> int:
-    """How many octaves of the table the words of a truncated law reach."""
-    half = 1 << (P_BITS - 1)
-    span = (tail.range_high << 31) + tail.range_low
-    smallest = half
-    for word in (1, MASK):  # p grows with the word, and what is folded of it has its smallest value at one of the ends
-        p = tail.low + (word * span >> 32)
-        if tail.folds and p > half - 1:
-            p = 2 * half - p
-        smallest = min(smallest, max(p, 1))
-    return P_BITS - 1 - min(smallest, half - 1).bit_length() + 1
-
-
-def _c0_bits(octave: int, rows: int) -> int:
-    """Where c0 begins in a packed row of 64 bits, above 13 bits of c2 and 20 or 21 of c1.
-
-    It takes 31 bits beyond octave 48, and c1 takes 21 in octaves 0 to 2. No law reaches both: the largest p that it
-    draws is at most its smallest one and 2**32 times that.
-    """
-    c0, c1, c2 = (column[octave << SEGMENT_BITS : (octave + rows) << SEGMENT_BITS] for column in coefficients())
-    bits = 33 if int(c0.max()) >= 1 << 30 else 34
-    assert int(c0.max()) < 1 << (64 - bits)
-    assert int(c1.max()) < 1 << (bits - 13)
-    assert int(c2.max()) < 1 << 13
-    return bits
+def declaration() -> str:
+    """The structure as CUDA C++ has it."""
+    lines = []
+    for field in _FIELDS:
+        name = f"{field.name}[{field.length}]" if field.length > 1 else field.name
+        lines.append(f"    {_IN_CUDA[field.kind]} {name}; // {field.meaning}\n")
+    return f"struct Parameters {{\n{''.join(lines)}}};\n"

@@ -1,9 +1,10 @@
-"""The text that is compiled: the table of the inverse normal CDF, then `kernel.cu`."""
+"""The text to compile: the table of the inverse normal CDF, the block of parameters, then `kernel.cu`."""
 
 import functools
 import pkgutil
 
 from arrayinit.backends.base import coefficients
+from arrayinit.engines.cuda.parameters import declaration
 
 __all__ = ["OPTIONS", "options", "source"]
 
@@ -20,12 +21,12 @@ _TABLE = """\
 
 @functools.cache
 def source() -> str:
-    """All of it, the same text in each process, so that what one compiled another one finds."""
+    """The whole text. It is the same in each process, so that a process finds what another one compiled."""
     kernel = pkgutil.get_data(__name__.rpartition(".")[0], "kernel.cu")
     assert kernel is not None
     columns = zip(("c0", "c1", "c2"), coefficients(), strict=True)
     tables = [f"TABLE table_{name}[] = {{{','.join(map(str, column.tolist()))}}};\n" for name, column in columns]
-    return _TABLE + "".join(tables) + kernel.decode()
+    return _TABLE + "".join(tables) + declaration() + kernel.decode()
 
 
 def options(kind: str, form: str) -> tuple[str, ...]:
