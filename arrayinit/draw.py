@@ -44,19 +44,24 @@ class Keywords(TypedDict, total=False):
     """The keywords that every initializer shares.
 
     seed: an integer in [0, 2**64), an `arrayinit.Key`, a key of JAX or of torch.func._random, a
-        `numpy.random.Generator` or `torch.Generator` (which give up 64 bits), or None: the next key of the sequence of
-        `manual_seed` and `seeded`. None and generators are refused inside a JAX trace, which would bake their key in.
+        `numpy.random.Generator` or `torch.Generator` (from which 64 bits are drawn), or None: the next key of the
+        sequence that `manual_seed` and `seeded` start. None and generators are refused inside a JAX trace, where the
+        key would become a constant of the program.
     name: folded into the key, so that each parameter of a model has its own stream under one seed: a string, an
         integer, or a tuple of them that are folded one after another.
-    shape, index: the global shape, an integer or a sequence of them, and the part of it that `x` holds: integers and
-        slices as in `x[index]`.
-    layout: one letter an axis, "oi", "io", "oihw", "hwio", ...: what the axes mean, and the order elements are numbered
-        in: (batch, out, in, spatial). Without it axis 0 is out, axis 1 is in, and elements are numbered as they lie.
-    in_axis, out_axis, batch_axis: the same as axis numbers.
-    groups: of a grouped convolution. transposed: the weight of a transposed convolution.
-    xp: where `x` is a shape, the namespace of the result or its name; "numpy" by default.
-    dtype: of the result, "float32" by default for a shape. device: of the result; in JAX also a
-        sharding, or a PartitionSpec of the mesh that is set. chunks: of a new Dask array, in all forms that Dask takes.
+    shape: the global shape where `x` holds a part of a larger tensor: an integer or a sequence of them.
+    index: the part of the global shape that `x` holds, as integers and slices: `x` is `whole[index]`. Where `x` is a
+        shape, the part that is returned.
+    layout: one letter an axis, "oi", "io", "oihw", "hwio", ...: out, in, b for batch, any other for spatial. Elements
+        are numbered in the order (batch, out, in, spatial). Without a layout axis 0 is out, axis 1 is in, and elements
+        are numbered as they lie.
+    in_axis, out_axis, batch_axis: in place of a layout, the numbers of the axes.
+    groups: the number of groups of a convolution.
+    transposed: True for the weight of a transposed convolution, (in, out, spatial).
+    xp: the library of the result where `x` is a shape: a namespace or its name; "numpy" by default.
+    dtype: the dtype of the result; by default that of `x`, and "float32" for a shape.
+    device: the device of the result; in JAX also a sharding, or a PartitionSpec of the mesh that is set.
+    chunks: the chunks of a new Dask array, in all forms that Dask takes.
     """
 
     seed: Any
@@ -79,11 +84,11 @@ KEYWORDS = tuple(Keywords.__annotations__)
 
 
 def filling(initializer: Callable[P, Any]) -> Callable[P, Any]:
-    """The form of an initializer that fills x: f -> f_."""
+    """The in-place form `f_` of an initializer `f`."""
     name = initializer.__name__
 
     def fill_(*args: P.args, **keywords: P.kwargs) -> Any:
-        return initializer(*args, **keywords, _in_place=True)  # type: ignore[arg-type] # of `draw`, and of nobody else
+        return initializer(*args, **keywords, _in_place=True)  # type: ignore[arg-type] # private to `draw`
 
     functools.update_wrapper(fill_, initializer)
     fill_.__name__ = fill_.__qualname__ = f"{name}_"
@@ -112,15 +117,15 @@ def draw(
     chunks: Any = None,
     **unknown: Any,
 ) -> Any:
-    """Draw what `scheme` asks for into x, or into a new array like x or of shape x.
+    """Draw the law of a scheme into x, or into a new array like x or of shape x.
 
-    _in_place: into x itself; what :func:`filling` gives, and nobody else.
+    _in_place: draw into x itself. Only :func:`filling` passes it.
     """
     if unknown:
         raise _unknown(scheme, next(iter(unknown)))
     axes = (layout, in_axis, out_axis, batch_axis, groups, transposed)
     if is_compiling():
-        from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
+        from arrayinit.tracing import torch_compiled  # imported here: the compiler has been loaded by now
 
         return torch_compiled.draw(x, scheme, _in_place, seed, (name, shape, index, axes), (xp, dtype, device, chunks))
     backend = find_backend(x)
@@ -133,7 +138,7 @@ def draw(
             raise TypeError(f"`x` must be an array to be filled in place; got {shown(x)}")
         target, dtype_name = shape_target(xp, dtype, device, chunks)
     if target.backend.is_recorded(target.array):
-        from arrayinit.tracing import torch_operator  # here, for few processes need it
+        from arrayinit.tracing import torch_operator  # imported here: few processes need it
 
         return torch_operator.record(x, scheme, target, dtype_name, seed, (name, shape, index, axes))
     return _drawn(x, scheme, target, dtype_name, seed, (name, shape, index, axes))
@@ -183,14 +188,14 @@ def _warn_of_nothing(job: Job) -> None:
 
 def _unknown(scheme: Scheme, key: str) -> TypeError:
     """The error of a keyword that an initializer does not have."""
-    import difflib  # here, for few processes need them
+    import difflib  # imported here: few processes need them
     import inspect
 
     function: Any = scheme.func if isinstance(scheme, partial) else scheme
-    name, own = function.__name__.removeprefix("_"), [*inspect.signature(function).parameters][1:]
-    near = difflib.get_close_matches(key, (*own, *KEYWORDS), n=1, cutoff=0.5)
+    name, parameters = function.__name__.removeprefix("_"), [*inspect.signature(function).parameters][1:]
+    near = difflib.get_close_matches(key, (*parameters, *KEYWORDS), n=1, cutoff=0.5)
     hint = f", did you mean `{near[0]}`?" if near else ""
-    takes = f"it takes {', '.join(own)}, and " if own else "it takes "
+    takes = f"it takes {', '.join(parameters)}, and " if parameters else "it takes "
     return TypeError(
         f"{name} has no parameter `{key}`{hint or ':'} {takes}the keywords of all initializers: {', '.join(KEYWORDS)}"
     )

@@ -237,7 +237,7 @@ def complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _distribution(parameters: dict[str, Any]) -> dict[str, Any]:
     """A frozen distribution of scipy.stats as its name and parameters."""
-    from arrayinit.laws.quantile_functions import as_data  # here, for few processes need it
+    from arrayinit.laws.quantile_functions import as_data  # imported here: few processes need it
 
     data = as_data(parameters["distribution"], parameters.get("parameters", ()))
     return {"distribution": data[0], "parameters": data[1]} if type(data) is tuple else {}

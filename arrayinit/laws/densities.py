@@ -51,7 +51,7 @@ def density(law: Law, where: Geometry, dtype: str, x: Any) -> Density | None:
         case Normal(mean, std):
             return Density(_normal((x - mean) / std) / std, {})
         case Truncated(mean, std, low, high):
-            from scipy.stats import truncnorm  # here, for few processes need it
+            from scipy.stats import truncnorm  # imported here: few processes need it
 
             return Density(truncnorm.pdf(x, (low - mean) / std, (high - mean) / std, mean, std), {})
         case Quantile():

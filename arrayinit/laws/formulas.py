@@ -180,7 +180,7 @@ def _cos_sin_rows(p: Integers, turns: list[int]) -> tuple[Any, Any]:
 @functools.lru_cache(maxsize=1 << 15)
 def _turns(base: float, features: int, pair: int) -> int:
     """base**(-2 pair / features) / (2 pi) in units of 2**-96: the fraction of a turn from one position to the next."""
-    from arrayinit.stream.normal_cdf import digits, pi  # here, for few processes need it
+    from arrayinit.stream.normal_cdf import digits, pi  # imported here: few processes need it
 
     with digits(45):
         frequency = (-_log(base) * (2 * pair) / features).exp()

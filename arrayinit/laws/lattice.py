@@ -98,7 +98,7 @@ def _sampling(law: Sampled, dtype: str) -> Sampling:
 
 
 def _quantile(law: Quantile, form: Format, dtype: str) -> Sampling:
-    from arrayinit.stream.quantile_tables import DIGITS, quantiles  # here, for few processes need it
+    from arrayinit.stream.quantile_tables import DIGITS, quantiles  # imported here: few processes need it
 
     table = quantiles(law.function, law.arguments)
     what = f"quantiles of {', '.join(map(str, law.arguments))}"

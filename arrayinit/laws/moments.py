@@ -110,12 +110,12 @@ def _moments(law: Law, where: Geometry) -> Moments:
         case Normal(mean, std):
             return Moments("normal", mean, std, mean - NORMAL_REACH * std, mean + NORMAL_REACH * std)
         case Truncated(mean, std, low, high):
-            from scipy.stats import truncnorm  # here, for few processes need it
+            from scipy.stats import truncnorm  # imported here: few processes need it
 
             centre, variance = truncnorm.stats((low - mean) / std, (high - mean) / std, mean, std, moments="mv")
             return Moments("truncated_normal", float(centre), math.sqrt(float(variance)), low, high)
         case Quantile(function, arguments, least, most, negative):
-            from arrayinit.stream.quantile_tables import quantiles  # here, for few processes need it
+            from arrayinit.stream.quantile_tables import quantiles  # imported here: few processes need it
 
             mean, std, low, high = quantiles(function, arguments).moments
             low, high = max(low, least), min(high, most)

@@ -82,7 +82,7 @@ def init_params_(
         True
     """
     if is_compiling():
-        from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
+        from arrayinit.tracing import torch_compiled  # imported here: the compiler has been loaded by now
 
         options = {"seed_names": seed_names, "frozen": frozen, "dry_run": dry_run, "progress": progress}
         result: MutableMapping[str, Any] | Plan = torch_compiled.unserved(

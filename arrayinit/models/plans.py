@@ -6,6 +6,7 @@ from typing import Any, overload
 
 from arrayinit.backends import backend_of
 from arrayinit.common.escapes import printable
+from arrayinit.common.tables import aligned
 from arrayinit.draw import array_target, perform, shape_target
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
@@ -31,10 +32,8 @@ class PlanError(ValueError):
 
     def __init__(self, problems: Mapping[str, str], idle: Sequence[str] = ()) -> None:
         self.problems = dict(problems)
-        rows = [(printable(path), reason) for path, reason in self.problems.items()]
-        width = max((len(path) for path, _ in rows), default=0)
         lines = [f"nothing was drawn: {len(self.problems)} of the parameters can't be"]
-        lines += [f"  {path:<{width}}  {reason}" for path, reason in rows]
+        lines += [f"  {row}" for row in aligned([(printable(path), why) for path, why in self.problems.items()])]
         lines += [f"rules that match no parameter: {printable(', '.join(idle))}"] if idle else []
         super().__init__("\n".join(lines))
 
@@ -148,8 +147,7 @@ class Plan(Sequence[Planned]):
 
     def __str__(self) -> str:
         rows = [(printable(e.path), e.parameter.size_text, _in_words(e)) for e in self.entries]
-        widths = [max((len(row[k]) for row in rows), default=0) for k in range(2)]
-        return "\n".join(f"{path:<{widths[0]}}  {shape:>{widths[1]}}  {words}" for path, shape, words in rows)
+        return "\n".join(aligned(rows, right=(1,)))
 
     @property
     def lr_scales(self) -> dict[str, float]:

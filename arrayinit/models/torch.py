@@ -109,7 +109,7 @@ def init_module_(
         [0.0, 0.0]
     """
     if is_compiling():
-        from arrayinit.tracing import torch_compiled  # here, for it needs the compiler, which is there by now
+        from arrayinit.tracing import torch_compiled  # imported here: the compiler has been loaded by now
 
         options = {
             "seed_names": seed_names, "frozen": frozen, "dry_run": dry_run, "device": device, "progress": progress,

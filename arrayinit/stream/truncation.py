@@ -44,7 +44,7 @@ def interval(mean: float, std: float, low: float, high: float) -> Interval:
         ValueError: the smallest p that is drawn lies beyond the table (the interval starts beyond about 11 standard
             deviations, or about 9 if it is half-infinite), or the interval holds fewer than 2**24 values of p.
     """
-    from decimal import Decimal  # here, for few processes need it
+    from decimal import Decimal  # imported here: few processes need it
 
     from arrayinit.stream.normal_cdf import cdf, digits
 
