@@ -25,7 +25,7 @@ from arrayinit.initializers import normal
 from arrayinit.key import Key
 from arrayinit.seeds import seeded
 
-__all__ = ["Derived", "Place", "derived_of", "tensor_at"]
+__all__ = ["Derived", "Place", "derived_of", "tensor_at", "write"]
 
 ITERATIONS = 15  # of the power method for new singular vectors: as many as torch makes for a new parametrization
 
@@ -120,7 +120,7 @@ class Derived(ABC):
 
     def _write(self, values: Sequence[torch.Tensor]) -> None:
         for place, whole in zip(self.originals.values(), values, strict=True):
-            _write(tensor_at(place), whole)
+            write(tensor_at(place), whole)
 
 
 class _Parametrized(Derived):
@@ -401,7 +401,7 @@ def _singular_vectors(matrix: torch.Tensor, eps: float, key: Key, number: int = 
     return u, v
 
 
-def _write(x: torch.Tensor, whole: torch.Tensor) -> None:
+def write(x: torch.Tensor, whole: torch.Tensor) -> None:
     """Copy a whole tensor into x; where x is a DTensor, only what this rank holds."""
     backend = backend_of(x)
     with torch.no_grad():

@@ -27,12 +27,12 @@ def fill(
         progress: as in `init_params_`.
         allocate: makes what is to be drawn into.
     """
-    total = sum(each.parameter.size for each in matches if each.job is not None)
+    total = sum(each.parameter.size for each in matches if each.is_drawn)
     with progress_bar("parameters", total, progress, "elements") as advance:
         allocate()
         plan = keyed(matches, root)
         for entry in plan:
-            if entry.job is not None:
+            if entry.is_drawn:
                 draw(entry)
                 advance(entry.parameter.size)
     return plan

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from arrayinit.backends import Backend
@@ -12,6 +13,7 @@ from arrayinit.key import Key
 from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform
 from arrayinit.models.parameters import Parameter
 from arrayinit.models.plans import Match, Plan, PlanError, Planned
+from arrayinit.models.recorded import Program, RecordedRule
 from arrayinit.models.rules import BUFFER, Rule, Rules
 from arrayinit.seeds import Name, peek, resolve, resolve_for
 from arrayinit.specs import Spec, job_of, spec
@@ -84,6 +86,11 @@ def root_of(seed: Any, array: tuple[Backend, Any] | None = None) -> Root:
 def keyed(matches: Sequence[Match], root: Root, dry_run: bool = False) -> Plan:
     """The plan of these matches. With `dry_run` its keys are those of the next draw, and none is taken."""
     whole = root(not dry_run and any(each.is_random for each in matches))
+    names = {each.path: each.seed_name for each in matches}
+
+    def key_of(path: str) -> Key:
+        return resolve(whole, names.get(path, path))
+
     return Plan(
         tuple(
             Planned(
@@ -92,7 +99,9 @@ def keyed(matches: Sequence[Match], root: Root, dry_run: bool = False) -> Plan:
                 initializer=each.initializer,
                 job=each.job,
                 seed_name=each.seed_name,
-                key=whole if each.job is None else resolve(whole, each.seed_name),
+                program=each.program,
+                key=resolve(whole, each.seed_name) if each.is_drawn else whole,
+                key_of=None if each.program is None else key_of,
             )
             for each in matches
         )
@@ -110,6 +119,7 @@ def match(
         raise ValueError(f"`frozen` must be 'draw', 'keep' or None; got {shown(frozen)}")
     matches, problems = matches_and_problems(parameters, rules, seed_names, frozen)
     idle = idle_rules(rules, matches)
+    problems |= _lost(rules, matches, problems)
     if problems:
         raise PlanError(problems, idle)
     if idle:
@@ -136,16 +146,21 @@ def matches_and_problems(
         if count[path] > 1:
             problems[path] = f"{parameter}: {count[path]} of the parameters have this path"
             continue
-        initializer = job = None
+        initializer = job = program = None
         try:
-            initializer, job = _decided(parameter, rule, neighbours, frozen)
+            if isinstance(rule, RecordedRule):
+                parameter, program = _recorded(parameter, rule, frozen)
+            if program is None:
+                keeps = isinstance(rule, RecordedRule) and parameter.frozen and frozen is None
+                initializer, job = _decided(parameter, rule, neighbours, "keep" if keeps else frozen)
         except (TypeError, ValueError) as error:
             problems[path] = f"{parameter}: {error}"
-        name = _seed_name(path, seed_names)
+        shares = rule.shares if isinstance(rule, RecordedRule) else None
+        name = _seed_name(shares or path, seed_names)
         if initializer is not None:
             resolve(_ANY, name)  # an error where it is no name
-        each = Match(parameter=parameter, rule=rule, initializer=initializer, job=job, seed_name=name)
-        if each.is_random:
+        each = Match(parameter=parameter, rule=rule, initializer=initializer, job=job, seed_name=name, program=program)
+        if each.is_random and shares is None:
             owner = owners.setdefault(name if isinstance(name, tuple) else (name,), path)
             if owner != path:
                 problems[path] = f"{parameter}: has the seed name of {printable(owner)}, {name!r}"
@@ -153,10 +168,21 @@ def matches_and_problems(
     return matches, problems
 
 
+def _lost(rules: Rules, matches: Iterable[Match], problems: Mapping[str, str]) -> dict[str, str]:
+    """Path -> reason for what was recorded and is not in the model."""
+    there = {path for each in matches for path in (each.path, *each.parameter.tied)} | set(problems)
+    return {
+        rule.path: "was recorded, and the model has it no more"
+        for rule in rules
+        if isinstance(rule, RecordedRule) and rule.path not in there
+    }
+
+
 def idle_rules(rules: Rules, matches: Iterable[Match]) -> list[str]:
     """The patterns of rules that decide on no parameter, though they are not optional."""
     used = {id(each.rule) for each in matches}
-    return [rule.text for rule in rules if id(rule) not in used and not rule.optional]
+    needed = (rule for rule in rules if not rule.optional and not isinstance(rule, RecordedRule))
+    return [rule.text for rule in needed if id(rule) not in used]
 
 
 def ruled(parameters: Iterable[Parameter], rules: Rules) -> list[tuple[Parameter, Rule | None]]:
@@ -210,13 +236,32 @@ def _decided(
     if parameter.problem:
         raise ValueError(parameter.problem)
     try:
-        initializer = _completed(rule, parameter, neighbours)
+        if isinstance(rule, RecordedRule):
+            initializer = _as_recorded(rule.initializer, parameter)
+        else:
+            initializer = _completed(rule, parameter, neighbours)
         job = job_of(initializer, parameter.shape, parameter.dtype)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{error} (rule {rule.text})") from None
     if parameter.frozen and frozen is None:
         raise ValueError(FROZEN.format(parameter.frozen, rule.text))
     return initializer, job
+
+
+def _recorded(parameter: Parameter, rule: RecordedRule, frozen: Frozen) -> tuple[Parameter, Program | None]:
+    """A parameter as it was recorded, and its program where it has one. ValueError where it is another parameter.
+
+    A constructor that freezes a parameter fills it all the same, so `requires_grad` says nothing here.
+    """
+    rule.check(parameter)
+    is_loaded = parameter.frozen != "" and "requires_grad" not in parameter.frozen
+    frozen_because = parameter.frozen if is_loaded or frozen == "keep" else ""
+    parameter = replace(parameter, zero_row=rule.zero_row, frozen=frozen_because)
+    if rule.program is None or parameter.frozen:
+        return parameter, None
+    if parameter.problem:
+        raise ValueError(parameter.problem)
+    return parameter, rule.program
 
 
 def _unmatched(parameter: Parameter) -> str:
@@ -237,6 +282,22 @@ def _completed(rule: Rule, parameter: Parameter, neighbours: Mapping[str, Parame
     neighbour = neighbours[path]
     job = job_of(_with_axes(rule.initializer, neighbour), neighbour.shape, parameter.dtype)
     return _without_fans(job.law, rule.initializer)
+
+
+def _as_recorded(initializer: Spec, parameter: Parameter) -> Spec:
+    """A recorded initializer for a parameter whose framework says what its axes mean.
+
+    The constructor knew nothing of that: torch takes the fans of a transposed convolution from the wrong axes. So fans
+    become numbers first; then the axes decide only in which order the elements are numbered.
+    """
+    if not parameter.axes:
+        return initializer
+    try:
+        return _with_axes(
+            _without_fans(job_of(initializer, parameter.shape, parameter.dtype).law, initializer), parameter
+        )
+    except ValueError:  # orthogonal and sparse matrices, whose axes are those of the constructor
+        return initializer
 
 
 def _with_axes(initializer: Spec, parameter: Parameter) -> Spec:

@@ -1,6 +1,6 @@
 """A plan: how each parameter of a model is drawn, and from which key."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -12,6 +12,7 @@ from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import is_random
 from arrayinit.models.parameters import Parameter
+from arrayinit.models.recorded import Program
 from arrayinit.models.rules import Rule, in_words
 from arrayinit.seeds import Name
 from arrayinit.specs import Spec
@@ -43,6 +44,7 @@ class Match:
     """A parameter with the rule that matches it: all of its draw but the key.
 
     rule: None where no rule matches an optional parameter.
+    program: what gives the values of a recorded parameter that follows no single law; then there is no initializer.
     initializer: the rule's, completed by the layout of the parameter or the numbers that a neighbour's fans give; None
         where the parameter stays as it is.
     job: what that initializer draws here, worked out once for the plan and the draw; None likewise.
@@ -53,6 +55,12 @@ class Match:
     initializer: Spec | None
     job: Job | None
     seed_name: Name
+    program: Program | None = None
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the parameter gets new values."""
+        return self.job is not None or self.program is not None
 
     @property
     def path(self) -> str:
@@ -67,6 +75,8 @@ class Match:
     @property
     def is_random(self) -> bool:
         """Whether its draw takes something from its key, as do the vectors of a weight behind spectral_norm."""
+        if self.program is not None:
+            return self.program.is_random
         is_made = bool(self.parameter.through or self.parameter.marks)
         return self.job is not None and self.parameter.size > 0 and (is_random(self.job.law) or is_made)
 
@@ -76,6 +86,13 @@ class Planned(Match):
     """How a parameter is drawn: the initializer with all that it needs, the name that is folded, and the key."""
 
     key: Key
+    key_of: Callable[[str], Key] | None = None  # the key of any path of the model, for a program
+
+    def values(self, device: Any) -> Any:
+        """The values of a program, as a tensor of its own."""
+        assert self.program is not None
+        assert self.key_of is not None
+        return self.program.values(self.key_of, device)
 
     def fill_(self, x: Any) -> None:
         """Draw into an array of the parameter's shape and dtype."""
@@ -166,7 +183,7 @@ class Plan(Sequence[Planned]):
 def _in_words(entry: Planned) -> str:
     """The initializer of an entry, and what is unusual about its draw."""
     parameter = entry.parameter
-    words = [in_words(entry.initializer)]
+    words = [in_words(entry.initializer) if entry.program is None else str(entry.program)]
     if parameter.frozen:
         words.append(f"frozen ({parameter.frozen})")
     if entry.initializer and parameter.through:

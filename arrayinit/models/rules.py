@@ -4,6 +4,7 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias, overload
 
 from arrayinit import initializers
@@ -221,7 +222,21 @@ class Rules(Sequence[Rule]):
         if not isinstance(kinds, tuple | list) or not all(isinstance(kind, str) for kind in kinds):
             raise TypeError(f"`kinds` must be a sequence of strings; got {shown(kinds)}")
         shape = check_shape(shape, "shape")
-        return next((rule for rule in self.rules if rule.matches(path, shape, kinds)), None)
+        exact, patterns = self._places
+        candidates = sorted([*exact[path], *patterns]) if path in exact else patterns
+        return next((self.rules[k] for k in candidates if self.rules[k].matches(path, shape, kinds)), None)
+
+    @cached_property
+    def _places(self) -> tuple[dict[str, list[int]], list[int]]:
+        """The places of rules for one path each, by path, and those of all other rules: a record has thousands."""
+        exact: dict[str, list[int]] = {}
+        patterns = []
+        for k, rule in enumerate(self.rules):
+            if isinstance(rule.pattern, str) and not any(letter in rule.pattern for letter in "*?["):
+                exact.setdefault(rule.pattern, []).append(k)
+            else:
+                patterns.append(k)
+        return exact, patterns
 
     def as_dict(self) -> dict[str, Any]:
         """{"rules": [...]}, plain data. TypeError where a pattern is a function.

@@ -9,7 +9,7 @@ from arrayinit.backends import Backend, backend_named, backend_of, is_compiling
 from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
 from arrayinit.key import Key
-from arrayinit.models.derived import tensor_at
+from arrayinit.models.derived import tensor_at, write
 from arrayinit.models.fill import fill
 from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
 from arrayinit.models.plans import Plan, PlanError, Planned
@@ -164,7 +164,10 @@ def _draw(entry: Planned, member: ModuleTensor, device: Any) -> None:
             member.derived.assign(_weight(entry, member, device), entry.key)
         return
     x = member.read()
-    entry.fill_(x)
+    if entry.program is None:
+        entry.fill_(x)
+    elif not backend_of(x).is_abstract(x):
+        write(x, entry.values(x.device))
     if entry.parameter.zero_row is not None:
         _zero_row(backend_of(x), x, entry.parameter.zero_row)
 
@@ -188,7 +191,7 @@ def _check_assigned(plan: Plan, members: dict[str, ModuleTensor], device: Any) -
     problems = {}
     for entry in plan:
         member = members[entry.path]
-        if entry.job is None or member.derived is None or _is_fake(member):
+        if not entry.is_drawn or member.derived is None or _is_fake(member):
             continue
         above = f"{member.path.removesuffix(member.name)}parametrizations.{member.name}."
 
@@ -217,7 +220,7 @@ def _instead(member: ModuleTensor) -> str:
 
 def _renew(plan: Plan, members: dict[str, ModuleTensor]) -> None:
     """Make new what goes with a weight whose originals were drawn by rules of their own."""
-    drawn = {entry.path: entry for entry in plan if entry.job is not None}
+    drawn = {entry.path: entry for entry in plan if entry.is_drawn}
     for member in members.values():
         first = next((drawn[original.path] for original in member.originals if original.path in drawn), None)
         if member.derived is not None and first is not None and not _is_fake(member):
@@ -252,9 +255,9 @@ def _device(x: torch.Tensor, device: Any) -> Any:
 
 def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor], device: Any) -> None:
     """Allocate what is on the meta device and is not kept, by the call with which `to_empty` does so."""
-    drawn = {id(x) for entry in plan if entry.job is not None for x in members[entry.path].tensors}
+    drawn = {id(x) for entry in plan if entry.is_drawn for x in members[entry.path].tensors}
     kept = {
-        id(x) for entry in plan if entry.rule is not None and entry.job is None for x in members[entry.path].tensors
+        id(x) for entry in plan if entry.rule is not None and not entry.is_drawn for x in members[entry.path].tensors
     }
     for member in members.values():
         if member.derived is not None and not any(id(x) in drawn for x in member.tensors):

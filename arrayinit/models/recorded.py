@@ -1,0 +1,69 @@
+"""Rules that a record consists of: one for each parameter and buffer, by its path."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from arrayinit.key import Key
+from arrayinit.models.parameters import Parameter
+from arrayinit.models.rules import Rule, in_words
+
+__all__ = ["Program", "RecordedRule"]
+
+
+class Program(Protocol):
+    """What gives a tensor its values where no single law does."""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it draws."""
+
+    @property
+    def paths(self) -> set[str]:
+        """The paths of the parameters whose keys its draws have."""
+
+    def values(self, key_of: Callable[[str], Key], device: Any = None) -> Any:
+        """The tensor, drawn with the keys of these paths."""
+
+
+@dataclass(frozen=True)
+class RecordedRule(Rule):
+    """A rule for one parameter or buffer, as a constructor filled it.
+
+    path: that of the tensor. `pattern` is a glob that matches it alone.
+    shape: that of the tensor; a tensor of another shape is not the one that was recorded.
+    program: what draws it where no initializer does; None where the initializer says all.
+    zero_row: the row of a matrix that is 0 after the draw.
+    shares: the path of another parameter whose draw this one is a copy of.
+    problem: why it can't be drawn; "" where it can.
+    """
+
+    path: str = ""
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    is_buffer: bool = False
+    program: Program | None = None
+    zero_row: int | None = None
+    shares: str | None = None
+    problem: str = ""
+
+    def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> bool:
+        """Whether this is the path; a record knows buffers, too."""
+        return path == self.path
+
+    def check(self, parameter: Parameter) -> None:
+        """Refuse a parameter that is not the one that was recorded, or that can't be drawn. ValueError."""
+        if parameter.shape != self.shape:
+            raise ValueError(f"must have the shape that was recorded, {self.shape}; got {parameter.shape}")
+        if self.problem:
+            raise ValueError(self.problem)
+
+    @property
+    def words(self) -> str:
+        """What is drawn, in one line."""
+        if self.program is not None:
+            return str(self.program)
+        words = [in_words(self.initializer)]
+        words += [] if self.zero_row is None else [f"row {self.zero_row} is 0"]
+        words += [] if self.shares is None else [f"a copy of {self.shares}"]
+        return ", ".join(words)

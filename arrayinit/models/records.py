@@ -1,0 +1,159 @@
+"""Records: what the constructor of a torch model does to its parameters and buffers, as rules."""
+
+import re
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+
+from arrayinit.backends import backend_of
+from arrayinit.common.escapes import printable
+from arrayinit.common.tables import aligned
+from arrayinit.models.recorded import RecordedRule
+from arrayinit.models.rules import Rule, Rules
+from arrayinit.models.torch_members import ModuleTensor, tensors_of
+from arrayinit.recording.modes import modes
+from arrayinit.recording.programs import Program
+from arrayinit.recording.recognition import Recognized, recognize
+from arrayinit.recording.replay import notes_behind
+from arrayinit.recording.tape import RecordError, Tape, is_draw
+
+__all__ = ["Record", "record"]
+
+_recording: ContextVar[bool] = ContextVar("arrayinit_recording", default=False)
+
+
+class Record(Rules):
+    """What :func:`record` returns: rules for each parameter and buffer of the models that were built, by path.
+
+    It is accepted wherever rules are, alone or behind others: `rules + start`. `print(start)` shows each path with its
+    shape and law. :meth:`as_rules` gives rules that can be written as TOML or JSON, where every parameter is a law.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def __str__(self) -> str:
+        rows = [
+            (printable(rule.path), "x".join(map(str, rule.shape)) or "scalar", rule.words) for rule in self._entries
+        ]
+        return "\n".join(aligned(rows, right=(1,)))
+
+    @property
+    def _entries(self) -> list[RecordedRule]:
+        return [rule for rule in self.rules if isinstance(rule, RecordedRule)]
+
+    def as_rules(self) -> Rules:
+        """The record as rules that can be written as JSON or TOML.
+
+        Raises:
+            ValueError: parameters that are no laws: all of them.
+        """
+        programs = [rule.path for rule in self._entries if rule.initializer is None]
+        if programs:
+            raise ValueError(f"a record must have laws only to be plain rules; got programs for {', '.join(programs)}")
+        return Rules(
+            [Rule(rule.pattern, rule.initializer, kind="buffer" if rule.is_buffer else None) for rule in self._entries]
+        )
+
+
+@contextmanager
+def record() -> Iterator[Record]:
+    """Build torch models without drawing: parameters take no memory, and how they would be filled is recorded."""
+    if _recording.get():
+        raise RecordError("a record can't be made within another one")
+    tape, result = Tape(), Record()
+    modules: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+    token = _recording.set(True)
+    hooks = _watch(modules)
+    try:
+        with modes(tape):
+            yield result
+    finally:
+        _recording.reset(token)
+        for hook in hooks:
+            hook.remove()
+    children = {id(child) for module in modules for child in module._modules.values()}
+    roots = [module for module in modules if id(module) not in children]
+    object.__setattr__(result, "rules", tuple(_rules(tape, roots)))
+    tape.seal()
+
+
+def _watch(modules: "weakref.WeakSet[nn.Module]") -> list[Any]:
+    """Hooks of torch's that collect the modules which this thread builds."""
+    thread = threading.get_ident()
+
+    def collect(module: nn.Module, name: str, value: Any) -> None:
+        if threading.get_ident() == thread:
+            modules.add(module)
+
+    return [
+        register_module_parameter_registration_hook(collect),
+        register_module_buffer_registration_hook(collect),
+        register_module_module_registration_hook(collect),
+    ]
+
+
+def _rules(tape: Tape, roots: list[nn.Module]) -> Iterator[RecordedRule]:
+    """A rule for each parameter and buffer that :func:`arrayinit.torch.init_module_` may draw."""
+    tensors: dict[str, ModuleTensor] = {}
+    listed = set()
+    for root in roots:
+        for tensor in tensors_of(root):
+            for each in tensor.originals if tensor.derived is not None else (tensor,):
+                x = each.read()
+                if id(x) not in listed and not backend_of(x).shapeless(x):  # tied ones once, under their first path
+                    listed.add(id(x))
+                    tensors.setdefault(each.path, each)
+    views = {path: tape.view(tensor.read()) for path, tensor in tensors.items()}
+    laws = {path: recognize(tape, view) for path, view in views.items() if view is not None}
+    programs = {
+        path: notes_behind(tape, view.storage)
+        for path, view in views.items()
+        if view is not None and laws[path] is None
+    }
+    owners = _owners(tape, laws, programs)
+    for path, tensor in tensors.items():
+        x, view, law = tensor.read(), views[path], laws.get(path)
+        rule = RecordedRule(
+            pattern=re.sub(r"([\[*?])", r"[\1]", path),
+            initializer=None,
+            path=path,
+            shape=tuple(x.shape),
+            dtype=str(x.dtype).removeprefix("torch."),
+            is_buffer=tensor.is_buffer,
+        )
+        if view is None:
+            yield replace(rule, program=Program(tape, tape.constant(x), {}))
+        elif law is None:
+            draws = {number: owners[number] for number in programs[path] if is_draw(tape.notes[number])}
+            program = Program(tape, view, draws)
+            yield replace(rule, program=program, problem=program.problem)
+        else:
+            owner = path if law.draw is None else owners[law.draw][0]
+            shares = None if owner == path else owner
+            yield replace(rule, initializer=law.initializer, zero_row=law.zero_row, shares=shares)
+
+
+def _owners(
+    tape: Tape, laws: dict[str, Recognized | None], programs: dict[str, list[int]]
+) -> dict[int, tuple[str, int | None]]:
+    """Draw -> the first parameter that has it, and which of its draws it is: None for the only one of a law."""
+    owners: dict[int, tuple[str, int | None]] = {}
+    for path, law in laws.items():
+        if law is not None and law.draw is not None:
+            owners.setdefault(law.draw, (path, None))
+    for path, numbers in programs.items():
+        for place, number in enumerate(number for number in numbers if is_draw(tape.notes[number])):
+            owners.setdefault(number, (path, place))
+    return owners

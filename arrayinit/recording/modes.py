@@ -1,0 +1,173 @@
+"""The modes that write a tape.
+
+The dispatch mode sees every operation in its lowest form (`aten.uniform_`, `aten.copy_`): it runs on the meta device,
+which gives shapes and aliases but takes no memory, and is noted. The function mode sees what never becomes an
+operation: questions about a tensor's device, which are answered as if its values were there, and conversions to Python
+and NumPy, for which values are computed.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import FrameType
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from arrayinit.recording.initializers import named, whole
+from arrayinit.recording.replay import values_of
+from arrayinit.recording.tape import META, Note, Tape, View
+from arrayinit.specs import Spec
+
+__all__ = ["modes"]
+
+
+class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not followed
+    """Notes every operation on tensors without values, and runs it on the meta device."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__()
+        self.tape = tape
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        tape = self.tape
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        names = {argument.name for argument in func._schema.arguments}
+        takes_device = "device" in names
+        is_noted = any(tape.view(x) is not None for x in tensors)
+        draws = torch.Tag.nondeterministic_seeded in func.tags
+        if not (is_noted or draws or (takes_device and not tensors)):
+            return func(*args, **kwargs)  # tensors with values, such as torch.tensor([...])
+        if torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags:
+            real = tree_map(lambda x: self._values(x) if isinstance(x, torch.Tensor) else x, (args, kwargs))
+            return func(*real[0], **real[1])
+        device = torch.device(kwargs.get("device") or (self._device(tensors[0]) if tensors else "cpu"))
+        if device.type == "meta":  # asked for by code of torch's that saw the truth
+            device = self._device(tensors[0]) if tensors else torch.device("cpu")
+        written = [
+            x
+            for argument, x in _bound(func, args, kwargs)
+            if argument.alias_info is not None and argument.alias_info.is_write
+            for x in tree_leaves(x)
+            if isinstance(x, torch.Tensor)
+        ]
+        for x in written:
+            if tape.view(x) is None:  # a tensor with values, into which something without values is written
+                tape.adopt(x)
+        noted = tree_map(lambda x: self._noted(x) if isinstance(x, torch.Tensor) else x, (args, kwargs))
+        on_meta = tree_map(lambda x: tape.without_values(x) if isinstance(x, torch.Tensor) else x, (args, kwargs))
+        if takes_device:
+            on_meta[1]["device"] = META
+        result = func(*on_meta[0], **on_meta[1])
+        views_written = tuple(view for view in map(tape.view, written) if view is not None)
+        outputs = [
+            tape.add(x, device) if isinstance(x, torch.Tensor) and tape.view(x) is None else None
+            for x in tree_leaves(result)
+        ]
+        if written or any(outputs):
+            tape.append(
+                Note(
+                    op=str(func),
+                    args=noted[0],
+                    kwargs=noted[1],
+                    outputs=tuple(outputs),
+                    written=views_written,
+                    read=tuple(leaf for leaf in tree_leaves(noted) if isinstance(leaf, View)),
+                    initializer=self._initializer(views_written),
+                    where=_where(sys._getframe(1)),
+                )
+            )
+        return written[0] if written and len(outputs) == 1 else result
+
+    def _initializer(self, written: tuple[View, ...]) -> Spec | None:
+        """The initializer that a draw is the end of, where the frames tell."""
+        call = named(sys._getframe(2)) if len(written) == 1 else None
+        return None if call is None or self.tape.view(call[1]) != written[0] else call[0]
+
+    def _noted(self, x: torch.Tensor) -> View | torch.Tensor:
+        view = self.tape.view(x)
+        return x.detach().clone() if view is None else view  # a constant; it may be changed later
+
+    def _device(self, x: torch.Tensor) -> torch.device:
+        view = self.tape.view(x)
+        return x.device if view is None else self.tape.storages[view.storage].device
+
+    def _values(self, x: torch.Tensor) -> torch.Tensor:
+        return values_of(self.tape, x)
+
+
+def _bound(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """Each argument of a call, with its description in the operation's schema."""
+    for place, argument in enumerate(func._schema.arguments):
+        if place < len(args):
+            yield argument, args[place]
+        elif argument.name in kwargs:
+            yield argument, kwargs[argument.name]
+
+
+class _Questions(TorchFunctionMode):  # type: ignore[misc] # torch is not followed
+    """Answers questions about tensors without values as if they had them."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__()
+        self.tape = tape
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        x = args[0] if args and isinstance(args[0], torch.Tensor) else None
+        view = None if x is None else self.tape.view(x)
+        if view is not None:
+            device = self.tape.storages[view.storage].device
+            name = getattr(func, "__name__", "")
+            if name == "__get__":
+                getter = getattr(func, "__self__", None)
+                if getter is torch.Tensor.device:
+                    return device
+                if getter is torch.Tensor.is_meta:
+                    return self._notes_whole(view, sys._getframe(1)) or device.type == "meta"
+                if getter in (torch.Tensor.is_cpu, torch.Tensor.is_cuda):
+                    return device.type == ("cpu" if getter is torch.Tensor.is_cpu else "cuda")
+            elif name in ("numpy", "tolist", "__array__", "__repr__", "__format__", "__reduce_ex__"):
+                args = (values_of(self.tape, x), *args[1:])
+            elif name == "get_device":
+                return device.index if device.type == "cuda" else -1
+        return func(*args, **kwargs)
+
+    def _notes_whole(self, view: View, frame: FrameType) -> bool:
+        """Whether torch.nn.init asks, whose functions do nothing on the meta device: then the call is noted.
+
+        orthogonal_, sparse_, trunc_normal_ and dirac_ would decide by values that are not there, or factorize.
+        """
+        initializer = whole(frame)
+        if initializer is None or self.tape.view(frame.f_locals["tensor"]) != view:
+            return False
+        self.tape.append(
+            Note(
+                op="", args=(), kwargs={}, outputs=(), written=(view,), read=(), initializer=initializer,
+                where=_where(frame),
+            )
+        )  # fmt: skip
+        return True
+
+
+def modes(tape: Tape) -> ExitStack:
+    """The modes that write a tape while they are entered, on this thread only."""
+    stack = ExitStack()
+    stack.enter_context(_Operations(tape))
+    stack.enter_context(_Questions(tape))
+    return stack
+
+
+def _where(frame: FrameType | None) -> str:
+    """The nearest line outside of torch, of the constructor."""
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in ("torch", "arrayinit"):
+        frame = frame.f_back
+    return "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"

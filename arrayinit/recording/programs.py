@@ -1,0 +1,72 @@
+"""Programs: what no single law tells of a tensor, as draws and operations that are run again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from arrayinit.key import Key
+from arrayinit.recording.draws import can_draw, drawn
+from arrayinit.recording.replay import notes_behind, replay, view_into
+from arrayinit.recording.tape import Note, Tape, View, is_draw
+
+__all__ = ["Program"]
+
+Owner = tuple[str, int | None]  # the path of the parameter whose key a draw has, and which of its draws it is
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """The notes behind a tensor, run for real with draws of this package.
+
+    owners: note -> the parameter that it counts to, and its number there; None for the draw of a parameter that is a
+    law, so that copies of one weight stay copies. Each draw of a program has a key of its own, fold(key, number).
+    """
+
+    tape: Tape
+    view: View
+    owners: dict[int, Owner]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the tensor."""
+        return self.view.size
+
+    @property
+    def is_random(self) -> bool:
+        """Whether there is a draw among the notes."""
+        return bool(self.owners)
+
+    @property
+    def paths(self) -> set[str]:
+        """The paths of the parameters whose keys the draws have."""
+        return {path for path, _ in self.owners.values()}
+
+    def values(self, key_of: Callable[[str], Key], device: torch.device | None = None) -> torch.Tensor:
+        """The tensor, drawn with the keys of the paths."""
+
+        def draw(number: int, note: Note, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+            path, place = self.owners[number]
+            key = key_of(path) if place is None else key_of(path).fold(place)
+            return drawn(note, shape, dtype, key, device)
+
+        memory = replay(self.tape, [self.view.storage], draw, device=device)[self.view.storage]
+        return view_into(memory, self.view)
+
+    @property
+    def problem(self) -> str:
+        """Why it can't be run; "" where it can."""
+        notes = [self.tape.notes[number] for number in self.numbers]
+        lost = next((note for note in notes if is_draw(note) and not can_draw(note)), None)
+        return "" if lost is None else f"{lost.op} at {lost.where} can't be drawn"
+
+    def __str__(self) -> str:
+        if not self.numbers:
+            return "the values that the constructor gave"
+        names = [self.tape.notes[number].name or str(self.tape.notes[number].initializer) for number in self.numbers]
+        return f"a program of {len(names)} operations ({', '.join(names[:6])}{', ...' if len(names) > 6 else ''})"
+
+    @property
+    def numbers(self) -> list[int]:
+        """The notes that are run."""
+        return notes_behind(self.tape, self.view.storage)

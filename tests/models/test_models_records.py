@@ -1,0 +1,352 @@
+"""Records: each parameter and buffer gets what the constructor would have given it, wherever it is drawn."""
+
+import math
+import pickle
+import threading
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.nn import init  # noqa: E402
+from torch.nn.modules import module as registry  # noqa: E402
+
+import arrayinit as ai  # noqa: E402
+from arrayinit import recipes  # noqa: E402
+from arrayinit.models.plans import PlanError  # noqa: E402
+from arrayinit.models.records import Record, record  # noqa: E402
+from arrayinit.recording.tape import RecordError  # noqa: E402
+from arrayinit.torch import init_module_  # noqa: E402
+
+
+def recorded(build):
+    with record() as start:
+        model = build()
+    return model, start
+
+
+def drawn(build, seed=0):
+    model, start = recorded(build)
+    return init_module_(model, start, seed=seed)
+
+
+def tensors(model):
+    return dict(model.state_dict(keep_vars=False))
+
+
+class Kinds(nn.Module):
+    """A parameter for each way in which constructors fill them."""
+
+    def __init__(self):
+        super().__init__()
+        self.scaled_noise = nn.Parameter(torch.randn(64, 48) * 0.02 + 1)
+        self.a_log = nn.Parameter(torch.log(torch.empty(64, 48).uniform_(1, 16)))
+        self.forget = nn.Parameter(torch.zeros(8))
+        self.forget.data[2:4].fill_(1)
+        by_inversion = torch.empty(64, 48)
+        by_inversion.uniform_(-0.9544997, 0.9544997).erfinv_().mul_(0.02 * math.sqrt(2)).add_(0.1)
+        self.by_inversion = nn.Parameter(by_inversion.clamp_(0.06, 0.14))
+        self.unit_scaled = nn.Parameter(torch.empty(64, 48))
+        with torch.no_grad():
+            self.unit_scaled.uniform_(-0.9544997, 0.9544997).erfinv_().mul_(math.sqrt(2)).clamp_(-2, 2).mul_(0.1)
+        self.packed = nn.Parameter(torch.empty(192, 48))
+        init.xavier_uniform_(self.packed[:64])
+        init.normal_(self.packed[64:], std=0.01)
+        self.rates = [x.item() for x in torch.linspace(0, 0.1, 3)]
+        self.register_buffer("causal", torch.tril(torch.ones(4, 4)))
+        self.register_buffer("frequencies", 1.0 / 10000 ** (torch.arange(0, 8, 2).float() / 8))
+        self.register_buffer("given", torch.tensor([1.5, 2.5]))
+        self.register_buffer("permutation", torch.randperm(50))
+        self.register_buffer("mask", torch.rand(64, 48) < 0.25)
+        self.register_buffer("tokens", torch.randint(3, 9, (500,)))
+        self.register_buffer("waits", torch.empty(64, 48).exponential_(2.0))
+        self.linear = nn.Linear(48, 64)
+        self.twin = self.linear.weight
+        self.norm = nn.BatchNorm1d(48)
+        self.embedding = nn.Embedding(50, 48, padding_idx=3)
+        init.normal_(self.embedding.weight, std=0.02)  # as many do, padding and all
+        self.zeroed = nn.Embedding(50, 48)
+        self.zeroed.weight.data[7].zero_()
+        self.lstm = nn.LSTM(48, 16)
+        init.orthogonal_(self.lstm.weight_hh_l0, gain=2.0)
+        self.delta = nn.Conv1d(16, 16, 3)
+        init.dirac_(self.delta.weight)
+        self.rare = nn.Linear(48, 64)
+        init.sparse_(self.rare.weight, sparsity=0.5, std=0.3)
+        self.truncated = nn.Linear(48, 64)
+        init.trunc_normal_(self.truncated.weight, mean=0.1, std=0.2, a=-0.1, b=0.5)
+        self.weight_normed = nn.utils.parametrizations.weight_norm(nn.Linear(48, 64))
+
+
+def words(start):
+    return {rule.path: rule.words for rule in start}
+
+
+def test_the_laws_of_a_record():
+    _, start = recorded(Kinds)
+    said = words(start)
+    assert said["scaled_noise"] == "normal, mean=1.0, std=0.02"
+    assert said["by_inversion"].startswith("trunc_normal, a=0.06, b=0.14, mean=0.1, std=0.0")
+    assert said["unit_scaled"].startswith("trunc_normal, a=-0.2, b=0.2, mean=0.0, std=0.1")
+    assert said["twin"].startswith("kaiming_uniform, a=2.236")
+    assert said["embedding.weight"] == "normal, std=0.02"
+    assert said["zeroed.weight"] == "normal, std=1.0, row 7 is 0"
+    assert said["lstm.weight_hh_l0"] == "orthogonal, gain=2.0"
+    assert said["rare.weight"] == "sparse, sparsity=0.5, std=0.3"
+    assert said["truncated.weight"] == "trunc_normal, a=-0.1, b=0.5, mean=0.1, std=0.2"
+    assert said["a_log"] == "a program of 2 operations (uniform_, log)"
+    assert said["given"] == "the values that the constructor gave"
+    assert "scaled_noise" in str(start)
+
+
+def test_what_is_drawn_is_distributed_as_what_constructors_draw():
+    torch.manual_seed(0)
+    real = [tensors(Kinds()) for _ in range(8)]
+    ours = [tensors(drawn(Kinds, seed)) for seed in range(8)]
+    assert [*ours[0]] == [*real[0]]
+    for path, first in real[0].items():
+        theirs, mine = (torch.stack([each[path].double() for each in every]) for every in (real, ours))
+        assert mine.dtype == theirs.dtype, path
+        assert ours[0][path].dtype == first.dtype, path
+        for row in range(first.shape[0] if first.ndim else 0):  # parts that constructors never change
+            if (theirs[:, row] == theirs[0, row]).all():
+                assert torch.equal(mine[0, row], theirs[0, row]), (path, row)
+        if theirs.std() == 0:
+            assert torch.equal(mine[0], theirs[0]), path
+        elif first.numel() >= 500:
+            scale = float(theirs.std())
+            assert abs(float(mine.mean() - theirs.mean())) < 5 * scale / math.sqrt(theirs.numel()) * 1.5, path
+            assert float(mine.std()) == pytest.approx(scale, rel=0.05), path
+            assert float(mine.min()) == pytest.approx(float(theirs.min()), abs=1.5 * scale), path
+            assert float(mine.max()) == pytest.approx(float(theirs.max()), abs=1.5 * scale), path
+
+
+def test_draws_that_are_no_laws_keep_their_meaning():
+    model = drawn(Kinds)
+    assert model.permutation.sort().values.tolist() == [*range(50)]
+    assert {*model.tokens.tolist()} == {*range(3, 9)}
+    key = ai.fold(ai.fold(0, "a_log"), 0)
+    assert torch.equal(model.a_log, torch.log(ai.uniform((64, 48), 1.0, 16.0, seed=key, xp="torch")))
+    assert torch.equal(
+        model.linear.weight, ai.kaiming_uniform((64, 48), a=math.sqrt(5), seed=0, name="twin", xp="torch")
+    )
+    assert model.twin is model.linear.weight
+    norm = model.weight_normed.weight.norm(dim=1, keepdim=True)
+    assert torch.allclose(norm, model.weight_normed.parametrizations.weight.original0, rtol=1e-6)
+    assert model.rates == pytest.approx([0.0, 0.05, 0.1])
+
+
+LAYERS = [
+    lambda: nn.Linear(5, 4), lambda: nn.Conv2d(4, 6, 3, groups=2), lambda: nn.ConvTranspose1d(4, 6, 3),
+    lambda: nn.Embedding(7, 3, padding_idx=2), lambda: nn.LayerNorm(4), lambda: nn.BatchNorm2d(3),
+    lambda: nn.LSTM(3, 4, 2), lambda: nn.GRU(3, 4), lambda: nn.MultiheadAttention(8, 2),
+    lambda: nn.PReLU(3), lambda: nn.TransformerEncoderLayer(8, 2, 16),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("build", LAYERS)
+def test_layers_of_torch_are_what_the_recipe_says(build):
+    ours, recipe = drawn(build), init_module_(build(), recipes.torch_defaults(), seed=0)
+    for path, x in tensors(recipe).items():
+        assert torch.allclose(tensors(ours)[path], x, rtol=1e-6), path
+
+
+def test_gpt2_is_what_the_recipe_says():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(
+        n_layer=2, n_embd=32, n_head=4, vocab_size=50, n_positions=20, bos_token_id=0, eos_token_id=0
+    )
+    model, start = recorded(lambda: transformers.GPT2LMHeadModel(config))
+    assert all(x.is_meta for x in model.parameters())
+    init_module_(model, start, seed=0)
+    recipe = init_module_(transformers.GPT2LMHeadModel(config), recipes.gpt2(layers=2), seed=0)
+    assert all(torch.equal(tensors(model)[path], x) for path, x in tensors(recipe).items())
+    assert ai.Rules.from_toml(start.as_rules().to_toml()) == start.as_rules()
+    again = init_module_(transformers.GPT2LMHeadModel(config), start.as_rules(), seed=0)
+    assert all(torch.equal(tensors(again)[path], x) for path, x in tensors(recipe).items())
+
+
+def test_buffers_of_a_llama_have_their_values():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        num_hidden_layers=1, hidden_size=32, num_attention_heads=4, intermediate_size=64, vocab_size=50
+    )
+    model = drawn(lambda: transformers.LlamaForCausalLM(config))
+    real = transformers.LlamaForCausalLM(config)
+    assert torch.equal(model.model.rotary_emb.inv_freq, real.model.rotary_emb.inv_freq)
+    assert torch.isfinite(model(torch.arange(5)[None]).logits).all()
+
+
+def test_copies_of_a_layer_stay_copies():
+    model = drawn(lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2))
+    first, second = (dict(layer.named_parameters()) for layer in model.layers)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["linear1.weight"], first["linear2.weight"].T)
+
+
+def test_rules_before_a_record_win():
+    model, start = recorded(Kinds)
+    init_module_(model, ai.Rules({"twin": "ones", "a_log": "zeros"}) + start, seed=0)
+    assert (model.linear.weight == 1).all()
+    assert (model.a_log == 0).all()
+    assert torch.equal(model.scaled_noise, drawn(Kinds).scaled_noise)
+
+
+def test_a_record_is_data():
+    model, start = recorded(Kinds)
+    again = pickle.loads(pickle.dumps(start))
+    assert isinstance(again, Record)
+    assert str(again) == str(start)
+    expected = init_module_(model, start, seed=0)
+    elsewhere = init_module_(Kinds(), again, seed=0)
+    for path, x in tensors(expected).items():
+        assert torch.equal(tensors(elsewhere)[path], x), path
+    with pytest.raises(ValueError, match=r"must have laws only to be plain rules; got programs for .*a_log"):
+        start.as_rules()
+
+
+def test_loaded_parameters_are_left_alone():
+    model, start = recorded(lambda: nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)))
+    model.to_empty(device="cpu")
+    with torch.no_grad():
+        model[0].weight.fill_(7)
+    model[0].weight._is_hf_initialized = True
+    init_module_(model, start, seed=0)
+    assert (model[0].weight == 7).all()
+    assert not (model[1].weight == 7).any()
+
+
+def test_frozen_parameters_of_a_constructor_are_filled():
+    model, start = recorded(lambda: nn.Linear(3, 2).requires_grad_(False))
+    init_module_(model, start, seed=0)
+    assert torch.equal(model.weight, drawn(lambda: nn.Linear(3, 2)).weight)
+    assert not model.weight.requires_grad
+
+
+def test_the_dtype_of_the_constructor():
+    def build():
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            return Kinds()
+        finally:
+            torch.set_default_dtype(before)
+
+    model = drawn(build)
+    assert model.linear.weight.dtype == model.scaled_noise.dtype == torch.bfloat16
+    expected = ai.kaiming_uniform((64, 48), a=math.sqrt(5), seed=0, name="twin", xp="torch", dtype="bfloat16")
+    assert torch.equal(model.linear.weight, expected)
+
+
+def test_the_device_that_a_constructor_sees():
+    with record():
+        x = torch.empty(3)
+        assert (x.device, x.is_meta, x.is_cpu) == (torch.device("cpu"), False, True)
+        assert torch.zeros(2).numpy().tolist() == torch.zeros(2).tolist() == [0.0, 0.0]
+        assert bool(torch.ones(2).sum() == 2)
+        assert str(torch.ones(2)) == "tensor([1., 1.])"
+    assert x.device.type == "meta"
+
+
+@pytest.mark.parametrize("rank", [3])
+def test_shards_are_slices(rank):
+    dist = pytest.importorskip("torch.distributed")
+    fake = pytest.importorskip("torch.testing._internal.distributed.fake_pg")
+    from torch.distributed.fsdp import fully_shard
+
+    whole = drawn(Kinds)
+    model, start = recorded(Kinds)
+    dist.init_process_group("fake", store=fake.FakeStore(), rank=rank, world_size=4)
+    try:
+        mesh = dist.init_device_mesh("cpu", (4,))
+        fully_shard(model, mesh=mesh)
+        init_module_(model, start, seed=0)
+        for path, x in model.named_parameters():
+            full = tensors(whole)[path]
+            start_row = min(len(full), rank * -(-len(full) // 4))
+            local = x.to_local()
+            assert torch.equal(local, full[start_row : start_row + len(local)]), path
+    finally:
+        dist.destroy_process_group()
+
+
+# What can't be recorded, and models that are not what was recorded.
+
+
+def hooks():
+    return sum(
+        len(each)
+        for each in (
+            registry._global_module_registration_hooks,
+            registry._global_parameter_registration_hooks,
+            registry._global_buffer_registration_hooks,
+        )
+    )
+
+
+def test_nothing_stays_patched_after_an_exception():
+    before = hooks()
+
+    def fail():
+        nn.Linear(3, 2)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        recorded(fail)
+    assert hooks() == before
+    assert not nn.Linear(3, 2).weight.is_meta
+    with record():
+        assert hooks() == before + 3
+
+
+def test_records_within_records():
+    with record(), pytest.raises(RecordError, match="within another"), record():
+        pass
+
+
+def test_values_that_depend_on_draws():
+    with (
+        record(),
+        pytest.raises(RecordError, match=r"depend on a draw: aten.randn.default at .*test_models_records.py"),
+    ):
+        bool(torch.randn(3).sum() > 0)
+
+
+def test_draws_that_there_are_not():
+    def build():
+        module = nn.Linear(3, 2)
+        module.register_buffer("chosen", torch.multinomial(torch.ones(9), 2))
+        return module
+
+    model, start = recorded(build)
+    with pytest.raises(PlanError, match=r"chosen .*aten.multinomial.default at .*can't be drawn"):
+        init_module_(model, start, seed=0)
+    assert model.weight.is_meta
+    init_module_(model, ai.Rules([ai.Rule("chosen", ai.spec("zeros"), kind="buffer")]) + start, seed=0)
+
+
+def test_models_that_changed():
+    model, start = recorded(lambda: nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)))
+    model.append(nn.Linear(2, 2))
+    with pytest.raises(PlanError, match=r"2.weight  \(2x2, float32\): no rule matches"):
+        init_module_(model, start, seed=0)
+    del model[2]
+    model[1].bias = None
+    with pytest.raises(PlanError, match=r"1\.bias +was recorded, and the model has it no more"):
+        init_module_(model, start, seed=0)
+    model[1] = nn.Linear(2, 3)
+    with pytest.raises(PlanError, match=r"1.weight .* must have the shape that was recorded, \(2, 2\); got \(3, 2\)"):
+        init_module_(model, start, seed=0)
+
+
+def test_other_threads_build_models_meanwhile():
+    built = []
+    with record() as start:
+        model = nn.Linear(3, 2)
+        thread = threading.Thread(target=lambda: built.append(nn.Linear(5, 4)))
+        thread.start()
+        thread.join()
+    assert not built[0].weight.is_meta
+    assert [rule.path for rule in start] == ["weight", "bias"]
+    assert model.weight.is_meta
