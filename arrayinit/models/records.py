@@ -83,8 +83,8 @@ def record() -> Iterator[Record]:
         _recording.reset(token)
         for hook in hooks:
             hook.remove()
-    children = {id(child) for module in modules for child in module._modules.values()}
-    roots = [module for module in modules if id(module) not in children]
+    inner = {id(child) for module in modules for child in module.modules() if child is not module}
+    roots = [module for module in modules if id(module) not in inner]
     object.__setattr__(result, "rules", tuple(_rules(tape, roots)))
     tape.seal()
 
