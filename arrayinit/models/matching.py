@@ -136,13 +136,15 @@ def matches_and_problems(
         if count[path] > 1:
             problems[path] = f"{parameter}: {count[path]} of the parameters have this path"
             continue
+        name = _seed_name(path, seed_names)
         initializer = job = None
         try:
             initializer, job = _decided(parameter, rule, neighbours, frozen)
         except (TypeError, ValueError) as error:
             problems[path] = f"{parameter}: {error}"
-        name = _seed_name(path, seed_names)
-        if initializer is not None:
+        if job is not None and rule is not None and parameter.frozen and frozen is None:
+            problems[path] = f"{parameter}: {FROZEN.format(parameter.frozen, rule.text)}"
+        if not (rule is None or rule.initializer is None or (parameter.frozen and frozen == "keep")):
             resolve(_ANY, name)  # an error where it is no name
         each = Match(parameter=parameter, rule=rule, initializer=initializer, job=job, seed_name=name)
         if each.is_random:
@@ -214,8 +216,6 @@ def _decided(
         job = job_of(initializer, parameter.shape, parameter.dtype)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{error} (rule {rule.text})") from None
-    if parameter.frozen and frozen is None:
-        raise ValueError(FROZEN.format(parameter.frozen, rule.text))
     return initializer, job
 
 
