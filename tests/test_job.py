@@ -50,7 +50,7 @@ def test_parts_of_a_job_are_filled_from_one_draw_of_a_joint_law(law, monkeypatch
     for row in (0, 4, 8):
         fill((row, 0), out[row : row + 4])
     assert same(out, drawn(job_of(law)))
-    assert asked == [SHAPE] if isinstance(law, Orthogonal | Sparse) else [(4, 10)] * 3
+    assert asked == ([SHAPE] if isinstance(law, Orthogonal | Sparse) else [(4, 10)] * 3)
 
 
 def test_pieces_and_what_they_cover(monkeypatch):

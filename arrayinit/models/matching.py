@@ -146,18 +146,21 @@ def matches_and_problems(
         if count[path] > 1:
             problems[path] = f"{parameter}: {count[path]} of the parameters have this path"
             continue
+        shares = rule.shares if isinstance(rule, RecordedRule) else None
+        name = _seed_name(shares or path, seed_names)
         initializer = job = program = None
+        choice = frozen
         try:
             if isinstance(rule, RecordedRule):
                 parameter, program = _recorded(parameter, rule, frozen)
+                choice = frozen or "keep"  # of what is loaded; a record draws everything else
             if program is None:
-                keeps = isinstance(rule, RecordedRule) and parameter.frozen and frozen is None
-                initializer, job = _decided(parameter, rule, neighbours, "keep" if keeps else frozen)
+                initializer, job = _decided(parameter, rule, neighbours, choice)
         except (TypeError, ValueError) as error:
             problems[path] = f"{parameter}: {error}"
-        shares = rule.shares if isinstance(rule, RecordedRule) else None
-        name = _seed_name(shares or path, seed_names)
-        if initializer is not None:
+        if job is not None and rule is not None and parameter.frozen and choice is None:
+            problems[path] = f"{parameter}: {FROZEN.format(parameter.frozen, rule.text)}"
+        if not (rule is None or rule.initializer is None or (parameter.frozen and choice == "keep")):
             resolve(_ANY, name)  # an error where it is no name
         each = Match(parameter=parameter, rule=rule, initializer=initializer, job=job, seed_name=name, program=program)
         if each.is_random and shares is None:
@@ -243,8 +246,6 @@ def _decided(
         job = job_of(initializer, parameter.shape, parameter.dtype)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{error} (rule {rule.text})") from None
-    if parameter.frozen and frozen is None:
-        raise ValueError(FROZEN.format(parameter.frozen, rule.text))
     return initializer, job
 
 

@@ -107,27 +107,27 @@ class Planned(Match):
         target, dtype = shape_target(xp, self.parameter.dtype, device, None)
         if target.backend.is_recorded(None):
             return self._call(self.shape, xp=xp, dtype=dtype, device=device)
-        return self._perform(target, dtype, self.shape)
+        return self._perform(target, self.shape)
 
     def _draw(self, x: Any, in_place: bool) -> Any:
+        assert self.job is not None
         backend = backend_of(x)
-        if backend.is_recorded(x):
+        target, dtype = array_target(backend, x, in_place)
+        # A Keras variable may hold an array of another dtype than it says, as of float64 without x64.
+        if backend.is_recorded(x) or dtype != self.job.dtype:
             return self._call(x, in_place)
-        return self._perform(*array_target(backend, x, in_place), tuple(map(int, x.shape)))
+        return self._perform(target, tuple(map(int, x.shape)))
 
     def _call(self, x: Any, in_place: bool = False, **keywords: Any) -> Any:
-        """Draw by the initializer, which torch's tracers note; a job says nothing to them."""
+        """Draw by the initializer: torch's tracers note it, and it decides anew for an array of another dtype."""
         assert self.initializer is not None
         return (self.initializer.fill_ if in_place else self.initializer)(x, seed=self.key, **keywords)
 
-    def _perform(self, target: Target, dtype: str, shape: tuple[int, ...]) -> Any:
+    def _perform(self, target: Target, shape: tuple[int, ...]) -> Any:
         job = self.job
         assert job is not None
-        if (dtype, shape) != (job.dtype, job.shape):
-            raise ValueError(
-                f"{self.path} must be what it was when it was planned, {job.dtype} of shape {job.shape}; "
-                f"got {dtype} of shape {shape}"
-            )
+        if shape != job.shape:
+            raise ValueError(f"{self.path} must have the shape that was planned, {job.shape}; got {shape}")
         return perform(job, target, self.key)
 
 

@@ -324,3 +324,13 @@ def test_rules_that_match_nothing():
     with pytest.warns(UserWarning, match=r"match no parameter.*\*\.gamma") as caught:
         init_model_(model, DENSE | {"*.gamma": "ones"}, seed=0)
     assert caught[0].filename == __file__
+
+
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")  # of JAX without x64
+def test_variables_whose_arrays_have_another_dtype_than_they_say():
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(5, dtype="float64")])
+    kernel = model.layers[0].kernel
+    init_model_(model, {"*.bias": "zeros", "*": "normal"}, seed=0)
+    shape = tuple(kernel.shape)
+    expected = ai.normal(shape, layout="io", seed=0, name="dense.kernel", dtype=str(host(kernel).dtype))
+    assert same(kernel, expected)

@@ -181,6 +181,17 @@ def test_frozen_parameters():
     assert [entry.initializer for entry in made] == [NORMAL, None]
 
 
+def test_names_are_checked_whatever_else_is_wrong():
+    step = Parameter("step", (3, 3), "int64")
+    with pytest.raises(TypeError, match="name"):
+        plan([step], {"*": NORMAL}, seed=0, seed_names={"step": 1.5})
+    frozen = [Parameter(path, (4, 4), "float32", frozen="requires_grad=False") for path in "ab"]
+    with pytest.raises(PlanError) as caught:
+        plan(frozen, {"*": NORMAL}, seed=0, seed_names={"a": "same", "b": "same"})
+    assert set(caught.value.problems) == {"a", "b"}
+    assert "seed name" in caught.value.problems["b"]
+
+
 def test_frozen_parameters_without_values_are_not_kept():
     parameter = Parameter("table", (4, 4), "float32", frozen="requires_grad=False", has_values=False)
     with pytest.raises(PlanError, match="without values to keep; a rule of None leaves it as it is"):

@@ -37,12 +37,17 @@ def test_a_draw_finds_no_law_again(monkeypatch):
     assert (entry.new_like(np.empty((6, 8), np.float32)) == expected).all()
 
 
-@pytest.mark.parametrize("x", [np.empty((8, 6), np.float32), np.empty((6, 8), np.float64)], ids=["shape", "dtype"])
-def test_arrays_that_changed_since_they_were_planned(x):
+def test_arrays_of_another_dtype_are_drawn_in_theirs():
+    (entry,) = plan([WEIGHT], {"*": NORMAL}, seed=3)
+    x = np.empty((6, 8), np.float64)
+    entry.fill_(x)
+    assert (x == NORMAL((6, 8), seed=entry.key, dtype="float64")).all()
+
+
+def test_arrays_that_changed_since_they_were_planned():
     (entry,) = plan([WEIGHT], {"*": "ones"}, seed=3)
-    with pytest.raises(
-        ValueError, match=r"fc.weight must be what it was when it was planned, float32 of shape \(6, 8\)"
-    ):
+    x = np.empty((8, 6), np.float32)
+    with pytest.raises(ValueError, match=r"fc.weight must have the shape that was planned, \(6, 8\); got \(8, 6\)"):
         entry.fill_(x)
 
 
