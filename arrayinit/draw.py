@@ -10,7 +10,7 @@ from arrayinit import engines
 from arrayinit.backends import Backend, backend_named, find_backend, is_called_by, is_compiling
 from arrayinit.common.exact import NotPlainError, exact
 from arrayinit.common.float_environment import in_default_environment
-from arrayinit.common.messages import shown, warn
+from arrayinit.common.messages import did_you_mean, shown, warn
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import Constant, Law, Packed, is_random, warns
@@ -188,13 +188,11 @@ def _warn_of_nothing(job: Job) -> None:
 
 def _unknown(scheme: Scheme, key: str) -> TypeError:
     """The error of a keyword that an initializer does not have."""
-    import difflib  # imported here: few processes need them
-    import inspect
+    import inspect  # imported here: few processes need it
 
     function: Any = scheme.func if isinstance(scheme, partial) else scheme
     name, parameters = function.__name__.removeprefix("_"), [*inspect.signature(function).parameters][1:]
-    near = difflib.get_close_matches(key, (*parameters, *KEYWORDS), n=1, cutoff=0.5)
-    hint = f", did you mean `{near[0]}`?" if near else ""
+    hint = did_you_mean(key, (*parameters, *KEYWORDS), quote="`")
     takes = f"it takes {', '.join(parameters)}, and " if parameters else "it takes "
     return TypeError(
         f"{name} has no parameter `{key}`{hint or ':'} {takes}the keywords of all initializers: {', '.join(KEYWORDS)}"

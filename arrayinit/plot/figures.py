@@ -296,7 +296,7 @@ def _new_figure(width: float, height: float) -> "Figure":
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            f"arrayinit.plot needs matplotlib, which can't be imported ({error}): pip install arrayinit[plot]"
+            f"arrayinit.plot needs matplotlib, which can't be imported ({error}): pip install matplotlib"
         ) from error
     return Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
 

@@ -31,7 +31,7 @@ from arrayinit.key import Key
 from arrayinit.laws import is_random
 from arrayinit.laws.geometry import check_shape
 from arrayinit.seeds import Name, peek, resolve
-from arrayinit.specs import Spec, law_of
+from arrayinit.specs import Spec, law_of, spec_hint
 from arrayinit.storage.documents import LARGEST
 from arrayinit.storage.files import absolute, check_replaceable, has_bytes, locked_file, publish, sync, write
 from arrayinit.storage.tiling import TILE_BYTES, check_part, tiling
@@ -199,8 +199,8 @@ def _size(file: io.FileIO, path: Path, header: bytes, force: bool) -> int:
     is_torn = size <= len(header) and header.startswith(start.rstrip(b"\0"))  # power was lost while it was written
     if not (force or is_torn):
         raise FileExistsError(
-            f"`path` must have no unfinished file of another draw beside it, or `force` given; "
-            f"got {printable(str(path))}"
+            f"`path` has an unfinished file of another draw beside it: {printable(str(path))}. "
+            f"Pass force=True (--force) to replace it."
         )
     file.truncate(0)
     return 0
@@ -235,7 +235,8 @@ def _plain_tensor(name: str, tensor: Tensor) -> Tensor:
     _check_text("names in `tensors`", [name])
     if not isinstance(tensor, Tensor) or not isinstance(tensor.initializer, Spec):
         raise TypeError(
-            f"`tensors` must hold Tensors, whose initializer is an arrayinit.Spec; got {shown(tensor)} as {shown(name)}"
+            f"`tensors` must hold Tensors, whose initializer is an arrayinit.Spec; got {shown(tensor)} as "
+            f"{shown(name)}{spec_hint(getattr(tensor, 'initializer', tensor))}"
         )
     dtype = backend_named("numpy").dtype_name(tensor.dtype)
     if dtype not in DTYPES:
