@@ -240,8 +240,8 @@ def whole_job(scheme: Scheme, shape: Any, axes: tuple[Any, ...], dtype: str) -> 
 
 
 _jobs: dict[Any, Job] = {}
-JOBS = 4096  # that are remembered,
-PIECES = 256  # those of packed tensors with at most so many pieces
+JOBS = 4096  # cached jobs
+PIECES = 256  # jobs with more pieces are not cached
 _AXES = (None, None, None, (), 1, False)  # the keywords that say what axes mean, where none does
 _AXES_TYPES = tuple(map(type, _AXES))
 _MAY_WARN = (Constant, Packed)
@@ -265,7 +265,7 @@ def _job_for(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: 
 
 
 def _is_large(law: Law) -> bool:
-    """Whether a law takes more memory than all that is worked out about a draw."""
+    """Whether a job is too large to cache."""
     return isinstance(law, Packed) and len(law.pieces) > PIECES
 
 
@@ -280,8 +280,8 @@ def _axes_key(axes: tuple[Any, ...]) -> Any:
 def _new_job(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
     where = geometry(whole, *axes)
     part = box(whole, index)
-    law, how = fitted(scheme, where, dtype)
-    return Job(law, how, None, where, part, dtype)
+    law, sampling = fitted(scheme, where, dtype)
+    return Job(law, sampling, None, where, part, dtype)
 
 
 def array_target(

@@ -1,4 +1,4 @@
-"""What is remembered from one call for the next: never of another value that is equal, and nothing of a user's."""
+"""Caches between calls: equal values of different types are kept apart, and no object of a user's is kept."""
 
 import gc
 import pickle

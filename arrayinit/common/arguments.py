@@ -25,7 +25,7 @@ __all__ = [
 
 def is_real(value: Any) -> bool:
     """Whether a value is a real number of Python, NumPy or another library that registers its scalars as such."""
-    # NumPy's durations are among its integers.
+    # np.timedelta64 registers as a number.
     return isinstance(value, Real) and not isinstance(value, bool | np.timedelta64)
 
 

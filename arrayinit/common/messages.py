@@ -7,9 +7,9 @@ from typing import Any
 
 from arrayinit.common.escapes import cut
 
-__all__ = ["LONGEST", "counted", "did_you_mean", "shown", "warn"]
+__all__ = ["REPR_CHARACTERS", "counted", "did_you_mean", "shown", "warn"]
 
-LONGEST = 1000  # characters of a value in a message
+REPR_CHARACTERS = 1000  # characters of a value in a message
 
 
 def shown(value: Any) -> str:
@@ -19,7 +19,7 @@ def shown(value: Any) -> str:
     except Exception:  # of a user's object, an integer with thousands of digits, or something nested too deeply
         bits = f" of {value.bit_length()} bits" if isinstance(value, int) else ""
         return f"<{type(value).__name__}{bits}>"
-    return cut(text, LONGEST)
+    return cut(text, REPR_CHARACTERS)
 
 
 def counted(count: int, noun: str) -> str:

@@ -22,7 +22,12 @@ SeedNames: TypeAlias = Mapping[str, Name] | Callable[[str], Name | None]
 Frozen: TypeAlias = Literal["draw", "keep"] | None
 Root: TypeAlias = Callable[[bool], Key]
 
-AXES = ("layout", "in_axis", "out_axis", "batch_axis")  # one of them in a spec replaces all that a framework says
+AXIS_KEYWORDS = (
+    "layout",
+    "in_axis",
+    "out_axis",
+    "batch_axis",
+)  # one of them in a spec replaces all that a framework says
 _ANY = Key(0)
 
 FROZEN = (
@@ -246,8 +251,8 @@ def _with_axes(initializer: Spec, parameter: Parameter) -> Spec:
     if not parameter.axes:
         return initializer
     given = initializer.parameters
-    is_laid_out = any(name in given for name in AXES)
-    axes = {name: value for name, value in parameter.axes.items() if not (is_laid_out and name in AXES)}
+    is_laid_out = any(name in given for name in AXIS_KEYWORDS)
+    axes = {name: value for name, value in parameter.axes.items() if not (is_laid_out and name in AXIS_KEYWORDS)}
     return spec(initializer.name, **axes | given)
 
 

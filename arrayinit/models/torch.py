@@ -145,12 +145,12 @@ def init_module_(
         if any(x.is_meta for x in tensors):
             _materialize(module, plan, members, device)
 
-    def taken(take: bool) -> Key:
+    def root_key(take: bool) -> Key:
         """The root; none is taken where nothing has values, as with fake tensors."""
         return root(take and any(not backend_of(x).is_abstract(x) for each in members.values() for x in each.tensors))
 
     plan = fill(
-        matches, taken, lambda entry: _draw(entry, members[entry.path], device), progress=progress, allocate=allocate
+        matches, root_key, lambda entry: _draw(entry, members[entry.path], device), progress=progress, allocate=allocate
     )
     _renew(plan, members)
     return module
@@ -181,7 +181,7 @@ def _weight(entry: Planned, member: ModuleTensor, device: Any) -> torch.Tensor:
 
 
 def _turn(member: ModuleTensor) -> tuple[bool, int]:
-    """Sorts what is drawn where it is first, then assigned weights, those with longer paths before others."""
+    """Sort key: tensors filled in place first, then assigned weights, deepest path first."""
     return (False, 0) if member.derived is None else (True, -member.path.count("."))
 
 
@@ -261,7 +261,7 @@ def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor]
     }
     for member in members.values():
         if member.derived is not None and not any(id(x) in drawn for x in member.tensors):
-            kept |= {id(tensor_at(place)) for place in member.derived.made_anew}
+            kept |= {id(tensor_at(slot)) for slot in member.derived.made_anew}
     before = {path: member.read() for path, member in members.items() if member.derived is None}
 
     def allocate(x: torch.Tensor) -> torch.Tensor:
@@ -284,8 +284,8 @@ def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor]
 
 def _tie(member: ModuleTensor, first: ModuleTensor, is_one: bool) -> None:
     """Give a path the tensor of another, or where there were two of one memory, another of the same memory."""
-    x, here = first.read(), member.read()
+    x, old = first.read(), member.read()
     if not is_one:
-        x = nn.Parameter(x.detach(), here.requires_grad) if isinstance(here, nn.Parameter) else x.detach()
-    held: dict[str, Any] = member.owner._buffers if member.is_buffer else member.owner._parameters
-    held[member.name] = x
+        x = nn.Parameter(x.detach(), old.requires_grad) if isinstance(old, nn.Parameter) else x.detach()
+    registry: dict[str, Any] = member.owner._buffers if member.is_buffer else member.owner._parameters
+    registry[member.name] = x

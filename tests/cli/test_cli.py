@@ -54,7 +54,7 @@ def test_a_backend_that_cannot_start_is_told(capsys, monkeypatch):
     def broken(name):
         raise RuntimeError("no driver")
 
-    monkeypatch.setattr(check, "places", broken)
+    monkeypatch.setattr(check, "sites", broken)
     assert command.main(["check", "--backend", "numpy"]) == 1
     assert "not usable: RuntimeError: no driver" in capsys.readouterr().out
 

@@ -64,7 +64,7 @@ def on_host(job, target, grid=cuda_host.GRID, flags=cuda_host.FLAGS):
 
 @contextmanager
 def tables_of(call):
-    """Where the table of a law by a table is."""
+    """The addresses of the quantile table of a call, if it has one."""
     if call.quantiles is None:
         yield ()
     else:

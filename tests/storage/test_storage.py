@@ -183,7 +183,7 @@ def test_an_array_that_was_made_anew_is_drawn_from_the_start(tmp_path):
 
 
 def damaged(x, first, kind):
-    """What ten parts of an array may read as once the disk has lost one of them, or all from it on."""
+    """Damage one of ten parts of an array, or all from it on, as a loss of power may leave them on the disk."""
     flat = x.reshape(-1).view(np.uint8)
     size = flat.size // 10
     if kind == "zeros":
@@ -272,7 +272,7 @@ def test_chunks_that_cannot_be_read_are_drawn_again(tmp_path):
 
 
 def json_of(data):
-    """What bytes are as JSON, or None."""
+    """The JSON value of bytes, or None."""
     try:
         return json.loads(data)
     except ValueError:
@@ -1048,7 +1048,7 @@ def test_a_file_larger_than_the_disk_is_refused(tmp_path):
 
 
 def test_a_header_that_no_reader_takes_is_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(safetensors, "LARGEST", 1000)
+    monkeypatch.setattr(safetensors, "DOCUMENT_BYTES", 1000)
     with pytest.raises(ValueError, match="names that fit a header of 1,000 bytes"):
         save_safetensors(tmp_path / "m", TENSORS, seed=5)
     assert os.listdir(tmp_path) == []
