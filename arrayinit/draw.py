@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeAlias, TypedDict
 
 from arrayinit import engines
 from arrayinit.backends import Backend, backend_named, find_backend, is_called_by, is_compiling
-from arrayinit.common.exact import NotPlainError, exact
+from arrayinit.common.cache_keys import NotPlainError, exact
 from arrayinit.common.float_environment import in_default_environment
 from arrayinit.common.messages import did_you_mean, shown, warn
 from arrayinit.job import Job, Target

@@ -12,7 +12,7 @@ import numpy as np
 from arrayinit import initializers
 from arrayinit.backends import backend_named, is_compiling
 from arrayinit.common.arguments import is_real
-from arrayinit.common.exact import exact
+from arrayinit.common.cache_keys import exact
 from arrayinit.common.float_environment import in_default_environment
 from arrayinit.common.messages import did_you_mean, shown
 from arrayinit.draw import Keywords, draw, whole_job

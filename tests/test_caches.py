@@ -11,7 +11,7 @@ from conftest import same
 
 import arrayinit as ai
 import arrayinit.draw as draw_module
-from arrayinit.common.exact import NotPlainError, exact
+from arrayinit.common.cache_keys import NotPlainError, exact
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")

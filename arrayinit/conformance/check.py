@@ -150,7 +150,7 @@ def _rate(site: Site, dtype: str) -> float:
 
     The compiled loops are loaded first. Otherwise the figure would depend on how much this process has drawn before.
     """
-    from arrayinit.engines.cpu.switch import WORTH_COMPILING, compiled
+    from arrayinit.engines.cpu.compile_policy import WORTH_COMPILING, compiled
 
     compiled(WORTH_COMPILING)
     case = Case("rate", spec("xavier_normal"), TIMED)

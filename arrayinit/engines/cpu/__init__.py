@@ -33,6 +33,7 @@ import numpy as np
 from arrayinit.backends import Backend, Lanes, backend_of
 from arrayinit.engines import matrices, reference
 from arrayinit.engines.cpu import pool, vectors
+from arrayinit.engines.cpu.compile_policy import compiled
 from arrayinit.engines.cpu.parameters import (
     ENTRIES,
     KEY,
@@ -46,7 +47,6 @@ from arrayinit.engines.cpu.parameters import (
 )
 from arrayinit.engines.cpu.rectangles import Rectangle, Repeats, rectangle_of
 from arrayinit.engines.cpu.sparse import clear
-from arrayinit.engines.cpu.switch import compiled
 from arrayinit.engines.cpu.vectors import RUN
 from arrayinit.job import Job, Target
 from arrayinit.key import Key

@@ -11,7 +11,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from arrayinit.engines.cpu.notices import warn_once
+from arrayinit.engines.cpu.warnings_once import warn_once
 
 __all__ = ["holds", "read", "write"]
 

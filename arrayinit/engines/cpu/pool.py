@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator
 from itertools import compress, repeat
 from queue import SimpleQueue
 
-from arrayinit.engines.cpu.notices import warn_once
+from arrayinit.engines.cpu.warnings_once import warn_once
 
 __all__ = ["each", "threads"]
 
