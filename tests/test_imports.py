@@ -1,4 +1,4 @@
-"""What importing costs, and which module may import which."""
+"""The cost of importing, and which module may import which."""
 
 import ast
 import graphlib
@@ -131,7 +131,7 @@ def imports(path: Path, top_level_only: bool) -> set[str]:
 
 
 def entry(name: str) -> str:
-    """What a module belongs to at the top of the tree: a folder, or a file of its own."""
+    """The folder or file at the top of the tree that a module belongs to."""
     return name.partition(".")[0]
 
 
