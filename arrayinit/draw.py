@@ -8,9 +8,9 @@ from typing import Any, ParamSpec, TypeAlias, TypedDict
 
 from arrayinit import engines
 from arrayinit.backends import Backend, backend_named, find_backend, is_called_by, is_compiling
-from arrayinit.common.exact import NotPlainError, exact
+from arrayinit.common.cache_keys import NotPlainError, exact
 from arrayinit.common.float_environment import in_default_environment
-from arrayinit.common.messages import shown, warn
+from arrayinit.common.messages import did_you_mean, shown, warn
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import Constant, Law, Packed, is_random, warns
@@ -188,13 +188,11 @@ def _warn_of_nothing(job: Job) -> None:
 
 def _unknown(scheme: Scheme, key: str) -> TypeError:
     """The error of a keyword that an initializer does not have."""
-    import difflib  # imported here: few processes need them
-    import inspect
+    import inspect  # imported here: few processes need it
 
     function: Any = scheme.func if isinstance(scheme, partial) else scheme
     name, parameters = function.__name__.removeprefix("_"), [*inspect.signature(function).parameters][1:]
-    near = difflib.get_close_matches(key, (*parameters, *KEYWORDS), n=1, cutoff=0.5)
-    hint = f", did you mean `{near[0]}`?" if near else ""
+    hint = did_you_mean(key, (*parameters, *KEYWORDS), quote="`")
     takes = f"it takes {', '.join(parameters)}, and " if parameters else "it takes "
     return TypeError(
         f"{name} has no parameter `{key}`{hint or ':'} {takes}the keywords of all initializers: {', '.join(KEYWORDS)}"
@@ -242,8 +240,8 @@ def whole_job(scheme: Scheme, shape: Any, axes: tuple[Any, ...], dtype: str) -> 
 
 
 _jobs: dict[Any, Job] = {}
-JOBS = 4096  # that are remembered,
-PIECES = 256  # those of packed tensors with at most so many pieces
+JOBS = 4096  # cached jobs
+PIECES = 256  # jobs with more pieces are not cached
 _AXES = (None, None, None, (), 1, False)  # the keywords that say what axes mean, where none does
 _AXES_TYPES = tuple(map(type, _AXES))
 _MAY_WARN = (Constant, Packed)
@@ -267,7 +265,7 @@ def _job_for(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: 
 
 
 def _is_large(law: Law) -> bool:
-    """Whether a law takes more memory than all that is worked out about a draw."""
+    """Whether a job is too large to cache."""
     return isinstance(law, Packed) and len(law.pieces) > PIECES
 
 
@@ -282,8 +280,8 @@ def _axes_key(axes: tuple[Any, ...]) -> Any:
 def _new_job(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
     where = geometry(whole, *axes)
     part = box(whole, index)
-    law, how = fitted(scheme, where, dtype)
-    return Job(law, how, None, where, part, dtype)
+    law, sampling = fitted(scheme, where, dtype)
+    return Job(law, sampling, None, where, part, dtype)
 
 
 def array_target(

@@ -35,8 +35,8 @@ class Job:
     @classmethod
     def of(cls, law: Law, key: Key | None, geometry: Geometry, box: Box, dtype: str) -> "Job":
         """The job of a law that is known to suit the dtype."""
-        how = sampling(law, dtype) if isinstance(law, SAMPLED) else None
-        return cls(law=law, sampling=how, key=key, geometry=geometry, box=box, dtype=dtype)
+        chosen = sampling(law, dtype) if isinstance(law, SAMPLED) else None
+        return cls(law=law, sampling=chosen, key=key, geometry=geometry, box=box, dtype=dtype)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the memo, which holds addresses of this process."""

@@ -23,20 +23,20 @@ EAGER = 16  # keys a sequence folds one at a time before it folds several at onc
 AHEAD = 256  # keys folded at once
 
 
-class _Run:
-    """Consecutive keys of a sequence, and the run after them."""
+class _KeyBatch:
+    """Consecutive keys of a sequence, and the batch after them."""
 
     __slots__ = ("_following", "_root", "_stop", "left")
 
     def __init__(self, root: Key, start: int) -> None:
         is_bulk = start >= EAGER and not root.is_traced
         self._root, self._stop = root, start + (AHEAD if is_bulk else EAGER)
-        self._following: dict[str, _Run] = {}
+        self._following: dict[str, _KeyBatch] = {}
         self.left: deque[int | Key] = deque(root.fold_range(start, self._stop) if is_bulk else range(start, self._stop))
 
-    def following(self) -> "_Run":
-        """The run after this one, the same for every thread."""
-        return self._following.get("run") or self._following.setdefault("run", _Run(self._root, self._stop))
+    def following(self) -> "_KeyBatch":
+        """The batch after this one, the same for every thread."""
+        return self._following.get("batch") or self._following.setdefault("batch", _KeyBatch(self._root, self._stop))
 
 
 class _Sequence:
@@ -48,26 +48,26 @@ class _Sequence:
 
     def __init__(self, root: Key, manual: bool) -> None:
         self.root, self.manual = root, manual
-        self._run = _Run(root, 0)
+        self._batch = _KeyBatch(root, 0)
 
     def take(self) -> Key:
         while True:
-            run = self._run
+            batch = self._batch
             try:
-                key = run.left.popleft()
+                key = batch.left.popleft()
             except IndexError:
-                self._run = run.following()  # a slow thread may set it back to a run that is used up
+                self._batch = batch.following()  # a slow thread may set it back to a batch that is used up
             else:
                 return key if isinstance(key, Key) else self.root.fold(key)
 
     def peek(self) -> Key:
         """The key that the next draw will take."""
-        run = self._run
+        batch = self._batch
         while True:
             try:
-                key = run.left[0]
+                key = batch.left[0]
             except IndexError:
-                run = run.following()
+                batch = batch.following()
             else:
                 return key if isinstance(key, Key) else self.root.fold(key)
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from arrayinit import initializers
 from arrayinit.backends import backend_named, is_compiling
-from arrayinit.common.exact import exact
+from arrayinit.common.arguments import is_real
+from arrayinit.common.cache_keys import exact
 from arrayinit.common.float_environment import in_default_environment
-from arrayinit.common.messages import shown
+from arrayinit.common.messages import did_you_mean, shown
 from arrayinit.draw import Keywords, draw, whole_job
 from arrayinit.job import Job
 from arrayinit.laws import Law, Packed
@@ -21,7 +22,7 @@ from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import Axes, Geometry
 from arrayinit.laws.moments import moments
 
-__all__ = ["Description", "Spec", "complete", "describe", "job_of", "law_of", "spec"]
+__all__ = ["Description", "Spec", "complete", "describe", "job_of", "law_of", "spec", "spec_hint"]
 
 # The shared keywords that belong to a spec, and their defaults: they describe the weight, not its place, dtype or seed.
 _GEOMETRY = {"layout": None, "in_axis": None, "out_axis": None, "batch_axis": (), "groups": 1, "transposed": False}
@@ -59,8 +60,9 @@ class Spec:
         known = {parameter.name for parameter in parameters} | set(_GEOMETRY)
         for key, value in self.items:
             if not isinstance(key, str) or key not in known:
+                hint = did_you_mean(key, sorted(known)) or ":"
                 raise TypeError(
-                    f"{self.name} has no parameter {shown(key)}: a spec of it takes {', '.join(sorted(known))}"
+                    f"{self.name} has no parameter {shown(key)}{hint} a spec of it takes {', '.join(sorted(known))}"
                 )
             if not _is_plain(value):
                 raise TypeError(
@@ -219,9 +221,20 @@ def spec(name: str, /, **parameters: Any) -> Spec:
 def _parameters_of(name: Any) -> tuple[inspect.Parameter, ...]:
     """The parameters of an initializer, without `x` and the shared keywords; ValueError for an unknown name."""
     if not isinstance(name, str) or initializers.ALIASES.get(name, name) not in initializers.NAMES:
-        known = ", ".join([*initializers.NAMES, *initializers.ALIASES])
-        raise ValueError(f"`name` must be an initializer: {known}; got {shown(name)}")
+        names = [*initializers.NAMES, *initializers.ALIASES]
+        hint = did_you_mean(name, names) or spec_hint(name)
+        known = "" if hint else f": {', '.join(names)}"
+        raise ValueError(f"`name` must be an initializer{known}; got {shown(name)}{hint}")
     return _signature(name)
+
+
+def spec_hint(given: Any) -> str:
+    """The end of an error about a name, an initializer or a number that stands in place of a spec; "" for others."""
+    if is_real(given):
+        return f": write arrayinit.spec('constant', val={shown(given)})"
+    name = given if isinstance(given, str) else str(getattr(given, "__name__", "")).removesuffix("_")
+    is_known = name in initializers.NAMES or name in initializers.ALIASES
+    return f": write arrayinit.spec({name!r})" if is_known else ""
 
 
 @functools.cache

@@ -36,7 +36,8 @@ Errors: an argument out of range raises an :class:`ArgumentError`, which is both
 RuntimeError (as in torch, whose kernels raise it). A tensor that can't hold random values raises a NotImplementedError,
 an argument of the wrong kind a TypeError, an unknown nonlinearity, slope or mode a ValueError.
 
-:func:`init_module_` has no counterpart in torch.nn.init: it draws a whole module by rules.
+:func:`init_module_` and :func:`record` have no counterpart in torch.nn.init: they draw a whole module by rules, and
+record what a model's own constructor draws.
 
 Inside torch.compile, torch.export, make_fx and torch.jit.trace a draw is one operator, torch.ops.arrayinit.draw, with
 the same bits as outside. A saved program needs `import arrayinit.torch` before it is loaded. `seed` must be given
@@ -74,10 +75,14 @@ from arrayinit.common.messages import shown, warn
 from arrayinit.draw import Keywords, draw
 from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import calculate_fans
+from arrayinit.models.records import Record, record
 from arrayinit.models.torch import init_module_
+from arrayinit.recording.tape import RecordError
 from arrayinit.tracing import torch_operator  # noqa: F401 # registers the operator that saved graphs call
 
 __all__ = [
+    "Record",
+    "RecordError",
     "calculate_gain",
     "constant",
     "constant_",
@@ -95,6 +100,7 @@ __all__ = [
     "ones_",
     "orthogonal",
     "orthogonal_",
+    "record",
     "sparse",
     "sparse_",
     "trunc_normal_",

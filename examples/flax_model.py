@@ -1,6 +1,6 @@
 """Initialize a Flax model with arrayinit: the same bits eagerly, under jit, and in every other framework.
 
-    pip install "arrayinit[jax]" flax
+    pip install ".[jax]" flax
     python examples/flax_model.py --seed 0
 
 The initializers of arrayinit.jax have the names and signatures of those in jax.nn.initializers, so Flax accepts them as

@@ -1,6 +1,6 @@
 """Plot models before training: the scale of the signal through depth, and histograms of weights.
 
-    pip install "arrayinit[torch,plot]"
+    pip install ".[torch,plot]"
     python examples/plots.py --out figures
 
 - depth_relu.png, depth_tanh.png: an MLP of 30 layers under four recipes. Through relu, kaiming keeps the scale and

@@ -1,6 +1,6 @@
 """Train one MLP in torch and in Flax from the same weights, which come from a seed and not from a checkpoint.
 
-    pip install "arrayinit[torch,jax]" flax optax scikit-learn matplotlib
+    pip install ".[torch,jax]" flax optax scikit-learn matplotlib
     python examples/same_start.py --seed 0 --plot curves.png
 
 torch stores a linear layer's weight as (out, in), Flax its kernel as (in, out). With the layout "oi" or "io", the same

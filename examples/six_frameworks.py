@@ -1,6 +1,6 @@
 """One network in torch, Flax linen, Flax nnx, Equinox, Haiku and Keras: the same weights, outputs and training curve.
 
-    pip install "arrayinit[torch,jax,keras]" flax equinox dm-haiku scikit-learn
+    pip install ".[torch,jax,keras]" flax equinox dm-haiku scikit-learn
     python examples/six_frameworks.py --seed 0
 
 A convolution, self-attention with four heads, and a linear layer read the 8 x 8 digits that come with scikit-learn.

@@ -1,6 +1,6 @@
 """Initialize a small ResNet and a Transformer encoder in torch, each parameter from one seed and its name.
 
-    pip install "arrayinit[torch]"
+    pip install ".[torch]"
     python examples/torch_models.py --seed 0
 
 A parameter's bits depend only on the seed, its name, its shape and its initializer. The program prints a fingerprint of

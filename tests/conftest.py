@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from arrayinit.conformance.check import BACKENDS, Place, installed, places
+from arrayinit.conformance.check import BACKENDS, Site, installed, sites
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else JAX leaves a device no memory for the others
 
@@ -45,13 +45,13 @@ def in_time():
     signal.signal(signal.SIGALRM, handler)
 
 
-def found_places() -> list[Place]:
+def found_places() -> list[Site]:
     """Every device of every backend that works here."""
     result = []
     for name in BACKENDS:
         if installed(name):
             try:
-                result += list(places(name))
+                result += list(sites(name))
             except Exception as error:  # installed but without a driver: the skip below says so
                 print(f"{name}: {error}")
     return result
@@ -60,7 +60,7 @@ def found_places() -> list[Place]:
 PLACES = found_places()
 
 
-def is_on_device(place: Place) -> bool:
+def is_on_device(place: Site) -> bool:
     """Whether a place is a CUDA device; JAX says gpu."""
     return place.device.startswith(("cuda", "gpu"))
 
@@ -110,7 +110,7 @@ def same(a, b) -> bool:
 
 
 def within(seconds, function):
-    """What a function returns or raises on a thread of its own; a failure, not a hang, where it takes longer."""
+    """Run a function on a thread of its own, and return or raise as it does; a hang becomes a failure."""
     results = []
 
     def work():

@@ -113,7 +113,7 @@ def run(command: list[str], log: Path, limit: float) -> int:
 
 
 def versions(out: Path, limit: float) -> int:
-    """What there is, as JSON; a status other than 0 where no library has a device."""
+    """Write devices and versions as JSON; a status other than 0 where no library has a device."""
     found: dict[str, object] = {"python": sys.version, "platform": platform.platform(), "cores": os.cpu_count()}
     for package in PACKAGES:
         try:

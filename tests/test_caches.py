@@ -1,4 +1,4 @@
-"""What is remembered from one call for the next: never of another value that is equal, and nothing of a user's."""
+"""Caches between calls: equal values of different types are kept apart, and no object of a user's is kept."""
 
 import gc
 import pickle
@@ -11,7 +11,7 @@ from conftest import same
 
 import arrayinit as ai
 import arrayinit.draw as draw_module
-from arrayinit.common.exact import NotPlainError, exact
+from arrayinit.common.cache_keys import NotPlainError, exact
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")

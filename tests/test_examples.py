@@ -1,4 +1,4 @@
-"""The programs in examples/ run, and show what they say."""
+"""The programs in examples/ and the model of README.md in two frameworks run, and show what they say."""
 
 import importlib.util
 import os
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import namespace
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,6 +49,16 @@ def run(request, tmp_path):
         return done.stdout
 
     return run
+
+
+def test_the_model_in_two_frameworks_of_the_readme():
+    for module in ("torch", "flax.linen"):
+        namespace(module)
+    blocks = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1:]
+    (code,) = [block.partition("```")[0] for block in blocks if "class Encoder" in block]
+    variables = {"__name__": "readme"}
+    exec(code, variables)
+    assert variables["params"]["out"]["kernel"].shape == (16, 8)
 
 
 def test_every_program_is_tested():

@@ -19,7 +19,7 @@ import fuzz_places
 import initializers_by_hand
 import numpy as np
 import pytest
-from fuzz_cases import Case, Engine, Place, case_of
+from fuzz_cases import Case, Destination, Engine, case_of
 from fuzz_places import refuses
 from stream_by_hand import FORMATS, PARTS, Refused, fold
 
@@ -48,7 +48,7 @@ def plain(value: Any) -> Any:
 
 
 def check(case: Case) -> str | None:
-    """What is wrong with a case; None where all is well."""
+    """The problem with a case; None where all is well."""
     if any(known(case) for known in KNOWN):
         return None
     refusal = None
@@ -78,7 +78,7 @@ def compare_all(case: Case, values: Any) -> str | None:
     if values.size <= EXAMINED or case.name in initializers_by_hand.CLOSE:
         return None
     engine = Engine("vectors" if case.engine.loops == "reference" else "reference", 1)
-    ((_, plain),) = fuzz_places.draw(dataclasses.replace(case, place=Place(), engine=engine))
+    ((_, plain),) = fuzz_places.draw(dataclasses.replace(case, place=Destination(), engine=engine))
     if (values == plain).all():
         return None
     at = tuple(int(j) for j in np.argwhere(values != plain)[0])
@@ -147,7 +147,7 @@ def simpler(case: Case) -> Iterator[Case]:
     def changed(**fields: Any) -> Case:
         return dataclasses.replace(case, **fields)
 
-    yield changed(place=Place())
+    yield changed(place=Destination())
     yield changed(place=dataclasses.replace(case.place, memory=()))
     for word in case.place.memory:
         yield changed(place=dataclasses.replace(case.place, memory=tuple(w for w in case.place.memory if w != word)))
@@ -197,7 +197,7 @@ def shrunk(case: Case, wrong: str) -> Case:
 
 
 def outcome(case: Case) -> str:
-    """What `check` says, and nothing where there is no such case: an index that does not fit, a missing argument."""
+    """The problem that `check` finds; "" where there is no such case, as for an index that does not fit."""
     try:
         return (check(case) or "") if math.prod(fuzz_places.local_shape(case)) <= MOST else ""
     except Exception:
@@ -205,7 +205,7 @@ def outcome(case: Case) -> str:
 
 
 def kind_of(wrong: str) -> str:
-    """What a failure has in common with the simpler ones that it may become."""
+    """The part of a failure that it shares with the simpler ones that it may become."""
     return wrong[:40] if wrong.startswith(("raised", "refused")) else wrong.partition(" ")[0]
 
 
@@ -245,7 +245,7 @@ def runs_here(case: Case) -> Case:
     """The same case where a library that is there draws it."""
     if fuzz_places.is_there(case.place.library):
         return case
-    return dataclasses.replace(case, place=Place(), seed=("int", case.seed[1]))
+    return dataclasses.replace(case, place=Destination(), seed=("int", case.seed[1]))
 
 
 # Tests.

@@ -36,7 +36,7 @@ SCALED = ["glorot_uniform", "glorot_normal", "lecun_uniform", "lecun_normal", "h
 FACTORIES = [*SCALED, *ALIASES, "constant", "uniform", "normal", "truncated_normal", "variance_scaling", "orthogonal"]
 
 # One of each, made the same way here and in JAX.
-MADE = {
+EXAMPLES = {
     "uniform": lambda m: m.uniform(0.3),
     "normal": lambda m: m.normal(0.3),
     "truncated_normal": lambda m: m.truncated_normal(0.3),
@@ -148,12 +148,12 @@ def test_initializers_are_equal_where_their_parameters_are():
 # --- the laws ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("made", MADE)
+@pytest.mark.parametrize("made", EXAMPLES)
 def test_same_law_as_jax(made):
     # Two-sample Kolmogorov-Smirnov at 1e-4: with 24576 samples each it sees a difference of 0.02 between the laws.
     shape = (512, 48) if made == "Flax's Embed" else (8, 64, 48)
-    mine = np.asarray(MADE[made](ours)(jax.random.key(1), shape))
-    other = np.asarray(MADE[made](theirs)(jax.random.key(2), shape))
+    mine = np.asarray(EXAMPLES[made](ours)(jax.random.key(1), shape))
+    other = np.asarray(EXAMPLES[made](theirs)(jax.random.key(2), shape))
     assert ks(mine, other) > 1e-4
     assert mine.std() == pytest.approx(other.std(), rel=0.03)
     assert abs(mine.mean() - other.mean()) < 5 * other.std() * math.sqrt(2 / other.size)

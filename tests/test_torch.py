@@ -72,7 +72,7 @@ def outcome(call):
 
 
 def test_public_names():
-    assert set(ours.__all__) - {"init_module_"} == set(theirs.__all__)
+    assert set(ours.__all__) - {"Record", "RecordError", "init_module_", "record"} == set(theirs.__all__)
     assert len(DEPRECATED) == 11
     assert all(callable(getattr(ours, name)) and getattr(ours, name).__doc__ for name in ours.__all__)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.common.messages import LONGEST, shown
+from arrayinit.common.messages import REPR_CHARACTERS, shown
 from arrayinit.laws.lattice import Sampling
 from arrayinit.laws.regions import Region
 from arrayinit.stream.deviates import normalize
@@ -22,7 +22,7 @@ __all__ = ["CACHE", "LAUNCH", "Backend", "Extent", "Lanes", "check_elements", "c
 
 
 CACHE = 1 << 16  # elements whose lanes stay in the cache of a core
-LARGEST = 1 << 59  # elements of 16 bytes each take 2**63 bytes, more than any library can address
+MAX_ELEMENTS = 1 << 59  # elements of 16 bytes each take 2**63 bytes, more than any library can address
 LAUNCH = 1 << 23  # elements that take an accelerator much longer than its launches
 
 
@@ -130,7 +130,7 @@ class Lanes:
 def check_elements(shape: tuple[int, ...]) -> None:
     """Refuse an array that no memory could hold. Where memory merely runs out, the library raises its own error."""
     count = math.prod(shape) or math.prod(n or 1 for n in shape)  # sizes beside a 0 count as well
-    if count >= LARGEST:
+    if count >= MAX_ELEMENTS:
         raise ValueError(f"`x` must have fewer than 2**59 elements to be an array in memory; got {shape}")
 
 
@@ -363,4 +363,4 @@ def _dtype_name(dtype: Any) -> str:
     try:
         return str(np.dtype(dtype).name)
     except Exception:  # a TypeError for most, a SyntaxError for some names
-        return str(name[:LONGEST])
+        return str(name[:REPR_CHARACTERS])

@@ -29,11 +29,11 @@ class DTensorBackend(TorchBackend):
                     f"`x` must be placed by Shard and Replicate, since no rank holds elements of a sum of parts; "
                     f"got {placement} among {tuple(x.placements)}"
                 )
-        held = tuple(sum(length for _, length in runs) for runs in self._runs(x))
-        if x.device_mesh.get_coordinate() is not None and held != tuple(local(x).shape):
+        local_shape = tuple(sum(length for _, length in runs) for runs in self._runs(x))
+        if x.device_mesh.get_coordinate() is not None and local_shape != tuple(local(x).shape):
             raise ValueError(
                 f"`x` must have on each rank the local shape of its placements; got {tuple(local(x).shape)} where "
-                f"{tuple(x.placements)} of {tuple(x.shape)} make {held}"
+                f"{tuple(x.placements)} of {tuple(x.shape)} make {local_shape}"
             )
 
     def check_writable(self, x: Any) -> None:

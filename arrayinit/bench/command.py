@@ -57,7 +57,7 @@ def run(
     try:
         import rich  # noqa: F401
     except ImportError:
-        sys.stderr.write("arrayinit: bench needs rich for its progress bar: pip install arrayinit[bench]\n")
+        sys.stderr.write("arrayinit: bench needs rich for its progress bar: pip install rich\n")
         return 1
     rounds = repeats or (QUICK_REPEATS if quick else REPEATS)
     description = machine() | ({"devices": devices} if device == "cuda" else {})

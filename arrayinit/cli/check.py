@@ -43,16 +43,16 @@ def check(backends: tuple[str, ...], dtypes: tuple[str, ...], each: bool) -> int
     say("\n".join(heading(COLUMNS)))
     for name in backends or checks.BACKENDS:
         try:
-            places = _places(name)
+            sites = _sites(name)
         except LookupError as error:
             say(line((name, str(error)), COLUMNS))
             failures += bool(backends)
             continue
-        for place in places:
-            for dtype in place.dtypes:
+        for site in sites:
+            for dtype in site.dtypes:
                 if dtypes and dtype not in dtypes:
                     continue
-                comparison = checks.check(place, dtype)
+                comparison = checks.check(site, dtype)
                 comparisons += 1
                 failures += not comparison.is_identical
                 say("\n".join(_lines(comparison, each)))
@@ -65,22 +65,22 @@ def check(backends: tuple[str, ...], dtypes: tuple[str, ...], each: bool) -> int
     return 1 if failures or not comparisons else 0
 
 
-def _places(backend: str) -> list[checks.Place]:
-    """The places of a backend; LookupError with the reason if it can't be used here."""
+def _sites(backend: str) -> list[checks.Site]:
+    """The sites of a backend; LookupError with the reason if it can't be used here."""
     if not checks.installed(backend):
         raise LookupError("not installed")
     try:
-        return list(checks.places(backend))
+        return list(checks.sites(backend))
     except Exception as error:  # installed, but without a driver or a device
         first_line = str(error).partition("\n")[0]
         raise LookupError(f"not usable: {type(error).__name__}: {first_line}") from None
 
 
 def _lines(comparison: checks.Comparison, each: bool) -> Iterator[str]:
-    place = comparison.place
+    site = comparison.site
     cells = (
-        place.label,
-        place.device,
+        site.label,
+        site.device,
         comparison.dtype,
         comparison.fingerprint,
         "yes" if comparison.is_identical else "NO",

@@ -12,7 +12,7 @@ import arrayinit
 from arrayinit.backends import backend_named
 from arrayinit.cli.output import say
 from arrayinit.common.escapes import printable
-from arrayinit.common.messages import shown
+from arrayinit.common.messages import counted, shown
 from arrayinit.common.tables import Column, line
 from arrayinit.storage.files import open_regular
 
@@ -42,7 +42,7 @@ def fingerprint(file: str, layout: str | None) -> int:
     whole = hashlib.blake2b(digest_size=16)
     for name in sorted(marks):
         whole.update(f"{name} {marks[name]}\n".encode())
-    say(f"{whole.hexdigest()}  {len(marks)} tensors")
+    say(f"{whole.hexdigest()}  {counted(len(marks), 'tensor')}")
     return 0
 
 

@@ -9,7 +9,7 @@ import click
 from arrayinit.cli.arguments import rules_of
 from arrayinit.cli.output import say
 from arrayinit.common.escapes import printable
-from arrayinit.common.messages import shown
+from arrayinit.common.messages import counted, shown
 from arrayinit.models.matching import plan
 from arrayinit.models.parameters import Parameter
 from arrayinit.storage.documents import parse_json, read_text
@@ -91,7 +91,7 @@ def init(
         raise click.ClickException(f"there is not enough memory: {error}") from None
     except (TypeError, ValueError, ImportError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    say(str(entries) if output is None else f"{printable(output)}: {len(tensors)} tensors, {size:,} bytes")
+    say(str(entries) if output is None else f"{printable(output)}: {counted(len(tensors), 'tensor')}, {size:,} bytes")
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from arrayinit.common.integers import as_integer
-from arrayinit.common.messages import shown
+from arrayinit.common.messages import did_you_mean, shown
 
 __all__ = [
     "finite",
@@ -25,7 +25,7 @@ __all__ = [
 
 def is_real(value: Any) -> bool:
     """Whether a value is a real number of Python, NumPy or another library that registers its scalars as such."""
-    # NumPy's durations are among its integers.
+    # np.timedelta64 registers as a number.
     return isinstance(value, Real) and not isinstance(value, bool | np.timedelta64)
 
 
@@ -108,5 +108,6 @@ def flag(value: Any, name: str) -> bool:
 def one_of(value: Any, name: str, known: tuple[str, ...]) -> str:
     """One of these words."""
     if not isinstance(value, str) or value not in known:
-        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, known))}; got {shown(value)}")
+        words = ", ".join(map(repr, known))
+        raise ValueError(f"`{name}` must be one of {words}; got {shown(value)}{did_you_mean(value, known)}")
     return next(word for word in known if word == value)

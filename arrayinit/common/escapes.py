@@ -2,7 +2,7 @@
 
 __all__ = ["cut", "printable"]
 
-LONGEST = 300  # characters of a text in a message
+TEXT_CHARACTERS = 300  # characters of a text in a message
 
 
 def printable(text: str) -> str:
@@ -10,6 +10,6 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def cut(text: str, longest: int = LONGEST) -> str:
+def cut(text: str, longest: int = TEXT_CHARACTERS) -> str:
     """The text, or its beginning if it is long."""
     return text if len(text) <= longest else f"{text[:longest]}..."

@@ -7,9 +7,9 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["AXES", "as_integer", "as_integers"]
+__all__ = ["MAX_AXES", "as_integer", "as_integers"]
 
-AXES = 64  # the most axes of an array, as in NumPy
+MAX_AXES = 64  # the most axes of an array, as in NumPy
 
 
 def as_integer(value: Any) -> int | None:
@@ -26,7 +26,7 @@ def as_integer(value: Any) -> int | None:
         return None
 
 
-def as_integers(values: Any, most: int = AXES) -> tuple[int, ...] | None:
+def as_integers(values: Any, most: int = MAX_AXES) -> tuple[int, ...] | None:
     """The values of a sequence, or of an array with one axis, of at most `most` integers; else None."""
     if not isinstance(values, tuple | list):
         is_array = getattr(values, "ndim", None) == 1

@@ -1,14 +1,15 @@
-"""Parts of errors and warnings: short representations of values, and warnings that name the caller's line."""
+"""Parts of errors and warnings: short representations, guesses at misspelt names, warnings at the caller's line."""
 
 import sys
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 from arrayinit.common.escapes import cut
 
-__all__ = ["LONGEST", "shown", "warn"]
+__all__ = ["REPR_CHARACTERS", "counted", "did_you_mean", "shown", "warn"]
 
-LONGEST = 1000  # characters of a value in a message
+REPR_CHARACTERS = 1000  # characters of a value in a message
 
 
 def shown(value: Any) -> str:
@@ -18,7 +19,20 @@ def shown(value: Any) -> str:
     except Exception:  # of a user's object, an integer with thousands of digits, or something nested too deeply
         bits = f" of {value.bit_length()} bits" if isinstance(value, int) else ""
         return f"<{type(value).__name__}{bits}>"
-    return cut(text, LONGEST)
+    return cut(text, REPR_CHARACTERS)
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: "1 tensor", "2 tensors"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def did_you_mean(word: Any, known: Iterable[str], quote: str = "'") -> str:
+    """A question that ends an error, ", did you mean 'normal'?", with the nearest known word; "" where none is near."""
+    import difflib  # imported here: few processes need it
+
+    near = difflib.get_close_matches(word, known, n=1) if isinstance(word, str) else []
+    return f", did you mean {quote}{near[0]}{quote}?" if near else ""
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 GAP = "  "
-LONGEST = 48  # characters of a cell in `fitted`
+CELL_CHARACTERS = 48  # characters of a cell in `fitted`
 SHORTEST = 12  # characters that `fitted` leaves of the first column
 KEPT = 9  # weight of a column that is never left out
 
@@ -73,7 +73,7 @@ def fitted(
     Cells of the first column, such as paths, lose their middle before a column is left out.
     """
     kept = list(columns)
-    cells = [[_shortened(cell, LONGEST) for cell in row] for row in rows]
+    cells = [[_shortened(cell, CELL_CHARACTERS) for cell in row] for row in rows]
     while True:
         wide = sized(kept, cells)
         excess = 0 if width is None else _total_width(wide) - width

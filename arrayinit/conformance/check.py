@@ -17,7 +17,7 @@ from arrayinit.fingerprints import fingerprint
 from arrayinit.specs import spec
 from arrayinit.stream.formats import is_complex
 
-__all__ = ["BACKENDS", "Comparison", "Place", "check", "places", "tolerance"]
+__all__ = ["BACKENDS", "Comparison", "Site", "check", "sites", "tolerance"]
 
 BACKENDS = ("numpy", "torch", "jax", "cupy", "dask", "array_api_strict")
 TIMED = (1024, 1024)
@@ -27,7 +27,7 @@ Drawn: TypeAlias = dict[str, Any]  # case -> array
 
 
 @dataclass(frozen=True)
-class Place:
+class Site:
     """A namespace and one of its devices, with or without jax.jit. `where`: the keywords that select them in a draw."""
 
     backend: str
@@ -67,8 +67,8 @@ def installed(backend: str) -> bool:
     return importlib.util.find_spec(backend) is not None
 
 
-def places(backend: str) -> Iterator[Place]:
-    """The places of an installed backend. ImportError, or an error of the library, if it does not work here."""
+def sites(backend: str) -> Iterator[Site]:
+    """The sites of an installed backend. ImportError, or an error of the library, if it does not work here."""
     namespace = "dask.array" if backend == "dask" else backend
     module = importlib.import_module(namespace)
     if backend == "torch":
@@ -79,20 +79,20 @@ def places(backend: str) -> Iterator[Place]:
                 continue
             dtypes = tuple(d for d in DTYPES if device != "mps" or d not in ("float64", "complex128"))
             synchronize = {"cuda": module.cuda.synchronize, "mps": module.mps.synchronize}.get(device, lambda: None)
-            yield Place(backend, device, dtypes, {"xp": backend, "device": device}, synchronize=synchronize)
+            yield Site(backend, device, dtypes, {"xp": backend, "device": device}, synchronize=synchronize)
     elif backend == "jax":
         for jit in (False, True):
-            yield Place(backend, module.default_backend(), DTYPES, {"xp": backend}, jit=jit)
+            yield Site(backend, module.default_backend(), DTYPES, {"xp": backend}, jit=jit)
     elif backend == "cupy":
         dtypes = tuple(d for d in DTYPES if d != "bfloat16")
         for number in range(module.cuda.runtime.getDeviceCount()):
             where = {"xp": backend, "device": number}
-            yield Place(backend, f"cuda:{number}", dtypes, where, synchronize=module.cuda.Device(number).synchronize)
+            yield Site(backend, f"cuda:{number}", dtypes, where, synchronize=module.cuda.Device(number).synchronize)
     elif backend == "array_api_strict":
-        yield Place(backend, "cpu", _STANDARD, {"xp": backend})
+        yield Site(backend, "cpu", _STANDARD, {"xp": backend})
     else:
         has_bfloat16 = importlib.util.find_spec("ml_dtypes") is not None
-        yield Place(backend, "cpu", tuple(d for d in DTYPES if d != "bfloat16" or has_bfloat16), {"xp": backend})
+        yield Site(backend, "cpu", tuple(d for d in DTYPES if d != "bfloat16" or has_bfloat16), {"xp": backend})
 
 
 def tolerance(dtype: str) -> float:
@@ -103,9 +103,9 @@ def tolerance(dtype: str) -> float:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The draws of one place in one dtype beside the golden vectors."""
+    """The draws of one site in one dtype beside the golden vectors."""
 
-    place: Place
+    site: Site
     dtype: str
     fingerprints: dict[str, str]  # by case, of the exact cases
     orthogonal: float  # largest difference from the same draws in float64 on NumPy
@@ -128,15 +128,15 @@ class Comparison:
         return hashlib.blake2b("".join(self.fingerprints.values()).encode(), digest_size=16).hexdigest()
 
 
-def check(place: Place, dtype: str, cases: Iterable[Case] = CASES) -> Comparison:
-    """Draw the cases at a place in a dtype, compare them, and time a draw."""
+def check(site: Site, dtype: str, cases: Iterable[Case] = CASES) -> Comparison:
+    """Draw the cases at a site in a dtype, compare them, and time a draw."""
     cases = list(cases)
-    with place.precision(dtype):
-        drawn = place.draw(cases, dtype)
+    with site.precision(dtype):
+        drawn = site.draw(cases, dtype)
         marks = {case.name: fingerprint(drawn[case.name]) for case in cases if case.is_exact}
         inexact = [case for case in cases if not case.is_exact]
         orthogonal = max((_distance(case, drawn[case.name], dtype) for case in inexact), default=0.0)
-        return Comparison(place, dtype, marks, orthogonal, _rate(place, dtype))
+        return Comparison(site, dtype, marks, orthogonal, _rate(site, dtype))
 
 
 def _distance(case: Case, x: Any, dtype: str) -> float:
@@ -145,36 +145,36 @@ def _distance(case: Case, x: Any, dtype: str) -> float:
     return float(np.abs(backend_of(x).numbers(x) - exact).max())
 
 
-def _rate(place: Place, dtype: str) -> float:
+def _rate(site: Site, dtype: str) -> float:
     """Million elements of xavier_normal a second: the median of three warm draws of 1024 x 1024.
 
     The compiled loops are loaded first. Otherwise the figure would depend on how much this process has drawn before.
     """
-    from arrayinit.engines.cpu.switch import WORTH_COMPILING, compiled
+    from arrayinit.engines.cpu.compile_policy import WORTH_COMPILING, compiled
 
     compiled(WORTH_COMPILING)
     case = Case("rate", spec("xavier_normal"), TIMED)
 
     def once() -> float:
         start = time.perf_counter()
-        x = place.draw([case], dtype)["rate"]
-        if place.backend == "jax":
+        x = site.draw([case], dtype)["rate"]
+        if site.backend == "jax":
             x.block_until_ready()
-        elif place.backend == "dask":
+        elif site.backend == "dask":
             x.compute(scheduler="threads")
-        place.synchronize()
+        site.synchronize()
         return time.perf_counter() - start
 
-    if place.jit:
-        once = _timed_jit(case, dtype, place)
+    if site.jit:
+        once = _timed_jit(case, dtype, site)
     once()
     return TIMED[0] * TIMED[1] / sorted(once() for _ in range(3))[1] / 1e6
 
 
-def _timed_jit(case: Case, dtype: str, place: Place) -> Callable[[], float]:
+def _timed_jit(case: Case, dtype: str, site: Site) -> Callable[[], float]:
     import jax
 
-    function = jax.jit(lambda key: case.draw(dtype, seed=key, **place.where))
+    function = jax.jit(lambda key: case.draw(dtype, seed=key, **site.where))
     words = np.array([0, 1], np.uint32)
 
     def once() -> float:

@@ -17,11 +17,11 @@ def draw(job: Job, target: Target) -> Any:
     backend = target.backend
     assert isinstance(backend, DTensorBackend)
     out = target.array_for(job)
-    held = local(out)
+    shard = local(out)
     if target.in_place:
         torch.autograd.graph.increment_version(out)  # so that a backward pass that saved it notices
     parts = list(backend.parts(out))
-    fill = part_filler(job, backend_of(held), several=len(parts) > 1)
+    fill = part_filler(job, backend_of(shard), several=len(parts) > 1)
     for corner, place in parts:
-        fill(corner, held[place])
+        fill(corner, shard[place])
     return out

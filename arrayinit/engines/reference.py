@@ -53,8 +53,8 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
                 backend.write_at(view, where, value)
         else:
             canonical = backend.transpose(view, axes)
-            for position, piece in region.pieces(backend.chunk(device)):
-                backend.write(canonical, position, lanes.xp.reshape(elements(lanes, job, piece), piece.counts))
+            for position, chunk in region.chunks(backend.chunk(device)):
+                backend.write(canonical, position, lanes.xp.reshape(elements(lanes, job, chunk), chunk.counts))
 
 
 def where_one(job: Job, law: Eye | Dirac) -> Iterable[Any]:

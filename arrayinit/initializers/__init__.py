@@ -9,10 +9,10 @@ The value of an element depends on the seed, the name, its index in the global s
 draw is the same in each library, device, dtype and layout, and in each part of a tensor.
 
 Ranges are those of the dtype: a draw is rounded to nearest even, for float16 and bfloat16 first to float32 and then to
-the dtype, and then moved to the nearest value within the bounds. Samples lie on a grid of 31 bits and a sign over
+the dtype, and then moved to the nearest value within the bounds. Samples lie on a lattice of 31 bits and a sign over
 max(|a|, |b|) of a uniform law and |mean| + 8 std of a normal one (16 std for truncated intervals beyond 8 std; the
-grid of `distribution` differs from octave to octave), and normal samples within 6.34 standard deviations. The real and
-the imaginary part of a complex element are drawn alike, each with half the variance, so that E|w - E w|^2 = std^2.
+lattice of `distribution` differs from octave to octave), and normal samples within 6.34 standard deviations. The real
+and the imaginary part of a complex element are drawn alike, each with half the variance, so that E|w - E w|^2 = std^2.
 Bounds hold for each part, and so does a mean, even where std is 0: normal(mean=5) of a complex dtype has the
 expectation 5 + 5i for any std. Only the value of `constant` is that of the whole element.
 

@@ -107,8 +107,8 @@ def trunc_normal(
 
     Raises:
         ValueError: a >= b, a negative std, NaN, an interval without a value of the dtype, with too little mass, or
-            narrower than 2**20 steps of the grid, which are 2**-31 of |mean| + 8 std rounded up to a power of two (of
-            16 std for an interval beyond 8 std).
+            narrower than 2**20 steps of the lattice, which are 2**-31 of |mean| + 8 std rounded up to a power of two
+            (of 16 std for an interval beyond 8 std).
 
     Warns:
         UserWarning: a mean more than 2 std outside of [a, b], as torch.nn.init warns. The draw is right even there, but

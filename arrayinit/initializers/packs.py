@@ -217,7 +217,8 @@ def _gated(geometry: Geometry, name: str, gates: str, laws: dict[str, Law]) -> L
 def _law(initializer: Any, geometry: Geometry) -> Law:
     law = initializer.law(geometry) if isinstance(initializer, SpecLike) else None
     if not isinstance(law, Law):
-        raise TypeError(f"`initializer` must be made by arrayinit.spec; got {shown(initializer)}")
+        hint = f": write arrayinit.spec({shown(initializer)})" if isinstance(initializer, str) else ""
+        raise TypeError(f"`initializer` must be made by arrayinit.spec; got {shown(initializer)}{hint}")
     return law
 
 

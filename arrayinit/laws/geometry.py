@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from arrayinit.common.arguments import flag
-from arrayinit.common.integers import AXES, as_integer, as_integers
+from arrayinit.common.integers import MAX_AXES, as_integer, as_integers
 from arrayinit.common.messages import shown
 
 __all__ = ["Axes", "Geometry", "axis_numbers", "calculate_fans", "check_plain", "check_shape", "geometry"]
@@ -58,8 +58,8 @@ class Geometry:
                 f"`groups` must divide the size of the output axis (of the input axis where `transposed`); "
                 f"got groups {self.groups} and shape {self.shape}, where it is {out}"
             )
-        here, there = in_ * spatial, out // self.groups * spatial
-        return (there, here) if self.transposed else (here, there)
+        fan_in, fan_out = in_ * spatial, out // self.groups * spatial
+        return (fan_out, fan_in) if self.transposed else (fan_in, fan_out)
 
 
 def calculate_fans(
@@ -139,7 +139,8 @@ def check_shape(shape: Any, name: str) -> tuple[int, ...]:
         size = as_integer(shape)
         if size is None:
             raise TypeError(
-                f"`{name}` must be a sequence of integers, at most {AXES} of them, or one integer; got {shown(shape)}"
+                f"`{name}` must be a sequence of integers, at most {MAX_AXES} of them, or one integer; "
+                f"got {shown(shape)}"
             )
         result = (size,)
     if any(n < 0 for n in result):

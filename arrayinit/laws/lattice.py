@@ -105,7 +105,12 @@ def _quantile(law: Quantile, form: Format, dtype: str) -> Sampling:
     exponent = _exponent(table.largest, form, what)
     # The unit of the middle decides how many values the bulk has. Twice the spread is 8 deviations of a normal.
     unit = math.frexp(table.coarsest)[1] - 1
-    _check_steps(round(2 * table.spread / table.coarsest), unit, math.ldexp(1.0, unit + DIGITS), form, what)
+    steps = round(2 * table.spread / table.coarsest)
+    if _is_coarse(steps, unit, math.ldexp(1.0, unit + DIGITS), form):
+        raise ValueError(
+            f"the spread of a distribution is too small beside its largest values for {form.name}: it has only "
+            f"{steps} steps of the lattice, at least {COARSEST} are needed (draw around zero, then add the offset)"
+        )
     ends = (-law.high, -law.low) if law.negative else (law.low, law.high)
     low, high = form.within(*ends, "support")
     table = table.within(form.wide, law.negative)
@@ -141,7 +146,11 @@ def _uniform(law: Uniform, form: Format, dtype: str) -> Sampling:
     exponent = _exponent(top, form, what)
     first = _units(law.low, exponent)
     span = _units(law.high, exponent) - first
-    _check_steps(span, exponent, top, form, what)
+    if _is_coarse(span, exponent, top, form):
+        raise ValueError(
+            f"`a` and `b` are too close together beside their distance from zero for {form.name}: they span only "
+            f"{span} steps of the lattice, at least {COARSEST} are needed (draw around zero, then add the offset)"
+        )
     low, high = form.at_least(law.low), form.below(law.high)
     if low > high:  # bounds that are closer than lattice steps hold at most one value, and it is drawn
         raise ValueError(f"the interval [a, b) must hold a value of {form.name}; got [{law.low!r}, {law.high!r})")
@@ -160,22 +169,23 @@ def _normal_lattice(mean: float, std: float, reach_bits: int, form: Format) -> L
     exponent = _exponent(abs(mean) + span, form, what)
     if abs(_units(mean, exponent)) + _units(span, exponent) >= 2**LATTICE_BITS:
         exponent += 1
-    _check_steps(_units(span, exponent), exponent, abs(mean) + span, form, what)
+    steps = _units(span, exponent)
+    if _is_coarse(steps, exponent, abs(mean) + span, form):
+        raise ValueError(
+            f"`std` is too small beside `mean` for {form.name}: {2**reach_bits} std span only {steps} steps of the "
+            f"lattice, at least {COARSEST} are needed (draw with mean=0, then add the mean)"
+        )
     return Lattice(
         offset=_units(mean, exponent),
-        scale=_units(span, exponent),
+        scale=steps,
         shift=deviates.Z_BITS + reach_bits,
         exponent=exponent,
     )
 
 
-def _check_steps(steps: int, exponent: int, top: float, form: Format, what: str) -> None:
-    """Refuse a law that the lattice would draw with few values, though the dtype has more."""
-    if steps < COARSEST and math.ldexp(1.0, exponent) > form.quantum(top):
-        raise ValueError(
-            f"the spread is too small beside the largest magnitude for {form.name}: {what} give {steps} steps of the "
-            f"lattice, and {COARSEST} are needed (draw around zero, then add the offset)"
-        )
+def _is_coarse(steps: int, exponent: int, top: float, form: Format) -> bool:
+    """Whether the lattice would draw a law with few values, though the dtype has more."""
+    return steps < COARSEST and math.ldexp(1.0, exponent) > form.quantum(top)
 
 
 def _truncated(law: Truncated, form: Format, dtype: str) -> Sampling:

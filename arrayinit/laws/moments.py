@@ -31,8 +31,8 @@ from arrayinit.stream.formats import is_complex
 
 __all__ = ["Component", "Moments", "components", "count_of_ones", "moments"]
 
-EXAMINED = 1 << 20  # elements of a formula that its moments are estimated from, at most,
-LONGEST = 1 << 12  # and at most so many along an axis
+EXAMINED = 1 << 20  # the most elements of a formula that its moments are estimated from
+SAMPLES_PER_AXIS = 1 << 12  # the most of them along an axis
 GOLDEN = (math.sqrt(5) - 1) / 2  # the number whose multiples are spread most evenly between integers
 
 Integers = npt.NDArray[np.int64]
@@ -159,7 +159,7 @@ def _of_formula(law: Formula, where: Geometry) -> tuple[float, float, float, flo
     shape = where.canonical
     if 0 in shape:
         return 0.0, 0.0, 0.0, 0.0
-    counts = [min(n, LONGEST) for n in shape[-2:]]
+    counts = [min(n, SAMPLES_PER_AXIS) for n in shape[-2:]]
     while math.prod(counts) > EXAMINED:
         counts[counts.index(max(counts))] //= 2
     samples = [_sample(n, count) for n, count in zip(shape[-2:], counts, strict=True)]

@@ -14,7 +14,7 @@ from arrayinit.stream.quantile_tables import Floats, Function
 
 __all__ = ["as_data", "bounded_law", "frozen", "law", "log_of_uniform", "named", "softplus_inverse"]
 
-MOST = 16  # parameters of a distribution, far more than any of scipy's has
+MAX_PARAMETERS = 16  # parameters of a distribution, far more than any of scipy's has
 
 
 def named(p: Floats, upper: bool, name: str, parameters: tuple[float, ...]) -> Floats:
@@ -155,11 +155,11 @@ def _parameters(parameters: Any) -> tuple[float, ...]:
     if not (is_array or is_sequence):
         raise TypeError(f"`parameters` must be a sequence of numbers; got {shown(parameters)}")
     try:
-        is_long = len(parameters) > MOST
+        is_long = len(parameters) > MAX_PARAMETERS
     except OverflowError:  # of a range
         is_long = True
     if is_long:
-        raise ValueError(f"`parameters` must be at most {MOST} numbers; got {shown(parameters)}")
+        raise ValueError(f"`parameters` must be at most {MAX_PARAMETERS} numbers; got {shown(parameters)}")
     for value in parameters:
         if not is_real(value):
             raise TypeError(f"`parameters` must be real numbers; got {shown(value)}")

@@ -65,9 +65,9 @@ class Box:
         index: list[int | slice] = []
         starts, steps, counts = [], [], []
         for axis in range(len(self.starts)):
-            here = (self.starts[axis], self.steps[axis], self.counts[axis])
-            there = (other.starts[axis], other.steps[axis], other.counts[axis])
-            common = _common(*here, *there)
+            progression = (self.starts[axis], self.steps[axis], self.counts[axis])
+            other_progression = (other.starts[axis], other.steps[axis], other.counts[axis])
+            common = _common(*progression, *other_progression)
             if common is None:
                 return None
             first, stride, count, start, step = common
@@ -140,8 +140,8 @@ class Region:
             expected *= count
         return True
 
-    def pieces(self, limit: int) -> Iterator[tuple[tuple[Any, ...], "Region"]]:
-        """(position in the region, piece of at most `limit` elements) of each piece; only leading axes are cut."""
+    def chunks(self, limit: int) -> Iterator[tuple[tuple[Any, ...], "Region"]]:
+        """(position in the region, chunk of at most `limit` elements) of each chunk; only leading axes are cut."""
         if self.size == 0:
             return
         row = math.prod(self.counts[1:])
@@ -150,8 +150,8 @@ class Region:
         elif row > limit:
             for j in range(self.counts[0]):
                 inner = Region(self.offset + j * self.strides[0], self.counts[1:], self.strides[1:])
-                for position, piece in inner.pieces(limit):
-                    yield (j, *position), piece
+                for position, chunk in inner.chunks(limit):
+                    yield (j, *position), chunk
         else:
             step = max(1, limit // row)
             for j in range(0, self.counts[0], step):

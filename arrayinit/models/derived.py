@@ -25,11 +25,11 @@ from arrayinit.initializers import normal
 from arrayinit.key import Key
 from arrayinit.seeds import seeded
 
-__all__ = ["Derived", "Place", "derived_of", "tensor_at", "write"]
+__all__ = ["Derived", "Slot", "derived_of", "tensor_at", "write"]
 
 ITERATIONS = 15  # of the power method for new singular vectors: as many as torch makes for a new parametrization
 
-Place: TypeAlias = tuple[nn.Module, str]  # a module, and the name of a parameter or buffer of its own
+Slot: TypeAlias = tuple[nn.Module, str]  # a module, and the name of a parameter or buffer of its own
 
 
 def derived_of(layer: nn.Module) -> "list[Derived]":
@@ -51,9 +51,9 @@ def derived_of(layer: nn.Module) -> "list[Derived]":
     return weights
 
 
-def tensor_at(place: Place) -> Any:
+def tensor_at(slot: Slot) -> Any:
     """The parameter or buffer of a module by its name; None where there is none."""
-    module, name = place
+    module, name = slot
     return next((tensors[name] for tensors in (module._parameters, module._buffers) if name in tensors), None)
 
 
@@ -63,14 +63,14 @@ class Derived(ABC):
     layer: nn.Module
     name: str
     through: str  # what makes it
-    originals: dict[str, Place]  # what it is made of, by paths below the layer
+    originals: dict[str, Slot]  # what it is made of, by paths below the layer
     marks: dict[str, tuple[str, ...]]  # for each original, texts in a pattern that mean it and not the weight
-    made_anew: tuple[Place, ...]  # other tensors that go with the weight, such as singular vectors
+    made_anew: tuple[Slot, ...]  # other tensors that go with the weight, such as singular vectors
 
     @property
     def problem(self) -> str:
         """Why no weight can be assigned; "" where one can."""
-        nested = [path for path, place in self.originals.items() if not isinstance(tensor_at(place), torch.Tensor)]
+        nested = [path for path, slot in self.originals.items() if not isinstance(tensor_at(slot), torch.Tensor)]
         return f"is made of {' and '.join(nested)}, which is made of others itself" if nested else ""
 
     @abstractmethod
@@ -109,18 +109,18 @@ class Derived(ABC):
 
     def _values(self) -> list[torch.Tensor] | None:
         """The originals, where each has values and is no part of a DTensor."""
-        tensors = [tensor_at(place) for place in self.originals.values()]
+        tensors = [tensor_at(slot) for slot in self.originals.values()]
         usable = all(isinstance(x, torch.Tensor) and not (x.is_meta or backend_of(x).is_distributed) for x in tensors)
         return tensors if usable else None
 
     def _whole(self) -> list[torch.Tensor]:
         """The originals; DTensors are gathered from all ranks."""
-        tensors = [tensor_at(place) for place in self.originals.values()]
+        tensors = [tensor_at(slot) for slot in self.originals.values()]
         return [x.full_tensor() if backend_of(x).is_distributed else x for x in tensors]
 
     def _write(self, values: Sequence[torch.Tensor]) -> None:
-        for place, whole in zip(self.originals.values(), values, strict=True):
-            write(tensor_at(place), whole)
+        for slot, whole in zip(self.originals.values(), values, strict=True):
+            write(tensor_at(slot), whole)
 
 
 class _Parametrized(Derived):
@@ -209,7 +209,7 @@ class _Parametrized(Derived):
 
     def _others(self) -> Iterator[torch.Tensor]:
         """The tensors of the parametrizations that are no originals."""
-        originals = {id(tensor_at(place)) for place in self.originals.values()}
+        originals = {id(tensor_at(slot)) for slot in self.originals.values()}
         return (x for x in (*self.list.parameters(), *self.list.buffers()) if id(x) not in originals)
 
     def _copy(self, device: Any) -> tuple[ParametrizationList, list[torch.Tensor]]:
@@ -221,7 +221,7 @@ class _Parametrized(Derived):
             memo[id(x)] = nn.Parameter(new, x.requires_grad) if isinstance(x, nn.Parameter) else new
         for x in map(tensor_at, self.originals.values()):
             memo[id(x)] = torch.empty(x.shape, dtype=x.dtype, device=device)
-        originals = [memo[id(tensor_at(place))] for place in self.originals.values()]
+        originals = [memo[id(tensor_at(slot))] for slot in self.originals.values()]
         return copy.deepcopy(self.list, memo), originals
 
     def _solve(self, modules: ParametrizationList, weight: torch.Tensor, key: Key) -> list[torch.Tensor]:
@@ -231,10 +231,10 @@ class _Parametrized(Derived):
             for each in reversed(list(modules)):
                 value = each.right_inverse(value)
         originals = [value] if modules.is_tensor else list(value)
-        places = self.originals.values()
-        if [_shown(x) for x in originals] != [_shown(tensor_at(place)) for place in places]:
+        slots = self.originals.values()
+        if [_shown(x) for x in originals] != [_shown(tensor_at(slot)) for slot in slots]:
             raise ValueError(
-                f"right_inverse of {self.through} must give {', '.join(_shown(tensor_at(place)) for place in places)}; "
+                f"right_inverse of {self.through} must give {', '.join(_shown(tensor_at(slot)) for slot in slots)}; "
                 f"got {', '.join(map(_shown, originals))}"
             )
         return originals
@@ -347,8 +347,8 @@ class _SpectralNormed(_Hooked):
 
     def _make_vectors(self, weight: torch.Tensor, key: Key) -> None:
         with torch.no_grad():
-            for place, new in zip(self.made_anew, self._new_vectors(weight, key), strict=True):
-                tensor_at(place).copy_(new)
+            for slot, new in zip(self.made_anew, self._new_vectors(weight, key), strict=True):
+                tensor_at(slot).copy_(new)
         self._refresh()
 
     def _make(self, originals: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -57,7 +57,7 @@ def init_tree(
             are; so do concrete arrays that are not floating, such as counters, where no rule matches. The
             `nnx.state(model, nnx.Param)` of an nnx module leaves out its random streams and statistics. A mutable array
             (jax.new_ref) is replaced by a new one.
-        rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
+        rules: an :class:`arrayinit.Rules`, or anything `Rules()` accepts: a mapping from patterns to initializers, ...
         seed: as in every initializer, or a JAX key; the key of each array is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
         shardings: one sharding for all, a pytree of them like `tree` (or a prefix of it), or a function of path and
@@ -67,11 +67,11 @@ def init_tree(
 
     Raises:
         PlanError: arrays that no rule matches, or that their rule can't draw. It lists all of them; nothing is drawn.
-        TypeError: arrays of a library other than JAX and NumPy.
+        TypeError: a tree whose leaves are no arrays, or arrays of a library other than JAX and NumPy.
         ValueError: a PartitionSpec among `shardings` that does not fit the mesh that is set, or no seed inside `jit`.
 
     Warns:
-        UserWarning: rules that match nothing.
+        UserWarning: a rule decides no parameter, or `seed_names` has a path that the model lacks.
 
     Example:
         >>> import jax
@@ -86,6 +86,11 @@ def init_tree(
     check_depth(tree, "tree")  # JAX would end in an error that leaves Python's count of calls too high
     structure = jax.tree.structure(tree)
     leaves = [(path, leaf) for path, leaf, _ in _leaves(tree)]
+    if leaves and not any(_is_array(leaf) or find_backend(leaf) is not None for _, leaf in leaves):  # keys are arrays
+        raise TypeError(
+            f"`tree` must hold arrays; got {type(tree).__name__} without any (Flax linen: pass "
+            f"jax.eval_shape(model.init, key, x); torch: use arrayinit.torch.init_module_)"
+        )
     places = _places(shardings, tree, leaves)
     matches = match(parameters_of_tree(tree), rules, seed_names)
     arrays = {path: (leaf, place) for (path, leaf), place in zip(leaves, places, strict=True) if _is_array(leaf)}

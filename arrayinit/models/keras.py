@@ -62,7 +62,7 @@ def init_model_(
 
     Args:
         model: a keras.Model or a layer that has its weights: it was called once, or built.
-        rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
+        rules: an :class:`arrayinit.Rules`, or anything `Rules()` accepts: a mapping from patterns to initializers, ...
         seed: as in every initializer; the key of each weight is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
         frozen: "draw" draws the weights of layers whose `trainable` is False, such as a loaded backbone's, as their
@@ -76,7 +76,7 @@ def init_model_(
         TypeError: `model` is not a model of Keras.
 
     Warns:
-        UserWarning: rules that match nothing.
+        UserWarning: a rule decides no parameter, or `seed_names` has a path that the model lacks.
     """
     flag(dry_run, "dry_run")
     matches = match(parameters_of_model(model), rules, seed_names, frozen)

@@ -56,7 +56,7 @@ def init_params_(
 
     Args:
         params: names -> arrays of any library, or further mappings and lists of them.
-        rules: a :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
+        rules: an :class:`arrayinit.Rules`, or anything `Rules()` accepts: a mapping from patterns to initializers, ...
         seed: as in every initializer; the key of each array is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
         frozen: "draw" draws torch Parameters that do not require a gradient, and tensors that transformers has loaded,
@@ -71,7 +71,7 @@ def init_params_(
         ValueError: seed is None and an array is a DTensor, or traced by JAX.
 
     Warns:
-        UserWarning: rules that match nothing.
+        UserWarning: a rule decides no parameter, or `seed_names` has a path that the model lacks.
 
     Example:
         >>> params = {"fc": {"weight": np.empty((3, 4), np.float32), "bias": np.empty(3, np.float32)}}

@@ -12,7 +12,7 @@ from arrayinit.job import Job
 from arrayinit.key import Key
 from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform
 from arrayinit.models.parameters import Parameter
-from arrayinit.models.plans import Match, Plan, PlanError, Planned
+from arrayinit.models.plans import IDLE, NO_RULE, Match, Plan, PlanError, Planned
 from arrayinit.models.recorded import Program, RecordedRule
 from arrayinit.models.rules import BUFFER, Rule, Rules
 from arrayinit.seeds import Name, peek, resolve, resolve_for
@@ -24,10 +24,14 @@ SeedNames: TypeAlias = Mapping[str, Name] | Callable[[str], Name | None]
 Frozen: TypeAlias = Literal["draw", "keep"] | None
 Root: TypeAlias = Callable[[bool], Key]
 
-AXES = ("layout", "in_axis", "out_axis", "batch_axis")  # one of them in a spec replaces all that a framework says
+AXIS_KEYWORDS = (
+    "layout",
+    "in_axis",
+    "out_axis",
+    "batch_axis",
+)  # one of them in a spec replaces all that a framework says
 _ANY = Key(0)
 
-NO_RULE = "no rule matches"
 FROZEN = (
     "frozen ({}), and the rule {} would draw it: say frozen='draw' or frozen='keep', or put a rule of None before it, "
     "which keeps this one"
@@ -50,7 +54,7 @@ def plan(
     values depend on nothing else: not on other parameters, their order or their number.
 
     Args:
-        rules: a :class:`Rules`, or what makes one. The first match wins.
+        rules: a :class:`Rules`, or anything `Rules()` accepts. The first match wins.
         seed: as in every initializer. None takes one key of the process's sequence for the whole model, once nothing
             can be refused any more, and none where nothing is random.
         seed_names: path -> name, as a mapping or a function (None keeps the path): the old name of a renamed parameter,
@@ -66,7 +70,7 @@ def plan(
         TypeError, ValueError: malformed rules, seed or names.
 
     Warns:
-        UserWarning: rules that match nothing, and seed_names for paths that do not exist.
+        UserWarning: a rule decides no parameter, or `seed_names` has a path that the model lacks.
     """
     return keyed(match(parameters, rules, seed_names, frozen), root_of(seed), dry_run)
 
@@ -123,11 +127,11 @@ def match(
     if problems:
         raise PlanError(problems, idle)
     if idle:
-        warn(f"rules that match no parameter (or only after earlier rules): {printable(', '.join(idle))}")
+        warn(f"{IDLE}: {printable(', '.join(idle))}")
     if isinstance(seed_names, Mapping):
         unknown = sorted(set(seed_names) - {each.path for each in matches}, key=str)
         if unknown:
-            warn(f"`seed_names` has paths that are not there: {printable(', '.join(map(str, unknown)))}")
+            warn(f"`seed_names` has paths that the model lacks: {printable(', '.join(map(str, unknown)))}")
     return matches
 
 
@@ -166,7 +170,10 @@ def matches_and_problems(
         if each.is_random and shares is None:
             owner = owners.setdefault(name if isinstance(name, tuple) else (name,), path)
             if owner != path:
-                problems[path] = f"{parameter}: has the seed name of {printable(owner)}, {name!r}"
+                problems[path] = (
+                    f"{parameter}: would get the same random numbers as {printable(owner)}: both have the seed name "
+                    f"{name!r}; give one of them another name in `seed_names`"
+                )
         matches.append(each)
     return matches, problems
 
@@ -175,7 +182,7 @@ def _lost(rules: Rules, matches: Iterable[Match], problems: Mapping[str, str]) -
     """Path -> reason for what was recorded and is not in the model."""
     there = {path for each in matches for path in (each.path, *each.parameter.tied)} | set(problems)
     return {
-        rule.path: "was recorded, and the model has it no more"
+        rule.path: "was recorded, and is not in the model any more"
         for rule in rules
         if isinstance(rule, RecordedRule) and rule.path not in there
     }
@@ -240,7 +247,7 @@ def _decided(
         raise ValueError(parameter.problem)
     try:
         if isinstance(rule, RecordedRule):
-            initializer = _as_recorded(rule.initializer, parameter)
+            initializer = _as_recorded(rule, parameter)
         else:
             initializer = _completed(rule, parameter, neighbours)
         job = job_of(initializer, parameter.shape, parameter.dtype)
@@ -285,12 +292,14 @@ def _completed(rule: Rule, parameter: Parameter, neighbours: Mapping[str, Parame
     return _without_fans(job.law, rule.initializer)
 
 
-def _as_recorded(initializer: Spec, parameter: Parameter) -> Spec:
+def _as_recorded(rule: RecordedRule, parameter: Parameter) -> Spec:
     """A recorded initializer for a parameter whose framework says what its axes mean.
 
     The constructor knew nothing of that: torch takes the fans of a transposed convolution from the wrong axes. So fans
     become numbers first; then the axes decide only in which order the elements are numbered.
     """
+    initializer = rule.initializer
+    assert initializer is not None
     if not parameter.axes:
         return initializer
     try:
@@ -306,8 +315,8 @@ def _with_axes(initializer: Spec, parameter: Parameter) -> Spec:
     if not parameter.axes:
         return initializer
     given = initializer.parameters
-    is_laid_out = any(name in given for name in AXES)
-    axes = {name: value for name, value in parameter.axes.items() if not (is_laid_out and name in AXES)}
+    is_laid_out = any(name in given for name in AXIS_KEYWORDS)
+    axes = {name: value for name, value in parameter.axes.items() if not (is_laid_out and name in AXIS_KEYWORDS)}
     return spec(initializer.name, **axes | given)
 
 

@@ -6,6 +6,7 @@ from typing import Any, overload
 
 from arrayinit.backends import backend_of
 from arrayinit.common.escapes import printable
+from arrayinit.common.messages import counted
 from arrayinit.common.tables import aligned
 from arrayinit.draw import array_target, perform, shape_target
 from arrayinit.job import Job, Target
@@ -17,7 +18,10 @@ from arrayinit.models.rules import Rule, in_words
 from arrayinit.seeds import Name
 from arrayinit.specs import Spec
 
-__all__ = ["Match", "Plan", "PlanError", "Planned"]
+__all__ = ["IDLE", "NO_RULE", "Match", "Plan", "PlanError", "Planned"]
+
+NO_RULE = "no rule matches"  # the reason of an unmatched parameter
+IDLE = "these rules decide no parameter (nothing matches, or an earlier rule comes first)"
 
 
 class PlanError(ValueError):
@@ -33,9 +37,11 @@ class PlanError(ValueError):
 
     def __init__(self, problems: Mapping[str, str], idle: Sequence[str] = ()) -> None:
         self.problems = dict(problems)
-        lines = [f"nothing was drawn: {len(self.problems)} of the parameters can't be"]
+        lines = [f"nothing was drawn, because {counted(len(self.problems), 'parameter')} can't be drawn:"]
         lines += [f"  {row}" for row in aligned([(printable(path), why) for path, why in self.problems.items()])]
-        lines += [f"rules that match no parameter: {printable(', '.join(idle))}"] if idle else []
+        if any(NO_RULE in why for why in self.problems.values()):
+            lines.append("parameters without a rule: add one, or (path, None) to leave them as they are")
+        lines += [f"{IDLE}: {printable(', '.join(idle))}"] if idle else []
         super().__init__("\n".join(lines))
 
 

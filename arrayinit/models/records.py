@@ -24,20 +24,31 @@ from arrayinit.models.rules import Rule, Rules
 from arrayinit.models.torch_members import ModuleTensor, tensors_of
 from arrayinit.recording.modes import modes
 from arrayinit.recording.programs import Program
-from arrayinit.recording.recognition import Recognized, recognize
+from arrayinit.recording.recognition import Recognized, is_unset, recognize
 from arrayinit.recording.replay import notes_behind
 from arrayinit.recording.tape import RecordError, Tape, is_draw
 
 __all__ = ["Record", "record"]
 
+UNSET = "the constructor leaves it as it was allocated, without values: give it a rule"
 _recording: ContextVar[bool] = ContextVar("arrayinit_recording", default=False)
 
 
 class Record(Rules):
-    """What :func:`record` returns: rules for each parameter and buffer of the models that were built, by path.
+    """The rules that :func:`record` yields: one for each parameter and buffer of the models that were built, by path.
 
     It is accepted wherever rules are, alone or behind others: `rules + start`. `print(start)` shows each path with its
-    shape and law. :meth:`as_rules` gives rules that can be written as TOML or JSON, where every parameter is a law.
+    shape and law. :meth:`as_rules` gives rules that can be written as TOML or JSON, where every parameter is a law. A
+    record can be pickled, and drawn into the same model that another process builds.
+
+    Example:
+        >>> import torch
+        >>> from arrayinit.torch import init_module_, record
+        >>> with record() as start:
+        ...     model = torch.nn.Linear(4, 3)
+        >>> rules = ai.Rules({"bias": "zeros"}) + start
+        >>> init_module_(model, rules, seed=0).bias.tolist()
+        [0.0, 0.0, 0.0]
     """
 
     def __init__(self) -> None:
@@ -57,7 +68,14 @@ class Record(Rules):
         """The record as rules that can be written as JSON or TOML.
 
         Raises:
-            ValueError: parameters that are no laws: all of them.
+            ValueError: parameters and buffers that follow no law; the text lists them.
+
+        >>> import torch
+        >>> from arrayinit.torch import record
+        >>> with record() as start:
+        ...     model = torch.nn.LayerNorm(3)
+        >>> start.as_rules().as_dict()["rules"]
+        [{'pattern': 'weight', 'initializer': 'ones'}, {'pattern': 'bias', 'initializer': 'zeros'}]
         """
         programs = [rule.path for rule in self._entries if rule.initializer is None]
         if programs:
@@ -69,7 +87,48 @@ class Record(Rules):
 
 @contextmanager
 def record() -> Iterator[Record]:
-    """Build torch models without drawing: parameters take no memory, and how they would be filled is recorded."""
+    """Build torch models without drawing: parameters take no memory, and how they would be filled is recorded.
+
+    Within the block tensors are on the meta device, and the constructor sees the device that it asked for. Operations
+    on them are noted instead of executed. Values that a constructor asks for (`.item()`, `if`, NumPy, printing) are
+    computed, unless they depend on a draw. At the end each parameter and buffer becomes a rule:
+
+    - a law, where one initializer draws all of its elements: by torch.nn.init's functions, by tensor methods, or by
+      inversion, scaled, shifted or cut afterwards; or a constant;
+    - a program of operations otherwise, such as the logarithm of a uniform draw or slices that are drawn differently;
+      it is run again with draws of this package, on the whole tensor, also where only a shard of it is kept;
+    - the values themselves of buffers that the constructor computes, such as rotary frequencies and masks.
+
+    :func:`init_module_` draws by them from any seed: the same weights on any device and for any number of ranks. The
+    key of a parameter is fold(seed, its path), as by rules; draw k of a program has fold(that, k). Copies of one draw,
+    as torch.nn.TransformerEncoder makes of its layer, stay copies. A parameter that the constructor freezes is drawn;
+    one that transformers has loaded is left alone.
+
+    Only the thread that enters the block records; models that other threads build meanwhile are as ever.
+
+    Yields:
+        A :class:`Record`, which is empty until the block ends.
+
+    Raises:
+        RecordError: a record within another one; values that depend on a draw, asked for by the constructor.
+
+    Example:
+        >>> import torch
+        >>> from arrayinit.torch import init_module_, record
+        >>> with record() as start:
+        ...     model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.LayerNorm(3))
+        >>> model[0].weight.device.type
+        'meta'
+        >>> print(start)
+        0.weight  3x4  kaiming_uniform, a=2.23606797749979, mode='fan_in', nonlinearity='leaky_relu'
+        0.bias      3  uniform, a=-0.5, b=0.5
+        1.weight    3  ones
+        1.bias      3  zeros
+        >>> model = init_module_(model, start, seed=0)
+        >>> weight = ai.kaiming_uniform((3, 4), a=5**0.5, seed=0, name="0.weight")
+        >>> bool((model[0].weight.detach().numpy() == weight).all())
+        True
+    """
     if _recording.get():
         raise RecordError("a record can't be made within another one")
     tape, result = Tape(), Record()
@@ -138,7 +197,8 @@ def _rules(tape: Tape, roots: list[nn.Module]) -> Iterator[RecordedRule]:
         elif law is None:
             draws = {number: owners[number] for number in programs[path] if is_draw(tape.notes[number])}
             program = Program(tape, view, draws)
-            yield replace(rule, program=program, problem=program.problem)
+            problem = UNSET if is_unset(tape, view) else program.problem
+            yield replace(rule, program=program, problem=problem)
         else:
             owner = path if law.draw is None else owners[law.draw][0]
             shares = None if owner == path else owner

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias, overload
 
-from arrayinit import initializers
 from arrayinit.common.arguments import flag, nonnegative
 from arrayinit.common.messages import shown
 from arrayinit.laws.geometry import check_shape
-from arrayinit.specs import Spec, spec
+from arrayinit.specs import Spec, spec, spec_hint
 
 __all__ = ["BUFFER", "Pattern", "Rule", "Rules", "in_words"]
 
@@ -29,7 +28,8 @@ class Rule:
         pattern: a glob for the whole dotted path, in which `*` stands for any text, dots included, `?` for one
             character and `[ab]` for one of several; or a compiled regular expression that is searched in the path; or a
             function of path and shape that returns whether they match.
-        initializer: a :class:`arrayinit.Spec`, its name or its dictionary; None leaves the parameter as it is.
+        initializer: a :class:`arrayinit.Spec`, an initializer's name, a dictionary from `Spec.as_dict()`, or None to
+            leave the parameter as it is.
         like: the last word of the path of a neighbour whose shape gives the fans: "weight" for a bias that is drawn
             within 1 / sqrt(fan_in) of its layer.
         kind: a glob for the class name of the layer that owns the parameter, or of a class that it inherits from
@@ -161,10 +161,12 @@ class Rules(Sequence[Rule]):
 
     Args:
         rules: a mapping from patterns to initializers, or a sequence of :class:`Rule` and of such pairs. An initializer
-            may be a Spec, its name, its `as_dict()`, or None to leave what matches as it is.
+            is a Spec, an initializer's name, a dictionary from `Spec.as_dict()`, or None to leave the parameter as it
+            is. In a glob, `*` matches dots, too.
 
     Raises:
-        TypeError, ValueError: a pattern that is none of a rule's, or an initializer that does not exist.
+        TypeError, ValueError: a pattern of a type that :class:`Rule` does not accept, or an initializer that does not
+            exist.
 
     Example:
         >>> rules = ai.Rules({"*.bias": "zeros", "*.norm*.weight": "ones", "*.weight": ai.spec("normal", std=0.02)})
@@ -268,7 +270,7 @@ class Rules(Sequence[Rule]):
 
     @classmethod
     def from_json(cls, text: str) -> "Rules":
-        """Rules from JSON. ValueError for other text, or JSON that holds no rules; TypeError for what is not text.
+        """Rules from JSON. ValueError for other text, or JSON that holds no rules; TypeError unless it is str or bytes.
 
         >>> len(ai.Rules.from_json('{"rules": [{"pattern": "*", "initializer": "zeros"}]}'))
         1
@@ -300,7 +302,7 @@ class Rules(Sequence[Rule]):
 
     @classmethod
     def from_toml(cls, text: str) -> "Rules":
-        """Rules from TOML. ValueError for other text, or TOML that holds no rules; TypeError for what is not text.
+        """Rules from TOML. ValueError for other text, or TOML that holds no rules; TypeError unless it is a string.
 
         >>> len(ai.Rules.from_toml('rules = [{pattern = "*", initializer = "zeros"}]'))
         1
@@ -320,7 +322,7 @@ def _listed(data: Any, argument: str) -> list[Rule]:
 
 
 def _parsed(loads: Callable[[Any], Any], text: Any, language: str, kinds: Any) -> Any:
-    """A text, parsed. TypeError for what is not text, ValueError for text of another language."""
+    """A text, parsed. TypeError for a value that is not text, ValueError for text of another language."""
     if not isinstance(text, kinds):
         raise TypeError(f"`text` must be {language}; got {shown(text)}")
     try:
@@ -349,9 +351,9 @@ def _spec(given: Any) -> Spec:
         return Spec.from_dict(given)
     if isinstance(given, str):
         return spec(given)
-    name = getattr(given, "__name__", "")
-    hint = f": write {name!r} or arrayinit.spec({name!r}, ...)" if name in initializers.NAMES else ""
-    raise TypeError(f"`initializer` must be an arrayinit.Spec, its name or its dictionary; got {shown(given)}{hint}")
+    raise TypeError(
+        f"`initializer` must be an arrayinit.Spec, its name or its dictionary; got {shown(given)}{spec_hint(given)}"
+    )
 
 
 def _has_none(value: Any) -> bool:

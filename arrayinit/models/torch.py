@@ -7,7 +7,6 @@ from torch import nn
 
 from arrayinit.backends import Backend, backend_named, backend_of, is_compiling
 from arrayinit.common.arguments import flag
-from arrayinit.common.messages import shown
 from arrayinit.key import Key
 from arrayinit.models.derived import tensor_at, write
 from arrayinit.models.fill import fill
@@ -47,9 +46,9 @@ def init_module_(
 
     Parameters are filled in place. Tied ones are drawn once, under their first path. Tensors on the meta device are
     allocated first, on `device`, except those that a rule keeps. DTensors (FSDP2, tensor parallelism) are filled on
-    each rank without communication, which gives the same model in every world. Convolutions bring their groups and
-    whether they are transposed, and transformers' Conv1D brings its (in, out) layout, so that fans are right; a spec's
-    own `groups`, `transposed` and `layout` come first. The row of an embedding's `padding_idx` is 0, as in torch.
+    each rank without communication, which gives the same model for any number of ranks. Groups, transposition and the
+    (in, out) layout of transformers' Conv1D are taken from the layer, so that fans are right; a spec's own `groups`,
+    `transposed` and `layout` come first. The row of an embedding's `padding_idx` is 0, as in torch.
 
     **Paths** are those of the model's own `state_dict`. Wrappers add nothing to them at any depth: torch.compile,
     checkpoint_wrapper, DataParallel, DDP, FSDP1, AveragedModel, DeepSpeed's engine. Tensors of exactly the same memory
@@ -67,12 +66,12 @@ def init_module_(
 
     **Buffers** stay as they are, unless a rule with a `kind` matches them: that of their layer, or "buffer". On the
     meta device the running statistics of norms become those of a new layer. Other buffers that a layer computes when it
-    is made (rotary frequencies, position ids) have lost their values there and raise an error: make that layer anew on
+    is made (rotary frequencies, position ids) have lost their values there and raise an error: recreate that layer on
     a real device, `model.rotary_emb = RotaryEmbedding(config)`, or give the buffer a rule.
 
     Args:
         module: any torch.nn.Module.
-        rules: an :class:`arrayinit.Rules`, or what makes one: a mapping from patterns to initializers.
+        rules: an :class:`arrayinit.Rules`, or anything `Rules()` accepts: a mapping from patterns to initializers, ...
         seed: as in every initializer; the key of each parameter is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
         frozen: "draw" draws parameters that do not require a gradient, and tensors that transformers has loaded (it
@@ -88,11 +87,12 @@ def init_module_(
             memory, or that are not whole here (flat parameters of FSDP1, partitions of ZeRO-3, unsharded copies of
             FSDP2); weights whose parametrization has no right_inverse, or turns the draw into NaN (rows of zeros with
             weight_norm). It lists all of them, and the module is as it was.
+        TypeError: `module` is not a torch.nn.Module.
         ValueError: seed is None and a parameter is a DTensor, whose ranks would take different keys; a `device` that
             is unknown or holds no values.
 
     Warns:
-        UserWarning: rules that match nothing.
+        UserWarning: a rule decides no parameter, or `seed_names` has a path that the model lacks.
 
     Example:
         >>> import torch
@@ -117,7 +117,10 @@ def init_module_(
         result: nn.Module | Plan = torch_compiled.unserved(init_module_, module, rules, seed=seed, **options)
         return result
     if not isinstance(module, nn.Module):
-        raise TypeError(f"`module` must be a torch.nn.Module; got {shown(module)}")
+        raise TypeError(
+            f"`module` must be a torch.nn.Module; got {type(module).__name__} (for a mapping of arrays: "
+            f"arrayinit.init_params_)"
+        )
     flag(dry_run, "dry_run")
     if device is not None and backend_named("torch").check_device(device).type == "meta":
         raise ValueError(f"`device` must be one that holds values; got {device!r}")
@@ -142,12 +145,12 @@ def init_module_(
         if any(x.is_meta for x in tensors):
             _materialize(module, plan, members, device)
 
-    def taken(take: bool) -> Key:
+    def root_key(take: bool) -> Key:
         """The root; none is taken where nothing has values, as with fake tensors."""
         return root(take and any(not backend_of(x).is_abstract(x) for each in members.values() for x in each.tensors))
 
     plan = fill(
-        matches, taken, lambda entry: _draw(entry, members[entry.path], device), progress=progress, allocate=allocate
+        matches, root_key, lambda entry: _draw(entry, members[entry.path], device), progress=progress, allocate=allocate
     )
     _renew(plan, members)
     return module
@@ -181,7 +184,7 @@ def _weight(entry: Planned, member: ModuleTensor, device: Any) -> torch.Tensor:
 
 
 def _turn(member: ModuleTensor) -> tuple[bool, int]:
-    """Sorts what is drawn where it is first, then assigned weights, those with longer paths before others."""
+    """Sort key: tensors filled in place first, then assigned weights, deepest path first."""
     return (False, 0) if member.derived is None else (True, -member.path.count("."))
 
 
@@ -261,7 +264,7 @@ def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor]
     }
     for member in members.values():
         if member.derived is not None and not any(id(x) in drawn for x in member.tensors):
-            kept |= {id(tensor_at(place)) for place in member.derived.made_anew}
+            kept |= {id(tensor_at(slot)) for slot in member.derived.made_anew}
     before = {path: member.read() for path, member in members.items() if member.derived is None}
 
     def allocate(x: torch.Tensor) -> torch.Tensor:
@@ -284,8 +287,8 @@ def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor]
 
 def _tie(member: ModuleTensor, first: ModuleTensor, is_one: bool) -> None:
     """Give a path the tensor of another, or where there were two of one memory, another of the same memory."""
-    x, here = first.read(), member.read()
+    x, old = first.read(), member.read()
     if not is_one:
-        x = nn.Parameter(x.detach(), here.requires_grad) if isinstance(here, nn.Parameter) else x.detach()
-    held: dict[str, Any] = member.owner._buffers if member.is_buffer else member.owner._parameters
-    held[member.name] = x
+        x = nn.Parameter(x.detach(), old.requires_grad) if isinstance(old, nn.Parameter) else x.detach()
+    registry: dict[str, Any] = member.owner._buffers if member.is_buffer else member.owner._parameters
+    registry[member.name] = x

@@ -18,7 +18,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from arrayinit.backends import backend_of
 from arrayinit.backends.base import Extent
-from arrayinit.models.derived import Derived, Place, derived_of, tensor_at
+from arrayinit.models.derived import Derived, Slot, derived_of, tensor_at
 from arrayinit.models.memory import shared_in_part
 from arrayinit.models.parameters import Parameter, overlapping, tied_paths
 from arrayinit.models.plans import PlanError
@@ -66,7 +66,7 @@ class ModuleTensor:
     derived: Derived | None = None
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[Slot, ...]:
         """The places of the tensors that a draw writes to."""
         return ((self.owner, self.name),) if self.derived is None else tuple(self.derived.originals.values())
 
@@ -104,7 +104,7 @@ class ModuleTensor:
         if self.derived is None or len(self.tensors) < len(self.places):
             return []
         above = self.path.removesuffix(self.name)
-        return [ModuleTensor(above + path, *place, self.is_buffer) for path, place in self.derived.originals.items()]
+        return [ModuleTensor(above + path, *slot, self.is_buffer) for path, slot in self.derived.originals.items()]
 
 
 def tensors_of(module: nn.Module) -> list[ModuleTensor]:

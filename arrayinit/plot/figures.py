@@ -33,7 +33,7 @@ BARS, LINE = "#9ecae1", "#D55E00"
 WIDEST = 8.0  # decades of a logarithmic axis: the digits of float32
 LEAST, FEW = 0.7, 2.5  # decades: the fewest to show; below FEW, more labels than powers of ten
 POINTS = 512  # of a curve
-MOST = 1 << 16  # bars of a histogram, and panels in a row
+MAX_BARS = 1 << 16  # bars of a histogram, and panels in a row
 
 
 def depth(
@@ -189,8 +189,8 @@ def weights(
     """
     for name, value in (("bins", bins), ("columns", columns)):
         number = as_integer(value)
-        if number is None or not 1 <= number <= MOST:
-            raise ValueError(f"`{name}` must be an integer from 1 to {MOST}; got {shown(value)}")
+        if number is None or not 1 <= number <= MAX_BARS:
+            raise ValueError(f"`{name}` must be an integer from 1 to {MAX_BARS}; got {shown(value)}")
     if layers is not None and not isinstance(layers, str) and not callable(layers):
         raise TypeError(f"`layers` must be a glob, or a predicate of path and shape; got {shown(layers)}")
     members = members_of(model)
@@ -296,7 +296,7 @@ def _new_figure(width: float, height: float) -> "Figure":
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            f"arrayinit.plot needs matplotlib, which can't be imported ({error}): pip install arrayinit[plot]"
+            f"arrayinit.plot needs matplotlib, which can't be imported ({error}): pip install matplotlib"
         ) from error
     return Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
 

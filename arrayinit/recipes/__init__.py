@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from arrayinit.common.messages import shown
+from arrayinit.common.messages import did_you_mean, shown
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.depth import deepnorm, deepnorm_constants, t_fixup
 from arrayinit.recipes.flax import flax_defaults
@@ -64,5 +64,7 @@ def recipe(name: str, /, **parameters: Any) -> Rules:
         ValueError: an unknown name, a parameter that the recipe refuses. TypeError: a parameter that it does not have.
     """
     if not isinstance(name, str) or name not in RECIPES:
-        raise ValueError(f"`name` must be a recipe: {', '.join(RECIPES)}; got {shown(name)}")
+        hint = did_you_mean(name, RECIPES)
+        known = "" if hint else f": {', '.join(RECIPES)}"
+        raise ValueError(f"`name` must be a recipe{known}; got {shown(name)}{hint}")
     return RECIPES[name](**parameters)

@@ -14,7 +14,7 @@ from arrayinit.recording.replay import overwrites
 from arrayinit.recording.tape import Note, Tape, View
 from arrayinit.specs import Spec, spec
 
-__all__ = ["Recognized", "draw_of", "given", "recognize"]
+__all__ = ["Recognized", "draw_of", "given", "is_unset", "recognize"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ _Symbol: TypeAlias = _Constant | _Uniform | _Normal | _Truncated | _Named
 _Value: TypeAlias = tuple[_Symbol, int | None, int | None]  # symbol, the note that draws, a zeroed row
 
 _UNSET = object()
+_ALLOCATIONS = ("empty", "empty_strided", "new_empty", "empty_like", "new_empty_strided")
 CLOSE = 1e-5  # relative, of bounds that went through float32
 
 
@@ -78,6 +79,17 @@ def recognize(tape: Tape, view: View) -> Recognized | None:
     symbol, draw, row = value
     initializer = _initializer(symbol, view)
     return None if initializer is None else Recognized(initializer, draw, row)
+
+
+def is_unset(tape: Tape, view: View) -> bool:
+    """Whether a constructor allocates a tensor and writes nothing into it."""
+    return (
+        all(
+            tape.notes[number].name in _ALLOCATIONS and not tape.notes[number].written
+            for number in tape.writers.get(view.storage, ())
+        )
+        and tape.storages[view.storage].values is None
+    )
 
 
 def draw_of(note: Note) -> Spec | None:
@@ -148,7 +160,7 @@ def _after(tape: Tape, number: int, view: View, value: Any) -> Any:
         return None
     if not (target.is_dense and target.count == view.count):
         return _with_zero_row(note, view, target, value)
-    if note.name in ("empty", "empty_strided", "new_empty", "empty_like", "new_empty_strided"):
+    if note.name in _ALLOCATIONS:
         return _UNSET
     drawn = _drawn(note)
     if drawn is not None:

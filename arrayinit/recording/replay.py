@@ -1,5 +1,6 @@
 """Notes of a tape -> values: the operations that a tensor depends on, run for real in their order."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -33,16 +34,16 @@ def overwrites(tape: Tape, note: Note, storage: int) -> bool:
 def notes_behind(tape: Tape, storage: int, before: int | None = None) -> list[int]:
     """The numbers of the notes that the values of a storage come from, in order."""
     needed: set[int] = set()
-    seen: dict[int, int] = {}  # storage -> the latest note before which it was looked at
+    visited: set[tuple[int, int]] = set()  # a storage, and how many of its writers come before
     todo = [(storage, len(tape.notes) if before is None else before)]
     while todo:
         place, end = todo.pop()
-        if seen.get(place, -1) >= end:
+        writers = tape.writers.get(place, [])
+        count = bisect_left(writers, end)
+        if (place, count) in visited:
             continue
-        seen[place] = end
-        for number in reversed(tape.writers.get(place, ())):
-            if number >= end:
-                continue
+        visited.add((place, count))
+        for number in reversed(writers[:count]):
             note = tape.notes[number]
             if number not in needed:
                 needed.add(number)

@@ -19,7 +19,18 @@ META = torch.device("meta")
 
 
 class RecordError(RuntimeError):
-    """Something in a constructor that can't be recorded."""
+    """Something in a constructor that can't be recorded.
+
+    Example:
+        >>> import torch
+        >>> from arrayinit.torch import RecordError, record
+        >>> try:
+        ...     with record():
+        ...         bool(torch.randn(3).sum() > 0)
+        ... except RecordError as error:
+        ...     print(str(error).partition(" at ")[0])
+        a constructor asks for values that depend on a draw: aten.randn.default
+    """
 
 
 @dataclass(frozen=True)

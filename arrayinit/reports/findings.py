@@ -10,13 +10,13 @@ from arrayinit.reports.statistics import Statistics
 from arrayinit.specs import Description
 from arrayinit.stream.formats import is_complex, is_floating
 
-__all__ = ["LEAST", "MOST", "expected_mean", "judge"]
+__all__ = ["LARGEST_SCALE", "LEAST_SCALE", "expected_mean", "judge"]
 
 # A layer multiplies the scale of uncorrelated inputs by sqrt(fan_in E|w|^2). Common values are 0.01 (last layers of
 # policies, orthogonal with that gain), 0.05 (hidden layers of SIREN), 0.1 (residual projections of GPT-2), 0.6 (torch's
 # default), 1 (xavier, lecun), 1.4 (kaiming) and 5 (kaiming with fan_out, if a layer is much narrower than its input).
-# N(0, 1) with more than 100 inputs is above MOST; N(0, 1e-4^2) with 6000 inputs is below LEAST.
-LEAST, MOST = 1 / 128, 10.0
+# N(0, 1) with more than 100 inputs is above LARGEST_SCALE; N(0, 1e-4^2) with 6000 inputs is below LEAST_SCALE.
+LEAST_SCALE, LARGEST_SCALE = 1 / 128, 10.0
 
 SIGMAS = 6.0  # standard errors of a deviation that is reported; 2e-9 of correct parameters deviate so far
 SLACK = 0.01  # share of the std that is always tolerated, for the rounding of low precision
@@ -71,12 +71,12 @@ def _of_weights(
     if rms is None or rms == 0:
         return
     if _is_embedding(parameter):  # looked up, not summed over; small values are scaled up by later layers
-        if rms > MOST:
+        if rms > LARGEST_SCALE:
             yield "exploding", f"the root mean square of an embedding's elements is {rms:.3g}"
     elif fan_in is not None:
         scale = rms * math.sqrt(fan_in)
-        if not LEAST <= scale <= MOST:
-            kind = "exploding" if scale > MOST else "vanishing"
+        if not LEAST_SCALE <= scale <= LARGEST_SCALE:
+            kind = "exploding" if scale > LARGEST_SCALE else "vanishing"
             yield (
                 kind,
                 f"multiplies the scale of its input by {scale:.3g}: root mean square {rms:.3g}, {fan_in} inputs",

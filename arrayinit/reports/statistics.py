@@ -15,7 +15,7 @@ __all__ = ["CHUNK", "Statistics", "measure", "values_of"]
 
 CHUNK = 1 << 20  # elements that are measured at a time, at most 8 MiB as float64
 
-Place: TypeAlias = tuple[int, ...]  # where a piece begins
+Start: TypeAlias = tuple[int, ...]  # where a chunk begins
 
 
 @dataclass(frozen=True)
@@ -56,24 +56,24 @@ def measure(x: Any, dtype: str, roles: str = "") -> Statistics | None:
     nans = infs = held = 0
     likenesses = [_Likeness(roles, role) for role in "oi" if role in roles]
     with np.errstate(all="ignore"):  # infinities and their differences are counted, not warned about
-        for place, piece in values_of(x, dtype):
-            held += piece.size
-            likenesses = [likeness for likeness in likenesses if likeness.holds_with(place, piece)]
-            finite = np.isfinite(piece)
+        for place, chunk in values_of(x, dtype):
+            held += chunk.size
+            likenesses = [likeness for likeness in likenesses if likeness.holds_with(place, chunk)]
+            finite = np.isfinite(chunk)
             if not finite.all():
-                missing = int(np.isnan(piece).sum())
-                nans, infs = nans + missing, infs + int(piece.size - finite.sum()) - missing
-                piece = piece[finite]
-            if not piece.size:
+                missing = int(np.isnan(chunk).sum())
+                nans, infs = nans + missing, infs + int(chunk.size - finite.sum()) - missing
+                chunk = chunk[finite]
+            if not chunk.size:
                 continue
-            for part in (piece.real, piece.imag) if np.iscomplexobj(piece) else (piece,):
+            for part in (chunk.real, chunk.imag) if np.iscomplexobj(chunk) else (chunk,):
                 low, high = min(low, float(part.min())), max(high, float(part.max()))
             # Chan, Golub and LeVeque's sum of squares around the mean of two sets.
-            here = complex(piece.mean())
-            spread = piece - (here if np.iscomplexobj(piece) else here.real)
-            apart, total = here - mean, size + piece.size
-            square += float(np.vdot(spread, spread).real) + abs(apart) ** 2 * size * piece.size / total
-            mean += apart * (piece.size / total)
+            here = complex(chunk.mean())
+            spread = chunk - (here if np.iscomplexobj(chunk) else here.real)
+            apart, total = here - mean, size + chunk.size
+            square += float(np.vdot(spread, spread).real) + abs(apart) ** 2 * size * chunk.size / total
+            mean += apart * (chunk.size / total)
             size = total
     if not held:
         return None
@@ -101,42 +101,42 @@ def measure(x: Any, dtype: str, roles: str = "") -> Statistics | None:
 
 
 class _Likeness:
-    """A check, piece by piece, whether an array is constant along the axes of one role."""
+    """A check, chunk by chunk, whether an array is constant along the axes of one role."""
 
     def __init__(self, roles: str, role: str) -> None:
         self.role = role
         self.axes = [axis for axis, letter in enumerate(roles) if letter == role]
-        self.first: dict[Place, npt.NDArray[Any]] = {}
+        self.first: dict[Start, npt.NDArray[Any]] = {}
         self.was_compared = False  # whether there were two elements to compare
 
-    def holds_with(self, place: Place, piece: npt.NDArray[Any]) -> bool:
-        """Whether the array is constant as far as it is known, with this piece."""
-        first = piece[tuple(slice(0, 1) if axis in self.axes else slice(None) for axis in range(piece.ndim))]
-        if not bool((piece == first).all()):
+    def holds_with(self, place: Start, chunk: npt.NDArray[Any]) -> bool:
+        """Whether the array is constant as far as it is known, with this chunk."""
+        first = chunk[tuple(slice(0, 1) if axis in self.axes else slice(None) for axis in range(chunk.ndim))]
+        if not bool((chunk == first).all()):
             return False
         where = (*(0 if axis in self.axes else start for axis, start in enumerate(place)), *first.shape)
         known = self.first.setdefault(where, first.copy())
-        self.was_compared |= piece.size > first.size or any(place[axis] for axis in self.axes)
+        self.was_compared |= chunk.size > first.size or any(place[axis] for axis in self.axes)
         return bool((known == first).all())
 
 
-def values_of(x: Any, dtype: str) -> Iterator[tuple[Place, npt.NDArray[Any]]]:
-    """Where each piece of an array begins, and its elements as float64 or complex128 on the host; none if abstract."""
+def values_of(x: Any, dtype: str) -> Iterator[tuple[Start, npt.NDArray[Any]]]:
+    """Where each chunk of an array begins, and its elements as float64 or complex128 on the host; none if abstract."""
     backend = backend_of(x)
     if backend.is_abstract(x) or not is_number(dtype):
         return
     for place, block in backend.blocks(x):
         owner = backend_of(block)
-        for start, piece in _cut(block):
+        for start, chunk in _cut(block):
             try:
-                host = owner.numbers(piece)
+                host = owner.numbers(chunk)
             except TypeError:  # of a dtype that NumPy lacks, or a tensor that is not dense
                 return
             wide = np.complex128 if is_complex(dtype) else np.float64
             yield tuple(a + b for a, b in zip(place, start, strict=True)), host.astype(wide, copy=False)
 
 
-def _cut(x: Any) -> Iterator[tuple[Place, Any]]:
+def _cut(x: Any) -> Iterator[tuple[Start, Any]]:
     """Pieces of at most CHUNK elements, cut along the first axes."""
     shape = tuple(map(int, x.shape))
     if math.prod(shape):

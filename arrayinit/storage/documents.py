@@ -7,14 +7,14 @@ from typing import Any
 
 from arrayinit.storage.files import open_regular
 
-__all__ = ["LARGEST", "decode", "parse_json", "parse_toml", "read_text"]
+__all__ = ["DOCUMENT_BYTES", "decode", "parse_json", "parse_toml", "read_text"]
 
-LARGEST = 100_000_000  # bytes of a document; the safetensors format's limit for a header
+DOCUMENT_BYTES = 100_000_000  # bytes of a document; the safetensors format's limit for a header
 DIGITS = 100  # of an integer; a size or a seed has 20 at most
 DOTTED = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]++\s*+\.\s*+){40}")  # a TOML key of 40 parts or more
 
 
-def read_text(path: str | os.PathLike[str], argument: str, largest: int = LARGEST) -> str:
+def read_text(path: str | os.PathLike[str], argument: str, largest: int = DOCUMENT_BYTES) -> str:
     """The text of a regular file or a pipe. ValueError for other files, text that is not UTF-8, and large ones."""
     with open_regular(path, argument, pipes=True) as file:
         data = file.read(largest + 1)

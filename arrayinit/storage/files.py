@@ -80,7 +80,9 @@ def check_replaceable(path: Path, argument: str, force: bool) -> None:
         return
     _check_writable(mode, path, argument)
     if not force:
-        raise FileExistsError(f"{argument} must be a new file, or `force` given; got {printable(str(path))}")
+        raise FileExistsError(
+            f"{argument} already exists: {printable(str(path))}. Pass force=True (--force) to replace it."
+        )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from arrayinit.storage.files import absolute, is_at, locked_file, sync, write
 
 __all__ = ["Journal", "open_journal"]
 
-LARGEST = 1 << 20  # bytes of a journal; that of a packed tensor may have thousands
+JOURNAL_BYTES = 1 << 20  # bytes of a journal; that of a packed tensor may have thousands
 
 
 class Journal:
@@ -56,7 +56,7 @@ def open_journal(path: str | os.PathLike[str] | None, draw: dict[str, Any]) -> I
         return
     where = absolute(path, "`journal`")
     with locked_file(where, "`journal`") as file:
-        content = file.read(LARGEST)
+        content = file.read(JOURNAL_BYTES)
         yield Journal(draw, _done(content, draw, where) if content else 0, file)
         if is_at(file, where):
             if os.name == "nt":  # where an open file can't be removed

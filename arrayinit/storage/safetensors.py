@@ -31,8 +31,8 @@ from arrayinit.key import Key
 from arrayinit.laws import is_random
 from arrayinit.laws.geometry import check_shape
 from arrayinit.seeds import Name, peek, resolve
-from arrayinit.specs import Spec, law_of
-from arrayinit.storage.documents import LARGEST
+from arrayinit.specs import Spec, law_of, spec_hint
+from arrayinit.storage.documents import DOCUMENT_BYTES
 from arrayinit.storage.files import absolute, check_replaceable, has_bytes, locked_file, publish, sync, write
 from arrayinit.storage.tiling import TILE_BYTES, check_part, tiling
 
@@ -136,9 +136,9 @@ def save_safetensors(
     if len(header) + total > MAX_BYTES:
         raise ValueError(f"`tensors` must fit a file, of {MAX_BYTES:,} bytes at most; got {total:,}")
     laws = [law_of(t.initializer, t.shape, t.dtype)[0] for t in planned.values() if 0 not in t.shape]
-    here = room(goal.parent)
-    if here is not None and total > here.total:  # otherwise the error would come when the disk is full
-        raise OSError(errno.ENOSPC, f"`tensors` must fit the disk, of {here.total:,} bytes; got {total:,}", str(goal))
+    disk = room(goal.parent)
+    if disk is not None and total > disk.total:  # otherwise the error would come when the disk is full
+        raise OSError(errno.ENOSPC, f"`tensors` must fit the disk, of {disk.total:,} bytes; got {total:,}", str(goal))
     with progress_bar(goal.name, total, progress) as advance, locked_file(unfinished, "`path`") as file:
         check_replaceable(goal, "`path`", force)
         size = _size(file, unfinished, header, force)
@@ -199,8 +199,8 @@ def _size(file: io.FileIO, path: Path, header: bytes, force: bool) -> int:
     is_torn = size <= len(header) and header.startswith(start.rstrip(b"\0"))  # power was lost while it was written
     if not (force or is_torn):
         raise FileExistsError(
-            f"`path` must have no unfinished file of another draw beside it, or `force` given; "
-            f"got {printable(str(path))}"
+            f"`path` has an unfinished file of another draw beside it: {printable(str(path))}. "
+            f"Pass force=True (--force) to replace it."
         )
     file.truncate(0)
     return 0
@@ -235,7 +235,8 @@ def _plain_tensor(name: str, tensor: Tensor) -> Tensor:
     _check_text("names in `tensors`", [name])
     if not isinstance(tensor, Tensor) or not isinstance(tensor.initializer, Spec):
         raise TypeError(
-            f"`tensors` must hold Tensors, whose initializer is an arrayinit.Spec; got {shown(tensor)} as {shown(name)}"
+            f"`tensors` must hold Tensors, whose initializer is an arrayinit.Spec; got {shown(tensor)} as "
+            f"{shown(name)}{spec_hint(getattr(tensor, 'initializer', tensor))}"
         )
     dtype = backend_named("numpy").dtype_name(tensor.dtype)
     if dtype not in DTYPES:
@@ -285,6 +286,6 @@ def _header(tensors: Mapping[str, Tensor], key: int, metadata: Mapping[str, str]
         at = end
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    if len(text) > LARGEST:
-        raise ValueError(f"`tensors` must have names that fit a header of {LARGEST:,} bytes; got {len(text):,}")
+    if len(text) > DOCUMENT_BYTES:
+        raise ValueError(f"`tensors` must have names that fit a header of {DOCUMENT_BYTES:,} bytes; got {len(text):,}")
     return len(text).to_bytes(8, "little") + text

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from arrayinit.common.escapes import printable
-from arrayinit.common.integers import AXES
+from arrayinit.common.integers import MAX_AXES
 from arrayinit.common.messages import shown
-from arrayinit.storage.documents import LARGEST, decode, parse_json, read_text
+from arrayinit.storage.documents import DOCUMENT_BYTES, decode, parse_json, read_text
 from arrayinit.storage.files import open_regular
 from arrayinit.storage.safetensors import DTYPES, MAX_BYTES, itemsize
 
@@ -53,7 +53,7 @@ def header_of(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     with open_regular(path, f"`{label}`") as file:
         length = int.from_bytes(file.read(8), "little")
         # Only a length that the format and the size of the file allow is read.
-        text = file.read(length) if length <= min(LARGEST, os.fstat(file.fileno()).st_size) else b""
+        text = file.read(length) if length <= min(DOCUMENT_BYTES, os.fstat(file.fileno()).st_size) else b""
     try:
         if len(text) != length or not length:
             raise ValueError("its header is cut off or longer than the format allows")
@@ -123,7 +123,7 @@ def _are_sizes(numbers: Any) -> bool:
     """Whether this is a list of sizes or offsets: as many as NumPy has axes, each within a file's limit."""
     return (
         isinstance(numbers, list)
-        and len(numbers) <= AXES
+        and len(numbers) <= MAX_AXES
         and all(type(n) is int and 0 <= n <= MAX_BYTES for n in numbers)
     )
 
@@ -138,7 +138,7 @@ def _entry(name: str, entry: Any) -> tuple[tuple[int, ...], str | None]:
             raise ValueError(f"`dtype` of {shown(name)} must be a string; got {shown(dtype)}")
     if not _are_sizes(entry):
         raise ValueError(
-            f"{shown(name)} must have a shape, a list of sizes, {AXES} at most and none beyond 2**63; "
+            f"{shown(name)} must have a shape, a list of sizes, {MAX_AXES} at most and none beyond 2**63; "
             f"got {shown(entry)}"
         )
     return tuple(entry), dtype

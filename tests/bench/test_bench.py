@@ -353,7 +353,7 @@ def test_without_rich(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "rich", None)
     status, out, err = run("--quick", capsys=capsys)
     assert (status, out) == (1, "")
-    assert "pip install arrayinit[bench]" in err
+    assert "pip install rich" in err
 
 
 def test_our_own_failure_is_told(capsys, monkeypatch):

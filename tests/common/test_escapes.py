@@ -2,7 +2,7 @@
 
 import pytest
 
-from arrayinit.common.escapes import LONGEST, cut, printable
+from arrayinit.common.escapes import TEXT_CHARACTERS, cut, printable
 
 
 @pytest.mark.parametrize(
@@ -21,5 +21,5 @@ def test_what_a_terminal_would_obey_is_escaped(text, escaped):
 
 
 def test_long_texts_are_cut():
-    assert cut("x" * LONGEST) == "x" * LONGEST
-    assert cut("x" * (LONGEST + 1)) == "x" * LONGEST + "..."
+    assert cut("x" * TEXT_CHARACTERS) == "x" * TEXT_CHARACTERS
+    assert cut("x" * (TEXT_CHARACTERS + 1)) == "x" * TEXT_CHARACTERS + "..."

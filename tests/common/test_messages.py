@@ -10,7 +10,7 @@ from wrong_calls import Broken
 import arrayinit as ai
 import arrayinit.jax
 import arrayinit.torch
-from arrayinit.common.messages import LONGEST, shown, warn
+from arrayinit.common.messages import REPR_CHARACTERS, shown, warn
 from arrayinit.models.matching import plan
 from arrayinit.models.parameters import Parameter
 
@@ -121,7 +121,7 @@ def test_any_value_can_be_shown():
     assert shown(1.5) == "1.5"
     assert shown(10**5000) == "<int of 16610 bits>"
     assert shown(Broken()) == "<Broken>"
-    assert shown("x" * 5000) == "'" + "x" * (LONGEST - 1) + "..."
+    assert shown("x" * 5000) == "'" + "x" * (REPR_CHARACTERS - 1) + "..."
 
 
 def test_what_is_nested_without_end_can_be_shown():

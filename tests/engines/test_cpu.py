@@ -21,7 +21,7 @@ import arrayinit as ai
 from arrayinit.backends.numpy import NumpyBackend
 from arrayinit.conformance.cases import CASES, DTYPES, golden
 from arrayinit.engines import cpu, reference
-from arrayinit.engines.cpu import machine_code, notices, parameters, switch, vectors
+from arrayinit.engines.cpu import compile_policy, machine_code, parameters, vectors, warnings_once
 from arrayinit.engines.cpu.rectangles import rectangle_of
 from arrayinit.laws.regions import Region
 
@@ -48,7 +48,7 @@ def loops_of(lanes):
 
 @pytest.fixture(params=["4 lanes", "8 lanes", "NumPy"])
 def engine(request, monkeypatch):
-    """Both halves of the engine, whatever the switch would decide; three threads."""
+    """Both halves of the engine, whatever the policy would decide; three threads."""
     loops = None if request.param == "NumPy" else loops_of(int(request.param[0]))
     monkeypatch.setattr(cpu, "compiled", lambda elements: loops)
     monkeypatch.setenv("ARRAYINIT_NUM_THREADS", "3")
@@ -289,25 +289,30 @@ def test_several_python_threads_at_once(engine):
 
 
 @pytest.fixture
-def new_switch(monkeypatch):
-    """The switch of a process that has drawn nothing."""
-    for name, value in (("_loaded", None), ("_missing", False), ("_drawn", 0), ("_worth", switch.WORTH_LOADING)):
-        monkeypatch.setattr(switch, name, value)
-    monkeypatch.setattr(notices, "_warned", set())
-    monkeypatch.delenv(switch.VARIABLE, raising=False)
-    return switch
+def new_policy(monkeypatch):
+    """The policy of a process that has drawn nothing."""
+    for name, value in (
+        ("_loaded", None),
+        ("_missing", False),
+        ("_drawn", 0),
+        ("_worth", compile_policy.WORTH_LOADING),
+    ):
+        monkeypatch.setattr(compile_policy, name, value)
+    monkeypatch.setattr(warnings_once, "_warned", set())
+    monkeypatch.delenv(compile_policy.VARIABLE, raising=False)
+    return compile_policy
 
 
-def test_many_small_draws_are_worth_loading(new_switch, monkeypatch):
+def test_many_small_draws_are_worth_loading(new_policy, monkeypatch):
     monkeypatch.setattr(machine_code, "load", lambda may_compile: len)
     monkeypatch.setattr(machine_code, "is_stored", lambda: True)
     calls = 0
-    while switch.compiled(16) is None:
+    while compile_policy.compiled(16) is None:
         calls += 1
-    assert calls == switch.WORTH_LOADING // switch.CALL - 1 == 127
+    assert calls == compile_policy.WORTH_LOADING // compile_policy.CALL - 1 == 127
 
 
-def test_switch(new_switch, monkeypatch):
+def test_switch(new_policy, monkeypatch):
     """NumPy until stored loops are worth loading, or others compiling; a variable that decides."""
     stored, loads = [True], []
 
@@ -317,40 +322,43 @@ def test_switch(new_switch, monkeypatch):
 
     monkeypatch.setattr(machine_code, "load", load)
     monkeypatch.setattr(machine_code, "is_stored", lambda: stored[0])
-    assert switch.compiled(switch.WORTH_LOADING - switch.CALL - 1) is None
-    assert switch.compiled(switch.CALL) is None
+    assert compile_policy.compiled(compile_policy.WORTH_LOADING - compile_policy.CALL - 1) is None
+    assert compile_policy.compiled(compile_policy.CALL) is None
     assert not loads
-    assert switch.compiled(1) is len
+    assert compile_policy.compiled(1) is len
     assert loads == [False]
 
     stored[0] = False
-    for name, value in (("_loaded", None), ("_drawn", 0), ("_worth", switch.WORTH_LOADING)):
-        monkeypatch.setattr(switch, name, value)
-    assert switch.compiled(switch.WORTH_LOADING) is None
-    assert switch.compiled(switch.WORTH_COMPILING - switch.WORTH_LOADING - switch.CALL) is None
+    for name, value in (("_loaded", None), ("_drawn", 0), ("_worth", compile_policy.WORTH_LOADING)):
+        monkeypatch.setattr(compile_policy, name, value)
+    assert compile_policy.compiled(compile_policy.WORTH_LOADING) is None
+    assert (
+        compile_policy.compiled(compile_policy.WORTH_COMPILING - compile_policy.WORTH_LOADING - compile_policy.CALL)
+        is None
+    )
     assert loads == [False]  # to ask whether they are stored costs less
-    assert switch.compiled(1) is len
+    assert compile_policy.compiled(1) is len
     assert loads == [False, True]
 
-    monkeypatch.setattr(switch, "_loaded", None)
-    monkeypatch.setenv(switch.VARIABLE, "0")
-    assert switch.compiled(2 * switch.WORTH_COMPILING) is None
-    monkeypatch.setenv(switch.VARIABLE, "1")
-    monkeypatch.setattr(switch, "_drawn", 0)
-    assert switch.compiled(1) is len
+    monkeypatch.setattr(compile_policy, "_loaded", None)
+    monkeypatch.setenv(compile_policy.VARIABLE, "0")
+    assert compile_policy.compiled(2 * compile_policy.WORTH_COMPILING) is None
+    monkeypatch.setenv(compile_policy.VARIABLE, "1")
+    monkeypatch.setattr(compile_policy, "_drawn", 0)
+    assert compile_policy.compiled(1) is len
     assert loads == [False, True, True]
 
 
-def test_a_wrong_choice_is_ignored_with_one_warning(new_switch, monkeypatch):
-    monkeypatch.setenv(switch.VARIABLE, "yes")
+def test_a_wrong_choice_is_ignored_with_one_warning(new_policy, monkeypatch):
+    monkeypatch.setenv(compile_policy.VARIABLE, "yes")
     monkeypatch.setattr(machine_code, "load", lambda may_compile: len)
     with pytest.warns(RuntimeWarning, match="`ARRAYINIT_COMPILE` must be 0 or 1; got 'yes'"):
-        assert switch.compiled(1) is None
-    assert switch.compiled(1) is None
-    assert switch.compiled(switch.WORTH_COMPILING) is len
+        assert compile_policy.compiled(1) is None
+    assert compile_policy.compiled(1) is None
+    assert compile_policy.compiled(compile_policy.WORTH_COMPILING) is len
 
 
-def test_a_process_without_llvmlite_asks_once(new_switch, monkeypatch):
+def test_a_process_without_llvmlite_asks_once(new_policy, monkeypatch):
     loads = []
 
     def load(may_compile):
@@ -358,8 +366,8 @@ def test_a_process_without_llvmlite_asks_once(new_switch, monkeypatch):
         raise ModuleNotFoundError("no llvmlite", name="llvmlite")
 
     monkeypatch.setattr(machine_code, "load", load)
-    assert switch.compiled(switch.WORTH_COMPILING) is None
-    assert switch.compiled(switch.WORTH_COMPILING) is None
+    assert compile_policy.compiled(compile_policy.WORTH_COMPILING) is None
+    assert compile_policy.compiled(compile_policy.WORTH_COMPILING) is None
     assert loads == [True]
 
 
@@ -374,51 +382,51 @@ def test_a_process_without_llvmlite_asks_once(new_switch, monkeypatch):
     ids=repr,
 )
 @pytest.mark.parametrize("part", ["load", "is_stored"])
-def test_loops_that_fail_are_named_once_and_done_without(new_switch, monkeypatch, error, part):
+def test_loops_that_fail_are_named_once_and_done_without(new_policy, monkeypatch, error, part):
     def fail(*arguments):
         raise error
 
     monkeypatch.setattr(machine_code, part, fail)
-    enough = {"load": switch.WORTH_COMPILING, "is_stored": switch.WORTH_LOADING}[part]
+    enough = {"load": compile_policy.WORTH_COMPILING, "is_stored": compile_policy.WORTH_LOADING}[part]
     with pytest.warns(
         RuntimeWarning, match=f"could not compile its fast loops .{re.escape(repr(error))}.; using NumPy"
     ):
-        assert switch.compiled(enough) is None
-    assert switch.compiled(switch.WORTH_COMPILING) is None
+        assert compile_policy.compiled(enough) is None
+    assert compile_policy.compiled(compile_policy.WORTH_COMPILING) is None
 
 
-def test_an_interrupted_load_is_tried_again(new_switch, monkeypatch):
+def test_an_interrupted_load_is_tried_again(new_policy, monkeypatch):
     def interrupt(may_compile):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(machine_code, "load", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        switch.compiled(switch.WORTH_COMPILING)
+        compile_policy.compiled(compile_policy.WORTH_COMPILING)
     monkeypatch.setattr(machine_code, "load", lambda may_compile: len)
-    assert switch.compiled(1) is len
+    assert compile_policy.compiled(1) is len
     assert gc.isenabled()
 
 
-def test_a_draw_in_the_middle_of_loading(new_switch, monkeypatch):
+def test_a_draw_in_the_middle_of_loading(new_policy, monkeypatch):
     """By a signal handler: on the thread that loads, so that it must not wait for it."""
     within_load = []
 
     def load(may_compile):
-        within_load.append(switch.compiled(switch.WORTH_COMPILING))
+        within_load.append(compile_policy.compiled(compile_policy.WORTH_COMPILING))
         return len
 
     monkeypatch.setattr(machine_code, "load", load)
-    assert within(60, lambda: switch.compiled(switch.WORTH_COMPILING)) is len
+    assert within(60, lambda: compile_policy.compiled(compile_policy.WORTH_COMPILING)) is len
     assert within_load == [None]
 
 
-def test_nothing_is_loaded_while_the_interpreter_shuts_down(new_switch, monkeypatch):
+def test_nothing_is_loaded_while_the_interpreter_shuts_down(new_policy, monkeypatch):
     monkeypatch.setattr(machine_code, "load", lambda may_compile: len)
     monkeypatch.setattr(sys, "is_finalizing", lambda: True)
-    assert switch.compiled(switch.WORTH_COMPILING) is None
+    assert compile_policy.compiled(compile_policy.WORTH_COMPILING) is None
 
 
-def test_a_user_without_a_home(new_switch, monkeypatch):
+def test_a_user_without_a_home(new_policy, monkeypatch):
     pwd = pytest.importorskip("pwd")
 
     def unknown(uid):
@@ -428,7 +436,7 @@ def test_a_user_without_a_home(new_switch, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     monkeypatch.setattr(machine_code, "load", lambda may_compile: None)
-    assert switch.compiled(switch.WORTH_LOADING) is None
+    assert compile_policy.compiled(compile_policy.WORTH_LOADING) is None
 
 
 @pytest.mark.parametrize("kind", ["uniform", "normal"])
@@ -493,7 +501,7 @@ def test_levels_of_processors(monkeypatch, name):
         ("x86-64", "aarch64-unknown-linux-gnu", "one of generic, or nehalem"),
     ],
 )
-def test_a_wrong_processor_is_ignored_with_one_warning(monkeypatch, new_switch, name, triple, rule):
+def test_a_wrong_processor_is_ignored_with_one_warning(monkeypatch, new_policy, name, triple, rule):
     binding = Binding(triple)
     monkeypatch.delenv(machine_code.VARIABLE, raising=False)
     own = machine_code._processor(binding)
@@ -515,8 +523,8 @@ DRAW = """
 import sys
 import arrayinit as ai
 print(ai.fingerprint(ai.normal((2100, 2100), seed=1)), "llvmlite" in sys.modules)
-from arrayinit.engines.cpu import switch
-print(switch._loaded is not None)
+from arrayinit.engines.cpu import compile_policy
+print(compile_policy._loaded is not None)
 """
 
 

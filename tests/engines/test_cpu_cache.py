@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import within
 
-from arrayinit.engines.cpu import cache, notices
+from arrayinit.engines.cpu import cache, warnings_once
 
 NAME, CODE = "loops-1-2.o", b"code" * 100
 needs_modes = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs the modes of POSIX")
@@ -15,7 +15,7 @@ needs_modes = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs the m
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(notices, "_warned", set())
+    monkeypatch.setattr(warnings_once, "_warned", set())
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "loops"))
     return tmp_path / "loops"
 
@@ -171,7 +171,7 @@ def homeless(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     monkeypatch.setattr(pwd, "getpwnam", unknown)
-    monkeypatch.setattr(notices, "_warned", set())
+    monkeypatch.setattr(warnings_once, "_warned", set())
 
 
 def test_a_user_without_a_home_has_no_cache(homeless):

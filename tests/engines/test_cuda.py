@@ -64,7 +64,7 @@ def on_host(job, target, grid=cuda_host.GRID, flags=cuda_host.FLAGS):
 
 @contextmanager
 def tables_of(call):
-    """Where the table of a law by a table is."""
+    """The addresses of the quantile table of a call, if it has one."""
     if call.quantiles is None:
         yield ()
     else:
@@ -514,7 +514,7 @@ def test_missing_bindings_are_named(asked, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
-    with pytest.warns(RuntimeWarning, match=r"cuda-bindings is missing.*pip install arrayinit\[cuda12\] or"):
+    with pytest.warns(RuntimeWarning, match=r"cuda-bindings is missing.*pip install '\.\[cuda12\]' or"):
         ai.normal_(asked.torch.empty(3), seed=1)
 
 

@@ -12,13 +12,13 @@ SCRIPTS = {
     "every case has the golden bits": """
         import numpy as np
         from arrayinit.conformance.cases import CASES, golden
-        from arrayinit.conformance.check import check, places
-        found = list(places("cupy"))
-        assert [place.device for place in found] == ["cuda:0", "cuda:1"]
-        for place in found:
-            for dtype in place.dtypes:
-                comparison = check(place, dtype)
-                assert comparison.is_identical, (place, dtype, comparison.differing, comparison.orthogonal)
+        from arrayinit.conformance.check import check, sites
+        found = list(sites("cupy"))
+        assert [site.device for site in found] == ["cuda:0", "cuda:1"]
+        for site in found:
+            for dtype in site.dtypes:
+                comparison = check(site, dtype)
+                assert comparison.is_identical, (site, dtype, comparison.differing, comparison.orthogonal)
         """,
     "in place: strided, transposed, on another device": """
         import numpy as np

@@ -10,7 +10,7 @@ import time
 import pytest
 from conftest import within
 
-from arrayinit.engines.cpu import notices, pool
+from arrayinit.engines.cpu import pool, warnings_once
 
 needs_alarm = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signals of POSIX")
 needs_limits = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs the limits of Linux")
@@ -326,7 +326,7 @@ def test_a_pool_without_threads_while_the_interpreter_shuts_down(new_pool, monke
 @pytest.fixture
 def heard(monkeypatch):
     """A process that has warned of nothing yet."""
-    monkeypatch.setattr(notices, "_warned", set())
+    monkeypatch.setattr(warnings_once, "_warned", set())
     pool._threads.cache_clear()
     yield
     pool._threads.cache_clear()

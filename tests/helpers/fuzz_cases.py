@@ -16,7 +16,7 @@ INF = math.inf
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """The array that is asked for.
 
     form: "shape" and "like" give a new array, "in place" fills one; "jit", "jit key" and "vmap" are JAX's. memory: how
@@ -31,8 +31,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Engine:
-    """What draws in host memory. loops: "4" or "8" lanes, "vectors" (NumPy), "reference", or "" as the package decides.
+    """The engine for host memory.
 
+    loops: "4" or "8" lanes, "vectors" (NumPy), "reference", or "" as the package decides.
     grain: words of a task, for several tasks in a small array; 0 leaves it.
     """
 
@@ -53,7 +54,7 @@ class Case:
     seed: tuple[str, int] = ("int", 0)  # kind, number
     fold: Any = None  # the name that is folded in
     index: Any = None
-    place: Place = Place()
+    place: Destination = Destination()
     engine: Engine = Engine()
     by_spec: bool = False  # called by way of `arrayinit.spec`
     before: str = ""  # a draw that is almost the same and comes first: of the "same", or of another "dtype" or "type"
@@ -438,7 +439,7 @@ class Maker:
 
     # Seeds and places.
 
-    def seed(self, place: Place) -> tuple[str, int]:
+    def seed(self, place: Destination) -> tuple[str, int]:
         number = int(self.one(0, 5, 2**32, 2**64 - 1, self.rng.getrandbits(64), self.rng.getrandbits(64)))
         if place.form in ("jit key", "vmap"):
             return self.one("jax", "jax raw", "jax long"), number
@@ -455,22 +456,24 @@ class Maker:
 
         return self.one(None, word(), tuple(word() for _ in range(self.rng.randint(0, 4))))
 
-    def place(self, name: str, dtype: str) -> Place:
+    def place(self, name: str, dtype: str) -> Destination:
         libraries = {"numpy": 40, "torch": 30, "dask": 4, "jax": 12, "array_api_strict": 5, "torch cuda": 3}
         library = self.rng.choices(list(libraries), list(libraries.values()))[0]
         number = self.rng.getrandbits(32)
         if library == "array_api_strict" and dtype in ("float16", "bfloat16"):
             library = "numpy"
         if name == "bits":
-            return Place(library, "shape" if library != "jax" else self.one("shape", "jit", "jit key"), (), number)
+            return Destination(
+                library, "shape" if library != "jax" else self.one("shape", "jit", "jit key"), (), number
+            )
         if library == "jax":
             forms = (*("shape",) * 10, *("like",) * 8, "jit", "jit key", "jit key", "vmap")
             form = self.one(*forms)
             words = [word for word in ("x64", "sharded") if self.chance(0.4)]
-            return Place(library, form, tuple(words if form != "vmap" else words[:1]), number)
+            return Destination(library, form, tuple(words if form != "vmap" else words[:1]), number)
         form = self.one("shape", "like", "in place", "in place")
         if form == "shape" or library in ("dask", "array_api_strict"):
-            return Place(library, form, (), number)
+            return Destination(library, form, (), number)
         words = {
             "numpy": (
                 "permuted",
@@ -491,7 +494,7 @@ class Maker:
             memory.append("shifted")  # to where the parts are aligned, but not the whole
         elif self.chance(0.6):
             memory.append(self.one(*words[2:]))
-        return Place(library, form, tuple(memory), number)
+        return Destination(library, form, tuple(memory), number)
 
     def engine(self) -> Engine:
         return Engine(

@@ -1,4 +1,4 @@
-"""Where a case is drawn: arrays of every library and memory layout, engines chosen in the process, keys of every kind.
+"""Draws of a case: arrays of every library and memory layout, engines chosen in the process, keys of every kind.
 
 `draw` gives the result in host memory and says what it finds wrong around it: neighbours written to, an argument
 changed, a dtype or a shape that is not what was asked for.
@@ -178,7 +178,7 @@ def drawing_with(engine: Engine) -> Any:
 
 
 def forget_decisions() -> None:
-    """What the package remembers of earlier draws."""
+    """Clear the package's cache of jobs."""
     ai.draw._jobs.clear()
 
 

@@ -100,7 +100,7 @@ def axis_roles(rank, layout, in_axis, out_axis, batch_axis):
 
 
 def chosen(shape, index):
-    """What an index takes of each axis: a range, or one place."""
+    """The selection of an index along each axis: a range, or one position."""
     parts = () if index is None else index if isinstance(index, tuple) else (index,)
     if Ellipsis in parts:
         at = parts.index(Ellipsis)
@@ -148,7 +148,7 @@ def draw(
     transposed=False,
     **arguments,
 ):
-    """What `arrayinit.NAME(shape, ...)` draws under this key."""
+    """The values that `arrayinit.NAME(shape, ...)` draws under this key."""
     roles = axis_roles(len(shape), layout, in_axis, out_axis, batch_axis)
     taken = chosen(shape, index)
     element = INITIALIZERS[name](Tensor(shape, roles, groups, transposed, dtype, key), **arguments)

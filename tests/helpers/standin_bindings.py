@@ -27,7 +27,7 @@ CAPTURES = real_driver.CUstreamCaptureStatus
 
 @dataclass
 class Asked:
-    """What was asked of the devices, in order."""
+    """The calls to the devices, in order."""
 
     compiled: list = field(default_factory=list)  # options
     kernels: list = field(default_factory=list)  # (name, grid, block, shared memory, device, stream)

@@ -98,7 +98,7 @@ def get_elapsed_time(start, stop):
 
 
 class Generator:
-    """Of float32 and float64, all that CuPy's own has of them; without a size `random` draws one number, for all."""
+    """A generator of float32 and float64, as CuPy's is; without a size `random` draws one number, for all elements."""
 
     def __init__(self, seed):
         self.host = np.random.default_rng(seed)

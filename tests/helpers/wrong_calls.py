@@ -139,7 +139,7 @@ TAKES = {"a": ("None",), "seed": ("None",), "dtype": ("type",)}
 
 
 def library_values(torch=None, jax=None):
-    """Those of libraries."""
+    """Wrong values from torch and JAX."""
     found = {}
     if torch is not None:
         found |= {
@@ -203,7 +203,7 @@ def outcome(call, changed):
 
 
 def wrong(call, name, label, make, plain, others=(), takes=()):
-    """What is wrong with what a call does for a value of an argument; None where it does as it should."""
+    """The problem with the behaviour of a call for a value of an argument; None where it is right."""
     found, error = outcome(call, {name: make()})
     if error is not None:
         if isinstance(error, (*call.errors, ImportError)):
@@ -269,13 +269,13 @@ def sample(values, count, seed):
 
 
 def failures(call, values, count=None):
-    """What is wrong with a call, for some of these values of each of its arguments; all where there is no count."""
+    """The problems of a call with `count` of these values for each of its arguments; with all of them by default."""
     call()  # as it is, it is right
-    found = []
+    problems = []
     for name in call.varied:
         given = {label: value for label, value in values.items() if label not in call.without}
         for label in sample(given, count, f"{call.label} {name}"):
-            said = wrong(call, name, label, *given[label], NAMES.get(name, ()), TAKES.get(name, ()))
-            if said is not None:
-                found.append(said)
-    return found
+            problem = wrong(call, name, label, *given[label], NAMES.get(name, ()), TAKES.get(name, ()))
+            if problem is not None:
+                problems.append(problem)
+    return problems

@@ -163,7 +163,7 @@ class TestUniform:
     def test_bounds_closer_than_the_lattice_hold_one_value(self, name):
         close = Uniform(2.0, 2.0000000000000004)
         if name == "float64":  # which has values between them that the lattice has not
-            with pytest.raises(ValueError, match="the spread is too small"):
+            with pytest.raises(ValueError, match="too close together beside their distance from zero"):
                 sampling(close, name)
             return
         assert set(values(close, name).tolist()) == {2.0}
@@ -265,7 +265,7 @@ class TestTruncated:
 @given(std=st.floats(0.5, 1), alpha=st.floats(7.5, 7.98))
 @settings(deadline=None)
 def test_bounds_at_eight_sigma_stay_on_the_lattice(std, alpha):
-    """Where 8 std is rounded up to 2**31 steps, z = 8 must not be step 2**31, which an int32 does not have."""
+    """If 8 std is rounded up to 2**31 steps, z = 8 must not be step 2**31, which an int32 does not have."""
     for a, b in ((alpha * std, 8 * std), (-8 * std, -alpha * std)):
         law = Truncated(0.0, std, a, b)
         x = values(law, "float64")

@@ -24,11 +24,11 @@ ESTIMATED = [
 
 @pytest.mark.parametrize(("draw", "shape", "dtype"), ESTIMATED, ids=str)
 def test_descriptions_of_large_formulas_are_near_the_whole(draw, shape, dtype, monkeypatch):
-    monkeypatch.setattr(moments, "LONGEST", 1 << 20)
+    monkeypatch.setattr(moments, "SAMPLES_PER_AXIS", 1 << 20)
     whole = ai.describe(draw, shape, dtype=dtype)
     x = draw(shape, dtype={"float32": "float64", "complex64": "complex128"}[dtype])
     assert whole.std == pytest.approx(x.std(), rel=1e-12)
-    monkeypatch.setattr(moments, "LONGEST", 512)
+    monkeypatch.setattr(moments, "SAMPLES_PER_AXIS", 512)
     monkeypatch.setattr(moments, "EXAMINED", 1 << 16)
     estimate = ai.describe(draw, shape, dtype=dtype)
     assert estimate.std == pytest.approx(whole.std, rel=0.01)

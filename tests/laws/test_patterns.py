@@ -47,7 +47,7 @@ FLOATS = {d for p in PLACES for d in p.dtypes}
 
 
 def places(dtype):
-    """Those that have a dtype; integers of 64 bits are not among JAX's by default."""
+    """The places that have a dtype; integers of 64 bits are not among JAX's by default."""
     return [p for p in PLACES if dtype in p.dtypes or (dtype not in FLOATS and (p.backend, dtype) != ("jax", "int64"))]
 
 

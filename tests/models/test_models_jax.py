@@ -233,6 +233,17 @@ def test_what_has_a_shape_and_is_no_array_stays_and_other_libraries_are_refused(
         init_tree([jnp.ones((3, 4)), torch.ones(2, 2)], {"*": "normal"}, seed=0)
 
 
+@pytest.mark.parametrize("tree", [3, {"a": 3}, [jnp.tanh], linen()[0]], ids=lambda tree: type(tree).__name__)
+def test_a_tree_without_arrays_is_refused(tree):
+    with pytest.raises(TypeError, match=rf"`tree` must hold arrays; got {type(tree).__name__} without any"):
+        init_tree(tree, {"*": "zeros"}, seed=0)
+
+
+@pytest.mark.parametrize("tree", [{}, [], (), None, {"a": {}, "b": None}, {"rng": jax.random.key(0)}], ids=str)
+def test_an_empty_tree_stays_as_it_is(tree):
+    assert init_tree(tree, {}, seed=0) == tree
+
+
 def test_shardings():
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]).reshape(1, 1), ("x", "y"))
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))

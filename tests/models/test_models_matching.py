@@ -108,11 +108,11 @@ def test_one_error_lists_all_that_is_wrong():
         plan(parameters, rules, seed=0, seed_names={"twin.weight": "fc.weight"})
     assert set(caught.value.problems) == {"fc.bias", "step", "half.weight", "twin.weight", "other"}
     lines = str(caught.value).splitlines()
-    assert lines[0] == "nothing was drawn: 5 of the parameters can't be"
-    assert len(lines) == 6
+    assert lines[0] == "nothing was drawn, because 5 parameters can't be drawn:"
+    assert len(lines) == 7
     text = str(caught.value)
     for words in ("fc.bias", "fans need a shape", "(scalar, int64, not floating): the dtype must be",
-                  "values must stay", "has the seed name of fc.weight", "(3, float32): no rule matches"):  # fmt: skip
+                  "values must stay", "same random numbers as fc.weight", "(3, float32): no rule matches"):  # fmt: skip
         assert words in text
 
 
@@ -124,7 +124,7 @@ def test_parameters_that_share_a_path():
 
 
 def test_a_tuple_of_one_word_is_that_word():
-    with pytest.raises(PlanError, match=r"has the seed name of embed.weight, \('a',\)"):
+    with pytest.raises(PlanError, match=r"as embed.weight: both have the seed name \('a',\)"):
         plan(MODEL[:2], {"*": NORMAL}, seed=0, seed_names={"embed.weight": "a", "fc.weight": ("a",)})
 
 
@@ -144,15 +144,14 @@ def test_errors_name_the_rule_and_rules_that_match_nothing():
     lines = str(caught.value).splitlines()
     assert lines[1] == "  fc.weight  (6x8, float32): no rule matches"
     assert lines[2].endswith("(rule *.bias)")
-    assert lines[3] == "rules that match no parameter: *.wieght"
+    assert lines[3] == "parameters without a rule: add one, or (path, None) to leave them as they are"
+    assert lines[4].endswith("(nothing matches, or an earlier rule comes first): *.wieght")
 
 
 def test_warnings():
-    with pytest.warns(
-        UserWarning, match=r"rules that match no parameter \(or only after earlier rules\): \*\.scale, nor"
-    ):
+    with pytest.warns(UserWarning, match=r"^these rules decide no parameter \(nothing .*\): \*\.scale, nor"):
         plan(MODEL, [("*.scale", "ones"), ("*", "zeros"), ("nor*", "zeros")], seed=0)
-    with pytest.warns(UserWarning, match="`seed_names` has paths that are not there: fc.wieght"):
+    with pytest.warns(UserWarning, match="`seed_names` has paths that the model lacks: fc.wieght"):
         plan(MODEL, RULES, seed=0, seed_names={"fc.wieght": "x"})
     with warnings.catch_warnings():
         warnings.simplefilter("error")

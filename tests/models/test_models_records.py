@@ -326,6 +326,30 @@ def test_draws_that_there_are_not():
     init_module_(model, ai.Rules([ai.Rule("chosen", ai.spec("zeros"), kind="buffer")]) + start, seed=0)
 
 
+def test_tensors_that_a_constructor_leaves_empty():
+    def build():
+        module = nn.Linear(3, 2)
+        module.extra = nn.Parameter(torch.empty(4))
+        return module
+
+    model, start = recorded(build)
+    with pytest.raises(PlanError, match=r"extra .*leaves it as it was allocated"):
+        init_module_(model, start, seed=0)
+    init_module_(model, ai.Rules({"extra": "zeros"}) + start, seed=0)
+    assert model.extra.tolist() == [0.0] * 4
+
+
+def test_values_that_are_computed_from_earlier_ones_of_the_same_memory():
+    def build():
+        module = nn.Linear(3, 2)
+        with torch.no_grad():
+            module.weight.copy_(module.weight.uniform_(1, 16).log())
+        return module
+
+    key = ai.fold(ai.fold(0, "weight"), 0)
+    assert torch.equal(drawn(build).weight, torch.log(ai.uniform((2, 3), 1.0, 16.0, seed=key, xp="torch")))
+
+
 def test_models_that_changed():
     model, start = recorded(lambda: nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)))
     model.append(nn.Linear(2, 2))
@@ -333,7 +357,7 @@ def test_models_that_changed():
         init_module_(model, start, seed=0)
     del model[2]
     model[1].bias = None
-    with pytest.raises(PlanError, match=r"1\.bias +was recorded, and the model has it no more"):
+    with pytest.raises(PlanError, match=r"1\.bias +was recorded, and is not in the model any more"):
         init_module_(model, start, seed=0)
     model[1] = nn.Linear(2, 3)
     with pytest.raises(PlanError, match=r"1.weight .* must have the shape that was recorded, \(2, 2\); got \(3, 2\)"):

@@ -61,7 +61,7 @@ def test_rules_are_a_sequence():
     assert hash(rules) == hash(Rules([first, second]))
 
 
-EVERY = Rules(
+SAMPLE_RULES = Rules(
     [
         Rule("head.*", None),
         Rule(re.compile(r"\.(q|k)\.weight$", re.IGNORECASE), ai.spec("xavier_uniform", gain=0.5, layout="io")),
@@ -76,13 +76,15 @@ EVERY = Rules(
 
 @pytest.mark.parametrize("form", ["json", "toml"])
 def test_texts_give_back_what_was_written(form):
-    text = getattr(EVERY, f"to_{form}")()
+    text = getattr(SAMPLE_RULES, f"to_{form}")()
     read = getattr(Rules, f"from_{form}")(text)
-    assert [rule.initializer for rule in read] == [rule.initializer for rule in EVERY]
-    assert [rule.matches("x.Q.weight", (2, 3)) for rule in read] == [r.matches("x.Q.weight", (2, 3)) for r in EVERY]
-    assert read.as_dict() == EVERY.as_dict()
+    assert [rule.initializer for rule in read] == [rule.initializer for rule in SAMPLE_RULES]
+    assert [rule.matches("x.Q.weight", (2, 3)) for rule in read] == [
+        r.matches("x.Q.weight", (2, 3)) for r in SAMPLE_RULES
+    ]
+    assert read.as_dict() == SAMPLE_RULES.as_dict()
     assert [(r.like, r.kind, r.lr_scale, r.optional) for r in read] == [
-        (r.like, r.kind, r.lr_scale, r.optional) for r in EVERY
+        (r.like, r.kind, r.lr_scale, r.optional) for r in SAMPLE_RULES
     ]
 
 
@@ -108,7 +110,7 @@ def test_toml_as_one_would_write_it():
 
 
 def test_a_reader_can_print_them():
-    assert str(EVERY).splitlines() == [
+    assert str(SAMPLE_RULES).splitlines() == [
         "head.*                                   kept as it is",
         r"/\.(q|k)\.weight$/                       xavier_uniform, gain=0.5, layout='io'",
         "*.bias of Linear                         variance_scaling, distribution='uniform', scale=0.25, fans of weight",

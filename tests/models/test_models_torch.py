@@ -266,7 +266,7 @@ def test_wrong_modules():
         init_module_(lazy, {"*": NORMAL}, seed=0)
     with pytest.raises(TypeError, match="`seed` must be an integer"):
         init_module_(nn.Linear(2, 2), {"*": NORMAL}, seed="zero")
-    with pytest.warns(UserWarning, match="rules that match no parameter.*wieght"):
+    with pytest.warns(UserWarning, match="these rules decide no parameter.*wieght"):
         init_module_(nn.Linear(2, 2), {"*wieght": NORMAL, "*": "zeros"}, seed=0)
 
 

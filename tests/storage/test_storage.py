@@ -183,7 +183,7 @@ def test_an_array_that_was_made_anew_is_drawn_from_the_start(tmp_path):
 
 
 def damaged(x, first, kind):
-    """What ten parts of an array may read as once the disk has lost one of them, or all from it on."""
+    """Damage one of ten parts of an array, or all from it on, as a loss of power may leave them on the disk."""
     flat = x.reshape(-1).view(np.uint8)
     size = flat.size // 10
     if kind == "zeros":
@@ -272,7 +272,7 @@ def test_chunks_that_cannot_be_read_are_drawn_again(tmp_path):
 
 
 def json_of(data):
-    """What bytes are as JSON, or None."""
+    """The JSON value of bytes, or None."""
     try:
         return json.loads(data)
     except ValueError:
@@ -522,11 +522,11 @@ def test_a_header_that_a_loss_of_power_left_in_part(tmp_path):
         file.unlink()
         for other in (whole[:cut] + bytes(length - cut) + whole[length:], whole[:cut] + b"~" + whole[cut + 1 :]):
             unfinished.write_bytes(other)
-            with pytest.raises(FileExistsError, match="must have no unfinished file of another draw"):
+            with pytest.raises(FileExistsError, match="`path` has an unfinished file of another draw beside it: "):
                 save_safetensors(file, FEW, seed=5)
             assert unfinished.read_bytes() == other
     unfinished.write_bytes(b"mine")  # shorter than a header
-    with pytest.raises(FileExistsError, match="must have no unfinished file of another draw"):
+    with pytest.raises(FileExistsError, match="`path` has an unfinished file of another draw beside it: "):
         save_safetensors(file, FEW, seed=5)
     assert unfinished.read_bytes() == b"mine"
 
@@ -583,12 +583,12 @@ def test_a_killed_writer_goes_on(tmp_path):
 def test_files_are_not_replaced_unless_asked(tmp_path):
     file, unfinished = tmp_path / "m.safetensors", tmp_path / "m.safetensors.unfinished"
     file.write_text("mine")
-    with pytest.raises(FileExistsError, match="`path` must be a new file, or `force` given"):
+    with pytest.raises(FileExistsError, match=r"`path` already exists: .*Pass force=True \(--force\) to replace it"):
         save_safetensors(file, TENSORS, seed=5)
     assert file.read_text() == "mine"
     file.unlink()
     unfinished.write_bytes(bytes(100_000))
-    with pytest.raises(FileExistsError, match="must have no unfinished file of another draw"):
+    with pytest.raises(FileExistsError, match="`path` has an unfinished file of another draw beside it: "):
         save_safetensors(file, TENSORS, seed=5)
     assert unfinished.read_bytes() == bytes(100_000)
     save_safetensors(file, TENSORS, seed=5, force=True)
@@ -1010,7 +1010,7 @@ def test_a_file_that_is_replaced_while_it_is_written_takes_no_name(tmp_path, mon
 
 def test_a_file_that_is_made_meanwhile_is_not_replaced(tmp_path, monkeypatch):
     meanwhile(monkeypatch, lambda: (tmp_path / "m").write_bytes(b"mine"))
-    with pytest.raises(FileExistsError, match="`path` must be a new file"):
+    with pytest.raises(FileExistsError, match="`path` already exists"):
         save_safetensors(tmp_path / "m", FEW, seed=5)
     assert (tmp_path / "m").read_bytes() == b"mine"
     (tmp_path / "m").unlink()
@@ -1048,7 +1048,7 @@ def test_a_file_larger_than_the_disk_is_refused(tmp_path):
 
 
 def test_a_header_that_no_reader_takes_is_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(safetensors, "LARGEST", 1000)
+    monkeypatch.setattr(safetensors, "DOCUMENT_BYTES", 1000)
     with pytest.raises(ValueError, match="names that fit a header of 1,000 bytes"):
         save_safetensors(tmp_path / "m", TENSORS, seed=5)
     assert os.listdir(tmp_path) == []
@@ -1080,7 +1080,7 @@ def test_one_of_several_writers_works_and_the_others_say_so(tmp_path):
         writer.stdin.flush()
     said = [writer.communicate(timeout=120)[1] for writer in writers]
     assert sorted(writer.returncode for writer in writers) == [0, 1, 1, 1]
-    assert all("by another process" in text or "must be a new file" in text for text in said if text)
+    assert all("by another process" in text or "already exists" in text for text in said if text)
     assert os.listdir(tmp_path) == ["m"]
     assert same(namespace("safetensors.numpy").load_file(file)["w"], ai.normal((400, 5000), seed=3, name="w"))
 

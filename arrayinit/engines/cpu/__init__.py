@@ -33,6 +33,7 @@ import numpy as np
 from arrayinit.backends import Backend, Lanes, backend_of
 from arrayinit.engines import matrices, reference
 from arrayinit.engines.cpu import pool, vectors
+from arrayinit.engines.cpu.compile_policy import compiled
 from arrayinit.engines.cpu.parameters import (
     ENTRIES,
     KEY,
@@ -46,7 +47,6 @@ from arrayinit.engines.cpu.parameters import (
 )
 from arrayinit.engines.cpu.rectangles import Rectangle, Repeats, rectangle_of
 from arrayinit.engines.cpu.sparse import clear
-from arrayinit.engines.cpu.switch import compiled
 from arrayinit.engines.cpu.vectors import RUN
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
@@ -57,13 +57,13 @@ from arrayinit.stream.philox import VALUES
 __all__ = ["draw"]
 
 GRAIN = 1 << 17  # words that are worth waking a thread for
-SHORT = 1 << 10  # elements of a rectangle; below, drawing contiguous pieces and moving them is faster,
-TINY = 1 << 8  # elements of a rectangle of such pieces; below, NumPy is faster
-THIN = 32  # elements of a row, apart in memory; many shorter rows are drawn as contiguous pieces
-LONG = 1 << 14  # bytes of a row from which it is written past the caches,
-UNCACHED = 1 << 24  # in arrays of so many bytes, which the caches don't hold until they are used
+SHORT = 1 << 10  # elements of a rectangle; for shorter ones, drawing contiguous chunks and moving them is faster
+TINY = 1 << 8  # elements of a rectangle of a contiguous chunk; for smaller ones NumPy is faster
+THIN = 32  # elements of a row, apart in memory; many shorter rows are drawn as contiguous chunks
+LONG = 1 << 14  # bytes of a row; longer rows of large arrays are written past the caches
+UNCACHED = 1 << 24  # bytes of a large array, which the caches don't hold until it is used
 REMEMBERED = 64  # calls of a draw that are kept for the next draw of the kind
-BATCH = 1 << 10  # pieces of an array that are listed at a time
+BATCH = 1 << 10  # chunks of an array that are listed at a time
 
 
 def draw(job: Job, target: Target) -> Any:
@@ -199,7 +199,7 @@ def _call(loops: Callable[..., None], job: Job, call: _Call, address: int) -> No
 
 
 def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any) -> None:
-    """Draw contiguous pieces, which the array's library then copies to their places."""
+    """Draw contiguous chunks, which the array's library then copies to their places."""
     region, axes = job.placed
     rectangle, repeats = rectangle_of(region, Region.whole(region.counts).strides)
     if repeats.count > 1 and rectangle.rows * rectangle.length < TINY:
@@ -209,32 +209,32 @@ def _scattered(loops: Callable[..., None], job: Job, backend: Backend, out: Any)
     with backend.drawing(device):
         canonical = backend.transpose(backend.view(out), axes)
 
-    def draw(position: tuple[Any, ...], piece: Region) -> None:
+    def draw(position: tuple[Any, ...], chunk: Region) -> None:
         with backend.drawing(device):
-            values = backend.empty(piece.counts, job.dtype, device)
+            values = backend.empty(chunk.counts, job.dtype, device)
             memory = backend.memory(values)
             assert memory is not None
             address, strides = memory
-            rectangle, repeats = rectangle_of(piece, strides)
+            rectangle, repeats = rectangle_of(chunk, strides)
             for k in range(repeats.count):
                 _call(loops, job, _call_of(job, rectangle.moved(*repeats[k])), address)
             backend.write(canonical, position, values)
 
-    _each_piece(draw, region.pieces(GRAIN))
+    _each_chunk(draw, region.chunks(GRAIN))
 
 
-def _each_piece(draw: Callable[[Any, Region], None], pieces: Iterator[tuple[Any, Region]]) -> None:
-    """Draw pieces on several threads, in batches, since a list of all pieces would grow with the array."""
+def _each_chunk(draw: Callable[[Any, Region], None], chunks: Iterator[tuple[Any, Region]]) -> None:
+    """Draw chunks on several threads, in batches, since a list of all chunks would grow with the array."""
 
     def draw_some(some: list[tuple[Any, Region]]) -> None:
         pool.each(lambda i: draw(*some[i]), len(some))
 
-    while some := list(itertools.islice(pieces, BATCH)):
+    while some := list(itertools.islice(chunks, BATCH)):
         draw_some(some)
 
 
 def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
-    """Draw without the loops, on the same threads, in pieces that fit into the cache of a core.
+    """Draw without the loops, on the same threads, in chunks that fit into the cache of a core.
 
     `vectors` draws uniform and normal runs into memory that NumPy can see, the reference all else. Of bfloat16 NumPy
     sees bit patterns: values are drawn in float32, and rounded to them.
@@ -254,25 +254,25 @@ def _uncompiled(job: Job, backend: Backend, out: Any) -> None:
     with backend.drawing(device):
         canonical = backend.transpose(backend.view(out), axes)
 
-    def draw(position: tuple[Any, ...], piece: Region) -> None:
+    def draw(position: tuple[Any, ...], chunk: Region) -> None:
         with backend.drawing(device), vectors.borrowed() if in_place else nullcontext() as buffers:
-            if buffers is not None and sampling is not None and piece.is_run:
+            if buffers is not None and sampling is not None and chunk.is_run:
                 real = vectors.values(
                     buffers,
                     sampling,
                     key,
-                    piece.offset * sampling.words_per_element,
-                    piece.size * sampling.words_per_element,
+                    chunk.offset * sampling.words_per_element,
+                    chunk.size * sampling.words_per_element,
                 )
                 drawn = real if sampling.words_per_element == 1 else real.view(sampling.dtype)
             else:
-                drawn = reference.elements(lanes, job, piece)
+                drawn = reference.elements(lanes, job, chunk)
             if is_bfloat16:
                 drawn = vectors.bfloat16(drawn)
-            backend.write(canonical, position, lanes.xp.reshape(drawn, piece.counts))
+            backend.write(canonical, position, lanes.xp.reshape(drawn, chunk.counts))
 
-    _each_piece(
-        draw, region.pieces(RUN // sampling.words_per_element if in_place and sampling else backend.chunk(device))
+    _each_chunk(
+        draw, region.chunks(RUN // sampling.words_per_element if in_place and sampling else backend.chunk(device))
     )
 
 

@@ -11,12 +11,12 @@ import stat
 import tempfile
 from pathlib import Path
 
-from arrayinit.engines.cpu.notices import warn_once
+from arrayinit.engines.cpu.warnings_once import warn_once
 
 __all__ = ["holds", "read", "write"]
 
 VARIABLE = "ARRAYINIT_CACHE_DIR"
-LARGEST = 1 << 24  # bytes of a file; the loops take a hundredth of it
+FILE_BYTES = 1 << 24  # bytes of a file; the loops take a hundredth of it
 DIGEST = 32
 # Follow no link, and don't wait for the other end of a pipe.
 FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
@@ -88,11 +88,11 @@ def _content(path: Path) -> bytes:
     handle = os.open(path, FLAGS)
     try:
         status = os.fstat(handle)  # of the file that was opened, not of one that has its name by now
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > FILE_BYTES:
             raise PermissionError("not a file of compiled loops")
         _check(status, stat.S_IWGRP | stat.S_IWOTH)
         with open(handle, "rb", closefd=False) as file:
-            return file.read(LARGEST)
+            return file.read(FILE_BYTES)
     finally:
         os.close(handle)
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from arrayinit.engines.cpu import cache
-from arrayinit.engines.cpu.notices import warn_once
+from arrayinit.engines.cpu.warnings_once import warn_once
 
 __all__ = ["is_stored", "load"]
 

@@ -30,12 +30,12 @@ from collections.abc import Callable, Iterator
 from itertools import compress, repeat
 from queue import SimpleQueue
 
-from arrayinit.engines.cpu.notices import warn_once
+from arrayinit.engines.cpu.warnings_once import warn_once
 
 __all__ = ["each", "threads"]
 
 VARIABLE = "ARRAYINIT_NUM_THREADS"
-MOST = 4096
+MAX_THREADS = 4096
 BY_HELPER = "by helper"
 
 
@@ -46,11 +46,13 @@ def threads() -> int:
 
 @functools.lru_cache(maxsize=16)
 def _threads(given: str) -> int:
-    if given.isdecimal() and len(given) <= len(str(MOST)) and 1 <= int(given) <= MOST:
+    if given.isdecimal() and len(given) <= len(str(MAX_THREADS)) and 1 <= int(given) <= MAX_THREADS:
         return int(given)
     processors = _processors()
     if given:
-        warn_once(f"`{VARIABLE}` must be an integer from 1 to {MOST}; got {given!r}, so draws use {processors} threads")
+        warn_once(
+            f"`{VARIABLE}` must be an integer from 1 to {MAX_THREADS}; got {given!r}, so draws use {processors} threads"
+        )
     return processors
 
 
@@ -70,9 +72,9 @@ def each(function: Callable[[int], None], count: int) -> None:
     begun, so that draws from several threads, or from within the pool, never wait for each other. The caller draws
     alone where no thread can be started, and while the interpreter shuts down.
     """
-    wanted = min(threads(), count) - 1
+    helper_count = min(threads(), count) - 1
     pool = _pool
-    size = pool.grow(wanted) if wanted > 0 else 0
+    size = pool.grow(helper_count) if helper_count > 0 else 0
     if not size:
         for i in range(count):
             function(i)

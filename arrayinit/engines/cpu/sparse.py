@@ -22,8 +22,8 @@ from arrayinit.stream.philox import ORDER
 __all__ = ["clear"]
 
 SLAB = 1 << 19  # words that are ordered at a time
-NARROWEST = 16  # columns of a slab at least, a cache line of each row, while they have at most
-LARGEST = 1 << 23  # words
+NARROWEST = 16  # columns of a slab at least, a cache line of each row, up to MAX_WORDS
+MAX_WORDS = 1 << 23  # words of a slab that is widened to NARROWEST columns
 ALL = 1 << 24  # words of the slabs of all threads together; one slab alone may have more
 
 
@@ -44,7 +44,7 @@ def clear(job: Job, out: npt.NDArray[Any], lanes: Lanes, fill: Callable[[Job, An
     here: Any = slice(None)
     if (box.starts[rows], box.steps[rows], box.counts[rows]) != (0, 1, height):
         here = box.starts[rows] + box.steps[rows] * np.arange(matrix.shape[0])
-    width = min(max(min(NARROWEST, LARGEST // height), SLAB // height, 1), matrix.shape[1])
+    width = min(max(min(NARROWEST, MAX_WORDS // height), SLAB // height, 1), matrix.shape[1])
     slabs = -(-matrix.shape[1] // width)
     together = max(1, ALL // (height * width))
     memories: list[_Memory] = []  # memory that no thread is using

@@ -127,7 +127,8 @@ def _bindings() -> Any:
         from cuda.bindings import driver
     except ImportError as error:
         raise RuntimeError(
-            f"cuda-bindings is missing ({error}): pip install arrayinit[cuda12] or [cuda13], as torch's CUDA is"
+            f"cuda-bindings is missing ({error}): pip install '.[cuda12]' or '.[cuda13]' in a copy of the "
+            f"repository, as torch's CUDA is"
         ) from None
     _checked(driver.cuInit(0))
     return driver

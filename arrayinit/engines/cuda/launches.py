@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from arrayinit.backends.base import coefficients
-from arrayinit.engines.cuda.parameters import AXES, PARAMETERS
+from arrayinit.engines.cuda.parameters import MAX_DIGITS, PARAMETERS
 from arrayinit.job import Job
 from arrayinit.key import Key
 from arrayinit.laws import Bits
@@ -110,14 +110,14 @@ def kept_launches(job: Job, strides: tuple[int, ...], address: int) -> list[Laun
     None where there are too many axes, and where a number is not at a multiple of its size, as devices demand.
     """
     key = ("cuda", strides)
-    kept: list[Launch] | None = job.memo.get(key)
-    if kept is None and key not in job.memo:
-        kept = launches(job, strides)
-        if kept is not None and any(stride % SIZES[launch.form] for launch in kept for stride in strides):
-            kept = None
-        if kept is None or len(kept) <= REMEMBERED:
-            job.memo[key] = kept
-    return None if kept is None or address % SIZES[kept[0].form] else kept
+    cached: list[Launch] | None = job.memo.get(key)
+    if cached is None and key not in job.memo:
+        cached = launches(job, strides)
+        if cached is not None and any(stride % SIZES[launch.form] for launch in cached for stride in strides):
+            cached = None
+        if cached is None or len(cached) <= REMEMBERED:
+            job.memo[key] = cached
+    return None if cached is None or address % SIZES[cached[0].form] else cached
 
 
 def launches(job: Job, strides: tuple[int, ...]) -> list[Launch] | None:
@@ -136,7 +136,7 @@ def launches(job: Job, strides: tuple[int, ...]) -> list[Launch] | None:
             step, jump = -step, -jump
         forwards.append((count, step, jump))
     few = merged(forwards)
-    return list(_launches(job, words_per_element, few, first, offset)) if len(few) < AXES else None
+    return list(_launches(job, words_per_element, few, first, offset)) if len(few) < MAX_DIGITS else None
 
 
 def _launches(job: Job, words_per_element: int, axes: list[Axis], first: int, offset: int) -> Iterator[Launch]:

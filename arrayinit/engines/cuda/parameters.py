@@ -15,9 +15,9 @@ import numpy as np
 
 from arrayinit.stream.philox import ROUNDS
 
-__all__ = ["AXES", "PARAMETERS", "declaration"]
+__all__ = ["MAX_DIGITS", "PARAMETERS", "declaration"]
 
-AXES = 8  # digits of an item's number, and the number of axes that a strided target must be below
+MAX_DIGITS = 8  # digits of an item's number, and the number of axes that a strided target must be below
 
 
 class _Field(NamedTuple):
@@ -57,11 +57,11 @@ _FIELDS = (
     _Field("pair", "u4", "1 where an element takes two words, a complex one"),
     _Field("digits", "u4", "of an item's number; this and all that follows is of strided targets only"),
     _Field("run_digit", "u4", "the digit that counts the blocks of the run"),
-    _Field("counts", "u4", "of each digit", AXES),
-    _Field("magic", "u4", "i / count = (i * magic) >> magic_shift for i < 2^31", AXES),
-    _Field("magic_shifts", "u4", "see magic", AXES),
-    _Field("word_steps", "i8", "words of the stream from one value of the digit to the next", AXES),
-    _Field("place_steps", "i8", "bytes of the target from one value of the digit to the next", AXES),
+    _Field("counts", "u4", "of each digit", MAX_DIGITS),
+    _Field("magic", "u4", "i / count = (i * magic) >> magic_shift for i < 2^31", MAX_DIGITS),
+    _Field("magic_shifts", "u4", "see magic", MAX_DIGITS),
+    _Field("word_steps", "i8", "words of the stream from one value of the digit to the next", MAX_DIGITS),
+    _Field("place_steps", "i8", "bytes of the target from one value of the digit to the next", MAX_DIGITS),
 )
 _IN_CUDA = {"u4": "unsigned int", "u8": "unsigned long long", "i8": "long long", "f4": "float", "f8": "double"}
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from arrayinit.engines.cpu.notices import warn_once
+from arrayinit.engines.cpu.warnings_once import warn_once
 
 __all__ = ["compiled"]
 
@@ -62,7 +62,7 @@ def _load(may_compile: bool) -> Callable[..., None] | None:
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """No garbage collection, which an import may cause; in a process with a large library it takes longer than that."""
+    """Pause garbage collection: an import may trigger it, and it can take longer than the load."""
     was_enabled = gc.isenabled()
     try:
         gc.disable()

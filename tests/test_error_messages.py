@@ -15,6 +15,7 @@ import arrayinit as ai
 import arrayinit.jax
 import arrayinit.plot
 import arrayinit.recipes
+from arrayinit.torch import init_module_
 
 dask = pytest.importorskip("dask")
 pytest.importorskip("dask.array")
@@ -205,7 +206,7 @@ def test_dtypes_and_namespaces_that_are_not_there():
         ai.normal((2, 3), seed=0, dtype="float128x")
     with pytest.raises(TypeError, match=r"longdouble|float128"):
         ai.normal((2, 3), seed=0, dtype=np.longdouble)
-    with pytest.raises(ValueError, match="`xp` must be a namespace"):
+    with pytest.raises(ValueError, match=r"`xp` must be numpy, .* or an importable array-API namespace; got 'nowhere'"):
         ai.normal((2, 3), seed=0, xp="nowhere")
     with pytest.raises(ValueError, match="`xp` must be a namespace of the array API"):
         ai.normal((2, 3), seed=0, xp="math")
@@ -348,8 +349,18 @@ def test_a_default_device_that_is_not_there():
         (lambda: ai.normal((3, 3), stddev=0.02), ["normal has no parameter `stddev`", "`std`?", "mean, std", "seed"]),
         (lambda: ai.normal((3, 3), sedd=0), ["`sedd`", "`seed`?"]),
         (lambda: ai.ones((3, 3), xyz=0), ["ones has no parameter `xyz`: it takes the keywords"]),
-        (lambda: ai.Rules({"*": ai.xavier_uniform}), ["`initializer`", "write 'xavier_uniform' or arrayinit.spec"]),
-        (lambda: ai.Rule("*", ai.xavier_uniform), ["`initializer`", "write 'xavier_uniform' or arrayinit.spec"]),
+        (lambda: ai.Rules({"*": ai.xavier_uniform}), ["`initializer`", "write arrayinit.spec('xavier_uniform')"]),
+        (lambda: ai.Rule("*", ai.xavier_uniform), ["`initializer`", "write arrayinit.spec('xavier_uniform')"]),
+        (lambda: ai.Rules({"*": torch.nn.init.zeros_}), ["`initializer`", "write arrayinit.spec('zeros')"]),
+        (lambda: ai.Rules({"*": 0.0}), ["`initializer`", "write arrayinit.spec('constant', val=0.0)"]),
+        (lambda: ai.spec(ai.normal), ["`name` must be an initializer; got", "write arrayinit.spec('normal')"]),
+        (lambda: ai.spec("xavier_unifrom"), ["initializer; got 'xavier_unifrom', did you mean 'xavier_uniform'?"]),
+        (lambda: ai.spec("qqq"), ["`name` must be an initializer: chrono, ", "; got 'qqq'"]),
+        (lambda: ai.spec("normal", sdt=1), ["has no parameter 'sdt', did you mean 'std'? a spec of it takes"]),
+        (lambda: ai.packed((4, 3), "eye", 2), ["made by arrayinit.spec; got 'eye': write arrayinit.spec('eye')"]),
+        (lambda: ai.calculate_gain("rleu"), ["`nonlinearity` must be one of", "got 'rleu', did you mean 'relu'?"]),
+        (lambda: ai.normal(3, xp="pytorch"), ["array-API namespace; got 'pytorch', did you mean 'torch'?"]),
+        (lambda: init_module_({"w": 3}, {}, seed=0), ["must be a torch.nn.Module; got dict", "init_params_"]),
         (
             lambda: arrayinit.jax.xavier_uniform(jax.random.key(0), (3, 4)),
             ["`in_axis`", "arrayinit.jax.xavier_uniform()"],
@@ -361,7 +372,7 @@ def test_a_default_device_that_is_not_there():
     ],
 )
 def test_slips_are_told_what_to_write(call, words):
-    with pytest.raises(TypeError) as caught:
+    with pytest.raises((TypeError, ValueError)) as caught:
         call()
     assert all(word in str(caught.value) for word in words), caught.value
 
