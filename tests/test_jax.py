@@ -595,7 +595,7 @@ def test_initializer_takes_specs_and_names(wrong):
 
 
 def test_random_values_need_a_floating_dtype():
-    with pytest.raises(TypeError, match=r"the dtype must be .* for random values; got int32"):
+    with pytest.raises(TypeError, match=r"or that of `x`, must be .* for random values; got int32"):
         ours.normal()(0, (2, 2), jnp.int32)
 
 

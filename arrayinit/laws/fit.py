@@ -53,11 +53,11 @@ def fit(law: Law, dtype: str) -> tuple[Law, Sampling | None]:
 def _check_floating(law: Law, dtype: str) -> None:
     """Refuse dtypes without fractions, and real dtypes for complex formulas."""
     if isinstance(law, Formula) and law.is_complex and not is_complex(dtype):
-        raise TypeError(f"the dtype must be one of {', '.join(COMPLEX)} for complex values; got {dtype}")
+        raise TypeError(f"`dtype`, or that of `x`, must be one of {', '.join(COMPLEX)} for complex values; got {dtype}")
     if not is_floating(dtype):
         dtypes = ", ".join([*FORMATS, *COMPLEX])
         values = "formulas" if isinstance(law, Formula) else "random values"
-        raise TypeError(f"the dtype must be one of {dtypes} for {values}; got {dtype}")
+        raise TypeError(f"`dtype`, or that of `x`, must be one of {dtypes} for {values}; got {dtype}")
 
 
 def _fit_packed(law: Packed, dtype: str) -> Packed:
@@ -81,7 +81,9 @@ def _fit_value(value: float, dtype: str, name: str) -> float:
         return _round(value, dtype, name)
     ends = integer_range(dtype)
     if ends is None:
-        raise TypeError(f"the dtype must be a type of the array API standard, float16 or bfloat16; got {dtype}")
+        raise TypeError(
+            f"`dtype`, or that of `x`, must be a type of the array API standard, float16 or bfloat16; got {dtype}"
+        )
     low, high = ends
     if not (math.isfinite(value) and value == int(value) and low <= value <= high):
         raise ValueError(f"`{name}` must be a value of the dtype {dtype}; got {value!r}")

@@ -148,7 +148,7 @@ def test_describe(capsys):
         (["kaiming_normal", "3x4", "--gain", "2"], "kaiming_normal has no parameter"),
         (["kaiming_normal", "3x4", "--mode"], "--mode needs a value"),
         (["kaiming_normal", "3x4", "mode"], "parameters must be given as --name value; got 'mode'"),
-        (["kaiming_normal", "3x4", "--dtype", "int8"], "the dtype must be one of"),
+        (["kaiming_normal", "3x4", "--dtype", "int8"], "or that of `x`, must be one of"),
     ],
 )
 def test_describe_refuses(capsys, arguments, said):

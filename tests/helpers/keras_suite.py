@@ -676,7 +676,7 @@ def test_distributed_weights():
         (lambda: init.VarianceScaling(distribution=3), ValueError, "`distribution` must be one of .*got 3"),
         (lambda: init.GlorotUniform()((3, None)), TypeError, "`shape` must be a sequence of integers"),
         (lambda: init.GlorotUniform()((3, -1)), ValueError, "`shape` must have no negative size"),
-        (lambda: init.GlorotUniform()((3, 4), "int32"), TypeError, "the dtype must be one of"),
+        (lambda: init.GlorotUniform()((3, 4), "int32"), TypeError, "or that of `x`, must be one of"),
         (lambda: init.GlorotUniform()((3, 4), "no"), ValueError, "dtype"),
         (lambda: init.Identity()((3, 4, 5)), ValueError, "`shape` must have two axes for Identity"),
         (lambda: init.Orthogonal()((3,)), ValueError, "at least 2 dimensions"),

@@ -111,7 +111,7 @@ def test_one_error_lists_all_that_is_wrong():
     assert lines[0] == "nothing was drawn, because 5 parameters can't be drawn:"
     assert len(lines) == 7
     text = str(caught.value)
-    for words in ("fc.bias", "fans need a shape", "(scalar, int64, not floating): the dtype must be",
+    for words in ("fc.bias", "fans need a shape", "(scalar, int64, not floating): `dtype`, or that of `x`, must be",
                   "values must stay", "same random numbers as fc.weight", "(3, float32): no rule matches"):  # fmt: skip
         assert words in text
 

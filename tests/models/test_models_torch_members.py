@@ -287,7 +287,7 @@ def test_a_storage_that_was_freed():
     [
         (lambda: torch.eye(3).to_sparse(), "must be a dense tensor"),
         (lambda: torch.zeros(3, 3).to_mkldnn(), "must be a dense tensor"),
-        (lambda: torch.zeros(3, 3, dtype=torch.float8_e5m2), "the dtype must be"),
+        (lambda: torch.zeros(3, 3, dtype=torch.float8_e5m2), "or that of `x`, must be"),
         (lambda: torch.zeros(3, dtype=torch.int8), "not floating"),
         (lambda: torch.zeros(1).expand(3), "share memory"),
     ],

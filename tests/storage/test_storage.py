@@ -601,7 +601,7 @@ def test_files_are_not_replaced_unless_asked(tmp_path):
     ("tensor", "error", "match"),
     [
         (Tensor(NORMAL, (3, 4), "complex128"), TypeError, "`dtype` of 'w' must be one of"),
-        (Tensor(NORMAL, (3, 4), "int32"), TypeError, "the dtype must be one of .* for random values"),
+        (Tensor(NORMAL, (3, 4), "int32"), TypeError, "or that of `x`, must be one of .* for random values"),
         (Tensor(ai.spec("xavier_normal"), (3,)), ValueError, "at least 2 dimensions"),
         (Tensor(NORMAL, (3, -4)), ValueError, "shape of w.* must have no negative size"),
         (Tensor(ai.spec("normal", std=1e6), (3,), "float16"), ValueError, "float16"),
@@ -620,7 +620,7 @@ def test_wrong_tensors_leave_no_file(tmp_path, tensor, error, match):
     [
         (np.zeros((3, 4), "float32"), {"part": 0}, ValueError, "`part` must be a positive number of bytes"),
         (np.zeros((3, 4), "float32"), {"seed": None, "journal": "j"}, TypeError, "`seed` must be given with a journal"),
-        (np.zeros((3, 4), "int32"), {}, TypeError, "the dtype must be one of"),
+        (np.zeros((3, 4), "int32"), {}, TypeError, "or that of `x`, must be one of"),
         (np.zeros(3, "float32"), {"initializer": "kaiming_normal"}, ValueError, "at least 2 dimensions"),
         (np.zeros(3, "float32"), {"initializer": "kaimig_normal"}, ValueError, "`name` must be an initializer"),
         ([1.0, 2.0], {}, TypeError, "`x` must be an array, or have a shape"),
