@@ -61,6 +61,16 @@ def test_the_model_in_two_frameworks_of_the_readme():
     assert variables["params"]["out"]["kernel"].shape == (16, 8)
 
 
+def test_the_record_of_the_readme(capsys):
+    namespace("torch")
+    blocks = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1:]
+    (code,) = [block.partition("```")[0] for block in blocks if "with record()" in block]
+    variables = {"__name__": "readme"}
+    exec(code, variables)
+    assert "0.weight  100x64  normal, std=1.0, row 0 is 0" in capsys.readouterr().out
+    assert variables["encoder"][1].bias.tolist() == [0.0] * 4
+
+
 def test_every_program_is_tested():
     assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(PROGRAMS)
 

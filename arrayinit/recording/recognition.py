@@ -73,6 +73,8 @@ CLOSE = 1e-5  # relative, of bounds that went through float32
 
 def recognize(tape: Tape, view: View) -> Recognized | None:
     """The initializer of all elements of a view; None where no single law tells them."""
+    if view.count == 0:
+        return Recognized(spec("zeros"), None)
     value = _value(tape, view, len(tape.notes))
     if value is None:
         return None
