@@ -94,11 +94,11 @@ class Planned(Match):
     key: Key
     key_of: Callable[[str], Key] | None = None  # the key of any path of the model, for a program
 
-    def values(self, device: Any) -> Any:
-        """The values of a program, as a tensor of its own."""
+    def values(self) -> Any:
+        """The values of a program as a new tensor, computed on the CPU: other devices round log and exp differently."""
         assert self.program is not None
         assert self.key_of is not None
-        return self.program.values(self.key_of, device)
+        return self.program.values(self.key_of)
 
     def fill_(self, x: Any) -> None:
         """Draw into an array of the parameter's shape and dtype."""

@@ -22,7 +22,7 @@ class Program(Protocol):
     def paths(self) -> set[str]:
         """The paths of the parameters whose keys its draws have."""
 
-    def values(self, key_of: Callable[[str], Key], device: Any = None) -> Any:
+    def values(self, key_of: Callable[[str], Key]) -> Any:
         """The tensor, drawn with the keys of these paths."""
 
 
@@ -34,6 +34,7 @@ class RecordedRule(Rule):
     shape: that of the tensor; a tensor of another shape is not the one that was recorded.
     program: what draws it where no initializer does; None where the initializer says all.
     zero_row: the row of a matrix that is 0 after the draw.
+    padding: the row that the layer says is its padding, which `init_module_` sets to 0 by any other rule.
     shares: the path of another parameter whose draw this one is a copy of.
     problem: why it can't be drawn; "" where it can.
     """
@@ -44,6 +45,7 @@ class RecordedRule(Rule):
     is_buffer: bool = False
     program: Program | None = None
     zero_row: int | None = None
+    padding: int | None = None
     shares: str | None = None
     problem: str = ""
 

@@ -9,23 +9,27 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.utils._pytree import tree_leaves, tree_map
 
 from arrayinit.backends import backend_of
 from arrayinit.common.escapes import printable
+from arrayinit.common.messages import warn
 from arrayinit.common.tables import aligned
+from arrayinit.models.derived import derived_of
 from arrayinit.models.recorded import RecordedRule
 from arrayinit.models.rules import Rule, Rules
-from arrayinit.models.torch_members import ModuleTensor, tensors_of
+from arrayinit.models.torch_members import ModuleTensor, padding_of, tensors_of
 from arrayinit.recording.modes import modes
 from arrayinit.recording.programs import Program
 from arrayinit.recording.recognition import Recognized, is_unset, recognize
-from arrayinit.recording.replay import notes_behind
+from arrayinit.recording.replay import notes_behind, values_of
 from arrayinit.recording.tape import RecordError, Tape, is_draw
 
 __all__ = ["Record", "record"]
@@ -77,9 +81,9 @@ class Record(Rules):
         >>> start.as_rules().as_dict()["rules"]
         [{'pattern': 'weight', 'initializer': 'ones'}, {'pattern': 'bias', 'initializer': 'zeros'}]
         """
-        programs = [rule.path for rule in self._entries if rule.initializer is None]
-        if programs:
-            raise ValueError(f"a record must have laws only to be plain rules; got programs for {', '.join(programs)}")
+        others = [rule.path for rule in self._entries if rule.initializer is None or rule.zero_row != rule.padding]
+        if others:
+            raise ValueError(f"a record must have laws only to be plain rules; got more for {', '.join(others)}")
         return Rules(
             [Rule(rule.pattern, rule.initializer, kind="buffer" if rule.is_buffer else None) for rule in self._entries]
         )
@@ -145,7 +149,34 @@ def record() -> Iterator[Record]:
     inner = {id(child) for module in modules for child in module.modules() if child is not module}
     roots = [module for module in modules if id(module) not in inner]
     object.__setattr__(result, "rules", tuple(_rules(tape, roots)))
+    listed = {id(x) for module in modules for x in (*module._parameters.values(), *module._buffers.values())}
+    for module in modules:
+        _give_values(tape, module, listed)
     tape.seal()
+
+
+def _give_values(tape: Tape, module: nn.Module, listed: set[int]) -> None:
+    """Compute the tensors that a module holds as plain attributes; a warning where one depends on a draw.
+
+    Args:
+        listed: the ids of parameters and buffers, which rules draw, wherever else they are held.
+    """
+    behind = {weight.name for weight in derived_of(module)}  # which a hook makes of originals
+
+    def is_plain(x: Any) -> bool:
+        return isinstance(x, torch.Tensor) and id(x) not in listed and tape.view(x) is not None
+
+    for name, value in list(vars(module).items()):
+        if (
+            name in ("_parameters", "_buffers", "_modules")
+            or name in behind
+            or not any(map(is_plain, tree_leaves(value)))
+        ):
+            continue
+        try:
+            vars(module)[name] = tree_map(lambda x: values_of(tape, x) if is_plain(x) else x, value)
+        except RecordError as error:
+            warn(f"`{name}` of {type(module).__name__} is no parameter or buffer, and gets no values: {error}")
 
 
 def _watch(modules: "weakref.WeakSet[nn.Module]") -> list[Any]:
@@ -191,6 +222,7 @@ def _rules(tape: Tape, roots: list[nn.Module]) -> Iterator[RecordedRule]:
             shape=tuple(x.shape),
             dtype=str(x.dtype).removeprefix("torch."),
             is_buffer=tensor.is_buffer,
+            padding=padding_of(tensor.owner, tensor.name),
         )
         if view is None:
             yield replace(rule, program=Program(tape, tape.constant(x), {}))

@@ -170,7 +170,7 @@ def _draw(entry: Planned, member: ModuleTensor, device: Any) -> None:
     if entry.program is None:
         entry.fill_(x)
     elif not backend_of(x).is_abstract(x):
-        write(x, entry.values(x.device))
+        write(x, entry.values())
     if entry.parameter.zero_row is not None:
         _zero_row(backend_of(x), x, entry.parameter.zero_row)
 

@@ -24,7 +24,7 @@ from arrayinit.models.parameters import Parameter, overlapping, tied_paths
 from arrayinit.models.plans import PlanError
 from arrayinit.models.rules import BUFFER
 
-__all__ = ["ModuleTensor", "is_statistic", "parameters_of", "shapeless", "tensors_of", "walk"]
+__all__ = ["ModuleTensor", "is_statistic", "padding_of", "parameters_of", "shapeless", "tensors_of", "walk"]
 
 # Modules that are put around another one: where the class is defined, its name, and what it calls the one within.
 WRAPPERS = (
@@ -182,7 +182,7 @@ def _parameter(tied: Sequence[ModuleTensor], shards: dict[int, str], problem: st
         axes=_axes(owner, name, x),
         tied=tuple(each.path for each in tied[1:]),
         optional=member.is_buffer and (not x.is_meta or is_statistic(owner, name)),
-        zero_row=next((row for each in tied if (row := _padding(each.owner, each.name)) is not None), None),
+        zero_row=next((row for each in tied if (row := padding_of(each.owner, each.name)) is not None), None),
         frozen=next((reason for y in tensors if (reason := backend_of(y).frozen(y))), ""),
         has_values=not any(y.is_meta for y in tensors),
         problem=problem,
@@ -255,7 +255,7 @@ def _axes(owner: nn.Module, name: str, x: torch.Tensor) -> dict[str, Any]:
     return {"layout": "io"} if is_reversed and x.ndim == 2 else {}
 
 
-def _padding(owner: nn.Module, name: str) -> int | None:
+def padding_of(owner: nn.Module, name: str) -> int | None:
     """The row of an embedding that is its padding."""
     if name != "weight" or not isinstance(owner, (nn.Embedding, nn.EmbeddingBag)):
         return None

@@ -21,36 +21,36 @@ def can_draw(note: Note) -> bool:
     return draw_of(note) is not None or note.name in _OTHERS
 
 
-def drawn(note: Note, shape: tuple[int, ...], dtype: torch.dtype, key: Key, device: Any) -> torch.Tensor:
+def drawn(note: Note, shape: tuple[int, ...], dtype: torch.dtype, key: Key) -> torch.Tensor:
     """The values that a note draws, with this key. RecordError where :func:`can_draw` is False."""
     initializer = draw_of(note)
     if initializer is not None:
         name = str(dtype).removeprefix("torch.")
-        values: torch.Tensor = initializer(shape, seed=key, xp="torch", dtype=name, device=device)
+        values: torch.Tensor = initializer(shape, seed=key, xp="torch", dtype=name)
         return values
     arguments = given(note)
     match note.name:
         case "randperm":
-            return torch.argsort(_integers((arguments["n"],), key, device), stable=True)
+            return torch.argsort(_integers((arguments["n"],), key), stable=True)
         case "randint" | "random_":
             low, high = _ends(arguments, dtype)
-            return low + _integers(shape, key, device) % (high - low)
+            return low + _integers(shape, key) % (high - low)
         case "bernoulli_" | "bernoulli":
             p = arguments.get("p", 0.5)
             if not isinstance(p, float | int):
                 raise RecordError(f"{note.op} at {note.where} has a probability for each element, which can't be drawn")
-            chances: torch.Tensor = uniform(shape, seed=key, xp="torch", device=device)
+            chances: torch.Tensor = uniform(shape, seed=key, xp="torch")
             return chances < p
         case "exponential_":
             scale = 1.0 / arguments.get("lambd", 1.0)
-            exponential: torch.Tensor = distribution(shape, "expon", (0.0, scale), seed=key, xp="torch", device=device)
+            exponential: torch.Tensor = distribution(shape, "expon", (0.0, scale), seed=key, xp="torch")
             return exponential
     raise RecordError(f"{note.op} at {note.where} can't be drawn")
 
 
-def _integers(shape: tuple[int, ...], key: Key, device: Any) -> torch.Tensor:
+def _integers(shape: tuple[int, ...], key: Key) -> torch.Tensor:
     """Integers of 62 random bits."""
-    words: torch.Tensor = bits((*shape, 2), seed=key, xp="torch", device=device).to(torch.int64)
+    words: torch.Tensor = bits((*shape, 2), seed=key, xp="torch").to(torch.int64)
     return ((words[..., 0] & (1 << 30) - 1) << 32) | words[..., 1]
 
 

@@ -42,15 +42,15 @@ class Program:
         """The paths of the parameters whose keys the draws have."""
         return {path for path, _ in self.owners.values()}
 
-    def values(self, key_of: Callable[[str], Key], device: torch.device | None = None) -> torch.Tensor:
-        """The tensor, drawn with the keys of the paths."""
+    def values(self, key_of: Callable[[str], Key]) -> torch.Tensor:
+        """The tensor on the CPU, drawn with the keys of the paths."""
 
         def draw(number: int, note: Note, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
             path, place = self.owners[number]
             key = key_of(path) if place is None else key_of(path).fold(place)
-            return drawn(note, shape, dtype, key, device)
+            return drawn(note, shape, dtype, key)
 
-        memory = replay(self.tape, [self.view.storage], draw, device=device)[self.view.storage]
+        memory = replay(self.tape, [self.view.storage], draw)[self.view.storage]
         return view_into(memory, self.view)
 
     @property

@@ -166,18 +166,20 @@ def _after(tape: Tape, number: int, view: View, value: Any) -> Any:
         return _UNSET
     drawn = _drawn(note)
     if drawn is not None:
+        if (target.size, target.stride) != (view.size, view.stride) and not _is_flat(drawn, target, view):
+            return None
         return drawn, number, None
     constant = _constant(note)
     if constant is not None:
         return _Constant(constant), None, None
     if note.name in ("copy_", "_to_copy", "clone", "detach_copy"):
         source = note.args[1] if note.name == "copy_" else note.args[0]
-        if not isinstance(source, View) or source.size != target.size or _order(source) != _order(target):
+        if not isinstance(source, View) or not _is_like(source, target):
             return None
         return _value(tape, source, number)
     if note.outputs and note.outputs[0] is not None:  # a new tensor, computed from another one
         source = note.args[0] if note.args else None
-        if not isinstance(source, View) or source.size != target.size or _order(source) != _order(target):
+        if not isinstance(source, View) or not _is_like(source, target):
             return None
         value = _value(tape, source, number)
     if value is None or value is _UNSET:
@@ -188,9 +190,19 @@ def _after(tape: Tape, number: int, view: View, value: Any) -> Any:
     return (changed, draw, row) if changed is not None and keeps_zero else None
 
 
-def _order(view: View) -> tuple[int, ...]:
-    """The axes by their strides: equal for views whose elements lie alike."""
-    return tuple(sorted(range(len(view.size)), key=lambda axis: (-view.stride[axis], axis)))
+def _is_flat(symbol: _Symbol, target: View, view: View) -> bool:
+    """Whether a draw into another view of the memory says all: not of a law with fans, nor of a transposed view."""
+    has_fans = isinstance(symbol, _Named) or (isinstance(symbol, _Uniform | _Normal) and symbol.initializer is not None)
+    return not has_fans and _is_row_major(target) and _is_row_major(view)
+
+
+def _is_like(source: View, target: View) -> bool:
+    """Whether a copy of `source` into `target` keeps the order of the elements."""
+    return source.size == target.size and _is_row_major(source) and _is_row_major(target)
+
+
+def _is_row_major(view: View) -> bool:
+    return list(view.stride) == sorted(view.stride, reverse=True)
 
 
 def _with_zero_row(note: Note, view: View, target: View, value: Any) -> Any:

@@ -31,11 +31,11 @@ def overwrites(tape: Tape, note: Note, storage: int) -> bool:
     )
 
 
-def notes_behind(tape: Tape, storage: int, before: int | None = None) -> list[int]:
+def notes_behind(tape: Tape, storage: int) -> list[int]:
     """The numbers of the notes that the values of a storage come from, in order."""
     needed: set[int] = set()
     visited: set[tuple[int, int]] = set()  # a storage, and how many of its writers come before
-    todo = [(storage, len(tape.notes) if before is None else before)]
+    todo = [(storage, len(tape.notes))]
     while todo:
         place, end = todo.pop()
         writers = tape.writers.get(place, [])
@@ -58,17 +58,15 @@ def _is_only_target(tape: Tape, note: Note, view: View, place: int) -> bool:
     return view.storage == place and overwrites(tape, note, place)
 
 
-def replay(
-    tape: Tape, storages: Iterable[int], draw: Draw, before: int | None = None, device: torch.device | None = None
-) -> dict[int, torch.Tensor]:
-    """Storage -> its bytes as a tensor, by running all notes behind them.
+def replay(tape: Tape, storages: Iterable[int], draw: Draw) -> dict[int, torch.Tensor]:
+    """Storage -> its bytes as a tensor on the CPU, by running all notes behind them.
 
     Args:
         draw: gives the values of a draw: its number, the note, and the shape and dtype of what it draws.
     """
-    device = torch.device("cpu") if device is None else device
+    device = torch.device("cpu")
     wanted = list(storages)
-    numbers = sorted({number for storage in wanted for number in notes_behind(tape, storage, before)})
+    numbers = sorted({number for storage in wanted for number in notes_behind(tape, storage)})
     memory: dict[int, torch.Tensor] = {}
 
     def bytes_of(storage: int) -> torch.Tensor:

@@ -18,7 +18,7 @@ def test_real_numbers(value):
     assert arguments.is_real(value)
 
 
-@pytest.mark.parametrize("value", [True, np.bool_(True), "1", None, 1j, Decimal(1), np.timedelta64(1), np.ones(1)])
+@pytest.mark.parametrize("value", [True, np.bool_(True), "1", None, 1j, Decimal(1), np.timedelta64(1, "s"), np.ones(1)])
 def test_values_that_are_no_real_numbers(value):
     assert not arguments.is_real(value)
     with pytest.raises(TypeError, match="`x` must be a real number; got"):

@@ -202,7 +202,7 @@ def test_a_record_is_data():
     elsewhere = init_module_(Kinds(), again, seed=0)
     for path, x in tensors(expected).items():
         assert torch.equal(tensors(elsewhere)[path], x), path
-    with pytest.raises(ValueError, match=r"must have laws only to be plain rules; got programs for .*a_log"):
+    with pytest.raises(ValueError, match=r"must have laws only to be plain rules; got more for .*a_log"):
         start.as_rules()
 
 
@@ -348,6 +348,55 @@ def test_values_that_are_computed_from_earlier_ones_of_the_same_memory():
 
     key = ai.fold(ai.fold(0, "weight"), 0)
     assert torch.equal(drawn(build).weight, torch.log(ai.uniform((2, 3), 1.0, 16.0, seed=key, xp="torch")))
+
+
+def test_draws_into_transposed_views():
+    def build():
+        module = nn.Module()
+        module.a = nn.Parameter(torch.empty(64, 16))
+        init.kaiming_uniform_(module.a.T)
+        module.b = nn.Parameter(torch.empty(64, 16))
+        init.sparse_(module.b.T, 0.25)
+        module.c = nn.Parameter(module.a.detach().t().clone())
+        return module
+
+    model, start = recorded(build)
+    assert words(start)["a"].startswith("a program of")
+    init_module_(model, start, seed=0)
+    assert ((model.b == 0).sum(dim=1) == 4).all()
+    assert torch.equal(model.c, model.a.T)
+    assert float(model.a.detach().abs().max()) == pytest.approx(math.sqrt(6 / 64), rel=0.01)  # the view's fan_in
+
+
+def test_tensors_that_are_no_parameters():
+    def build():
+        module = nn.Linear(3, 2)
+        module.steps = torch.linspace(0, 1, 3)
+        module.tables = {"a": [torch.arange(3)]}
+        module.noise = torch.randn(3)
+        return module
+
+    with pytest.warns(
+        UserWarning, match="`noise` of Linear is no parameter or buffer, and gets no values: .*depend on a draw"
+    ):
+        model, _ = recorded(build)
+    assert model.steps.tolist() == [0.0, 0.5, 1.0]
+    assert model.tables["a"][0].tolist() == [0, 1, 2]
+
+
+def test_zeroed_rows_in_rules():
+    padded, start = recorded(lambda: nn.Embedding(5, 3, padding_idx=1))
+    assert len(start.as_rules()) == 1
+
+    def redrawn():
+        module = nn.Embedding(5, 3, padding_idx=1)
+        init.normal_(module.weight)
+        return module
+
+    _, start = recorded(redrawn)
+    with pytest.raises(ValueError, match="got more for weight"):
+        start.as_rules()
+    assert (init_module_(padded, start, seed=0).weight != 0).all()
 
 
 def test_models_that_changed():
