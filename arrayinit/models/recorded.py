@@ -12,7 +12,7 @@ __all__ = ["Program", "RecordedRule"]
 
 
 class Program(Protocol):
-    """What gives a tensor its values where no single law does."""
+    """Operations that give a tensor its values where no single law does."""
 
     @property
     def is_random(self) -> bool:
@@ -62,7 +62,7 @@ class RecordedRule(Rule):
 
     @property
     def words(self) -> str:
-        """What is drawn, in one line."""
+        """The law or program in one line."""
         if self.program is not None:
             return str(self.program)
         words = [in_words(self.initializer)]

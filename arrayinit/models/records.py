@@ -3,7 +3,7 @@
 import re
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -149,10 +149,21 @@ def record() -> Iterator[Record]:
     inner = {id(child) for module in modules for child in module.modules() if child is not module}
     roots = [module for module in modules if id(module) not in inner]
     object.__setattr__(result, "rules", tuple(_rules(tape, roots)))
+    _warn_of_lost(tape, modules)
     listed = {id(x) for module in modules for x in (*module._parameters.values(), *module._buffers.values())}
     for module in modules:
         _give_values(tape, module, listed)
     tape.seal()
+
+
+def _warn_of_lost(tape: Tape, modules: Iterable[nn.Module]) -> None:
+    """Warn of tensors that had values, were drawn into, and are not part of a model: the draw was only noted."""
+    tensors = (x for module in modules for x in (*module._parameters.values(), *module._buffers.values()))
+    recorded = {view.storage for x in tensors if x is not None and (view := tape.view(x)) is not None}
+    for number, storage in enumerate(tape.storages):
+        if storage.twin is not None and number not in recorded:
+            where = tape.notes[tape.writers[number][0]].where
+            warn(f"a tensor that is no parameter or buffer was drawn into at {where}, and keeps its old values")
 
 
 def _give_values(tape: Tape, module: nn.Module, listed: set[int]) -> None:

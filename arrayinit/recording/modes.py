@@ -35,7 +35,9 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
+        if kwargs.get("generator") is not None:
+            kwargs["generator"] = None  # the key of a draw comes from the seed, whatever the constructor would take
         tape = self.tape
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         names = {argument.name for argument in func._schema.arguments}

@@ -384,6 +384,30 @@ def test_tensors_that_are_no_parameters():
     assert model.tables["a"][0].tolist() == [0, 1, 2]
 
 
+def test_tensors_of_others_that_are_drawn_into():
+    mine = torch.ones(3)
+
+    def build():
+        mine.normal_()
+        return nn.Linear(3, 2)
+
+    with pytest.warns(UserWarning, match=r"was drawn into at .*test_models_records.py:\d+, and keeps its old values"):
+        recorded(build)
+    assert mine.tolist() == [1.0] * 3
+
+
+def test_generators_of_a_constructor():
+    def build():
+        module = nn.Linear(3, 2)
+        init.normal_(module.weight, generator=torch.Generator().manual_seed(3))
+        return module
+
+    model, start = recorded(build)
+    assert words(start)["weight"] == "normal, std=1.0"
+    pickle.dumps(start)
+    assert torch.equal(init_module_(model, start, seed=0).weight, ai.normal((2, 3), seed=0, name="weight", xp="torch"))
+
+
 def test_zeroed_rows_in_rules():
     padded, start = recorded(lambda: nn.Embedding(5, 3, padding_idx=1))
     assert len(start.as_rules()) == 1
