@@ -35,7 +35,11 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = dict(kwargs or {})
+        with torch._C.DisableTorchFunction():  # so that the other mode does not answer our own questions
+            return self._run(func, args, dict(kwargs or {}), sys._getframe(1))
+
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Any:
+        """Note an operation that a frame calls, and run it on the meta device; or for real, where all has values."""
         if kwargs.get("generator") is not None:
             kwargs["generator"] = None  # the key of a draw comes from the seed, whatever the constructor would take
         tape = self.tape
@@ -72,7 +76,8 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
             tape.add(x, device) if isinstance(x, torch.Tensor) and tape.view(x) is None else None
             for x in tree_leaves(result)
         ]
-        if written or any(outputs):
+        is_view = str(func).startswith("aten.set_.")  # which gives a tensor another one's memory, and writes nothing
+        if (written and not is_view) or any(outputs):
             tape.append(
                 Note(
                     op=str(func),
@@ -81,15 +86,15 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
                     outputs=tuple(outputs),
                     written=views_written,
                     read=tuple(leaf for leaf in tree_leaves(noted) if isinstance(leaf, View)),
-                    initializer=self._initializer(views_written),
-                    where=_where(sys._getframe(1)),
+                    initializer=self._initializer(views_written, frame),
+                    where=_where(frame),
                 )
             )
         return written[0] if written and len(outputs) == 1 else result
 
-    def _initializer(self, written: tuple[View, ...]) -> Spec | None:
+    def _initializer(self, written: tuple[View, ...], frame: FrameType) -> Spec | None:
         """The initializer that a draw is the end of, where the frames tell."""
-        call = named(sys._getframe(2)) if len(written) == 1 else None
+        call = named(frame) if len(written) == 1 else None
         return None if call is None or self.tape.view(call[1]) != written[0] else call[0]
 
     def _noted(self, x: torch.Tensor) -> View | torch.Tensor:

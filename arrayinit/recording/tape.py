@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from arrayinit.specs import Spec
 
@@ -117,7 +118,7 @@ class Tape:
 
     def view(self, x: torch.Tensor) -> View | None:
         """The view that a tensor is; None for one that the tape knows nothing about."""
-        number = self.numbers.get(x.untyped_storage()._cdata)
+        number = None if is_lazy(x) else self.numbers.get(x.untyped_storage()._cdata)
         if number is None:
             return None
         return View(number, x.dtype, tuple(x.size()), tuple(x.stride()), x.storage_offset())

@@ -350,6 +350,30 @@ def test_values_that_are_computed_from_earlier_ones_of_the_same_memory():
     assert torch.equal(drawn(build).weight, torch.log(ai.uniform((2, 3), 1.0, 16.0, seed=key, xp="torch")))
 
 
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.spectral_norm, nn.utils.spectral_norm])
+def test_spectral_norms(norm):
+    model = drawn(lambda: norm(nn.Linear(6, 5))).eval()
+    assert float(torch.linalg.matrix_norm(model.weight.detach(), 2)) == pytest.approx(1, rel=0.01)
+    assert any(0.3 < float(x.detach().abs().max()) <= 6**-0.5 for x in model.parameters() if x.ndim == 2)
+
+
+def test_orthogonal_parametrizations():
+    model = drawn(lambda: nn.utils.parametrizations.orthogonal(nn.Linear(4, 4), use_trivialization=False))
+    assert torch.allclose(model.weight @ model.weight.T, torch.eye(4), atol=1e-6)
+    with pytest.raises(RecordError, match="depend on a draw"):  # its base is a factor of what is drawn
+        recorded(lambda: nn.utils.parametrizations.orthogonal(nn.Linear(4, 4)))
+
+
+def test_lazy_modules_and_uninitialized_ones():
+    model, start = recorded(lambda: nn.Sequential(nn.Linear(3, 4), nn.LazyLinear(2)))
+    assert [rule.path for rule in start] == ["0.weight", "0.bias"]
+    with pytest.raises(PlanError, match="lazy, without a shape"):
+        init_module_(model, start, seed=0)
+    model, start = recorded(lambda: nn.utils.skip_init(nn.Linear, 3, 4))
+    with pytest.raises(PlanError, match="leaves it as it was allocated"):
+        init_module_(model, start, seed=0)
+
+
 def test_draws_into_transposed_views():
     def build():
         module = nn.Module()
