@@ -267,6 +267,10 @@ class Backend:
         """The memory that a write to x changes; empty where there is none, or where arrays are never written to."""
         return ()
 
+    def is_loaded(self, x: Any) -> bool:
+        """Whether a library has marked x as loaded from a checkpoint."""
+        return False
+
     def frozen(self, x: Any) -> str:
         """Why the values of x should perhaps stay, in a few words; "" without a reason."""
         return ""

@@ -153,8 +153,11 @@ class TorchBackend(Backend):
     def extents(self, x: Any) -> tuple[Extent, ...]:
         return _extents(x)
 
+    def is_loaded(self, x: Any) -> bool:
+        return bool(getattr(x, "_is_hf_initialized", False))  # by transformers
+
     def frozen(self, x: Any) -> str:
-        if getattr(x, "_is_hf_initialized", False):
+        if self.is_loaded(x):
             return "loaded by transformers"
         return "requires_grad=False" if isinstance(x, torch.nn.Parameter) and not x.requires_grad else ""
 

@@ -10,6 +10,7 @@ import click
 import arrayinit
 from arrayinit.cli.arguments import Shape, value_of
 from arrayinit.cli.output import say
+from arrayinit.common.messages import shape_text
 from arrayinit.common.tables import aligned
 
 __all__ = ["describe"]
@@ -69,5 +70,5 @@ def _shown(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, tuple):
-        return "x".join(map(str, value)) or "scalar"
+        return shape_text(value)
     return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -12,7 +12,7 @@ import arrayinit
 from arrayinit.backends import backend_named
 from arrayinit.cli.output import say
 from arrayinit.common.escapes import printable
-from arrayinit.common.messages import counted, shown
+from arrayinit.common.messages import counted, shape_text, shown
 from arrayinit.common.tables import Column, line
 from arrayinit.storage.files import open_regular
 
@@ -52,7 +52,7 @@ def _marks(file: str, layout: str | None) -> Iterator[tuple[str, str, str, str]]
         with open_regular(file, "`FILE`"):  # checks it; NumPy opens it by its name
             for name, x in _tensors(file):
                 mark = arrayinit.fingerprint(x, layout=layout if x.ndim == len(layout or "") else None)
-                yield name, mark, x.dtype.name, "x".join(map(str, x.shape)) or "scalar"
+                yield name, mark, x.dtype.name, shape_text(x.shape)
     except Exception as error:  # for broken files NumPy lets errors of zipfile, zlib and the tokenizer through
         text, label = str(error), printable(file)
         raise click.ClickException(text if label in text else f"{label}: {text}") from None

@@ -7,7 +7,7 @@ from typing import Any
 
 from arrayinit.common.escapes import cut
 
-__all__ = ["REPR_CHARACTERS", "counted", "did_you_mean", "shown", "warn"]
+__all__ = ["REPR_CHARACTERS", "counted", "did_you_mean", "shape_text", "shown", "warn"]
 
 REPR_CHARACTERS = 1000  # characters of a value in a message
 
@@ -20,6 +20,11 @@ def shown(value: Any) -> str:
         bits = f" of {value.bit_length()} bits" if isinstance(value, int) else ""
         return f"<{type(value).__name__}{bits}>"
     return cut(text, REPR_CHARACTERS)
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """A shape as tables show it: "64x32", or "scalar"."""
+    return "x".join(map(str, shape)) or "scalar"
 
 
 def counted(count: int, noun: str) -> str:

@@ -262,9 +262,8 @@ def _recorded(parameter: Parameter, rule: RecordedRule, frozen: Frozen) -> tuple
     A constructor that freezes a parameter fills it all the same, so `requires_grad` says nothing here.
     """
     rule.check(parameter)
-    is_loaded = parameter.frozen != "" and "requires_grad" not in parameter.frozen
-    frozen_because = parameter.frozen if is_loaded or frozen == "keep" else ""
-    parameter = replace(parameter, zero_row=rule.zero_row, frozen=frozen_because)
+    stays = parameter.is_loaded or frozen == "keep"
+    parameter = replace(parameter, zero_row=rule.zero_row, frozen=parameter.frozen if stays else "")
     if rule.program is None or parameter.frozen:
         return parameter, None
     if parameter.problem:

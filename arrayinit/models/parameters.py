@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
+from arrayinit.common.messages import shape_text
 from arrayinit.stream.formats import is_floating
 
 __all__ = ["Parameter", "overlapping", "tied_paths"]
@@ -22,6 +23,7 @@ class Parameter:
     optional: whether it may stay as it is where no rule matches: a buffer with values of its own.
     zero_row: the row that is 0 whatever is drawn: the padding of an embedding.
     frozen: why its values may be meant to stay; "" where nothing says so.
+    is_loaded: whether a library says that it has put values there.
     has_values: whether it has values yet.
     problem: why it can't be drawn, whatever the rule; "" where it can.
     through: what makes this weight of other tensors, such as WeightNorm; "" for a tensor of its own.
@@ -39,6 +41,7 @@ class Parameter:
     optional: bool = False
     zero_row: int | None = None
     frozen: str = ""
+    is_loaded: bool = False
     has_values: bool = True
     problem: str = ""
     through: str = ""
@@ -50,13 +53,8 @@ class Parameter:
         """The number of elements."""
         return math.prod(self.shape)
 
-    @property
-    def size_text(self) -> str:
-        """The shape as plans and errors show it: "64x32", "scalar"."""
-        return "x".join(map(str, self.shape)) or "scalar"
-
     def __str__(self) -> str:
-        return f"({self.size_text}, {self.dtype}{'' if is_floating(self.dtype) else ', not floating'})"
+        return f"({shape_text(self.shape)}, {self.dtype}{'' if is_floating(self.dtype) else ', not floating'})"
 
 
 def tied_paths(arrays: Iterable[tuple[str, Hashable]]) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ from typing import Any, overload
 
 from arrayinit.backends import backend_of
 from arrayinit.common.escapes import printable
-from arrayinit.common.messages import counted
+from arrayinit.common.messages import counted, shape_text
 from arrayinit.common.tables import aligned
 from arrayinit.draw import array_target, perform, shape_target
 from arrayinit.job import Job, Target
@@ -169,7 +169,7 @@ class Plan(Sequence[Planned]):
         return iter(self.entries)
 
     def __str__(self) -> str:
-        rows = [(printable(e.path), e.parameter.size_text, _in_words(e)) for e in self.entries]
+        rows = [(printable(e.path), shape_text(e.shape), _in_words(e)) for e in self.entries]
         return "\n".join(aligned(rows, right=(1,)))
 
     @property

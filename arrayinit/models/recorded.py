@@ -12,18 +12,14 @@ __all__ = ["Program", "RecordedRule"]
 
 
 class Program(Protocol):
-    """Operations that give a tensor its values where no single law does."""
+    """Operations that give a tensor its values where no single law does; `recording.programs` has them for torch."""
 
     @property
     def is_random(self) -> bool:
         """Whether it draws."""
 
-    @property
-    def paths(self) -> set[str]:
-        """The paths of the parameters whose keys its draws have."""
-
     def values(self, key_of: Callable[[str], Key]) -> Any:
-        """The tensor, drawn with the keys of these paths."""
+        """The tensor, drawn with the keys of the parameters that its draws count to."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,7 @@ class RecordedRule(Rule):
 
     path: that of the tensor. `pattern` is a glob that matches it alone.
     shape: that of the tensor; a tensor of another shape is not the one that was recorded.
+    is_buffer: whether it is a buffer, which plain rules match by their kind alone.
     program: what draws it where no initializer does; None where the initializer says all.
     zero_row: the row of a matrix that is 0 after the draw.
     padding: the row that the layer says is its padding, which `init_module_` sets to 0 by any other rule.
@@ -41,7 +38,6 @@ class RecordedRule(Rule):
 
     path: str = ""
     shape: tuple[int, ...] = ()
-    dtype: str = ""
     is_buffer: bool = False
     program: Program | None = None
     zero_row: int | None = None

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from arrayinit.backends import backend_of
 from arrayinit.common.escapes import printable
-from arrayinit.common.messages import warn
+from arrayinit.common.messages import shape_text, warn
 from arrayinit.common.tables import aligned
 from arrayinit.models.derived import derived_of
 from arrayinit.models.recorded import RecordedRule
@@ -59,9 +59,7 @@ class Record(Rules):
         super().__init__()
 
     def __str__(self) -> str:
-        rows = [
-            (printable(rule.path), "x".join(map(str, rule.shape)) or "scalar", rule.words) for rule in self._entries
-        ]
+        rows = [(printable(rule.path), shape_text(rule.shape), rule.words) for rule in self._entries]
         return "\n".join(aligned(rows, right=(1,)))
 
     @property
@@ -231,7 +229,6 @@ def _rules(tape: Tape, roots: list[nn.Module]) -> Iterator[RecordedRule]:
             initializer=None,
             path=path,
             shape=tuple(x.shape),
-            dtype=str(x.dtype).removeprefix("torch."),
             is_buffer=tensor.is_buffer,
             padding=padding_of(tensor.owner, tensor.name),
         )

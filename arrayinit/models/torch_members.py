@@ -184,6 +184,7 @@ def _parameter(tied: Sequence[ModuleTensor], shards: dict[int, str], problem: st
         optional=member.is_buffer and (not x.is_meta or is_statistic(owner, name)),
         zero_row=next((row for each in tied if (row := padding_of(each.owner, each.name)) is not None), None),
         frozen=next((reason for y in tensors if (reason := backend_of(y).frozen(y))), ""),
+        is_loaded=any(backend_of(y).is_loaded(y) for y in tensors),
         has_values=not any(y.is_meta for y in tensors),
         problem=problem,
     )

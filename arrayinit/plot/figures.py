@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arrayinit.common.integers import as_integer
-from arrayinit.common.messages import shown
+from arrayinit.common.messages import shape_text, shown
 from arrayinit.laws.densities import Density, density
 from arrayinit.models.members import Member, members_of
 from arrayinit.models.plans import Planned
@@ -214,7 +214,7 @@ def weights(
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for ax, (parameter, x, moments) in zip(axes, chosen, strict=False):
         _draw_weights(ax, x, parameter.dtype, moments, bins, planned.get(parameter.path))
-        size = "x".join(map(str, parameter.shape)) or "scalar"
+        size = shape_text(parameter.shape)
         ax.set_title(_shortened(parameter.path, 30), fontsize=8.5, loc="left", pad=14)
         ax.text(
             0, 1.03, f"{size}, std {moments.std:.3g}", transform=ax.transAxes, fontsize=7.5, color=GREY, va="bottom"

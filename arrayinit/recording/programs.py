@@ -28,19 +28,9 @@ class Program:
     owners: dict[int, Owner]
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the tensor."""
-        return self.view.size
-
-    @property
     def is_random(self) -> bool:
         """Whether there is a draw among the notes."""
         return bool(self.owners)
-
-    @property
-    def paths(self) -> set[str]:
-        """The paths of the parameters whose keys the draws have."""
-        return {path for path, _ in self.owners.values()}
 
     def values(self, key_of: Callable[[str], Key]) -> torch.Tensor:
         """The tensor on the CPU, drawn with the keys of the paths."""

@@ -68,6 +68,7 @@ _Value: TypeAlias = tuple[_Symbol, int | None, int | None]  # symbol, the note t
 
 _UNSET = object()
 _ALLOCATIONS = ("empty", "empty_strided", "new_empty", "empty_like", "new_empty_strided")
+_ELEMENTWISE = ("mul", "div", "add", "sub", "neg", "clamp")
 CLOSE = 1e-5  # relative, of bounds that went through float32
 
 
@@ -185,7 +186,7 @@ def _after(tape: Tape, number: int, view: View, value: Any) -> Any:
     if value is None or value is _UNSET:
         return None
     symbol, draw, row = value
-    changed = _changed(note, symbol)
+    changed = _computed(note, symbol, target) if isinstance(symbol, _Constant) else _changed(note, symbol)
     keeps_zero = row is None or note.name.rstrip("_") in ("mul", "div", "neg")
     return (changed, draw, row) if changed is not None and keeps_zero else None
 
@@ -252,11 +253,28 @@ def _drawn(note: Note) -> _Symbol | None:
     return None
 
 
+def _computed(note: Note, symbol: _Constant, target: View) -> _Constant | None:
+    """A constant after an operation with numbers, rounded as torch rounds it."""
+    source = note.args[0] if note.args else None
+    numbers = _numbers(note)
+    if numbers is None or note.name.rstrip("_") not in _ELEMENTWISE or not isinstance(source, View):
+        return None
+    element = torch.full((1,), symbol.value, dtype=source.dtype)
+    return _Constant(float(note.overload(element, *numbers, **note.kwargs).to(target.dtype)))
+
+
+def _numbers(note: Note) -> list[Any] | None:
+    """The arguments behind the tensor; None where one is no number."""
+    numbers = [x.item() if isinstance(x, torch.Tensor) and x.numel() == 1 else x for x in note.args[1:]]
+    is_plain = all(isinstance(x, int | float) or x is None for x in (*numbers, *note.kwargs.values()))
+    return numbers if is_plain else None
+
+
 def _changed(note: Note, symbol: _Symbol) -> _Symbol | None:
     """A symbol after an operation with numbers on all elements."""
     name = note.name.rstrip("_")
-    numbers = [x.item() if isinstance(x, torch.Tensor) and x.numel() == 1 else x for x in note.args[1:]]
-    if any(not isinstance(x, int | float) and x is not None for x in (*numbers, *note.kwargs.values())):
+    numbers = _numbers(note)
+    if numbers is None:
         return None
     alpha = note.kwargs.get("alpha", 1)
     first = numbers[0] if numbers else None
@@ -287,8 +305,6 @@ def _affine(symbol: _Symbol, scale: float, shift: float) -> _Symbol | None:
     if isinstance(symbol, _Named):
         return None
     match symbol:
-        case _Constant(value):
-            return _Constant(value * scale + shift)
         case _Uniform(low, high):
             low, high = sorted((low * scale + shift, high * scale + shift))
             return _Uniform(low, high) if low < high else _Constant(low)
@@ -310,6 +326,4 @@ def _clamped(symbol: _Symbol, low: float, high: float) -> _Symbol | None:
             return replace(symbol, ends=(low, high)) if is_cut else symbol
     if isinstance(symbol, _Uniform) and low <= symbol.low and high >= symbol.high:
         return symbol
-    if isinstance(symbol, _Constant):
-        return _Constant(min(max(symbol.value, low), high))
     return None

@@ -91,6 +91,13 @@ def replay(tape: Tape, storages: Iterable[int], draw: Draw) -> dict[int, torch.T
                 values = draw(number, note, target.size, target.dtype)
                 view_into(bytes_of(target.storage), target).copy_(values)
                 continue
+            if not note.op:  # an initializer that draws nothing, such as dirac
+                assert note.initializer is not None
+                target = note.written[0]
+                name = str(target.dtype).removeprefix("torch.")
+                values = note.initializer(target.size, xp="torch", dtype=name)
+                view_into(bytes_of(target.storage), target).copy_(values)
+                continue
             args, kwargs = tree_map(real, (note.args, note.kwargs))
             if "device" in kwargs:
                 kwargs["device"] = device

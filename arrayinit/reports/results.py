@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
+from arrayinit.common.messages import shape_text
 from arrayinit.common.tables import Column
 from arrayinit.reports import rendering
 
@@ -159,7 +160,7 @@ def _cell(row: Row, title: str) -> str:
         case "parameter":
             return row.path + "".join(f" = {path}" for path in row.tied)
         case "shape":
-            return "x".join(map(str, row.shape)) or "scalar"
+            return shape_text(row.shape)
         case "dtype":
             return row.dtype
         case "rule":

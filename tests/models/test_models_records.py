@@ -178,6 +178,31 @@ def test_buffers_of_a_llama_have_their_values():
     assert torch.isfinite(model(torch.arange(5)[None]).logits).all()
 
 
+def test_what_follows_a_dirac():
+    def build():
+        module = nn.Conv1d(4, 4, 3)
+        init.dirac_(module.weight)
+        with torch.no_grad():
+            module.weight.mul_(0.5)[0].neg_()
+        return module
+
+    assert torch.equal(drawn(build).weight, build().weight)
+
+
+def test_constants_are_rounded_as_torch_rounds_them():
+    def build():
+        module = nn.Module()
+        for name, start in (("a", torch.full((7,), 0.1)), ("b", torch.ones(7, dtype=torch.bfloat16))):
+            module.register_buffer(name, start.mul_(3).div(7).add(0.02).clamp(max=5))
+        return module
+
+    model, start = recorded(build)
+    assert all(rule.initializer.name == "constant" for rule in start)
+    init_module_(model, start, seed=0)
+    assert torch.equal(model.a, build().a)
+    assert torch.equal(model.b, build().b)
+
+
 def test_copies_of_a_layer_stay_copies():
     model = drawn(lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2))
     first, second = (dict(layer.named_parameters()) for layer in model.layers)
