@@ -31,6 +31,8 @@ Intended differences from torch.nn.init:
 - A kaiming slope may be a real number of any type, and must be finite. trunc_normal_ with std 0 is a constant.
 - Arguments are checked for meta tensors, too. Shapes with a zero raise no ZeroDivisionError or IndexError.
 - Values are float64, float32, float16, bfloat16, complex64 or complex128; no complex32.
+- A tensor that transformers has loaded (it sets `_is_hf_initialized` on it) is returned as it is, as by transformers'
+  own guard of torch.nn.init; nothing is taken from a generator.
 
 Errors: an argument out of range raises an :class:`ArgumentError`, which is both a ValueError (as in arrayinit) and a
 RuntimeError (as in torch, whose kernels raise it). A tensor that can't hold random values raises a NotImplementedError,
@@ -240,7 +242,8 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
 
 
 def _constant_(tensor: Tensor, val: float) -> Tensor:
-    _check_tensor(tensor)
+    if _is_loaded(tensor):
+        return tensor
     if isinstance(val, Tensor) and val.is_meta and not tensor.is_meta:
         raise TypeError(f"`val` must be a number; got {shown(val)}, which has no value")
     try:
@@ -260,8 +263,9 @@ def ones_(tensor: Tensor) -> Tensor:
     >>> init.ones_(torch.empty(3))
     tensor([1., 1., 1.])
     """
-    if not torch.jit.is_scripting():
-        _check_tensor(tensor)
+    if not torch.jit.is_scripting():  # noqa: SIM102 # TorchScript would compile both sides of an `and`
+        if _is_loaded(tensor):
+            return tensor
     with torch.no_grad():
         return tensor.fill_(1.0)
 
@@ -274,8 +278,9 @@ def zeros_(tensor: Tensor) -> Tensor:
     >>> init.zeros_(torch.empty(3))
     tensor([0., 0., 0.])
     """
-    if not torch.jit.is_scripting():
-        _check_tensor(tensor)
+    if not torch.jit.is_scripting():  # noqa: SIM102 # TorchScript would compile both sides of an `and`
+        if _is_loaded(tensor):
+            return tensor
     with torch.no_grad():
         return tensor.zero_()
 
@@ -526,7 +531,8 @@ def _fill(
         from arrayinit.tracing import torch_compiled  # imported here: it needs torch's compiler, loaded by now
 
         return torch_compiled.unseeded(_fill, initializer, tensor, generator, keywords, **arguments)
-    _check_tensor(tensor)
+    if _is_loaded(tensor):
+        return tensor
     if tensor.dtype not in DRAWN or tensor.layout != torch.strided:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DRAWN)
         raise NotImplementedError(
@@ -544,7 +550,8 @@ def _fill_point(tensor: Tensor, generator: Generator | None, keywords: Keywords,
 
 
 def _write(initializer: Callable[..., Any], tensor: Tensor, **arguments: Any) -> Tensor:
-    _check_tensor(tensor)
+    if _is_loaded(tensor):
+        return tensor
     try:
         return initializer(tensor, **arguments)
     except ValueError as error:
@@ -556,6 +563,12 @@ def _write(initializer: Callable[..., Any], tensor: Tensor, **arguments: Any) ->
 def _check_tensor(tensor: Any) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"`tensor` must be a torch.Tensor; got {shown(tensor)}")
+
+
+def _is_loaded(tensor: Any) -> bool:
+    """Whether transformers has loaded a tensor, and wants it left alone. TypeError for anything but a tensor."""
+    _check_tensor(tensor)
+    return bool(getattr(tensor, "_is_hf_initialized", False))
 
 
 def _seed(generator: Generator | None, seed: Any) -> Any:

@@ -608,6 +608,20 @@ def test_a_generator_chooses_the_zeros_of_sparse():
     assert not torch.equal(zeros(1), zeros(2))
 
 
+@every
+def test_loaded_tensors_are_left_alone(name):
+    arguments = {**DRAWING, **PLAIN}[name]
+    x = torch.ones((4, 3, 2) if name == "dirac_" else (4, 3))
+    x._is_hf_initialized = True
+    state = torch.get_rng_state()
+    assert getattr(ours, name)(x, *arguments) is x
+    assert (x == 1).all()
+    assert torch.equal(torch.get_rng_state(), state)
+    x._is_hf_initialized = False
+    getattr(ours, name)(x, *arguments)
+    assert (x != 1).any() or name == "ones_"
+
+
 def test_a_generator_gives_as_much_for_any_size_and_dtype():
     states = []
     for shape, dtype in [((1, 1), torch.float32), ((100, 100), torch.float32), ((7, 3), torch.complex128)]:
