@@ -1,20 +1,21 @@
-"""Calls of torch.nn.init, found in the frames that an operation comes from -> the initializers of this package.
+"""Functions of torch that an operation comes from: calls of torch.nn.init -> the initializers of this package.
 
 A frame is known by its code, so it does not matter under which name or from where a constructor calls the function.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import CodeType, FrameType
 from typing import Any
 
 import torch
 from torch.nn import init
+from torch.nn.utils import parametrizations
 
 from arrayinit.specs import Spec, spec
 
-__all__ = ["named", "whole"]
+__all__ = ["is_orthogonality_test", "named", "whole"]
 
-DEPTH = 6  # frames between a call of torch.nn.init and its operation
+DEPTH = 8  # frames between a call of torch.nn.init and its operation
 
 Builder = Callable[[dict[str, Any]], Spec | None]
 
@@ -59,14 +60,26 @@ def whole(frame: FrameType) -> Spec | None:
     return None if build is None else build(frame.f_locals)
 
 
-def named(frame: FrameType | None) -> tuple[Spec, torch.Tensor] | None:
-    """The initializer that the nearest frames are a call of, and its tensor."""
+def is_orthogonality_test(frame: FrameType) -> bool:
+    """Whether torch asks if a matrix is orthogonal already, to leave out a step that would not change it then."""
+    code = _code(getattr(parametrizations, "_is_orthogonal", None))
+    return any(each.f_code is code for each in _nearest(frame))
+
+
+def _nearest(frame: FrameType | None) -> Iterator[FrameType]:
+    """A frame, and those that called it, as far as an operation may lie from a function of torch."""
     for _ in range(DEPTH):
         if frame is None:
-            return None
-        build = _NAMED.get(frame.f_code)
-        if build is not None:
-            initializer = build(frame.f_locals)
-            return None if initializer is None else (initializer, frame.f_locals["tensor"])
+            return
+        yield frame
         frame = frame.f_back
+
+
+def named(frame: FrameType | None) -> tuple[Spec, torch.Tensor] | None:
+    """The initializer that the nearest frames are a call of, and its tensor."""
+    for each in _nearest(frame):
+        build = _NAMED.get(each.f_code)
+        if build is not None:
+            initializer = build(each.f_locals)
+            return None if initializer is None else (initializer, each.f_locals["tensor"])
     return None

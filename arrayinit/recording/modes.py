@@ -17,9 +17,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from arrayinit.recording.initializers import named, whole
+from arrayinit.recording.initializers import is_orthogonality_test, named, whole
 from arrayinit.recording.replay import values_of
-from arrayinit.recording.tape import META, Note, Tape, View
+from arrayinit.recording.tape import META, Note, RecordError, Tape, View
 from arrayinit.specs import Spec
 
 __all__ = ["modes"]
@@ -50,6 +50,8 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
         draws = torch.Tag.nondeterministic_seeded in func.tags
         if not (is_noted or draws or (takes_device and not tensors)):
             return func(*args, **kwargs)  # tensors with values, such as torch.tensor([...])
+        if torch.Tag.data_dependent_output in func.tags and is_orthogonality_test(frame):
+            return False  # the step is taken, which changes nothing beyond rounding where it was not needed
         if torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags:
             real = tree_map(lambda x: self._values(x) if isinstance(x, torch.Tensor) else x, (args, kwargs))
             return func(*real[0], **real[1])
@@ -70,7 +72,12 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
         on_meta = tree_map(lambda x: tape.without_values(x) if isinstance(x, torch.Tensor) else x, (args, kwargs))
         if takes_device:
             on_meta[1]["device"] = META
-        result = func(*on_meta[0], **on_meta[1])
+        try:
+            result = func(*on_meta[0], **on_meta[1])
+        except NotImplementedError as error:  # which a constructor may take for something else, and catch
+            if written:
+                raise RecordError(f"{func} at {_where(frame)} can't be run without values") from error
+            result = _of_zeros(func, *on_meta)
         views_written = tuple(view for view in map(tape.view, written) if view is not None)
         outputs = [
             tape.add(x, device) if isinstance(x, torch.Tensor) and tape.view(x) is None else None
@@ -85,7 +92,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
                     kwargs=noted[1],
                     outputs=tuple(outputs),
                     written=views_written,
-                    read=tuple(leaf for leaf in tree_leaves(noted) if isinstance(leaf, View)),
+                    read=() if _takes_shape_only(func) else tuple(x for x in tree_leaves(noted) if isinstance(x, View)),
                     initializer=self._initializer(views_written, frame),
                     where=_where(frame),
                 )
@@ -107,6 +114,31 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
 
     def _values(self, x: torch.Tensor) -> torch.Tensor:
         return values_of(self.tape, x)
+
+
+def _takes_shape_only(func: Any) -> bool:
+    """Whether an operation makes a tensor like another one, whose values don't matter."""
+    name = str(func).split(".")[1]
+    return name.startswith("new_") or name.endswith("_like")
+
+
+def _of_zeros(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Tensors on the meta device like those that an operation gives, for one that torch can't run there."""
+    cpu = torch.device("cpu")
+
+    def zeros(x: Any) -> Any:
+        if isinstance(x, torch.Tensor):
+            return torch.zeros(x.size(), dtype=x.dtype, device=cpu)
+        return cpu if x == META else x
+
+    with torch.random.fork_rng(devices=[]):
+        result = func(*tree_map(zeros, args), **tree_map(zeros, kwargs))
+    return tree_map(
+        lambda x: (
+            torch.empty_strided(x.size(), x.stride(), dtype=x.dtype, device=META) if isinstance(x, torch.Tensor) else x
+        ),
+        result,
+    )
 
 
 def _bound(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Any, Any]]:

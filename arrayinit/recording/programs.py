@@ -1,9 +1,11 @@
 """Programs: what no single law tells of a tensor, as draws and operations that are run again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map
 
 from arrayinit.key import Key
 from arrayinit.recording.draws import can_draw, drawn
@@ -26,6 +28,35 @@ class Program:
     tape: Tape
     view: View
     owners: dict[int, Owner]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other one runs the same operations on the same values, with the same keys."""
+        return isinstance(other, Program) and self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.tape.notes[number].op for number in self.numbers))
+
+    def _facts(self) -> list[Any]:
+        """All that its values depend on, with storages by the order in which they come."""
+        order: dict[int, int] = {}
+
+        def plain(x: Any) -> Any:
+            if isinstance(x, View):
+                is_new = x.storage not in order
+                place = order.setdefault(x.storage, len(order))
+                held = self.tape.storages[x.storage].values if is_new else None
+                return place, plain(held), replace(x, storage=0)
+            if isinstance(x, torch.Tensor):
+                values = x.cpu().contiguous()
+                return values.dtype, tuple(values.shape), values.reshape(-1).view(torch.uint8).numpy().tobytes()
+            return x
+
+        facts = [
+            (note.op, tree_map(plain, note.args), tree_map(plain, note.kwargs), tree_map(plain, note.outputs),
+             tree_map(plain, note.written), note.initializer, self.owners.get(number))
+            for number, note in ((number, self.tape.notes[number]) for number in self.numbers)
+        ]  # fmt: skip
+        return [*facts, plain(self.view)]
 
     @property
     def is_random(self) -> bool:
