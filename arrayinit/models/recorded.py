@@ -1,7 +1,7 @@
 """Rules that a record consists of: one for each parameter and buffer, by its path."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from arrayinit.key import Key
@@ -33,7 +33,9 @@ class RecordedRule(Rule):
     zero_row: the row of a matrix that is 0 after the draw.
     padding: the row that the layer says is its padding, which `init_module_` sets to 0 by any other rule.
     shares: the path of another parameter whose draw this one is a copy of.
+    device: the device that the constructor asked for; "" for the CPU, which is most often nobody's choice.
     problem: why it can't be drawn; "" where it can.
+    models: names of the models that have it, of those that one record is about.
     """
 
     path: str = ""
@@ -43,22 +45,31 @@ class RecordedRule(Rule):
     zero_row: int | None = None
     padding: int | None = None
     shares: str | None = None
+    device: str = ""
     problem: str = ""
+    models: tuple[str, ...] = field(default=(), compare=False)
 
     def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> bool:
         """Whether this is the path; a record knows buffers, too."""
         return path == self.path
 
-    def check(self, parameter: Parameter) -> None:
-        """Refuse a parameter that is not the one that was recorded, or that can't be drawn. ValueError."""
-        if parameter.shape != self.shape:
-            raise ValueError(f"must have the shape that was recorded, {self.shape}; got {parameter.shape}")
+    def check(self, parameter: Parameter, has_new_rows: bool) -> None:
+        """Refuse a parameter that is not the one that was recorded, or that can't be drawn. ValueError.
+
+        Args:
+            has_new_rows: whether only rows are drawn that were added since, so that the number of rows may differ.
+        """
+        is_resized = has_new_rows and self.program is None and parameter.shape[1:] == self.shape[1:]
         if self.problem:
             raise ValueError(self.problem)
+        if parameter.shape != self.shape and not is_resized:
+            raise ValueError(f"must have the shape that was recorded, {self.shape}; got {parameter.shape}")
 
     @property
     def words(self) -> str:
-        """The law or program in one line."""
+        """The law or program in one line, or why it can't be drawn."""
+        if self.problem:
+            return f"can't be drawn: {self.problem}"
         if self.program is not None:
             return str(self.program)
         words = [in_words(self.initializer)]

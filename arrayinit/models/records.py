@@ -2,6 +2,7 @@
 
 import re
 import threading
+import uuid
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,21 +20,24 @@ from torch.nn.modules.module import (
 from torch.utils._pytree import tree_leaves, tree_map
 
 from arrayinit.backends import backend_of
+from arrayinit.common.arguments import flag
 from arrayinit.common.escapes import printable
-from arrayinit.common.messages import shape_text, warn
+from arrayinit.common.messages import shape_text, shown, warn
 from arrayinit.common.tables import aligned
 from arrayinit.models.derived import derived_of
 from arrayinit.models.recorded import RecordedRule
 from arrayinit.models.rules import Rule, Rules
+from arrayinit.models.torch import init_module_
 from arrayinit.models.torch_members import ModuleTensor, padding_of, tensors_of
 from arrayinit.recording.modes import modes
 from arrayinit.recording.programs import Program
 from arrayinit.recording.recognition import Recognized, is_unset, recognize
 from arrayinit.recording.replay import notes_behind, values_of
-from arrayinit.recording.tape import RecordError, Tape, is_draw
+from arrayinit.recording.tape import RecordError, Tape, View, is_draw
 
 __all__ = ["Record", "record"]
 
+TWICE = "several models that were built have this path, and differ there: record each in a block of its own"
 UNSET = "the constructor leaves it as it was allocated, without values: give it a rule"
 _recording: ContextVar[bool] = ContextVar("arrayinit_recording", default=False)
 
@@ -88,7 +92,7 @@ class Record(Rules):
 
 
 @contextmanager
-def record() -> Iterator[Record]:
+def record(*, draw: bool = False, seed: Any = None) -> Iterator[Record]:
     """Build torch models without drawing: parameters take no memory, and how they would be filled is recorded.
 
     Within the block tensors are on the meta device, and the constructor sees the device that it asked for. Operations
@@ -104,15 +108,30 @@ def record() -> Iterator[Record]:
     :func:`init_module_` draws by them from any seed: the same weights on any device and for any number of ranks. The
     key of a parameter is fold(seed, its path), as by rules; draw k of a program has fold(that, k). Copies of one draw,
     as torch.nn.TransformerEncoder makes of its layer, stay copies. A parameter that the constructor freezes is drawn;
-    one that transformers has loaded is left alone.
+    one that transformers has loaded is left alone. Tensors go to the device that the constructor asked for, unless
+    `init_module_` is given another one.
 
-    Only the thread that enters the block records; models that other threads build meanwhile are as ever.
+    Several models may be built in one block; each is drawn by itself. Only the thread that enters the block records;
+    models that other threads build meanwhile are as ever. Tensors that belong to no module get no values.
+
+    Args:
+        draw: True draws the models when the block ends, as `init_module_(model, start, seed=seed)` does. That takes
+            less time than most constructors do.
+        seed: as in every initializer; only with draw=True.
 
     Yields:
         A :class:`Record`, which is empty until the block ends.
 
     Raises:
-        RecordError: a record within another one; values that depend on a draw, asked for by the constructor.
+        RecordError: a record within another one; values that depend on a draw, asked for by the constructor; with
+            draw=True several models that have a random parameter of the same path, and would have the same values.
+        PlanError: with draw=True, parameters that can't be drawn.
+        ValueError: a seed without draw=True.
+
+    Warns:
+        UserWarning: no module is left at the end of the block; a draw into a tensor that had values before the block
+            and is no part of a model, which keeps them; an attribute of a module that depends on a draw, and gets no
+            values.
 
     Example:
         >>> import torch
@@ -130,13 +149,23 @@ def record() -> Iterator[Record]:
         >>> weight = ai.kaiming_uniform((3, 4), a=5**0.5, seed=0, name="0.weight")
         >>> bool((model[0].weight.detach().numpy() == weight).all())
         True
+
+        Drawn at once:
+
+        >>> with record(draw=True, seed=0):
+        ...     other = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.LayerNorm(3))
+        >>> torch.equal(other[0].weight, model[0].weight)
+        True
     """
+    flag(draw, "draw")
+    if seed is not None and not draw:
+        raise ValueError(f"`seed` goes with draw=True; got {shown(seed)} (init_module_ takes the seed of a record)")
     if _recording.get():
         raise RecordError("a record can't be made within another one")
     tape, result = Tape(), Record()
-    modules: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+    built = _Built()
     token = _recording.set(True)
-    hooks = _watch(modules)
+    hooks = built.watch()
     try:
         with modes(tape):
             yield result
@@ -144,14 +173,51 @@ def record() -> Iterator[Record]:
         _recording.reset(token)
         for hook in hooks:
             hook.remove()
+    modules = built.modules
+    if built.is_any and not modules:
+        warn("nothing is recorded, since no module is left at the end of the block: keep the model in a variable")
     inner = {id(child) for module in modules for child in module.modules() if child is not module}
     roots = [module for module in modules if id(module) not in inner]
-    object.__setattr__(result, "rules", tuple(_rules(tape, roots)))
+    rules = _combined({uuid.uuid4().hex: _rules(tape, root) for root in roots})
+    object.__setattr__(result, "rules", rules)
     _warn_of_lost(tape, modules)
     listed = {id(x) for module in modules for x in (*module._parameters.values(), *module._buffers.values())}
     for module in modules:
         _give_values(tape, module, listed)
     tape.seal()
+    if draw:
+        _draw(roots, result, seed)
+
+
+def _combined(recorded: dict[str, list[RecordedRule]]) -> tuple[RecordedRule, ...]:
+    """One rule for each path, of all models that were built.
+
+    Args:
+        recorded: a name for each model -> its rules.
+    """
+    rules: dict[str, RecordedRule] = {}
+    for model, of_model in recorded.items():
+        for rule in of_model:
+            first = rules.get(rule.path, rule)
+            problem = first.problem if first == rule or first.problem else TWICE
+            rules[rule.path] = replace(first, models=(*first.models, model), problem=problem)
+    return tuple(rules.values())
+
+
+def _draw(roots: list[nn.Module], rules: Record, seed: Any) -> None:
+    """Draw all models that were built. RecordError where two of them would get the same random numbers."""
+    owners: dict[str, nn.Module] = {}
+    for root in roots if len(roots) > 1 else ():
+        for entry in init_module_(root, rules, seed=0, dry_run=True):
+            other = owners.setdefault(entry.path, root)
+            if other is not root and entry.is_random:
+                raise RecordError(
+                    f"{type(other).__name__} and {type(root).__name__} both have {entry.path}, and would get the same "
+                    f"random numbers: draw each in a block of its own with another seed, or make them parts of one "
+                    f"module"
+                )
+    for root in roots:
+        init_module_(root, rules, seed=seed)
 
 
 def _warn_of_lost(tape: Tape, modules: Iterable[nn.Module]) -> None:
@@ -188,32 +254,38 @@ def _give_values(tape: Tape, module: nn.Module, listed: set[int]) -> None:
             warn(f"`{name}` of {type(module).__name__} is no parameter or buffer, and gets no values: {error}")
 
 
-def _watch(modules: "weakref.WeakSet[nn.Module]") -> list[Any]:
-    """Hooks of torch's that collect the modules which this thread builds."""
-    thread = threading.get_ident()
+class _Built:
+    """The modules that this thread builds, as long as they live."""
 
-    def collect(module: nn.Module, name: str, value: Any) -> None:
-        if threading.get_ident() == thread:
-            modules.add(module)
+    def __init__(self) -> None:
+        self.modules: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+        self.is_any = False
+        self.thread = threading.get_ident()
 
-    return [
-        register_module_parameter_registration_hook(collect),
-        register_module_buffer_registration_hook(collect),
-        register_module_module_registration_hook(collect),
-    ]
+    def watch(self) -> list[Any]:
+        """Hooks of torch's that collect the modules."""
+        return [
+            register_module_parameter_registration_hook(self._collect),
+            register_module_buffer_registration_hook(self._collect),
+            register_module_module_registration_hook(self._collect),
+        ]
+
+    def _collect(self, module: nn.Module, name: str, value: Any) -> None:
+        if threading.get_ident() == self.thread:
+            self.modules.add(module)
+            self.is_any = True
 
 
-def _rules(tape: Tape, roots: list[nn.Module]) -> Iterator[RecordedRule]:
+def _rules(tape: Tape, root: nn.Module) -> list[RecordedRule]:
     """A rule for each parameter and buffer that :func:`arrayinit.torch.init_module_` may draw."""
     tensors: dict[str, ModuleTensor] = {}
     listed = set()
-    for root in roots:
-        for tensor in tensors_of(root):
-            for each in tensor.originals if tensor.derived is not None else (tensor,):
-                x = each.read()
-                if id(x) not in listed and not backend_of(x).shapeless(x):  # tied ones once, under their first path
-                    listed.add(id(x))
-                    tensors.setdefault(each.path, each)
+    for tensor in tensors_of(root):
+        for each in tensor.originals if tensor.derived is not None else (tensor,):
+            x = each.read()
+            if id(x) not in listed and not backend_of(x).shapeless(x):  # tied ones once, under their first path
+                listed.add(id(x))
+                tensors.setdefault(each.path, each)
     views = {path: tape.view(tensor.read()) for path, tensor in tensors.items()}
     laws = {path: recognize(tape, view) for path, view in views.items() if view is not None}
     programs = {
@@ -222,6 +294,7 @@ def _rules(tape: Tape, roots: list[nn.Module]) -> Iterator[RecordedRule]:
         if view is not None and laws[path] is None
     }
     owners = _owners(tape, laws, programs)
+    rules = []
     for path, tensor in tensors.items():
         x, view, law = tensor.read(), views[path], laws.get(path)
         rule = RecordedRule(
@@ -231,18 +304,26 @@ def _rules(tape: Tape, roots: list[nn.Module]) -> Iterator[RecordedRule]:
             shape=tuple(x.shape),
             is_buffer=tensor.is_buffer,
             padding=padding_of(tensor.owner, tensor.name),
+            device="" if view is None else _device(tape, view),
         )
         if view is None:
-            yield replace(rule, program=Program(tape, tape.constant(x), {}))
+            rule = replace(rule, program=Program(tape, tape.constant(x), {}))
         elif law is None:
             draws = {number: owners[number] for number in programs[path] if is_draw(tape.notes[number])}
             program = Program(tape, view, draws)
             problem = UNSET if is_unset(tape, view) else program.problem
-            yield replace(rule, program=program, problem=problem)
+            rule = replace(rule, program=program, problem=problem)
         else:
             owner = path if law.draw is None else owners[law.draw][0]
             shares = None if owner == path else owner
-            yield replace(rule, initializer=law.initializer, zero_row=law.zero_row, shares=shares)
+            rule = replace(rule, initializer=law.initializer, zero_row=law.zero_row, shares=shares)
+        rules.append(rule)
+    return rules
+
+
+def _device(tape: Tape, view: View) -> str:
+    device = tape.storages[view.storage].device
+    return "" if device.type == "cpu" else str(device)
 
 
 def _owners(

@@ -274,6 +274,18 @@ def test_the_device_that_a_constructor_sees():
     assert x.device.type == "meta"
 
 
+def test_tensors_go_where_the_constructor_wanted_them():
+    def build():
+        return nn.Sequential(nn.Linear(3, 2, device="mps"), nn.Linear(2, 2))  # torch asks nothing of this device
+
+    model, start = recorded(build)
+    assert [rule.device for rule in start] == ["mps", "mps", "", ""]
+    model = init_module_(model, start, seed=0, device="cpu")
+    assert model[0].weight.device == torch.device("cpu")
+    with pytest.raises((RuntimeError, NotImplementedError), match=r"(?i)mps"):  # which is not there
+        init_module_(*recorded(build), seed=0)
+
+
 @pytest.mark.parametrize("rank", [3])
 def test_shards_are_slices(rank):
     dist = pytest.importorskip("torch.distributed")
@@ -385,8 +397,61 @@ def test_spectral_norms(norm):
 def test_orthogonal_parametrizations():
     model = drawn(lambda: nn.utils.parametrizations.orthogonal(nn.Linear(4, 4), use_trivialization=False))
     assert torch.allclose(model.weight @ model.weight.T, torch.eye(4), atol=1e-6)
-    with pytest.raises(RecordError, match="depend on a draw"):  # its base is a factor of what is drawn
-        recorded(lambda: nn.utils.parametrizations.orthogonal(nn.Linear(4, 4)))
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (6, 3), (3, 6)])
+@pytest.mark.parametrize("orthogonal_map", ["matrix_exp", "cayley", "householder"])
+def test_orthogonal_parametrizations_with_a_base(shape, orthogonal_map):
+    def build():
+        layer = nn.Linear(*shape)
+        return nn.utils.parametrizations.orthogonal(layer, orthogonal_map=orthogonal_map)
+
+    model, start = recorded(build)
+    paths = [f"parametrizations.weight.{name}" for name in ("original", "0.base")]
+    assert [rule.path for rule in start] == [*paths, "bias"]
+    init_module_(model, start, seed=0)
+    rows = model.weight if shape[1] <= shape[0] else model.weight.mT
+    assert torch.allclose(rows @ rows.mT, torch.eye(min(shape)), atol=1e-6)
+    if shape == (4, 4):  # the factor of what the layer drew before: a triangle with positive numbers on its diagonal
+        weight = ai.kaiming_uniform(shape, a=math.sqrt(5), seed=ai.fold(ai.fold(0, paths[1]), 0), xp="torch")
+        triangle = model.weight.mT @ weight
+        assert (triangle.tril(-1).abs() < 1e-6).all()
+        assert (triangle.diagonal() > 0).all()
+    with pytest.raises(PlanError, match=r"0.base .*a buffer without values|0.base .*no rule names it"):
+        init_module_(recorded(build)[0], {"*original": "zeros", "bias": "zeros"}, seed=0)
+    given = build()
+    base = given.parametrizations.weight[0].base.clone()
+    init_module_(given, {"*original": "zeros", "bias": "zeros"}, seed=0)
+    assert torch.equal(given.parametrizations.weight[0].base, base)
+
+
+def test_operations_that_torch_cannot_run_without_values():
+    class Factor(nn.Module):
+        def __init__(self):
+            super().__init__()
+            try:
+                factors = torch.geqrf(torch.randn(4, 3))[0]
+            except NotImplementedError:  # which would go unseen
+                factors = torch.zeros(4, 3)
+            self.factors = nn.Parameter(factors)
+
+    state = torch.get_rng_state()
+    model = drawn(Factor)
+    assert model.factors.all()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_likes_depend_on_a_shape_alone():
+    def build():
+        layer = nn.Linear(3, 3)
+        layer.zeros = nn.Parameter(torch.zeros_like(layer.weight))
+        layer.zeros.data.diagonal().fill_(2)
+        layer.sum = float(layer.zeros.detach().sum())
+        return layer
+
+    model, start = recorded(build)
+    assert words(start)["zeros"] == "a program of 2 operations (zeros_like, fill_)"
+    assert model.sum == 6
 
 
 def test_lazy_modules_and_uninitialized_ones():
@@ -470,6 +535,62 @@ def test_zeroed_rows_in_rules():
     with pytest.raises(ValueError, match="got more for weight"):
         start.as_rules()
     assert (init_module_(padded, start, seed=0).weight != 0).all()
+
+
+def test_records_are_compared_by_what_they_draw():
+    def build(low=1.0, cut=2):
+        layer = nn.Linear(3, 3)
+        layer.log = nn.Parameter(torch.empty(4).uniform_(low, 16).log())
+        layer.log.data[:cut] = 0
+        layer.register_buffer("table", torch.arange(3.0).cos())
+        return layer
+
+    start = recorded(build)[1]
+    assert start == recorded(build)[1] == pickle.loads(pickle.dumps(start))
+    assert hash(start) == hash(recorded(build)[1])
+    assert start != recorded(lambda: build(low=2.0))[1]
+    assert start != recorded(lambda: build(cut=3))[1]
+    assert start != recorded(lambda: nn.Linear(3, 3))[1]
+    assert recorded(lambda: nn.Linear(3, 3))[1] == recorded(lambda: nn.Linear(3, 3))[1]
+
+
+def test_drawn_at_once():
+    with record(draw=True, seed=7) as start:
+        model = Kinds()
+    other = init_module_(recorded(Kinds)[0], start, seed=7)
+    for path, x in model.state_dict().items():
+        assert torch.equal(x, other.state_dict()[path]), path
+    with record(draw=True):
+        unlike = nn.Linear(3, 3), nn.ModuleDict({"other": nn.Linear(3, 3)})
+    assert not unlike[0].weight.is_meta
+    assert not torch.equal(unlike[0].weight, unlike[1].other.weight)
+    same = pytest.raises(RecordError, match="Linear and Linear both have weight, and would get the same random numbers")
+    with same, record(draw=True, seed=0):
+        _several = nn.Linear(3, 3), nn.Linear(3, 3)
+    with pytest.raises(ValueError, match="`seed` goes with draw=True; got 3"), record(seed=3):
+        pass
+    with pytest.raises(TypeError, match="`draw` must be"), record(draw=1):
+        pass
+
+
+def test_several_models_in_one_block():
+    def build():
+        return nn.Sequential(nn.Linear(3, 2)), nn.ModuleDict({"other": nn.Linear(2, 3)}), nn.Sequential(nn.Linear(3, 2))
+
+    models, start = recorded(build)
+    for model in models:
+        init_module_(model, start, seed=0)
+        assert not any(x.is_meta for x in model.parameters())
+    assert torch.equal(models[0][0].weight, models[2][0].weight)
+    (first, _), start = recorded(lambda: (nn.Linear(3, 3), nn.Bilinear(3, 3, 3)))
+    with pytest.raises(PlanError, match="several models that were built have this path, and differ there"):
+        init_module_(first, start, seed=0)
+    assert "can't be drawn: several models" in str(start)
+
+
+def test_a_block_that_leaves_nothing():
+    with pytest.warns(UserWarning, match="nothing is recorded, since no module is left at the end"), record():
+        nn.Linear(3, 3)
 
 
 def test_models_that_changed():
