@@ -6,8 +6,9 @@ divided out), so a draw is assigned: it is solved for the originals, and those a
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import torch
@@ -25,7 +26,7 @@ from arrayinit.initializers import normal
 from arrayinit.key import Key
 from arrayinit.seeds import seeded
 
-__all__ = ["Derived", "Slot", "derived_of", "tensor_at", "write"]
+__all__ = ["Derived", "Slot", "derived_of", "held", "tensor_at", "write"]
 
 ITERATIONS = 15  # of the power method for new singular vectors: as many as torch makes for a new parametrization
 
@@ -66,6 +67,7 @@ class Derived(ABC):
     originals: dict[str, Slot]  # what it is made of, by paths below the layer
     marks: dict[str, tuple[str, ...]]  # for each original, texts in a pattern that mean it and not the weight
     made_anew: tuple[Slot, ...]  # other tensors that go with the weight, such as singular vectors
+    beside: Mapping[str, Slot] = MappingProxyType({})  # those of them that rules may draw, by paths below the layer
 
     @property
     def problem(self) -> str:
@@ -132,7 +134,12 @@ class _Parametrized(Derived):
         count = parametrizations.ntensors
         names = ["original"] if parametrizations.is_tensor else [f"original{k}" for k in range(count)]
         self.originals = {f"parametrizations.{name}.{original}": (parametrizations, original) for original in names}
-        self.marks = dict.fromkeys(self.originals, ("original", "parametrizations"))
+        self.beside = {
+            f"parametrizations.{name}.{number}.base": (each, "base")
+            for number, each in enumerate(parametrizations)
+            if isinstance(each, _Orthogonal) and each._buffers.get("base") is not None
+        }
+        self.marks = dict.fromkeys((*self.originals, *self.beside), ("original", "parametrizations"))
         kinds = {"_u": _SpectralNorm, "_v": _SpectralNorm, "base": _Orthogonal}
         self.made_anew = tuple(
             (each, buffer)
@@ -401,20 +408,28 @@ def _singular_vectors(matrix: torch.Tensor, eps: float, key: Key, number: int = 
     return u, v
 
 
+def held(x: torch.Tensor) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+    """Parts of a tensor that are here, as (the first element of each, a view of it); of other tensors all of it.
+
+    The views are to be written to: torch is told that the tensor changes.
+    """
+    backend = backend_of(x)
+    if not backend.is_distributed:
+        yield (0,) * x.ndim, x
+        return
+    from arrayinit.backends.dtensor import DTensorBackend, local
+
+    assert isinstance(backend, DTensorBackend)
+    torch.autograd.graph.increment_version(x)
+    for corner, where in backend.parts(x):
+        yield corner, local(x)[where]
+
+
 def write(x: torch.Tensor, whole: torch.Tensor) -> None:
     """Copy a whole tensor into x; where x is a DTensor, only what this rank holds."""
-    backend = backend_of(x)
     with torch.no_grad():
-        if not backend.is_distributed:
-            x.copy_(whole)
-            return
-        from arrayinit.backends.dtensor import DTensorBackend, local
-
-        assert isinstance(backend, DTensorBackend)
-        torch.autograd.graph.increment_version(x)
-        for corner, where in backend.parts(x):
-            from_ = tuple(slice(a, a + w.stop - w.start) for a, w in zip(corner, where, strict=True))
-            local(x)[where].copy_(whole[from_])
+        for corner, part in held(x):
+            part.copy_(whole[tuple(slice(a, a + n) for a, n in zip(corner, part.shape, strict=True))])
 
 
 def _check_finite(tensors: Sequence[torch.Tensor], through: str) -> None:

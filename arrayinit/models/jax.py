@@ -17,6 +17,7 @@ from arrayinit.models.mappings import check_depth
 from arrayinit.models.matching import SeedNames, keyed, match, root_of
 from arrayinit.models.parameters import Parameter
 from arrayinit.models.plans import Match, PlanError, Planned
+from arrayinit.models.selection import Only
 from arrayinit.stream.formats import is_floating
 
 __all__ = ["init_tree", "members_of_tree", "parameters_of_tree"]
@@ -28,6 +29,7 @@ def init_tree(
     *,
     seed: Any,
     seed_names: SeedNames | None = None,
+    only: Only = None,
     shardings: Any = None,
     dry_run: bool = False,
     progress: bool | None = None,
@@ -60,6 +62,8 @@ def init_tree(
         rules: an :class:`arrayinit.Rules`, or anything `Rules()` accepts: a mapping from patterns to initializers, ...
         seed: as in every initializer, or a JAX key; the key of each array is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
+        only: what is drawn, while all else stays as it is and needs no rule: a path or a pattern as in rules, or
+            several of them.
         shardings: one sharding for all, a pytree of them like `tree` (or a prefix of it), or a function of path and
             shape. None keeps the sharding of each leaf.
         dry_run: return the plan; draw nothing and take no key. The plan has the keys of the next draw.
@@ -68,7 +72,8 @@ def init_tree(
     Raises:
         PlanError: arrays that no rule matches, or that their rule can't draw. It lists all of them; nothing is drawn.
         TypeError: a tree whose leaves are no arrays, or arrays of a library other than JAX and NumPy.
-        ValueError: a PartitionSpec among `shardings` that does not fit the mesh that is set, or no seed inside `jit`.
+        ValueError: a PartitionSpec among `shardings` that does not fit the mesh that is set; no seed inside `jit`; a
+            pattern of `only` that selects nothing.
 
     Warns:
         UserWarning: a rule decides no parameter, or `seed_names` has a path that the model lacks.
@@ -92,7 +97,7 @@ def init_tree(
             f"jax.eval_shape(model.init, key, x); torch: use arrayinit.torch.init_module_)"
         )
     places = _places(shardings, tree, leaves)
-    matches = match(parameters_of_tree(tree), rules, seed_names)
+    matches = match(parameters_of_tree(tree), rules, seed_names, only=only)
     arrays = {path: (leaf, place) for (path, leaf), place in zip(leaves, places, strict=True) if _is_array(leaf)}
     _check(matches, {path: place for path, (_, place) in arrays.items()})
     root = root_of(seed, (backend_named("jax"), None))

@@ -13,6 +13,7 @@ from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
 from arrayinit.models.parameters import Parameter, tied_paths
 from arrayinit.models.plans import Plan, PlanError, Planned
 from arrayinit.models.rules import BUFFER
+from arrayinit.models.selection import Only
 
 __all__ = ["init_model_", "parameters_of_model", "weights_of"]
 
@@ -20,14 +21,14 @@ __all__ = ["init_model_", "parameters_of_model", "weights_of"]
 @overload
 def init_model_(
     model: Any, rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
-    frozen: Frozen = None, dry_run: Literal[False] = False, progress: bool | None = None,
+    frozen: Frozen = None, only: Only = None, dry_run: Literal[False] = False, progress: bool | None = None,
 ) -> Any: ...  # fmt: skip
 
 
 @overload
 def init_model_(
     model: Any, rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
-    frozen: Frozen = None, dry_run: Literal[True], progress: bool | None = None,
+    frozen: Frozen = None, only: Only = None, dry_run: Literal[True], progress: bool | None = None,
 ) -> Plan: ...  # fmt: skip
 
 
@@ -38,6 +39,7 @@ def init_model_(
     seed: Any,
     seed_names: SeedNames | None = None,
     frozen: Frozen = None,
+    only: Only = None,
     dry_run: bool = False,
     progress: bool | None = None,
 ) -> Any:
@@ -67,6 +69,8 @@ def init_model_(
         seed_names: path -> name to be folded instead, as a mapping or a function.
         frozen: "draw" draws the weights of layers whose `trainable` is False, such as a loaded backbone's, as their
             rules say; "keep" leaves them as they are. None raises an error where a rule would draw one.
+        only: what is drawn, while all else stays as it is and needs no rule: a path or a pattern as in rules, or
+            several of them. A shared layer is drawn where all of its paths are asked for.
         dry_run: return the plan; draw nothing and take no key. The plan has the keys of the next draw.
         progress: True shows a progress bar, False none; None shows one on terminals after a second, if rich is there.
 
@@ -74,12 +78,14 @@ def init_model_(
         PlanError: weights that no rule matches, that share a path, that their rule can't draw, or that are frozen;
             layers that are not built. It lists all of them, and the model is as it was.
         TypeError: `model` is not a model of Keras.
+        ValueError: a pattern of `only` that selects nothing.
 
     Warns:
-        UserWarning: a rule decides no parameter, or `seed_names` has a path that the model lacks.
+        UserWarning: a rule decides no parameter; `seed_names` has a path that the model lacks; `only` asks for some
+            paths of a shared layer.
     """
     flag(dry_run, "dry_run")
-    matches = match(parameters_of_model(model), rules, seed_names, frozen)
+    matches = match(parameters_of_model(model), rules, seed_names, frozen, only)
     root = root_of(seed)
     if dry_run:
         return keyed(matches, root, dry_run=True)

@@ -14,6 +14,7 @@ from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
 from arrayinit.models.memory import shared_in_part
 from arrayinit.models.parameters import Parameter, overlapping, tied_paths
 from arrayinit.models.plans import Plan, PlanError, Planned
+from arrayinit.models.selection import Only
 
 __all__ = ["arrays_of", "check_depth", "init_params_", "parameters_of_mapping"]
 
@@ -23,14 +24,14 @@ NESTED = 100  # mappings within mappings; one that holds itself has no end
 @overload
 def init_params_(
     params: MutableMapping[str, Any], rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
-    frozen: Frozen = None, dry_run: Literal[False] = False, progress: bool | None = None,
+    frozen: Frozen = None, only: Only = None, dry_run: Literal[False] = False, progress: bool | None = None,
 ) -> MutableMapping[str, Any]: ...  # fmt: skip
 
 
 @overload
 def init_params_(
     params: MutableMapping[str, Any], rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
-    frozen: Frozen = None, dry_run: Literal[True], progress: bool | None = None,
+    frozen: Frozen = None, only: Only = None, dry_run: Literal[True], progress: bool | None = None,
 ) -> Plan: ...  # fmt: skip
 
 
@@ -41,6 +42,7 @@ def init_params_(
     seed: Any,
     seed_names: SeedNames | None = None,
     frozen: Frozen = None,
+    only: Only = None,
     dry_run: bool = False,
     progress: bool | None = None,
 ) -> MutableMapping[str, Any] | Plan:
@@ -60,7 +62,10 @@ def init_params_(
         seed: as in every initializer; the key of each array is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
         frozen: "draw" draws torch Parameters that do not require a gradient, and tensors that transformers has loaded,
-            as their rules say; "keep" leaves them as they are. None raises an error where a rule would draw one.
+            as their rules say; "keep" leaves them as they are. None leaves alone what is loaded, and raises an error
+            where a rule would draw another one.
+        only: what is drawn, while all else stays as it is and needs no rule: a path or a pattern as in rules, or
+            several of them. A tied array is drawn where all of its paths are asked for.
         dry_run: return the plan; draw nothing and take no key. The plan has the keys of the next draw.
         progress: True shows a progress bar, False none; None shows one on terminals after a second, if rich is there.
 
@@ -68,10 +73,11 @@ def init_params_(
         PlanError: arrays that no rule matches, that share a path or a part of their memory, that their rule can't draw,
             that are frozen, or that can't be written to. It lists all of them; nothing is drawn.
         TypeError: something in the mapping is not an array.
-        ValueError: seed is None and an array is a DTensor, or traced by JAX.
+        ValueError: seed is None and an array is a DTensor, or traced by JAX; a pattern of `only` that selects nothing.
 
     Warns:
-        UserWarning: a rule decides no parameter, or `seed_names` has a path that the model lacks.
+        UserWarning: a rule decides no parameter; `seed_names` has a path that the model lacks; all that would be drawn
+            is loaded; `only` asks for some paths of a tied array.
 
     Example:
         >>> params = {"fc": {"weight": np.empty((3, 4), np.float32), "bias": np.empty(3, np.float32)}}
@@ -84,7 +90,7 @@ def init_params_(
     if is_compiling():
         from arrayinit.tracing import torch_compiled  # imported here: the compiler has been loaded by now
 
-        options = {"seed_names": seed_names, "frozen": frozen, "dry_run": dry_run, "progress": progress}
+        options = {"seed_names": seed_names, "frozen": frozen, "only": only, "dry_run": dry_run, "progress": progress}
         result: MutableMapping[str, Any] | Plan = torch_compiled.unserved(
             init_params_, params, rules, seed=seed, **options
         )
@@ -103,7 +109,7 @@ def init_params_(
         else replace(each, problem=_problem(*arrays[each.path], (places[path][0] for path in (each.path, *each.tied))))
         for each in parameters_of_mapping(arrays)
     ]  # fmt: skip
-    matches = match(parameters, rules, seed_names, frozen)
+    matches = match(parameters, rules, seed_names, frozen, only)
     # The seed is checked for an array for which None would be another key on each process, or baked into a trace.
     root = root_of(
         seed,
@@ -146,6 +152,7 @@ def parameters_of_mapping(arrays: Mapping[str, tuple[Backend, Any]]) -> list[Par
             Parameter(
                 path, tuple(map(int, x.shape)), backend.dtype_name(x.dtype), tied=tuple(others),
                 frozen=next(filter(None, frozen), ""),
+                is_loaded=any(backend.is_loaded(x) for backend, x in (arrays[each] for each in (path, *others))),
                 problem=overlapping(shared[path]) if path in shared else backend.missing(x),
             )
         )  # fmt: skip

@@ -7,14 +7,15 @@ from typing import Any, Literal, TypeAlias
 
 from arrayinit.backends import Backend
 from arrayinit.common.escapes import printable
-from arrayinit.common.messages import shown, warn
+from arrayinit.common.messages import counted, shown, warn
 from arrayinit.job import Job
 from arrayinit.key import Key
-from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform
+from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform, is_joint
 from arrayinit.models.parameters import Parameter
 from arrayinit.models.plans import IDLE, NO_RULE, Match, Plan, PlanError, Planned
 from arrayinit.models.recorded import Program, RecordedRule
 from arrayinit.models.rules import BUFFER, Rule, Rules
+from arrayinit.models.selection import Only, Selection, select
 from arrayinit.seeds import Name, peek, resolve, resolve_for
 from arrayinit.specs import Spec, job_of, spec
 
@@ -46,6 +47,7 @@ def plan(
     seed: Any = None,
     seed_names: SeedNames | None = None,
     frozen: Frozen = None,
+    only: Only = None,
     dry_run: bool = False,
 ) -> Plan:
     """Match rules with parameters, check that each can be drawn, and give each its key.
@@ -60,19 +62,22 @@ def plan(
         seed_names: path -> name, as a mapping or a function (None keeps the path): the old name of a renamed parameter,
             or the name that another framework has for the same weight. A tuple is folded one after another.
         frozen: "draw" to draw frozen parameters as their rules say, "keep" to leave them as they are, whatever the
-            rules say; None for an error where a rule would draw one.
+            rules say; None leaves alone what a library says that it has loaded, and is an error where a rule would draw
+            another frozen one.
+        only: what is drawn, of all that rules match: see :mod:`arrayinit.models.selection`.
         dry_run: take no key: the plan has the keys that the next draw will have.
 
     Raises:
         PlanError: parameters that no rule matches, that their initializer can't draw (an integer dtype, a shape
             without fans, a scale that the dtype can't hold), that are frozen while `frozen` is None, or that would
             share a path or a key. It lists all of them.
-        TypeError, ValueError: malformed rules, seed or names.
+        TypeError, ValueError: malformed rules, seed, names or selection.
 
     Warns:
-        UserWarning: a rule decides no parameter, or `seed_names` has a path that the model lacks.
+        UserWarning: a rule decides no parameter, `seed_names` has a path that the model lacks, or all that rules would
+            draw is loaded.
     """
-    return keyed(match(parameters, rules, seed_names, frozen), root_of(seed), dry_run)
+    return keyed(match(parameters, rules, seed_names, frozen, only), root_of(seed), dry_run)
 
 
 def root_of(seed: Any, array: tuple[Backend, Any] | None = None) -> Root:
@@ -104,6 +109,8 @@ def keyed(matches: Sequence[Match], root: Root, dry_run: bool = False) -> Plan:
                 job=each.job,
                 seed_name=each.seed_name,
                 program=each.program,
+                rows=each.rows,
+                is_selected=each.is_selected,
                 key=resolve(whole, each.seed_name) if each.is_drawn else whole,
                 key_of=None if each.program is None else key_of,
             )
@@ -113,21 +120,36 @@ def keyed(matches: Sequence[Match], root: Root, dry_run: bool = False) -> Plan:
 
 
 def match(
-    parameters: Iterable[Parameter], rules: Any, seed_names: SeedNames | None = None, frozen: Frozen = None
+    parameters: Iterable[Parameter],
+    rules: Any,
+    seed_names: SeedNames | None = None,
+    frozen: Frozen = None,
+    only: Only = None,
+    known: Iterable[str] | None = None,
 ) -> list[Match]:
-    """Match rules with parameters: as :func:`plan`, without keys."""
+    """Match rules with parameters: as :func:`plan`, without keys.
+
+    Args:
+        known: paths of other tensors, for which `only` may ask; None where it can't ask for rows.
+    """
     rules = rules if isinstance(rules, Rules) else Rules(rules)
     if not (seed_names is None or isinstance(seed_names, Mapping) or callable(seed_names)):
         raise TypeError(f"`seed_names` must be a mapping of paths to names or a function; got {shown(seed_names)}")
     if frozen not in ("draw", "keep", None):
         raise ValueError(f"`frozen` must be 'draw', 'keep' or None; got {shown(frozen)}")
-    matches, problems = matches_and_problems(parameters, rules, seed_names, frozen)
+    parameters = list(parameters)
+    selection = select(parameters, only, known or ())
+    if known is None and selection is not None and any(selection.rows.values()):
+        raise TypeError("`only` must not select rows here; rows can be drawn alone in torch modules")
+    matches, problems = matches_and_problems(parameters, rules, seed_names, frozen, selection)
     idle = idle_rules(rules, matches)
     problems |= _lost(rules, matches, problems)
     if problems:
         raise PlanError(problems, idle)
     if idle:
         warn(f"{IDLE}: {printable(', '.join(idle))}")
+    if frozen is None and not any(each.is_drawn for each in matches):
+        _warn_of_loaded(matches)
     if isinstance(seed_names, Mapping):
         unknown = sorted(set(seed_names) - {each.path for each in matches}, key=str)
         if unknown:
@@ -135,8 +157,26 @@ def match(
     return matches
 
 
+def _warn_of_loaded(matches: Iterable[Match]) -> None:
+    """Warn where nothing is drawn since all that rules would draw is loaded."""
+    loaded = [each.path for each in matches if each.parameter.is_loaded and each.is_selected and _draws(each.rule)]
+    if loaded:
+        warn(
+            f"nothing is drawn: {counted(len(loaded), 'parameter')} stay as transformers has loaded them, "
+            f"{printable(loaded[0])} and so on; frozen='draw' draws them"
+        )
+
+
+def _draws(rule: Rule | None) -> bool:
+    return rule is not None and (rule.initializer is not None or isinstance(rule, RecordedRule))
+
+
 def matches_and_problems(
-    parameters: Iterable[Parameter], rules: Rules, seed_names: SeedNames | None = None, frozen: Frozen = None
+    parameters: Iterable[Parameter],
+    rules: Rules,
+    seed_names: SeedNames | None = None,
+    frozen: Frozen = None,
+    selection: Selection | None = None,
 ) -> tuple[list[Match], dict[str, str]]:
     """All parameters with their rules, and path -> reason for those that can't be drawn."""
     parameters = list(parameters)
@@ -152,21 +192,35 @@ def matches_and_problems(
             continue
         shares = rule.shares if isinstance(rule, RecordedRule) else None
         name = _seed_name(shares or path, seed_names)
+        if selection is not None and path not in selection.rows:
+            matches.append(
+                Match(parameter=parameter, rule=rule, initializer=None, job=None, seed_name=name, is_selected=False)
+            )
+            continue
+        rows = None if selection is None else selection.rows[path]
         initializer = job = program = None
-        choice = frozen
+        if rows is not None and parameter.is_loaded:  # asked for by number
+            parameter = replace(parameter, is_loaded=False, frozen="")
+        choice = frozen or ("keep" if parameter.is_loaded else None)
         try:
             if isinstance(rule, RecordedRule):
-                parameter, program = _recorded(parameter, rule, frozen)
-                choice = frozen or "keep"  # of what is loaded; a record draws everything else
+                parameter, program = _recorded(parameter, rule, choice, rows)
+                choice = "keep"  # of what is loaded; a record draws everything else
             if program is None:
                 initializer, job = _decided(parameter, rule, neighbours, choice)
+            if rows is not None and job is not None and is_joint(job.law):
+                raise ValueError(f"rows can't be drawn alone by a rule of whole matrices, {initializer}")
+            if selection is not None and path in selection.problems:
+                raise ValueError(selection.problems[path])
         except (TypeError, ValueError) as error:
             problems[path] = f"{parameter}: {error}"
         if job is not None and rule is not None and parameter.frozen and choice is None:
             problems[path] = f"{parameter}: {FROZEN.format(parameter.frozen, rule.text)}"
         if not (rule is None or rule.initializer is None or (parameter.frozen and choice == "keep")):
             resolve(_ANY, name)  # an error where it is no name
-        each = Match(parameter=parameter, rule=rule, initializer=initializer, job=job, seed_name=name, program=program)
+        each = Match(
+            parameter=parameter, rule=rule, initializer=initializer, job=job, seed_name=name, program=program, rows=rows
+        )
         if each.is_random and shares is None:
             owner = owners.setdefault(name if isinstance(name, tuple) else (name,), path)
             if owner != path:
@@ -179,13 +233,19 @@ def matches_and_problems(
 
 
 def _lost(rules: Rules, matches: Iterable[Match], problems: Mapping[str, str]) -> dict[str, str]:
-    """Path -> reason for what was recorded and is not in the model."""
+    """Path -> reason for what was recorded and is not in the model.
+
+    A record may be about several models: the one with the fewest losses is meant.
+    """
     there = {path for each in matches for path in (each.path, *each.parameter.tied)} | set(problems)
-    return {
-        rule.path: "was recorded, and is not in the model any more"
-        for rule in rules
-        if isinstance(rule, RecordedRule) and rule.path not in there
-    }
+    lost: dict[str, list[str]] = {}
+    for rule in (each for each in rules if isinstance(each, RecordedRule)):
+        for model in rule.models:
+            paths = lost.setdefault(model, [])
+            if rule.path not in there:
+                paths.append(rule.path)
+    fewest = min(lost.values(), key=len, default=[])
+    return dict.fromkeys(fewest, "was recorded, and is not in the model any more")
 
 
 def idle_rules(rules: Rules, matches: Iterable[Match]) -> list[str]:
@@ -256,13 +316,15 @@ def _decided(
     return initializer, job
 
 
-def _recorded(parameter: Parameter, rule: RecordedRule, frozen: Frozen) -> tuple[Parameter, Program | None]:
+def _recorded(
+    parameter: Parameter, rule: RecordedRule, frozen: Frozen, rows: range | None
+) -> tuple[Parameter, Program | None]:
     """A parameter as it was recorded, and its program where it has one. ValueError where it is another parameter.
 
     A constructor that freezes a parameter fills it all the same, so `requires_grad` says nothing here.
     """
-    rule.check(parameter)
-    stays = parameter.is_loaded or frozen == "keep"
+    rule.check(parameter, has_new_rows=rows is not None)
+    stays = frozen == "keep"
     parameter = replace(parameter, zero_row=rule.zero_row, frozen=parameter.frozen if stays else "")
     if rule.program is None or parameter.frozen:
         return parameter, None

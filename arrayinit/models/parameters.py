@@ -25,6 +25,7 @@ class Parameter:
     frozen: why its values may be meant to stay; "" where nothing says so.
     is_loaded: whether a library says that it has put values there.
     has_values: whether it has values yet.
+    persistent: whether state dicts hold it, as they do all but some buffers.
     problem: why it can't be drawn, whatever the rule; "" where it can.
     through: what makes this weight of other tensors, such as WeightNorm; "" for a tensor of its own.
     originals: those other tensors (torch's word), which are drawn instead where rules name them.
@@ -43,6 +44,7 @@ class Parameter:
     frozen: str = ""
     is_loaded: bool = False
     has_values: bool = True
+    persistent: bool = True
     problem: str = ""
     through: str = ""
     originals: "tuple[Parameter, ...]" = ()

@@ -51,6 +51,8 @@ class Match:
 
     rule: None where no rule matches an optional parameter.
     program: what gives the values of a recorded parameter that follows no single law; then there is no initializer.
+    rows: the rows that are drawn, where others stay; None for all.
+    is_selected: whether `only` asks for the parameter; if not, it stays as it is, whatever its rule says.
     initializer: the rule's, completed by the layout of the parameter or the numbers that a neighbour's fans give; None
         where the parameter stays as it is.
     job: what that initializer draws here, worked out once for the plan and the draw; None likewise.
@@ -62,6 +64,8 @@ class Match:
     job: Job | None
     seed_name: Name
     program: Program | None = None
+    rows: range | None = None
+    is_selected: bool = True
 
     @property
     def is_drawn(self) -> bool:
@@ -103,6 +107,11 @@ class Planned(Match):
     def fill_(self, x: Any) -> None:
         """Draw into an array of the parameter's shape and dtype."""
         self._draw(x, True)
+
+    def fill_part_(self, part: Any, index: tuple[slice, ...]) -> None:
+        """Draw into an array that holds `whole[index]`, a part of the parameter."""
+        assert self.initializer is not None
+        self.initializer.fill_(part, seed=self.key, shape=self.shape, index=index)
 
     def new_like(self, x: Any) -> Any:
         """Draw a new array like one of the parameter's shape and dtype."""
@@ -194,7 +203,13 @@ def _in_words(entry: Planned) -> str:
         words.append(f"frozen ({parameter.frozen})")
     if entry.initializer and parameter.through:
         words.append(f"through {parameter.through}")
-    if entry.initializer and parameter.zero_row is not None:
+    if entry.rows is not None:
+        words.append(f"rows {entry.rows.start} to {entry.rows.stop - 1} only")
+    if (
+        entry.initializer
+        and parameter.zero_row is not None
+        and (entry.rows is None or parameter.zero_row in entry.rows)
+    ):
         words.append(f"row {parameter.zero_row} is 0")
     if entry.seed_name != entry.path:
         words.append(f"seed name {entry.seed_name!r}")

@@ -12,12 +12,39 @@ from arrayinit.common.messages import shown
 from arrayinit.laws.geometry import check_shape
 from arrayinit.specs import Spec, spec, spec_hint
 
-__all__ = ["BUFFER", "Pattern", "Rule", "Rules", "in_words"]
+__all__ = ["BUFFER", "Pattern", "Rule", "Rules", "in_words", "is_path", "is_pattern", "matches", "pattern_text"]
 
 Pattern: TypeAlias = str | re.Pattern[str] | Callable[[str, tuple[int, ...]], bool]
 
 
 BUFFER = "buffer"  # the kind of tensors that are not parameters
+
+
+def is_pattern(value: Any) -> bool:
+    """Whether a value can be the pattern of a rule."""
+    is_text = isinstance(value, str) or (isinstance(value, re.Pattern) and isinstance(value.pattern, str))
+    return (is_text or callable(value)) and value != ""
+
+
+def is_path(pattern: Pattern) -> bool:
+    """Whether a pattern matches nothing but the path that it is."""
+    return isinstance(pattern, str) and not any(letter in pattern for letter in "*?[")
+
+
+def matches(pattern: Pattern, path: str, shape: tuple[int, ...]) -> bool:
+    """Whether a pattern matches a path, or a tensor of this path and shape."""
+    if isinstance(pattern, str):
+        return fnmatch.fnmatchcase(path, pattern)
+    if isinstance(pattern, re.Pattern):
+        return pattern.search(path) is not None
+    return bool(pattern(path, shape))
+
+
+def pattern_text(pattern: Pattern) -> str:
+    """A pattern as a reader would write it."""
+    if isinstance(pattern, str):
+        return pattern
+    return f"/{pattern.pattern}/" if isinstance(pattern, re.Pattern) else getattr(pattern, "__name__", repr(pattern))
 
 
 @dataclass(frozen=True)
@@ -55,13 +82,11 @@ class Rule:
     optional: bool = False
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.pattern, str | re.Pattern) or callable(self.pattern)) or self.pattern == "":
+        if not is_pattern(self.pattern):
             raise TypeError(
-                f"`pattern` must be a glob, a compiled regular expression or a function of path and shape; "
+                f"`pattern` must be a glob, a compiled regular expression (of text) or a function of path and shape; "
                 f"got {shown(self.pattern)}"
             )
-        if isinstance(self.pattern, re.Pattern) and not isinstance(self.pattern.pattern, str):
-            raise TypeError(f"`pattern` must be a regular expression of text, not of bytes; got {self.pattern!r}")
         if self.initializer is not None:
             object.__setattr__(self, "initializer", _spec(self.initializer))
         for name, value, kinds in (("like", self.like, str | None), ("kind", self.kind, str | None)):
@@ -81,21 +106,12 @@ class Rule:
                 return False
         elif not any(fnmatch.fnmatchcase(kind, self.kind) for kind in kinds):
             return False
-        if isinstance(self.pattern, str):
-            return fnmatch.fnmatchcase(path, self.pattern)
-        if isinstance(self.pattern, re.Pattern):
-            return self.pattern.search(path) is not None
-        return bool(self.pattern(path, shape))
+        return matches(self.pattern, path, shape)
 
     @property
     def text(self) -> str:
         """The pattern as a reader would write it."""
-        if isinstance(self.pattern, str):
-            text = self.pattern
-        elif isinstance(self.pattern, re.Pattern):
-            text = f"/{self.pattern.pattern}/"
-        else:
-            text = getattr(self.pattern, "__name__", repr(self.pattern))
+        text = pattern_text(self.pattern)
         return text if self.kind is None else f"{text} of {self.kind}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -234,7 +250,7 @@ class Rules(Sequence[Rule]):
         exact: dict[str, list[int]] = {}
         patterns = []
         for k, rule in enumerate(self.rules):
-            if isinstance(rule.pattern, str) and not any(letter in rule.pattern for letter in "*?["):
+            if isinstance(rule.pattern, str) and is_path(rule.pattern):
                 exact.setdefault(rule.pattern, []).append(k)
             else:
                 patterns.append(k)

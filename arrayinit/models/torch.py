@@ -5,14 +5,23 @@ from typing import Any, Literal, overload
 import torch
 from torch import nn
 
-from arrayinit.backends import Backend, backend_named, backend_of, is_compiling
+from arrayinit.backends import backend_named, backend_of, is_compiling
 from arrayinit.common.arguments import flag
 from arrayinit.key import Key
-from arrayinit.models.derived import tensor_at, write
+from arrayinit.models.derived import held, tensor_at, write
 from arrayinit.models.fill import fill
 from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
 from arrayinit.models.plans import Plan, PlanError, Planned
-from arrayinit.models.torch_members import ModuleTensor, is_statistic, parameters_of, shapeless, tensors_of
+from arrayinit.models.recorded import RecordedRule
+from arrayinit.models.selection import Only
+from arrayinit.models.torch_members import (
+    ModuleTensor,
+    is_statistic,
+    parameters_of,
+    registered,
+    shapeless,
+    tensors_of,
+)
 
 __all__ = ["init_module_", "parameters_of"]
 
@@ -20,14 +29,15 @@ __all__ = ["init_module_", "parameters_of"]
 @overload
 def init_module_(
     module: nn.Module, rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
-    frozen: Frozen = None, dry_run: Literal[False] = False, device: Any = None, progress: bool | None = None,
+    frozen: Frozen = None, only: Only = None, dry_run: Literal[False] = False, device: Any = None,
+    progress: bool | None = None,
 ) -> nn.Module: ...  # fmt: skip
 
 
 @overload
 def init_module_(
     module: nn.Module, rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
-    frozen: Frozen = None, dry_run: Literal[True], device: Any = None, progress: bool | None = None,
+    frozen: Frozen = None, only: Only = None, dry_run: Literal[True], device: Any = None, progress: bool | None = None,
 ) -> Plan: ...  # fmt: skip
 
 
@@ -38,6 +48,7 @@ def init_module_(
     seed: Any,
     seed_names: SeedNames | None = None,
     frozen: Frozen = None,
+    only: Only = None,
     dry_run: bool = False,
     device: Any = None,
     progress: bool | None = None,
@@ -75,10 +86,16 @@ def init_module_(
         seed: as in every initializer; the key of each parameter is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
         frozen: "draw" draws parameters that do not require a gradient, and tensors that transformers has loaded (it
-            sets `_is_hf_initialized` on them), as their rules say; "keep" leaves them as they are. None raises an error
-            where a rule would draw one. A rule of None keeps what it matches in any case.
+            sets `_is_hf_initialized` on them), as their rules say; "keep" leaves them as they are. None leaves alone
+            what is loaded, and raises an error where a rule would draw another frozen one. A rule of None keeps what it
+            matches in any case.
+        only: what is drawn, while all else stays as it is and needs no rule: a path or a pattern as in rules, several
+            of them, such as `load_state_dict(..., strict=False).missing_keys`, or a mapping from such to slices of rows
+            ({"embed.weight": slice(50257, None)} for rows that were added). A tied parameter is drawn where all of its
+            paths are asked for. Buffers that no state dict holds also get their values, if they are on the meta device.
         dry_run: return the plan; draw and allocate nothing, and take no key. The plan has the keys of the next draw.
-        device: for tensors on the meta device; by default torch's default device, or that of a DTensor's mesh.
+        device: for tensors on the meta device; by default that of a DTensor's mesh, that which a recorded constructor
+            asked for, or torch's default device.
         progress: True shows a progress bar, False none; None shows one on terminals after a second, if rich is there.
 
     Raises:
@@ -89,10 +106,11 @@ def init_module_(
             weight_norm). It lists all of them, and the module is as it was.
         TypeError: `module` is not a torch.nn.Module.
         ValueError: seed is None and a parameter is a DTensor, whose ranks would take different keys; a `device` that
-            is unknown or holds no values.
+            is unknown or holds no values; a pattern of `only` that selects nothing, or rows that are not there.
 
     Warns:
-        UserWarning: a rule decides no parameter, or `seed_names` has a path that the model lacks.
+        UserWarning: a rule decides no parameter; `seed_names` has a path that the model lacks; all that would be drawn
+            is loaded; `only` asks for some paths of a tied parameter.
 
     Example:
         >>> import torch
@@ -112,7 +130,8 @@ def init_module_(
         from arrayinit.tracing import torch_compiled  # imported here: the compiler has been loaded by now
 
         options = {
-            "seed_names": seed_names, "frozen": frozen, "dry_run": dry_run, "device": device, "progress": progress,
+            "seed_names": seed_names, "frozen": frozen, "only": only, "dry_run": dry_run, "device": device,
+            "progress": progress,
         }  # fmt: skip
         result: nn.Module | Plan = torch_compiled.unserved(init_module_, module, rules, seed=seed, **options)
         return result
@@ -132,7 +151,7 @@ def init_module_(
     tensors = [x for member in members.values() for x in member.tensors]
     # The seed is checked for a tensor for which None would be another key on each process, or baked into a graph.
     root = root_of(seed, next(((backend_of(x), x) for x in tensors if _needs_seed(x)), None))
-    matches = match(parameters, rules, seed_names, frozen)
+    matches = match(parameters, rules, seed_names, frozen, only, registered(module))
     plan = keyed(matches, root, dry_run=True)  # refuses a wrong seed
     if dry_run:
         return plan
@@ -167,12 +186,34 @@ def _draw(entry: Planned, member: ModuleTensor, device: Any) -> None:
             member.derived.assign(_weight(entry, member, device), entry.key)
         return
     x = member.read()
-    if entry.program is None:
+    if entry.rows is not None:
+        _draw_rows(entry, x, entry.rows)
+    elif entry.program is None:
         entry.fill_(x)
     elif not backend_of(x).is_abstract(x):
         write(x, entry.values())
-    if entry.parameter.zero_row is not None:
-        _zero_row(backend_of(x), x, entry.parameter.zero_row)
+    row = entry.parameter.zero_row
+    if row is not None and (entry.rows is None or row in entry.rows):
+        _zero_row(x, row)
+
+
+def _draw_rows(entry: Planned, x: torch.Tensor, rows: range) -> None:
+    """Draw some rows of a tensor; of a DTensor those that this rank holds."""
+    if backend_of(x).is_abstract(x):
+        return
+    whole = None if entry.program is None else entry.values()
+    with torch.no_grad():
+        for corner, part in held(x):
+            first, end = max(rows.start, corner[0]), min(rows.stop, corner[0] + len(part))
+            if first >= end:
+                continue
+            target = part[first - corner[0] : end - corner[0]]
+            others = (slice(a, a + n) for a, n in zip(corner[1:], target.shape[1:], strict=True))
+            index = (slice(first, end), *others)
+            if whole is None:
+                entry.fill_part_(target, index)
+            else:
+                target.copy_(whole[index])
 
 
 def _weight(entry: Planned, member: ModuleTensor, device: Any) -> torch.Tensor:
@@ -230,19 +271,12 @@ def _renew(plan: Plan, members: dict[str, ModuleTensor]) -> None:
             member.derived.renew(first.key)
 
 
-def _zero_row(backend: Backend, x: torch.Tensor, row: int) -> None:
+def _zero_row(x: torch.Tensor, row: int) -> None:
     """Set a row to 0; of a DTensor where this rank holds it."""
     with torch.no_grad():
-        if not backend.is_distributed:
-            x[row] = 0
-            return
-        from arrayinit.backends.dtensor import DTensorBackend, local
-
-        assert isinstance(backend, DTensorBackend)
-        for start, where in backend.parts(x):
-            part = local(x)[where]
-            if start[0] <= row < start[0] + len(part):
-                part[row - start[0]] = 0
+        for corner, part in held(x):
+            if corner[0] <= row < corner[0] + len(part):
+                part[row - corner[0]] = 0
 
 
 def _device(x: torch.Tensor, device: Any) -> Any:
@@ -260,24 +294,41 @@ def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor]
     """Allocate what is on the meta device and is not kept, by the call with which `to_empty` does so."""
     drawn = {id(x) for entry in plan if entry.is_drawn for x in members[entry.path].tensors}
     kept = {
-        id(x) for entry in plan if entry.rule is not None and not entry.is_drawn for x in members[entry.path].tensors
+        id(x)
+        for entry in plan
+        if not entry.is_drawn and (entry.rule is not None or not entry.is_selected)
+        for x in members[entry.path].tensors
     }
     for member in members.values():
         if member.derived is not None and not any(id(x) in drawn for x in member.tensors):
             kept |= {id(tensor_at(slot)) for slot in member.derived.made_anew}
     before = {path: member.read() for path, member in members.items() if member.derived is None}
 
-    def allocate(x: torch.Tensor) -> torch.Tensor:
-        return torch.empty_like(x, device=_device(x, device)) if x.is_meta and id(x) not in kept else x
-
-    statistics = {
-        member.owner
-        for member in members.values()
-        if is_statistic(member.owner, member.name) and before[member.path].is_meta
+    recorded = {
+        id(x): entry.rule.device
+        for entry in plan
+        if device is None and isinstance(entry.rule, RecordedRule) and entry.rule.device
+        for x in members[entry.path].tensors
+        if not backend_of(x).is_distributed
     }
+
+    def allocate(x: torch.Tensor) -> torch.Tensor:
+        if not x.is_meta or id(x) in kept:
+            return x
+        return torch.empty_like(x, device=_device(x, recorded.get(id(x), device)))
+
+    owners: dict[nn.Module, dict[str, bool]] = {}  # of running statistics, and whether each is to be made new
+    for member in members.values():
+        if is_statistic(member.owner, member.name):
+            is_new = before[member.path].is_meta and id(before[member.path]) not in kept
+            owners.setdefault(member.owner, {})[member.name] = is_new
     module._apply(allocate)
-    for owner in statistics:
-        owner.reset_running_stats()
+    for owner, is_new in owners.items():
+        if any(is_new.values()):
+            others = {name: getattr(owner, name).clone() for name, new in is_new.items() if not new}
+            owner.reset_running_stats()
+            for name, values in others.items():
+                getattr(owner, name).copy_(values)
     # Each path was given a tensor of its own.
     for entry in plan:
         if members[entry.path].derived is None and before[entry.path].is_meta:

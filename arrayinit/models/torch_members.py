@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
 from arrayinit.backends import backend_of
 from arrayinit.backends.base import Extent
@@ -24,7 +25,16 @@ from arrayinit.models.parameters import Parameter, overlapping, tied_paths
 from arrayinit.models.plans import PlanError
 from arrayinit.models.rules import BUFFER
 
-__all__ = ["ModuleTensor", "is_statistic", "padding_of", "parameters_of", "shapeless", "tensors_of", "walk"]
+__all__ = [
+    "ModuleTensor",
+    "is_statistic",
+    "padding_of",
+    "parameters_of",
+    "registered",
+    "shapeless",
+    "tensors_of",
+    "walk",
+]
 
 # Modules that are put around another one: where the class is defined, its name, and what it calls the one within.
 WRAPPERS = (
@@ -100,11 +110,17 @@ class ModuleTensor:
 
     @property
     def originals(self) -> "list[ModuleTensor]":
-        """The originals of a weight that is made of them; none where they are made of others themselves."""
+        """The originals of a weight that is made of them; none where they are made of others themselves.
+
+        A buffer that a parametrization factors out of the weight is among them.
+        """
         if self.derived is None or len(self.tensors) < len(self.places):
             return []
         above = self.path.removesuffix(self.name)
-        return [ModuleTensor(above + path, *slot, self.is_buffer) for path, slot in self.derived.originals.items()]
+        slots = {**self.derived.originals, **self.derived.beside}
+        return [
+            ModuleTensor(above + path, owner, name, name in owner._buffers) for path, (owner, name) in slots.items()
+        ]
 
 
 def tensors_of(module: nn.Module) -> list[ModuleTensor]:
@@ -130,6 +146,13 @@ def tensors_of(module: nn.Module) -> list[ModuleTensor]:
                 if x is not None and (id(owner), name) not in behind
             ]
     return result
+
+
+def registered(module: nn.Module) -> Iterator[str]:
+    """The paths of everything that a state dict may have: tensors, those behind weights too, and extra states."""
+    for prefix, owner in walk(module):
+        for name in (*owner._parameters, *owner._buffers, _EXTRA_STATE_KEY_SUFFIX):
+            yield _join(prefix, name)
 
 
 def shapeless(module: nn.Module) -> dict[str, str]:
@@ -186,6 +209,7 @@ def _parameter(tied: Sequence[ModuleTensor], shards: dict[int, str], problem: st
         frozen=next((reason for y in tensors if (reason := backend_of(y).frozen(y))), ""),
         is_loaded=any(backend_of(y).is_loaded(y) for y in tensors),
         has_values=not any(y.is_meta for y in tensors),
+        persistent=not (member.is_buffer and name in owner._non_persistent_buffers_set),
         problem=problem,
     )
     if member.derived is None:
@@ -194,7 +218,8 @@ def _parameter(tied: Sequence[ModuleTensor], shards: dict[int, str], problem: st
     for each, marks in zip(member.originals, member.derived.marks.values(), strict=False):  # no originals, or all
         original = _parameter([each], shards, problem)
         axes = parameter.axes if original.shape == parameter.shape else {}
-        originals.append(replace(original, kinds=parameter.kinds, axes=axes, optional=parameter.optional, marks=marks))
+        optional = parameter.optional or original.optional
+        originals.append(replace(original, kinds=parameter.kinds, axes=axes, optional=optional, marks=marks))
     return replace(
         parameter,
         through=member.derived.through,

@@ -216,6 +216,16 @@ def test_frozen_layers_ask_for_a_word():
     assert not model.trainable_weights
 
 
+def test_only_some_weights():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4), layers.Dense(3, name="new")])
+    before = host(model.weights[0])
+    init_model_(model, DENSE, seed=0, only=["new.kernel"])
+    assert same(model.weights[0], before)
+    assert same(model.weights[2], ai.xavier_normal((4, 3), seed=0, name="new.kernel", layout="io"))
+    with pytest.raises(ValueError, match=r"`only` must select parameters or buffers of the model; got nwe\.\*"):
+        init_model_(model, DENSE, seed=0, only="nwe.*")
+
+
 def test_shared_layers_are_drawn_once():
     shared = layers.Dense(4, name="shared")
     x = keras.Input((4,))

@@ -130,7 +130,7 @@ def test_a_reader_can_print_them():
         (lambda: Rule("*", NORMAL, lr_scale="1"), TypeError, "`lr_scale` must be a real number"),
         (lambda: Rule("*", NORMAL, lr_scale=float("nan")), ValueError, "`lr_scale` must be finite"),
         (lambda: Rule("*", NORMAL, optional="no"), TypeError, "`optional` must be True or False; got 'no'"),
-        (lambda: Rule(re.compile(b"w"), NORMAL), TypeError, "`pattern` must be a regular expression of text"),
+        (lambda: Rule(re.compile(b"w"), NORMAL), TypeError, "compiled regular expression .of text."),
         (lambda: Rules(None), TypeError, "`rules` must be a mapping.*got None"),
         (lambda: Rules(NORMAL), TypeError, "`rules` must be a mapping.*got spec"),
         (lambda: Rules("zeros"), TypeError, "`rules` must be a mapping.*got 'zeros'"),

@@ -375,10 +375,28 @@ def test_tensors_that_transformers_has_loaded():
     init_module_(model, {"*": "ones"}, seed=3)
     model[1].weight._is_hf_initialized = model[0].running_mean._is_hf_initialized = True
     rules = [ai.Rule("*running_mean", NORMAL, kind="buffer"), ("*", NORMAL)]
-    assert set(refused(model, rules)) == {"1.weight", "0.running_mean"}
-    init_module_(model, rules, seed=3, frozen="keep")
-    assert (model[1].weight == 1).all()
-    assert (model[0].running_mean == 0).all()
+    for frozen in (None, "keep"):
+        init_module_(model, rules, seed=3, frozen=frozen)
+        assert (model[1].weight == 1).all()
+        assert (model[0].running_mean == 0).all()
+        assert same(model[1].bias, NORMAL((3,), seed=3, name="1.bias"))
+    init_module_(model, rules, seed=3, frozen="draw")
+    assert same(model[1].weight, NORMAL((3, 3), seed=3, name="1.weight"))
+    assert model[0].running_mean.any()
+
+
+def test_models_that_are_loaded_whole():
+    model = nn.Linear(3, 3)
+    model.weight._is_hf_initialized = model.bias._is_hf_initialized = True
+    before = model.weight.detach().clone()
+    with pytest.warns(UserWarning, match="nothing is drawn: 2 parameters stay as transformers has loaded them, weight"):
+        init_module_(model, {"*": NORMAL}, seed=3)
+    assert torch.equal(model.weight, before)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        init_module_(model, {"*": None}, seed=3)
+        init_module_(model, {"*": NORMAL}, seed=3, only=[])
+        init_module_(model, {"*": NORMAL}, seed=3, frozen="keep")
 
 
 @pytest.mark.slow
@@ -391,9 +409,7 @@ def test_models_that_transformers_makes_and_loads(tmp_path):
     init_module_(model, {"*": NORMAL}, seed=3)
     model.save_pretrained(tmp_path)
     loaded = transformers.GPT2ForSequenceClassification.from_pretrained(tmp_path, num_labels=3)
-    with pytest.raises(ai.PlanError, match=r"loaded by transformers"):
-        init_module_(loaded, {"*": "zeros"}, seed=3)
-    init_module_(loaded, {"*": NORMAL}, seed=4, frozen="keep")
+    init_module_(loaded, {"*": NORMAL}, seed=4)
     assert same(loaded.transformer.wte.weight, model.wte.weight)
     assert same(loaded.score.weight, NORMAL((3, 8), seed=4, name="score.weight"))
 

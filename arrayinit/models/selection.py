@@ -1,0 +1,146 @@
+"""Which parameters `only` asks for: those that a checkpoint lacks, or rows that were added to a matrix."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from arrayinit.common.escapes import printable
+from arrayinit.common.messages import did_you_mean, shown, warn
+from arrayinit.models.parameters import Parameter
+from arrayinit.models.rules import Pattern, is_path, is_pattern, matches, pattern_text
+
+__all__ = ["Only", "Selection", "select"]
+
+Only: TypeAlias = Pattern | Iterable[Pattern] | Mapping[Pattern, slice] | None
+
+ALL = slice(None)
+
+
+@dataclass
+class Selection:
+    """The parameters that are drawn; all others stay as they are.
+
+    rows: path -> the rows to be drawn, as numbers along axis 0; None for all of them.
+    problems: path -> why a weight can't be drawn as far as it is selected.
+    """
+
+    rows: dict[str, range | None] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def select(parameters: Sequence[Parameter], only: Only, known: Iterable[str] = ()) -> Selection | None:
+    """What `only` selects among these parameters and the originals of those that are made of others; None for all.
+
+    A tied parameter is selected by all of its paths, a weight by its own path or by those of all its originals, an
+    original by its own path or by that of its weight. Buffers that no state dict holds are selected where they have no
+    values, since no checkpoint has them.
+
+    Args:
+        only: a pattern as in rules, several of them, or a mapping from patterns to slices of axis 0.
+        known: further paths that may be asked for, of tensors that go with these parameters.
+
+    Raises:
+        TypeError: `only` is something else.
+        ValueError: a pattern that selects nothing; a slice that has a step, no rows, or no axis.
+
+    Warns:
+        UserWarning: one path of a tied parameter is asked for, and another one is not.
+    """
+    if only is None:
+        return None
+    request = _Request(only)
+    for parameter in parameters:
+        request.decide(parameter)
+    for path in known:
+        request.find(path, ())
+    request.check([path for each in parameters for path in (each.path, *each.tied)])
+    return request.selection
+
+
+class _Request:
+    """The patterns of `only`, and what they select so far."""
+
+    def __init__(self, only: Any) -> None:
+        self.slices = _slices(only)
+        self.exact = set(filter(is_path, self.slices))
+        self.others = [each for each in self.slices if each not in self.exact]
+        self.used: set[Any] = set()
+        self.selection = Selection()
+
+    def find(self, path: str, shape: tuple[int, ...]) -> Any:
+        """The first pattern that matches a path, a path itself before all others; None where none does."""
+        matching = [path] if path in self.exact else []
+        matching += [each for each in self.others if matches(each, path, shape)]
+        self.used.update(matching)
+        return matching[0] if matching else None
+
+    def decide(self, parameter: Parameter) -> None:
+        """Add what is selected of a parameter."""
+        paths = (parameter.path, *parameter.tied)
+        asked = {path: pattern for path in paths if (pattern := self.find(path, parameter.shape)) is not None}
+        originals = [each.path for each in parameter.originals if self.find(each.path, each.shape) is not None]
+        part = next((self.slices[pattern] for pattern in asked.values() if self.slices[pattern] != ALL), None)
+        if part is not None:
+            self.selection.rows[parameter.path] = _rows(part, parameter)
+            if parameter.originals:
+                self.selection.problems[parameter.path] = f"is made by {parameter.through}, which needs all rows"
+            elif not parameter.has_values:
+                self.selection.problems[parameter.path] = "has no values, so the rows that stay would have none"
+        elif len(asked) == len(paths):
+            self._add(parameter.path, *(each.path for each in parameter.originals))
+        elif asked:
+            others = [path for path in paths if path not in asked]
+            warn(
+                f"{printable(', '.join(asked))} stays as it is: it is also {printable(', '.join(others))}, which "
+                f"`only` lacks"
+            )
+        elif originals:
+            self._add(*originals)
+            if len(originals) < len(parameter.originals):
+                rest = [each.path for each in parameter.originals if each.path not in originals]
+                self.selection.problems[parameter.path] = f"is also made of {', '.join(rest)}, which `only` lacks"
+            self._add(parameter.path)
+        elif not (parameter.persistent or parameter.has_values):
+            self._add(parameter.path)
+
+    def check(self, paths: Sequence[str]) -> None:
+        """Refuse patterns that selected nothing."""
+        idle = [pattern for pattern in self.slices if pattern not in self.used]
+        if idle:
+            texts = printable(", ".join(map(pattern_text, idle)))
+            raise ValueError(
+                f"`only` must select parameters or buffers of the model; got {texts}, which selects none"
+                f"{did_you_mean(idle[0], paths)}"
+            )
+
+    def _add(self, *paths: str) -> None:
+        self.selection.rows.update(dict.fromkeys(paths))
+
+
+def _slices(only: Any) -> dict[Any, slice]:
+    """Pattern -> the slice of axis 0 that is asked for."""
+    if is_pattern(only):
+        return {only: ALL}
+    if not isinstance(only, Iterable) or isinstance(only, str | bytes):
+        raise TypeError(
+            f"`only` must be a path, a pattern or a function of path and shape, several of them, or a mapping from "
+            f"such to slices of rows; got {shown(only)}"
+        )
+    pairs = list(only.items()) if isinstance(only, Mapping) else [(each, ALL) for each in only]
+    for pattern, part in pairs:
+        if not is_pattern(pattern):
+            raise TypeError(f"`only` must hold paths, patterns or functions of path and shape; got {shown(pattern)}")
+        if not isinstance(part, slice) or part.step not in (None, 1):
+            raise TypeError(f"`only` must map to slices of rows without a step; got {shown(part)} for {shown(pattern)}")
+    return dict(pairs)
+
+
+def _rows(part: slice, parameter: Parameter) -> range:
+    if not parameter.shape:
+        raise ValueError(f"`only` must not select rows of a scalar; got {part} for {parameter.path}")
+    rows = range(*part.indices(parameter.shape[0]))
+    if not rows:
+        raise ValueError(
+            f"`only` must select at least one row; got {part} for {parameter.path} of {parameter.shape[0]} rows"
+        )
+    return rows
