@@ -1,5 +1,8 @@
 """Records: what the constructor of a torch model does to its parameters and buffers, as rules."""
 
+import gc
+import pickle
+import random
 import re
 import threading
 import uuid
@@ -10,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.module import (
@@ -131,7 +135,7 @@ def record(*, draw: bool = False, seed: Any = None) -> Iterator[Record]:
     Warns:
         UserWarning: no module is left at the end of the block; a draw into a tensor that had values before the block
             and is no part of a model, which keeps them; an attribute of a module that depends on a draw, and gets no
-            values.
+            values; numbers drawn from `random` or `numpy.random`, which are recorded as constants.
 
     Example:
         >>> import torch
@@ -163,7 +167,7 @@ def record(*, draw: bool = False, seed: Any = None) -> Iterator[Record]:
     if _recording.get():
         raise RecordError("a record can't be made within another one")
     tape, result = Tape(), Record()
-    built = _Built()
+    built, generators = _Built(), _states()
     token = _recording.set(True)
     hooks = built.watch()
     try:
@@ -174,6 +178,8 @@ def record(*, draw: bool = False, seed: Any = None) -> Iterator[Record]:
         for hook in hooks:
             hook.remove()
     modules = built.modules
+    if tape.has_copies:
+        modules.update(_holders(tape))
     if built.is_any and not modules:
         warn("nothing is recorded, since no module is left at the end of the block: keep the model in a variable")
     inner = {id(child) for module in modules for child in module.modules() if child is not module}
@@ -181,12 +187,34 @@ def record(*, draw: bool = False, seed: Any = None) -> Iterator[Record]:
     rules = _combined({uuid.uuid4().hex: _rules(tape, root) for root in roots})
     object.__setattr__(result, "rules", rules)
     _warn_of_lost(tape, modules)
+    _warn_of_generators(generators)
     listed = {id(x) for module in modules for x in (*module._parameters.values(), *module._buffers.values())}
     for module in modules:
         _give_values(tape, module, listed)
     tape.seal()
     if draw:
         _draw(roots, result, seed)
+
+
+def _holders(tape: Tape) -> Iterator[nn.Module]:
+    """All modules that hold tensors of the tape, and those above them: what copy.deepcopy makes calls no hook."""
+    alive = [each for each in gc.get_objects() if issubclass(type(each), nn.Module) and "_modules" in vars(each)]
+    above: dict[int, list[nn.Module]] = {}
+    for each in alive:
+        for child in each._modules.values():
+            above.setdefault(id(child), []).append(each)
+    todo = [
+        each
+        for each in alive
+        if any(x is not None and tape.view(x) for x in (*each._parameters.values(), *each._buffers.values()))
+    ]
+    visited = set()
+    while todo:
+        each = todo.pop()
+        if id(each) not in visited:
+            visited.add(id(each))
+            yield each
+            todo += above.get(id(each), [])
 
 
 def _combined(recorded: dict[str, list[RecordedRule]]) -> tuple[RecordedRule, ...]:
@@ -228,6 +256,22 @@ def _warn_of_lost(tape: Tape, modules: Iterable[nn.Module]) -> None:
         if storage.twin is not None and number not in recorded:
             where = tape.notes[tape.writers[number][0]].where
             warn(f"a tensor that is no parameter or buffer was drawn into at {where}, and keeps its old values")
+
+
+def _states() -> dict[str, bytes]:
+    """The states of random generators whose draws are not recorded."""
+    states = {"random": random.getstate(), "numpy.random": np.random.get_state(legacy=False)}
+    return {name: pickle.dumps(state) for name, state in states.items()}
+
+
+def _warn_of_generators(before: dict[str, bytes]) -> None:
+    """Warn of draws by other generators than torch's: what they gave is recorded as constants."""
+    moved = [name for name, state in _states().items() if state != before[name]]
+    if moved:
+        warn(
+            f"numbers were drawn from {' and '.join(moved)} while models were built: what tensors hold of them is "
+            f"recorded as it is, so it does not depend on the seed, and differs between processes"
+        )
 
 
 def _give_values(tape: Tape, module: nn.Module, listed: set[int]) -> None:

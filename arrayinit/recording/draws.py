@@ -1,19 +1,24 @@
 """The draws of a tape, made by this package: laws by their initializers, the rest of raw words."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from arrayinit.initializers.bits import bits
 from arrayinit.initializers.distributions import distribution
-from arrayinit.initializers.elementwise import uniform
+from arrayinit.initializers.elementwise import normal, uniform
 from arrayinit.key import Key
-from arrayinit.recording.recognition import draw_of, given
+from arrayinit.recording.recognition import draw_of
 from arrayinit.recording.tape import Note, RecordError
 
 __all__ = ["can_draw", "drawn"]
 
-_OTHERS = ("bernoulli", "bernoulli_", "exponential_", "randint", "random_", "randperm")
+_OTHERS = (
+    "bernoulli", "bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "normal", "randint", "random_",
+    "randperm",
+)  # fmt: skip
 
 
 def can_draw(note: Note) -> bool:
@@ -21,14 +26,18 @@ def can_draw(note: Note) -> bool:
     return draw_of(note) is not None or note.name in _OTHERS
 
 
-def drawn(note: Note, shape: tuple[int, ...], dtype: torch.dtype, key: Key) -> torch.Tensor:
-    """The values that a note draws, with this key. RecordError where :func:`can_draw` is False."""
+def drawn(
+    note: Note, arguments: Mapping[str, Any], shape: tuple[int, ...], dtype: torch.dtype, key: Key
+) -> torch.Tensor:
+    """The values that a note draws, with this key. RecordError where :func:`can_draw` is False.
+
+    Args:
+        arguments: those of the note by name, with values.
+    """
     initializer = draw_of(note)
     if initializer is not None:
-        name = str(dtype).removeprefix("torch.")
-        values: torch.Tensor = initializer(shape, seed=key, xp="torch", dtype=name)
+        values: torch.Tensor = initializer(shape, seed=key, xp="torch", dtype=_name(dtype))
         return values
-    arguments = given(note)
     match note.name:
         case "randperm":
             return torch.argsort(_integers((arguments["n"],), key), stable=True)
@@ -36,16 +45,37 @@ def drawn(note: Note, shape: tuple[int, ...], dtype: torch.dtype, key: Key) -> t
             low, high = _ends(arguments, dtype)
             return low + _integers(shape, key) % (high - low)
         case "bernoulli_" | "bernoulli":
-            p = arguments.get("p", 0.5)
-            if not isinstance(p, float | int):
-                raise RecordError(f"{note.op} at {note.where} has a probability for each element, which can't be drawn")
-            chances: torch.Tensor = uniform(shape, seed=key, xp="torch")
-            return chances < p
+            p = arguments.get("p", 0.5 if note.name == "bernoulli_" else arguments["self"])
+            return _chances(shape, key) < p
+        case "geometric_":  # the number of trials up to the first success
+            return 1 + torch.floor(torch.log1p(-_chances(shape, key)) / math.log1p(-arguments["p"]))
         case "exponential_":
-            scale = 1.0 / arguments.get("lambd", 1.0)
-            exponential: torch.Tensor = distribution(shape, "expon", (0.0, scale), seed=key, xp="torch")
-            return exponential
+            return _distributed(shape, "expon", (0.0, 1.0 / arguments.get("lambd", 1.0)), key)
+        case "cauchy_":
+            return _distributed(shape, "cauchy", (arguments.get("median", 0.0), arguments.get("sigma", 1.0)), key)
+        case "log_normal_":
+            mean, std = float(arguments.get("mean", 1.0)), float(arguments.get("std", 2.0))
+            return torch.exp(normal(shape, mean, std, seed=key, xp="torch", dtype=_name(dtype)))
+        case "normal":  # whose mean or standard deviation is a tensor
+            deviates = normal(shape, seed=key, xp="torch", dtype=_name(dtype))
+            scaled: torch.Tensor = arguments.get("mean", 0.0) + arguments.get("std", 1.0) * deviates
+            return scaled
     raise RecordError(f"{note.op} at {note.where} can't be drawn")
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _chances(shape: tuple[int, ...], key: Key) -> torch.Tensor:
+    """U[0, 1)."""
+    chances: torch.Tensor = uniform(shape, seed=key, xp="torch")
+    return chances
+
+
+def _distributed(shape: tuple[int, ...], name: str, parameters: tuple[float, ...], key: Key) -> torch.Tensor:
+    values: torch.Tensor = distribution(shape, name, parameters, seed=key, xp="torch")
+    return values
 
 
 def _integers(shape: tuple[int, ...], key: Key) -> torch.Tensor:
@@ -54,7 +84,7 @@ def _integers(shape: tuple[int, ...], key: Key) -> torch.Tensor:
     return ((words[..., 0] & (1 << 30) - 1) << 32) | words[..., 1]
 
 
-def _ends(arguments: dict[str, Any], dtype: torch.dtype) -> tuple[int, int]:
+def _ends(arguments: Mapping[str, Any], dtype: torch.dtype) -> tuple[int, int]:
     """The smallest integer, and the one behind the largest."""
     low = arguments.get("low", arguments.get("from", 0)) or 0
     high = arguments.get("high", arguments.get("to"))

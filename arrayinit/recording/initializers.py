@@ -8,12 +8,13 @@ from types import CodeType, FrameType
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import init
 from torch.nn.utils import parametrizations
 
 from arrayinit.specs import Spec, spec
 
-__all__ = ["is_orthogonality_test", "named", "whole"]
+__all__ = ["is_deep_copy", "is_orthogonality_test", "named", "whole"]
 
 DEPTH = 8  # frames between a call of torch.nn.init and its operation
 
@@ -64,6 +65,11 @@ def is_orthogonality_test(frame: FrameType) -> bool:
     """Whether torch asks if a matrix is orthogonal already, to leave out a step that would not change it then."""
     code = _code(getattr(parametrizations, "_is_orthogonal", None))
     return any(each.f_code is code for each in _nearest(frame))
+
+
+def is_deep_copy(frame: FrameType) -> bool:
+    """Whether copy.deepcopy copies a parameter."""
+    return any(each.f_code is _code(nn.Parameter.__deepcopy__) for each in _nearest(frame))
 
 
 def _nearest(frame: FrameType | None) -> Iterator[FrameType]:

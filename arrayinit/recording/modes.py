@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from arrayinit.recording.initializers import is_orthogonality_test, named, whole
+from arrayinit.recording.initializers import is_deep_copy, is_orthogonality_test, named, whole
 from arrayinit.recording.replay import values_of
 from arrayinit.recording.tape import META, Note, RecordError, Tape, View
 from arrayinit.specs import Spec
@@ -78,6 +78,8 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
             if written:
                 raise RecordError(f"{func} at {_where(frame)} can't be run without values") from error
             result = _of_zeros(func, *on_meta)
+        if func is torch.ops.aten.clone.default and not tape.has_copies:
+            tape.has_copies = is_deep_copy(frame)
         views_written = tuple(view for view in map(tape.view, written) if view is not None)
         outputs = [
             tape.add(x, device) if isinstance(x, torch.Tensor) and tape.view(x) is None else None
@@ -92,7 +94,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
                     kwargs=noted[1],
                     outputs=tuple(outputs),
                     written=views_written,
-                    read=() if _takes_shape_only(func) else tuple(x for x in tree_leaves(noted) if isinstance(x, View)),
+                    read=_read(func, *noted),
                     initializer=self._initializer(views_written, frame),
                     where=_where(frame),
                 )
@@ -116,10 +118,11 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
         return values_of(self.tape, x)
 
 
-def _takes_shape_only(func: Any) -> bool:
-    """Whether an operation makes a tensor like another one, whose values don't matter."""
+def _read(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[View, ...]:
+    """The views whose values an operation needs: not that of the tensor that a new one is made like."""
     name = str(func).split(".")[1]
-    return name.startswith("new_") or name.endswith("_like")
+    needed = args[1:] if name.startswith("new_") or name.endswith("_like") else args
+    return tuple(x for x in tree_leaves((needed, kwargs)) if isinstance(x, View))
 
 
 def _of_zeros(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -1,6 +1,6 @@
 """Programs: what no single law tells of a tensor, as draws and operations that are run again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,10 +66,12 @@ class Program:
     def values(self, key_of: Callable[[str], Key]) -> torch.Tensor:
         """The tensor on the CPU, drawn with the keys of the paths."""
 
-        def draw(number: int, note: Note, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        def draw(
+            number: int, note: Note, arguments: Mapping[str, Any], shape: tuple[int, ...], dtype: torch.dtype
+        ) -> torch.Tensor:
             path, place = self.owners[number]
             key = key_of(path) if place is None else key_of(path).fold(place)
-            return drawn(note, shape, dtype, key)
+            return drawn(note, arguments, shape, dtype, key)
 
         memory = replay(self.tape, [self.view.storage], draw)[self.view.storage]
         return view_into(memory, self.view)

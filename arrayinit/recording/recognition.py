@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import torch
 
 from arrayinit.recording.replay import overwrites
-from arrayinit.recording.tape import Note, Tape, View
+from arrayinit.recording.tape import Note, Tape, View, given
 from arrayinit.specs import Spec, spec
 
-__all__ = ["Recognized", "draw_of", "given", "is_unset", "recognize"]
+__all__ = ["Recognized", "draw_of", "is_unset", "recognize"]
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,6 @@ def draw_of(note: Note) -> Spec | None:
     """The initializer that draws what a single note draws; None where none does."""
     symbol = _drawn(note)
     return None if symbol is None else _spec(symbol)
-
-
-def given(note: Note) -> dict[str, Any]:
-    """The arguments of a note by name."""
-    if not note.op:
-        return {}
-    names = (argument.name for argument in note.overload._schema.arguments)
-    return dict(zip(names, note.args, strict=False)) | note.kwargs
 
 
 def _initializer(symbol: _Symbol, view: View) -> Spec | None:

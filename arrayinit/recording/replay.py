@@ -1,18 +1,18 @@
 """Notes of a tape -> values: the operations that a tensor depends on, run for real in their order."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-from arrayinit.recording.tape import Note, RecordError, Tape, View, is_draw
+from arrayinit.recording.tape import Note, RecordError, Tape, View, given, is_draw
 
 __all__ = ["Draw", "notes_behind", "replay", "values_of"]
 
-Draw = Callable[[int, Note, tuple[int, ...], torch.dtype], torch.Tensor]
+Draw = Callable[[int, Note, Mapping[str, Any], tuple[int, ...], torch.dtype], torch.Tensor]
 
 # Operations that write all of their target and read nothing of it.
 _OVERWRITES = {"fill_", "zero_", "copy_", "uniform_", "normal_", "random_", "exponential_", "bernoulli_", "log_normal_",
@@ -62,7 +62,8 @@ def replay(tape: Tape, storages: Iterable[int], draw: Draw) -> dict[int, torch.T
     """Storage -> its bytes as a tensor on the CPU, by running all notes behind them.
 
     Args:
-        draw: gives the values of a draw: its number, the note, and the shape and dtype of what it draws.
+        draw: gives the values of a draw: its number, the note, the note's arguments by name with their values, and the
+            shape and dtype of what it draws.
     """
     device = torch.device("cpu")
     wanted = list(storages)
@@ -88,7 +89,7 @@ def replay(tape: Tape, storages: Iterable[int], draw: Draw) -> dict[int, torch.T
             note = tape.notes[number]
             if is_draw(note):
                 target = note.written[0] if note.written else next(filter(None, note.outputs))
-                values = draw(number, note, target.size, target.dtype)
+                values = draw(number, note, tree_map(real, given(note)), target.size, target.dtype)
                 view_into(bytes_of(target.storage), target).copy_(values)
                 continue
             if not note.op:  # an initializer that draws nothing, such as dirac
@@ -121,7 +122,9 @@ def values_of(tape: Tape, x: torch.Tensor) -> torch.Tensor:
     if view is None:
         return x
 
-    def refuse(number: int, note: Note, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    def refuse(
+        number: int, note: Note, arguments: Mapping[str, Any], shape: tuple[int, ...], dtype: torch.dtype
+    ) -> torch.Tensor:
         what = note.op or f"torch.nn.init, {note.initializer}"
         raise RecordError(f"a constructor asks for values that depend on a draw: {what} at {note.where}")
 

@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from arrayinit.specs import Spec
 
-__all__ = ["META", "Note", "RecordError", "Storage", "Tape", "View", "is_draw"]
+__all__ = ["META", "Note", "RecordError", "Storage", "Tape", "View", "given", "is_draw"]
 
 META = torch.device("meta")
 
@@ -107,6 +107,14 @@ def is_draw(note: Note) -> bool:
     return torch.Tag.nondeterministic_seeded in note.overload.tags
 
 
+def given(note: Note) -> dict[str, Any]:
+    """The arguments of a note by name."""
+    if not note.op:
+        return {}
+    names = (argument.name for argument in note.overload._schema.arguments)
+    return dict(zip(names, note.args, strict=False)) | note.kwargs
+
+
 @dataclass
 class Tape:
     """Notes in order, and the storages that they are about."""
@@ -115,6 +123,7 @@ class Tape:
     storages: list[Storage] = field(default_factory=list)
     numbers: dict[int, int] = field(default_factory=dict)  # address of a storage -> its number
     writers: dict[int, list[int]] = field(default_factory=dict)  # number of a storage -> notes that write to it
+    has_copies: bool = False  # whether parameters were deep-copied, which no hook of modules tells
 
     def view(self, x: torch.Tensor) -> View | None:
         """The view that a tensor is; None for one that the tape knows nothing about."""

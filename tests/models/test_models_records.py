@@ -4,7 +4,9 @@ import math
 import pickle
 import threading
 
+import numpy as np
 import pytest
+from scipy import stats
 
 torch = pytest.importorskip("torch")
 
@@ -571,6 +573,78 @@ def test_drawn_at_once():
         pass
     with pytest.raises(TypeError, match="`draw` must be"), record(draw=1):
         pass
+
+
+def test_other_generators():
+    import random
+
+    def build(number):
+        layer = nn.Linear(2, 2)
+        layer.weight.data.fill_(number())
+        return layer
+
+    for name, number in (("random", random.random), (r"numpy\.random", np.random.rand)):
+        with pytest.warns(UserWarning, match=rf"drawn from {name} while models were built: what tensors hold of them"):
+            model, start = recorded(lambda number=number: build(number))
+        assert (init_module_(model, start, seed=0).weight == model.weight[0, 0]).all()
+
+
+def test_deep_copies():
+    import copy
+
+    def build():
+        layer = nn.Sequential(nn.Linear(2, 2))
+        twin = copy.deepcopy(layer)
+        init.ones_(twin[0].bias)
+        return twin
+
+    model = drawn(build)
+    assert (model[0].bias == 1).all()
+    assert torch.equal(model[0].weight, drawn(lambda: nn.Sequential(nn.Linear(2, 2)))[0].weight)
+
+
+def test_draws_whose_parameters_are_tensors():
+    def build():
+        module = nn.Module()
+        module.chances = nn.Parameter(torch.bernoulli(torch.linspace(0, 1, 2000).reshape(20, 100)))
+        module.moved = nn.Parameter(torch.normal(torch.arange(20.0)[:, None].expand(20, 100), 0.5))
+        module.spread = nn.Parameter(torch.normal(1.0, torch.arange(20.0)[:, None].expand(20, 100)))
+        module.both = nn.Parameter(torch.distributions.Normal(torch.ones(2000), 2.0).sample().reshape(20, 100))
+        return module
+
+    model = drawn(build).requires_grad_(False)
+    rows = torch.arange(20.0)
+    assert (model.chances.mean(1) - (rows + 0.5) / 20).abs().max() < 0.2
+    assert set(model.chances.flatten().tolist()) == {0.0, 1.0}
+    assert (model.moved.mean(1) - rows).abs().max() < 0.3
+    assert float(model.moved.std(1).mean()) == pytest.approx(0.5, rel=0.1)
+    assert (model.spread.std(1) - rows).abs().max() < 6
+    assert (model.spread[0] == 1).all()
+    assert (float(model.both.mean()), float(model.both.std())) == (pytest.approx(1, abs=0.2), pytest.approx(2, rel=0.1))
+
+
+@pytest.mark.parametrize(
+    ("fill", "law"),
+    [
+        (lambda x: x.log_normal_(0.5, 0.25), stats.lognorm(0.25, scale=math.exp(0.5))),
+        (lambda x: x.cauchy_(2.0, 0.5), stats.cauchy(2.0, 0.5)),
+        (lambda x: x.exponential_(4.0), stats.expon(scale=0.25)),
+        (lambda x: x.geometric_(0.3), stats.geom(0.3)),
+    ],
+)
+def test_further_draws_of_torch(fill, law):
+    def build():
+        module = nn.Module()
+        module.x = nn.Parameter(fill(torch.empty(5000)))
+        return module
+
+    values = drawn(build).x.detach().numpy()
+    if law.dist.name == "geom":
+        counts = [(values == k).sum() for k in range(1, 12)]
+        expected = [5000 * law.pmf(k) for k in range(1, 12)]
+        assert ((np.array(counts) - expected) ** 2 / expected).sum() < 40
+    else:
+        assert stats.kstest(values, law.cdf).pvalue > 1e-4
 
 
 def test_several_models_in_one_block():
