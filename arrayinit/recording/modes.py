@@ -43,6 +43,11 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
         if kwargs.get("generator") is not None:
             kwargs["generator"] = None  # the key of a draw comes from the seed, whatever the constructor would take
         tape = self.tape
+        if func in _FILLS and isinstance(args[0], torch.Tensor) and _is_valid(func, args, kwargs):
+            view = tape.view(args[0])
+            if view is not None:
+                self._note_fill(func, view, args, kwargs, frame)
+                return args[0]
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         names = {argument.name for argument in func._schema.arguments}
         takes_device = "device" in names
@@ -101,6 +106,17 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
             )
         return written[0] if written and len(outputs) == 1 else result
 
+    def _note_fill(
+        self, func: Any, view: View, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType
+    ) -> None:
+        """Note an operation that fills a tensor: most of a constructor's, and slow on the meta device."""
+        self.tape.append(
+            Note(
+                op=str(func), args=(view, *args[1:]), kwargs=kwargs, outputs=(None,), written=(view,), read=(view,),
+                initializer=self._initializer((view,), frame), where=_where(frame),
+            )
+        )  # fmt: skip
+
     def _initializer(self, written: tuple[View, ...], frame: FrameType) -> Spec | None:
         """The initializer that a draw is the end of, where the frames tell."""
         call = named(frame) if len(written) == 1 else None
@@ -116,6 +132,23 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
 
     def _values(self, x: torch.Tensor) -> torch.Tensor:
         return values_of(self.tape, x)
+
+
+_FILLS = (
+    torch.ops.aten.normal_.default, torch.ops.aten.uniform_.default, torch.ops.aten.zero_.default,
+    torch.ops.aten.fill_.Scalar,
+)  # fmt: skip
+
+
+def _is_valid(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether torch takes these arguments of one of these operations; it tells itself what is wrong with others."""
+    if func is torch.ops.aten.normal_.default:
+        return bool((args[2] if len(args) > 2 else kwargs.get("std", 1.0)) >= 0)
+    if func is torch.ops.aten.uniform_.default:
+        low = args[1] if len(args) > 1 else kwargs.get("from", 0.0)
+        high = args[2] if len(args) > 2 else kwargs.get("to", 1.0)
+        return bool(low <= high)
+    return True
 
 
 def _read(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[View, ...]:
