@@ -150,7 +150,7 @@ def matches_and_problems(
         if count[path] > 1:
             problems[path] = f"{parameter}: {count[path]} of the parameters have this path"
             continue
-        shares = rule.shares if isinstance(rule, RecordedRule) else None
+        shares = rule.drawn_as(path) if isinstance(rule, RecordedRule) else None
         name = _seed_name(shares or path, seed_names)
         initializer = job = program = None
         choice = frozen

@@ -88,6 +88,12 @@ class Rule:
         return bool(self.pattern(path, shape))
 
     @property
+    def _paths(self) -> tuple[str, ...]:
+        """The only paths that it can match, where it names them in full; none for every other pattern."""
+        pattern = self.pattern
+        return (pattern,) if isinstance(pattern, str) and not any(letter in pattern for letter in "*?[") else ()
+
+    @property
     def text(self) -> str:
         """The pattern as a reader would write it."""
         if isinstance(self.pattern, str):
@@ -230,15 +236,12 @@ class Rules(Sequence[Rule]):
 
     @cached_property
     def _places(self) -> tuple[dict[str, list[int]], list[int]]:
-        """The places of rules for one path each, by path, and those of all other rules: a record has thousands."""
+        """The places of rules for single paths, by path, and those of all other rules: a record has thousands."""
         exact: dict[str, list[int]] = {}
-        patterns = []
         for k, rule in enumerate(self.rules):
-            if isinstance(rule.pattern, str) and not any(letter in rule.pattern for letter in "*?["):
-                exact.setdefault(rule.pattern, []).append(k)
-            else:
-                patterns.append(k)
-        return exact, patterns
+            for path in rule._paths:
+                exact.setdefault(path, []).append(k)
+        return exact, [k for k, rule in enumerate(self.rules) if not rule._paths]
 
     def as_dict(self) -> dict[str, Any]:
         """{"rules": [...]}, plain data. TypeError where a pattern is a function.
