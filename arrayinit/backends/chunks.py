@@ -1,11 +1,46 @@
 """The places of an axis that a rank holds, where mesh dimensions cut the axis one after another."""
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
-__all__ = ["Runs", "chunk", "strided_chunk"]
+__all__ = ["Cut", "Runs", "chunk", "held", "strided_chunk"]
 
 Runs: TypeAlias = tuple[tuple[int, int], ...]  # (start, length) of neighbouring places, in the order they are held
+Cut: TypeAlias = tuple[
+    int, int, int
+]  # number of chunks, which of them a rank holds, split factor (1 where not strided)
+
+
+def held(n: int, cuts: Sequence[Cut], length: int) -> Runs:
+    """The places of an axis of n that a rank holds, which are `length` places.
+
+    A strided cut is FSDP's of an axis that tensor parallelism cuts, too. FSDP is the later one, though its mesh
+    dimension comes first. Where n does not divide evenly that can hold other places than `_StridedShard` says, by
+    which torch's `distribute_tensor` goes. The length tells which of the two it was, on nearly all ranks where they
+    differ; on the others it is taken to be FSDP.
+    """
+    runs: Runs = ()
+    for order in (_as_made(cuts), cuts):
+        runs = ((0, n),)
+        for count, k, split_factor in order:
+            runs = chunk(runs, count, k) if split_factor == 1 else strided_chunk(runs, split_factor, count, k)
+        if sum(held for _, held in runs) == length:
+            break
+    return runs
+
+
+def _as_made(cuts: Sequence[Cut]) -> Sequence[Cut]:
+    """The cuts in the order in which FSDP makes them: a strided one after those behind it, whose parts it counts."""
+    order: list[Cut] = []
+    for count, k, split_factor in reversed(cuts):
+        if split_factor == 1:
+            order.insert(0, (count, k, 1))
+        elif split_factor == math.prod(count for count, _, _ in order):
+            order.append((count, k, 1))
+        else:
+            return cuts
+    return order
 
 
 def chunk(runs: Runs, count: int, k: int) -> Runs:

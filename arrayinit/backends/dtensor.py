@@ -1,5 +1,6 @@
 """torch's DTensors: each rank fills its own part of the global tensor, without communication."""
 
+import math
 from collections.abc import Iterator
 from itertools import accumulate, pairwise, product
 from typing import Any
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.distributed.tensor import DTensor
 
-from arrayinit.backends.chunks import Runs, chunk, strided_chunk
+from arrayinit.backends.chunks import Cut, Runs, held
 from arrayinit.backends.torch import TorchBackend
 
 __all__ = ["DTensorBackend", "make"]
@@ -30,7 +31,8 @@ class DTensorBackend(TorchBackend):
                     f"got {placement} among {tuple(x.placements)}"
                 )
         local_shape = tuple(sum(length for _, length in runs) for runs in self._runs(x))
-        if x.device_mesh.get_coordinate() is not None and local_shape != tuple(local(x).shape):
+        is_empty = local(x).numel() == math.prod(local_shape) == 0  # FSDP keeps no shape of an empty part
+        if x.device_mesh.get_coordinate() is not None and local_shape != tuple(local(x).shape) and not is_empty:
             raise ValueError(
                 f"`x` must have on each rank the local shape of its placements; got {tuple(local(x).shape)} where "
                 f"{tuple(x.placements)} of {tuple(x.shape)} make {local_shape}"
@@ -79,18 +81,13 @@ class DTensorBackend(TorchBackend):
 
     def _runs(self, x: Any) -> list[Runs]:
         """For each axis, the places of the global tensor that this rank holds."""
-        runs: list[Runs] = [((0, int(n)),) for n in x.shape]
-        mesh = x.device_mesh
-        for dimension, placement in enumerate(x.placements):
-            if placement.is_replicate() or mesh.get_coordinate() is None:
-                continue
-            axis, count, rank = placement.dim, mesh.size(dimension), mesh.get_coordinate()[dimension]
-            split_factor = int(getattr(placement, "split_factor", 1))
-            if split_factor == 1:
-                runs[axis] = chunk(runs[axis], count, rank)
-            else:
-                runs[axis] = strided_chunk(runs[axis], split_factor, count, rank)
-        return runs
+        coordinate = x.device_mesh.get_coordinate()
+        cuts: list[list[Cut]] = [[] for _ in x.shape]
+        for dimension, placement in enumerate(x.placements if coordinate is not None else ()):
+            if not placement.is_replicate():
+                split_factor = int(getattr(placement, "split_factor", 1))
+                cuts[placement.dim].append((x.device_mesh.size(dimension), coordinate[dimension], split_factor))
+        return [held(int(n), each, int(m)) for n, each, m in zip(x.shape, cuts, local(x).shape, strict=True)]
 
 
 def local(x: Any) -> torch.Tensor:

@@ -190,7 +190,7 @@ def matches_and_problems(
         if count[path] > 1:
             problems[path] = f"{parameter}: {count[path]} of the parameters have this path"
             continue
-        shares = rule.shares if isinstance(rule, RecordedRule) else None
+        shares = rule.drawn_as(path) if isinstance(rule, RecordedRule) else None
         name = _seed_name(shares or path, seed_names)
         if selection is not None and path not in selection.rows:
             matches.append(

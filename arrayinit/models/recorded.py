@@ -32,6 +32,7 @@ class RecordedRule(Rule):
     program: what draws it where no initializer does; None where the initializer says all.
     zero_row: the row of a matrix that is 0 after the draw.
     padding: the row that the layer says is its padding, which `init_module_` sets to 0 by any other rule.
+    tied: its other paths. Tensor parallelism unties them: then each is drawn as the one tensor that they were.
     shares: the path of another parameter whose draw this one is a copy of.
     device: the device that the constructor asked for; "" for the CPU, which is most often nobody's choice.
     problem: why it can't be drawn; "" where it can.
@@ -44,14 +45,23 @@ class RecordedRule(Rule):
     program: Program | None = None
     zero_row: int | None = None
     padding: int | None = None
+    tied: tuple[str, ...] = ()
     shares: str | None = None
     device: str = ""
     problem: str = ""
     models: tuple[str, ...] = field(default=(), compare=False)
 
+    @property
+    def _paths(self) -> tuple[str, ...]:
+        return self.path, *self.tied
+
     def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> bool:
         """Whether this is the path; a record knows buffers, too."""
-        return path == self.path
+        return path in self._paths
+
+    def drawn_as(self, path: str) -> str | None:
+        """The path of another parameter, whose key the one at `path` has; None where it has its own."""
+        return self.shares or (self.path if path in self.tied else None)
 
     def check(self, parameter: Parameter, has_new_rows: bool) -> None:
         """Refuse a parameter that is not the one that was recorded, or that can't be drawn. ValueError.

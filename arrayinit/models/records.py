@@ -323,13 +323,14 @@ class _Built:
 def _rules(tape: Tape, root: nn.Module) -> list[RecordedRule]:
     """A rule for each parameter and buffer that :func:`arrayinit.torch.init_module_` may draw."""
     tensors: dict[str, ModuleTensor] = {}
-    listed = set()
+    paths: dict[int, list[str]] = {}  # of each tensor: tied ones are listed once, under their first path
     for tensor in tensors_of(root):
         for each in tensor.originals if tensor.derived is not None else (tensor,):
             x = each.read()
-            if id(x) not in listed and not backend_of(x).shapeless(x):  # tied ones once, under their first path
-                listed.add(id(x))
-                tensors.setdefault(each.path, each)
+            if not backend_of(x).shapeless(x):
+                paths.setdefault(id(x), []).append(each.path)
+                if len(paths[id(x)]) == 1:
+                    tensors.setdefault(each.path, each)
     views = {path: tape.view(tensor.read()) for path, tensor in tensors.items()}
     laws = {path: recognize(tape, view) for path, view in views.items() if view is not None}
     programs = {
@@ -348,6 +349,7 @@ def _rules(tape: Tape, root: nn.Module) -> list[RecordedRule]:
             shape=tuple(x.shape),
             is_buffer=tensor.is_buffer,
             padding=padding_of(tensor.owner, tensor.name),
+            tied=tuple(paths[id(x)][1:]),
             device="" if view is None else _device(tape, view),
         )
         if view is None:

@@ -109,6 +109,11 @@ class Rule:
         return matches(self.pattern, path, shape)
 
     @property
+    def _paths(self) -> tuple[str, ...]:
+        """The only paths that it can match, where it names them in full; none for every other pattern."""
+        return (self.pattern,) if isinstance(self.pattern, str) and is_path(self.pattern) else ()
+
+    @property
     def text(self) -> str:
         """The pattern as a reader would write it."""
         text = pattern_text(self.pattern)
@@ -246,15 +251,12 @@ class Rules(Sequence[Rule]):
 
     @cached_property
     def _places(self) -> tuple[dict[str, list[int]], list[int]]:
-        """The places of rules for one path each, by path, and those of all other rules: a record has thousands."""
+        """The places of rules for single paths, by path, and those of all other rules: a record has thousands."""
         exact: dict[str, list[int]] = {}
-        patterns = []
         for k, rule in enumerate(self.rules):
-            if isinstance(rule.pattern, str) and is_path(rule.pattern):
-                exact.setdefault(rule.pattern, []).append(k)
-            else:
-                patterns.append(k)
-        return exact, patterns
+            for path in rule._paths:
+                exact.setdefault(path, []).append(k)
+        return exact, [k for k, rule in enumerate(self.rules) if not rule._paths]
 
     def as_dict(self) -> dict[str, Any]:
         """{"rules": [...]}, plain data. TypeError where a pattern is a function.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from arrayinit.backends.chunks import chunk, strided_chunk
+from arrayinit.backends.chunks import chunk, held, strided_chunk
 
 torch = pytest.importorskip("torch")
 
@@ -40,6 +40,27 @@ def test_strided_chunks_are_those_of_torch(n, split_factor, parts):
     assert [places(runs) for runs in found] == [piece.tolist() for piece in pieces]
     for runs in found:  # in as few runs as there can be
         assert all(sum(a) != b[0] for a, b in itertools.pairwise(runs))
+
+
+@pytest.mark.parametrize("n", [1, 8, 9, 17, 27, 50, 54])
+@pytest.mark.parametrize(("parts", "tensor_parallel"), [(2, 2), (4, 2), (3, 4), (3, 8)])
+def test_parts_of_fsdp_over_tensor_parallelism(n, parts, tensor_parallel):
+    """FSDP cuts the rows of each rank of tensor parallelism, though its mesh dimension comes first."""
+
+    def part_of(rows, count, k):
+        return (rows.chunk(count) + (rows[:0],) * count)[k]
+
+    for k, j in itertools.product(range(parts), range(tensor_parallel)):
+        wanted = part_of(part_of(torch.arange(n), tensor_parallel, j), parts, k).tolist()
+        cuts = [(parts, k, tensor_parallel), (tensor_parallel, j, 1)]
+        assert places(held(n, cuts, len(wanted))) == wanted
+
+
+def test_parts_by_distribute_tensor_over_both():
+    """It cuts by the mesh dimensions in order, which the number of rows tells here: FSDP leaves (0, 1) to these two."""
+    lengths = {(3, 0): [8], (3, 1): []}
+    for (k, j), wanted in lengths.items():
+        assert places(held(9, [(4, k, 2), (2, j, 1)], len(wanted))) == wanted
 
 
 def world(size, store, *arguments, kill=None):
