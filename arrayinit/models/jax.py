@@ -12,7 +12,6 @@ from arrayinit.backends import backend_named, find_backend
 from arrayinit.backends.jax import JaxBackend, check_place, is_tracing
 from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
-from arrayinit.engines.jax import placed
 from arrayinit.models.fill import fill
 from arrayinit.models.mappings import check_depth
 from arrayinit.models.matching import SeedNames, keyed, match, root_of
@@ -124,6 +123,8 @@ def _placed(values: Any, leaf: Any, place: Any) -> Any:
     """The values of a program in the dtype of a leaf and at its place, or another one."""
     values = values.astype(leaf.dtype)
     if is_tracing(values):
+        from arrayinit.engines.jax import placed  # engines are loaded by the first draw
+
         return placed(values, leaf, place)
     host = np.asarray(values)
 

@@ -1,12 +1,12 @@
 """Records of JAX: what a function that makes arrays from a key does, as rules for the arrays by their paths."""
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from arrayinit.backends.jax import is_tracing
@@ -20,7 +20,7 @@ from arrayinit.models.parameters import Parameter
 from arrayinit.models.recorded import RecordedRule
 from arrayinit.models.rules import Rules
 from arrayinit.recording.jax_laws import Recognized, recognize
-from arrayinit.recording.jaxprs import Tape, is_key
+from arrayinit.recording.jaxprs import Tape, is_key, on_cpu
 
 __all__ = ["JaxRecord", "record"]
 
@@ -102,7 +102,7 @@ def record(function: Callable[..., Any], *args: Any, **kwargs: Any) -> JaxRecord
         >>> start = record(init, jax.random.key(0))
         >>> print(start)
         b    3  zeros
-        w  4x3  trunc_normal, std=0.56842333, a=-1.1368467, b=1.1368467
+        w  4x3  trunc_normal, a=-1.1368473, b=1.1368473, std=0.5684236
         >>> init_tree(start.shapes, start, seed=0)["b"]
         Array([0., 0., 0.], dtype=float32)
     """
@@ -144,16 +144,15 @@ class Program:
 
     def values(self, key_of: Callable[[str], Key]) -> Any:
         """The array, drawn with the keys of the paths: in the trace, or else on the CPU."""
+        keys = {path: key_of(path) for path, _ in self.owners.values()}
+        traced = is_tracing(*(word for key in keys.values() for word in (key.low, key.high)))
 
         def draw(number: int) -> Any:
             path, place = self.owners[number]
             aval = self.tape.avals[self.tape.steps[number].outputs[0]]
-            return _words(aval, key_of(path).fold(place))
+            return _words(aval, keys[path].fold(place), "jax" if traced else "numpy")
 
-        keys = [key_of(path) for path, _ in self.owners.values()]
-        if is_tracing(*(word for key in keys for word in (key.low, key.high))):
-            return self.tape.values_of(self.value, draw)
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        with contextlib.nullcontext() if traced else on_cpu():
             return self.tape.values_of(self.value, draw)
 
     def __str__(self) -> str:
@@ -255,11 +254,10 @@ def _distinct(tape: Tape, numbers: list[int]) -> tuple[dict[int, int], set[int]]
     return first, {number for number, one in first.items() if one in mixed}
 
 
-def _words(aval: Any, key: Key) -> Any:
+def _words(aval: Any, key: Key, xp: str) -> Any:
     """Random words of 8 to 64 bits."""
     width = aval.dtype.itemsize * 8
     if width == 64:
-        pairs = jnp.asarray(bits((*aval.shape, 2), seed=key, xp="jax")).astype(aval.dtype)
+        pairs = bits((*aval.shape, 2), seed=key, xp=xp).astype(aval.dtype)
         return pairs[..., 0] << 32 | pairs[..., 1]
-    words = jnp.asarray(bits(aval.shape, seed=key, xp="jax"))
-    return (words >> np.uint32(32 - width)).astype(aval.dtype)
+    return (bits(aval.shape, seed=key, xp=xp) >> np.uint32(32 - width)).astype(aval.dtype)

@@ -1,6 +1,7 @@
 """Jaxprs as flat tapes: the steps of a traced constructor, what each value depends on, and values by running steps."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 from jax.extend.core import Literal, jaxpr_as_fun, jaxprs_in_params
 from jax.interpreters.partial_eval import dce_jaxpr
 
-__all__ = ["PLACEMENTS", "Step", "Tape", "is_key"]
+__all__ = ["PLACEMENTS", "Step", "Tape", "is_key", "on_cpu"]
 
 KEY = "its values depend on a key itself, and on no draw from it: give it a rule"
 SHAPE_ALONE = "its values depend on an argument that was given by its shape alone"
@@ -110,7 +111,7 @@ class Tape:
         def refuse(number: int) -> Any:
             raise AssertionError(number)
 
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        with on_cpu():
             return self.values_of(value, refuse)
 
     def _new(self, aval: Any, problem: str = "") -> int:
@@ -168,6 +169,15 @@ class Tape:
         self.makers.update(dict.fromkeys(outputs, len(self.steps)))
         self.steps.append(Step(equation, inputs, tuple(outputs)))
         return outputs
+
+
+def on_cpu() -> AbstractContextManager[Any]:
+    """Compute on the CPU, unless JAX was told to have none."""
+    try:
+        context: AbstractContextManager[Any] = jax.default_device(jax.local_devices(backend="cpu")[0])
+    except RuntimeError:
+        return nullcontext()
+    return context
 
 
 def is_key(aval: Any) -> bool:

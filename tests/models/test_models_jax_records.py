@@ -407,6 +407,13 @@ def mixed(key):
     }
 
 
+def test_recording_takes_no_memory():
+    shape = (1 << 20, 1 << 20)
+    start = record(lambda key: {"w": jax.random.normal(key, shape), "b": jnp.ones(shape), "x": -jnp.ones(shape)}, KEY)
+    assert law(start) == ai.spec("normal", std=1.0)
+    assert law(start, "b") == ai.spec("ones")
+
+
 def test_under_jit_and_vmap():
     start = record(mixed, KEY)
     expected = init_tree(start.shapes, start, seed=4)
