@@ -58,6 +58,7 @@ def init_tree(
             `nnx.state(model, nnx.Param)` of an nnx module leaves out its random streams and statistics. A mutable array
             (jax.new_ref) is replaced by a new one.
         rules: an :class:`arrayinit.Rules`, or anything `Rules()` accepts: a mapping from patterns to initializers, ...
+            :func:`record` makes them of `model.init` or a constructor.
         seed: as in every initializer, or a JAX key; the key of each array is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
         shardings: one sharding for all, a pytree of them like `tree` (or a prefix of it), or a function of path and

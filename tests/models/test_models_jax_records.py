@@ -203,6 +203,11 @@ def test_arrays_of_one_draw_stay_dependent():
     assert same(values["left"], values["t"].T[:, :3])
 
 
+def test_two_draws_of_one_array_with_one_key_are_one():
+    start = record(lambda k: {"w": jax.random.normal(k, (9, 9)) - jax.random.normal(k, (9, 9))}, KEY)
+    assert not init_tree(start.shapes, start, seed=5)["w"].any()
+
+
 def test_arrays_numbered_otherwise_are_no_copies():
     def init(key):
         w = jax.random.normal(key, (3, 3))
