@@ -41,10 +41,12 @@ from arrayinit.common.messages import shown
 from arrayinit.laws import is_random
 from arrayinit.laws.geometry import Axes, axis_numbers, check_shape
 from arrayinit.models.jax import init_tree
+from arrayinit.models.jax_records import JaxRecord, record
 from arrayinit.specs import Spec, law_of, spec
 
 __all__ = [
     "Initializer",
+    "JaxRecord",
     "constant",
     "delta_orthogonal",
     "glorot_normal",
@@ -60,6 +62,7 @@ __all__ = [
     "normal",
     "ones",
     "orthogonal",
+    "record",
     "truncated_normal",
     "uniform",
     "variance_scaling",

@@ -187,7 +187,10 @@ def test_only_backends_and_adapters_import_frameworks():
         "recording.recognition",
         "recording.replay",
         "recording.tape",
+        "recording.jax_laws",
+        "recording.jaxprs",
         "models.jax",
+        "models.jax_records",
         "models.keras",
     }
     for name, path in modules().items():

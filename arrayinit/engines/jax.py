@@ -29,7 +29,7 @@ from arrayinit.stream.philox import MASK, MULTIPLIERS, ROUNDS, VALUES, WEYL, Lan
 from arrayinit.stream.quantile_tables import Quantiles
 from arrayinit.stream.truncation import Interval
 
-__all__ = ["draw"]
+__all__ = ["draw", "placed"]
 
 
 def draw(job: Job, target: Target) -> Any:
@@ -64,12 +64,20 @@ def _sharding_of(x: Any) -> Any:
     return NamedSharding(mesh, PartitionSpec()) if AxisType.Explicit in mesh.axis_types else None
 
 
-def _sharded(values: Callable[[Any, Any], Any], words: tuple[Any, Any], where: Any) -> Any:
-    """The result of a function of two words, partitioned over the devices of a sharding."""
+def placed(values: Any, like: Any, place: Any) -> Any:
+    """Traced values at a place, by default at that of the array that they are for, as :func:`draw` has it."""
+    where = _sharding_of(like) if place is None else place
+    if isinstance(where, jax.Device):
+        return jax.device_put(values, where)
+    return values if where is None else _sharded(lambda x: x, (values,), where)
+
+
+def _sharded(function: Callable[..., Any], arguments: tuple[Any, ...], where: Any) -> Any:
+    """The result of a function of words or values, partitioned over the devices of a sharding."""
     mesh = getattr(where, "mesh", None)
     if mesh is None or AxisType.Explicit not in mesh.axis_types:
         try:
-            return jax.lax.with_sharding_constraint(values(*words), where)
+            return jax.lax.with_sharding_constraint(function(*arguments), where)
         except RuntimeError as error:  # a PartitionSpec, and no mesh
             raise ValueError(f"`device` must be of the mesh that is set; got {where!r}: {error}") from None
 
@@ -80,11 +88,11 @@ def _sharded(values: Callable[[Any, Any], Any], words: tuple[Any, Any], where: A
     )
     spec = PartitionSpec(*(_only(explicit, axes) for axes in where.spec))
 
-    def constrained(low: Any, high: Any) -> Any:
-        drawn = values(low, high)
+    def constrained(*arguments: Any) -> Any:
+        drawn = function(*arguments)
         return drawn if spec == where.spec else jax.lax.with_sharding_constraint(drawn, where.spec)
 
-    return jax.sharding.auto_axes(constrained, axes=explicit, out_sharding=NamedSharding(mesh, spec))(*words)
+    return jax.sharding.auto_axes(constrained, axes=explicit, out_sharding=NamedSharding(mesh, spec))(*arguments)
 
 
 def _only(explicit: tuple[str, ...], axes: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 
 from arrayinit.backends import backend_named, find_backend
-from arrayinit.backends.jax import check_place
+from arrayinit.backends.jax import JaxBackend, check_place, is_tracing
 from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
 from arrayinit.models.fill import fill
@@ -20,7 +20,7 @@ from arrayinit.models.plans import Match, PlanError, Planned
 from arrayinit.models.selection import Only
 from arrayinit.stream.formats import is_floating
 
-__all__ = ["init_tree", "members_of_tree", "parameters_of_tree"]
+__all__ = ["init_tree", "leaves_of_tree", "members_of_tree", "parameters_of_tree"]
 
 
 def init_tree(
@@ -60,6 +60,7 @@ def init_tree(
             `nnx.state(model, nnx.Param)` of an nnx module leaves out its random streams and statistics. A mutable array
             (jax.new_ref) is replaced by a new one.
         rules: an :class:`arrayinit.Rules`, or anything `Rules()` accepts: a mapping from patterns to initializers, ...
+            :func:`record` makes them of `model.init` or a constructor.
         seed: as in every initializer, or a JAX key; the key of each array is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
         only: what is drawn, while all else stays as it is and needs no rule: a path or a pattern as in rules, or
@@ -90,7 +91,7 @@ def init_tree(
     flag(dry_run, "dry_run")
     check_depth(tree, "tree")  # JAX would end in an error that leaves Python's count of calls too high
     structure = jax.tree.structure(tree)
-    leaves = [(path, leaf) for path, leaf, _ in _leaves(tree)]
+    leaves = [(path, leaf) for path, leaf, _ in leaves_of_tree(tree)]
     if leaves and not any(_is_array(leaf) or find_backend(leaf) is not None for _, leaf in leaves):  # keys are arrays
         raise TypeError(
             f"`tree` must hold arrays; got {type(tree).__name__} without any (Flax linen: pass "
@@ -107,7 +108,9 @@ def init_tree(
 
     def draw(entry: Planned) -> None:
         leaf, place = arrays[entry.path]
-        if place is None:
+        if entry.program is not None:
+            value = _placed(entry.values(), leaf, place)
+        elif place is None:
             x = _value(leaf)
             if not hasattr(x, "at") and not isinstance(x, jax.ShapeDtypeStruct):
                 x = jax.ShapeDtypeStruct(x.shape, x.dtype)  # an array of NumPy
@@ -122,12 +125,29 @@ def init_tree(
     )
 
 
+def _placed(values: Any, leaf: Any, place: Any) -> Any:
+    """The values of a program in the dtype of a leaf and at its place, or another one."""
+    values = values.astype(leaf.dtype)
+    if is_tracing(values):
+        from arrayinit.engines.jax import placed  # engines are loaded by the first draw
+
+        return placed(values, leaf, place)
+    host = np.asarray(values)
+
+    def fill(corner: tuple[int, ...], out: Any) -> None:
+        out[...] = host[tuple(slice(start, start + n) for start, n in zip(corner, out.shape, strict=True))]
+
+    backend = backend_named("jax")
+    assert isinstance(backend, JaxBackend)
+    return backend.place(host.shape, backend.dtype_name(host.dtype), fill, _value(leaf), place)
+
+
 def _check(matches: list[Match], places: dict[str, Any]) -> None:
     """Refuse what JAX can't hold as its rule says, before a key is taken. PlanError."""
     backend = backend_named("jax")
     problems = {}
     for each in matches:
-        if each.job is not None:
+        if each.is_drawn:
             dtype = each.parameter.dtype
             try:
                 backend.dtype(dtype)
@@ -147,7 +167,7 @@ def members_of_tree(tree: Any) -> list[tuple[Parameter, Any]]:
     """The arrays of a pytree as rules see them, each with the array. TypeError for those of other libraries."""
     name_of = backend_named("jax").dtype_name
     result = []
-    for path, leaf, is_equinox in _leaves(tree):
+    for path, leaf, is_equinox in leaves_of_tree(tree):
         if _is_array(leaf):
             owner = find_backend(leaf)
             if owner is not None and owner.name not in ("jax", "numpy"):
@@ -160,7 +180,7 @@ def members_of_tree(tree: Any) -> list[tuple[Parameter, Any]]:
     return result
 
 
-def _leaves(tree: Any) -> Iterator[tuple[str, Any, bool]]:
+def leaves_of_tree(tree: Any) -> Iterator[tuple[str, Any, bool]]:
     """(path, leaf, whether it is in a module of Equinox, wherever in the tree that is) of all leaves."""
     equinox = sys.modules.get("equinox")
     kind = () if equinox is None else equinox.Module

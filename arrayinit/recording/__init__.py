@@ -1,1 +1,1 @@
-"""Constructors of torch models, run without drawing: what they do to their tensors is noted, not executed."""
+"""Constructors, run without drawing: torch's operations are noted, not executed; JAX's are read from their jaxprs."""
