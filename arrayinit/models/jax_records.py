@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,15 +11,12 @@ import jax
 import numpy as np
 
 from arrayinit.backends.jax import is_tracing
-from arrayinit.common.escapes import printable
-from arrayinit.common.messages import shape_text, shown
-from arrayinit.common.tables import aligned
+from arrayinit.common.messages import shown
 from arrayinit.initializers.bits import bits
 from arrayinit.key import Key
 from arrayinit.models.jax import leaves_of_tree, parameters_of_tree
 from arrayinit.models.parameters import Parameter
-from arrayinit.models.recorded import RecordedRule
-from arrayinit.models.rules import Rules
+from arrayinit.models.recorded import RecordedRule, RecordedRules
 from arrayinit.recording.jax_laws import Recognized, recognize
 from arrayinit.recording.jaxprs import Tape, is_key, on_cpu
 
@@ -27,14 +25,14 @@ __all__ = ["JaxRecord", "record"]
 TWICE = "its key is used for other draws, too, which JAX makes dependent: give it a rule"
 
 
-class JaxRecord(Rules):
+class JaxRecord(RecordedRules):
     """The rules that :func:`record` returns: one for each array, by path, and the arrays' `shapes`.
 
     shapes: what the recorded function returns, with a `jax.ShapeDtypeStruct` for each array. Keys, as of nnx's random
         streams, are those that the function made.
 
     It is accepted wherever rules are, alone or behind others: `rules + start`. `print(start)` shows each path with its
-    shape and law.
+    shape and law. :meth:`as_rules` gives rules that can be written as TOML or JSON, where every array is a law.
 
     Example:
         >>> import jax
@@ -49,11 +47,6 @@ class JaxRecord(Rules):
     def __init__(self, rules: tuple[RecordedRule, ...], shapes: Any) -> None:
         super().__init__(rules)
         object.__setattr__(self, "shapes", shapes)
-
-    def __str__(self) -> str:
-        rules = [rule for rule in self.rules if isinstance(rule, RecordedRule)]
-        rows = [(printable(rule.path), shape_text(rule.shape), rule.problem or rule.words) for rule in rules]
-        return "\n".join(aligned(rows, right=(1,)))
 
 
 def record(function: Callable[..., Any], *args: Any, **kwargs: Any) -> JaxRecord:
@@ -77,6 +70,7 @@ def record(function: Callable[..., Any], *args: Any, **kwargs: Any) -> JaxRecord
     The key of an array is fold(seed, its path), and draw k of a program has fold(that, k). Which keys the function is
     called with has no effect, except for which draws are one: two draws with one key and shape stay copies.
 
+    In float16 and bfloat16 a law is what the function means: JAX's own draws there have few levels, and coarse tails.
     What NumPy draws within the function is a constant here. A record with programs can't be pickled.
 
     Args:
@@ -201,6 +195,7 @@ def _rules(tape: Tape, parameters: list[Parameter], values: dict[str, int]) -> I
     """A rule for each array."""
     draws = {path: tape.draws_behind(value) for path, value in values.items()}
     laws = {path: recognize(tape, value) for path, value in values.items()}
+    model = (uuid.uuid4().hex,)
     first, reused = _distinct(tape, sorted({number for path in draws for number in draws[path]}))
     users: dict[int, list[Parameter]] = {}
     for parameter in parameters:
@@ -213,7 +208,7 @@ def _rules(tape: Tape, parameters: list[Parameter], values: dict[str, int]) -> I
     for parameter in parameters:
         path, law, numbers = parameter.path, laws[parameter.path], draws[parameter.path]
         rule = RecordedRule(
-            pattern=re.sub(r"([\[*?])", r"[\1]", path), initializer=None, path=path, shape=parameter.shape
+            pattern=re.sub(r"([\[*?])", r"[\1]", path), initializer=None, path=path, shape=parameter.shape, models=model
         )
         problem = tape.problems[values[path]] or (TWICE if not reused.isdisjoint(numbers) else "")
         sharing = users[first.get(numbers[0], numbers[0])] if numbers and not problem else []

@@ -229,7 +229,17 @@ def matches_and_problems(
                     f"{name!r}; give one of them another name in `seed_names`"
                 )
         matches.append(each)
-    return matches, problems
+    return matches, problems | _untied(matches)
+
+
+def _untied(matches: Sequence[Match]) -> dict[str, str]:
+    """Path -> reason for what was recorded as one tensor with another that stays, and would be drawn apart from it."""
+    kept = {each.path for each in matches if not each.is_drawn}
+    return {
+        each.path: f"was one tensor with {printable(rule.path)}, which stays as it is: tie them again before"
+        for each in matches
+        if each.is_drawn and isinstance(rule := each.rule, RecordedRule) and each.path != rule.path in kept
+    }
 
 
 def _lost(rules: Rules, matches: Iterable[Match], problems: Mapping[str, str]) -> dict[str, str]:

@@ -1,14 +1,17 @@
-"""Rules that a record consists of: one for each parameter and buffer, by its path."""
+"""Records: rules for single parameters and buffers, by path, as a constructor filled them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from arrayinit.common.escapes import printable
+from arrayinit.common.messages import shape_text
+from arrayinit.common.tables import aligned
 from arrayinit.key import Key
 from arrayinit.models.parameters import Parameter
-from arrayinit.models.rules import Rule, in_words
+from arrayinit.models.rules import Rule, Rules, in_words
 
-__all__ = ["Program", "RecordedRule"]
+__all__ = ["Program", "RecordedRule", "RecordedRules"]
 
 
 class Program(Protocol):
@@ -76,6 +79,11 @@ class RecordedRule(Rule):
             raise ValueError(f"must have the shape that was recorded, {self.shape}; got {parameter.shape}")
 
     @property
+    def is_plain(self) -> bool:
+        """Whether its initializer alone says all."""
+        return self.initializer is not None and self.zero_row == self.padding and not (self.shares or self.problem)
+
+    @property
     def words(self) -> str:
         """The law or program in one line, or why it can't be drawn."""
         if self.problem:
@@ -86,3 +94,35 @@ class RecordedRule(Rule):
         words += [] if self.zero_row is None else [f"row {self.zero_row} is 0"]
         words += [] if self.shares is None else [f"a copy of {self.shares}"]
         return ", ".join(words)
+
+
+class RecordedRules(Rules):
+    """What a record is in any framework: recorded rules alone."""
+
+    def __str__(self) -> str:
+        rows = [(printable(rule.path), shape_text(rule.shape), rule.words) for rule in self._entries]
+        return "\n".join(aligned(rows, right=(1,)))
+
+    @property
+    def _entries(self) -> list[RecordedRule]:
+        return [rule for rule in self.rules if isinstance(rule, RecordedRule)]
+
+    def as_rules(self) -> Rules:
+        """The record as rules that can be written as JSON or TOML.
+
+        Raises:
+            ValueError: parameters and buffers that follow no law, or that share a draw; the text lists them.
+
+        >>> import torch
+        >>> from arrayinit.torch import record
+        >>> with record() as start:
+        ...     model = torch.nn.LayerNorm(3)
+        >>> start.as_rules().as_dict()["rules"]
+        [{'pattern': 'weight', 'initializer': 'ones'}, {'pattern': 'bias', 'initializer': 'zeros'}]
+        """
+        others = [rule.path for rule in self._entries if not rule.is_plain]
+        if others:
+            raise ValueError(f"a record must have laws only to be plain rules; got more for {', '.join(others)}")
+        return Rules(
+            [Rule(rule.pattern, rule.initializer, kind="buffer" if rule.is_buffer else None) for rule in self._entries]
+        )

@@ -25,12 +25,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from arrayinit.backends import backend_of
 from arrayinit.common.arguments import flag
-from arrayinit.common.escapes import printable
-from arrayinit.common.messages import shape_text, shown, warn
-from arrayinit.common.tables import aligned
+from arrayinit.common.messages import shown, warn
 from arrayinit.models.derived import derived_of
-from arrayinit.models.recorded import RecordedRule
-from arrayinit.models.rules import Rule, Rules
+from arrayinit.models.recorded import RecordedRule, RecordedRules
 from arrayinit.models.torch import init_module_
 from arrayinit.models.torch_members import ModuleTensor, padding_of, tensors_of
 from arrayinit.recording.modes import modes
@@ -46,12 +43,13 @@ UNSET = "the constructor leaves it as it was allocated, without values: give it 
 _recording: ContextVar[bool] = ContextVar("arrayinit_recording", default=False)
 
 
-class Record(Rules):
+class Record(RecordedRules):
     """The rules that :func:`record` yields: one for each parameter and buffer of the models that were built, by path.
 
     It is accepted wherever rules are, alone or behind others: `rules + start`. `print(start)` shows each path with its
     shape and law. :meth:`as_rules` gives rules that can be written as TOML or JSON, where every parameter is a law. A
-    record can be pickled, and drawn into the same model that another process builds.
+    record can be pickled, and drawn into the same model that another process builds. Records are equal where they draw
+    the same.
 
     Example:
         >>> import torch
@@ -65,34 +63,6 @@ class Record(Rules):
 
     def __init__(self) -> None:
         super().__init__()
-
-    def __str__(self) -> str:
-        rows = [(printable(rule.path), shape_text(rule.shape), rule.words) for rule in self._entries]
-        return "\n".join(aligned(rows, right=(1,)))
-
-    @property
-    def _entries(self) -> list[RecordedRule]:
-        return [rule for rule in self.rules if isinstance(rule, RecordedRule)]
-
-    def as_rules(self) -> Rules:
-        """The record as rules that can be written as JSON or TOML.
-
-        Raises:
-            ValueError: parameters and buffers that follow no law; the text lists them.
-
-        >>> import torch
-        >>> from arrayinit.torch import record
-        >>> with record() as start:
-        ...     model = torch.nn.LayerNorm(3)
-        >>> start.as_rules().as_dict()["rules"]
-        [{'pattern': 'weight', 'initializer': 'ones'}, {'pattern': 'bias', 'initializer': 'zeros'}]
-        """
-        others = [rule.path for rule in self._entries if rule.initializer is None or rule.zero_row != rule.padding]
-        if others:
-            raise ValueError(f"a record must have laws only to be plain rules; got more for {', '.join(others)}")
-        return Rules(
-            [Rule(rule.pattern, rule.initializer, kind="buffer" if rule.is_buffer else None) for rule in self._entries]
-        )
 
 
 @contextmanager

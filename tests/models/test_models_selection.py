@@ -312,3 +312,24 @@ def test_heads_that_transformers_lacks(torch, tmp_path):
     new = ai.normal((25, 8), std=0.02, seed=4, name="transformer.wte.weight", xp="torch")
     assert torch.equal(model.transformer.wte.weight[20:], new[20:])
     assert torch.equal(model.transformer.wte.weight[:20], before["transformer.wte.weight"])
+
+
+def test_ties_that_loading_has_undone(torch):
+    from arrayinit.torch import init_module_, record
+
+    def build():
+        model = torch.nn.ModuleDict({"embed": torch.nn.Embedding(5, 3), "head": torch.nn.Linear(3, 5, bias=False)})
+        model.head.weight = model.embed.weight
+        return model
+
+    with record() as start:
+        model = build()
+    checkpoint = {"embed.weight": torch.full((5, 3), 2.0)}
+    missing = model.load_state_dict(checkpoint, strict=False, assign=True).missing_keys
+    with pytest.raises(PlanError, match=r"head\.weight .*was one tensor with embed\.weight, which stays as it is"):
+        init_module_(model, start, seed=0, only=missing)
+    assert model.head.weight.is_meta
+    model.head.weight = model.embed.weight
+    with pytest.warns(UserWarning, match="head.weight stays as it is"):
+        init_module_(model, start, seed=0, only=missing)
+    assert (model.head.weight == 2).all()
