@@ -22,6 +22,8 @@ ORTHOGONAL_SIZES = (SMALL, 512, MEDIUM, 2048, LARGE)
 
 MIB = 2**20
 
+CONSTRUCTOR = "its constructor"
+
 
 @dataclass(frozen=True)
 class Goals:
@@ -202,4 +204,19 @@ def _fresh() -> Iterator[Benchmark]:
             )
 
 
-BENCHMARKS: tuple[Benchmark, ...] = (*_warm(), *_parts(), *_fresh())
+def _models() -> Iterator[Benchmark]:
+    """Models from their configuration to drawn parameters, and the memory beyond these."""
+    for unit, group, program in (("s", "model", "model"), ("B", "model-memory", "model_memory")):
+        for name in ("gpt2", "bert-base", "vit-large", "llama-1b"):
+            yield Benchmark(
+                name=f"{group}/{name}",
+                peers=(CONSTRUCTOR,),
+                contenders=partial(_processes, program, (CONSTRUCTOR,), (), (name,)),
+                goals=Goals({CONSTRUCTOR: 5}) if unit == "s" else Goals(most=16 * MIB),
+                needs=("torch", "transformers"),
+                unit=unit,
+                rounds=None if unit == "s" else 1,
+            )
+
+
+BENCHMARKS: tuple[Benchmark, ...] = (*_warm(), *_parts(), *_fresh(), *_models())

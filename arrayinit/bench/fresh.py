@@ -204,6 +204,62 @@ def flax_model(contender: str) -> float:
     return time.perf_counter() - start
 
 
+def model(contender: str, name: str) -> float:
+    """Seconds until a model of transformers is built and drawn: by its constructor, or by a record drawn at once."""
+    build = _constructor(contender, name)
+    start = time.perf_counter()
+    result = build()
+    taken = time.perf_counter() - start
+    del result
+    return taken
+
+
+def model_memory(contender: str, name: str) -> float:
+    """Bytes that this needs at its peak beyond the parameters and buffers, with everything imported and loaded."""
+    from arrayinit.bench.peers import warm_engines
+
+    warm_engines()
+    build = _constructor(contender, name)
+    before = _peak(reset=True)
+    result = build()
+    after = _peak()
+    tensors = {id(x): x for x in (*result.parameters(), *result.buffers())}
+    held: int = sum(x.nbytes for x in tensors.values())
+    return after - before - held
+
+
+def _constructor(contender: str, name: str) -> Callable[[], Any]:
+    """The construction of a model in its usual size, with random weights."""
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    import transformers
+
+    from arrayinit.bench.peers import OURS
+    from arrayinit.torch import record
+
+    large: dict[str, Any] = {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+    }
+    billion: dict[str, Any] = {
+        "hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "intermediate_size": 8192, "vocab_size": 128256, "tie_word_embeddings": True,
+    }  # fmt: skip
+    kind, config = {
+        "gpt2": (transformers.GPT2LMHeadModel, transformers.GPT2Config()),
+        "bert-base": (transformers.BertForMaskedLM, transformers.BertConfig()),
+        "vit-large": (transformers.ViTForImageClassification, transformers.ViTConfig(**large)),
+        "llama-1b": (transformers.LlamaForCausalLM, transformers.LlamaConfig(**billion)),
+    }[name]
+
+    def recorded() -> Any:
+        with record(draw=True, seed=0):
+            return kind(config)
+
+    return recorded if contender == OURS else lambda: kind(config)
+
+
 PROGRAMS: dict[str, Callable[..., float]] = {
     "compiling": compiling,
     "dtensor": dtensor,
@@ -212,6 +268,8 @@ PROGRAMS: dict[str, Callable[..., float]] = {
     "flax_model": flax_model,
     "importing": importing,
     "memory": memory,
+    "model": model,
+    "model_memory": model_memory,
     "without_loops": without_loops,
 }
 

@@ -134,8 +134,8 @@ def _once(model: nn.Module) -> dict[str, torch.Tensor]:
     first: dict[int, str] = {}
     for path, x in _every(model).items():
         first.setdefault(id(x), path)
-    found = {path: x.detach() for path, x in _every(model).items() if first[id(x)] == path}
-    return {path: torch.view_as_real(x) if x.is_complex() else x for path, x in found.items()}
+    tensors = {path: x.detach() for path, x in _every(model).items() if first[id(x)] == path}
+    return {path: torch.view_as_real(x) if x.is_complex() else x for path, x in tensors.items()}
 
 
 def _facts(model: nn.Module) -> dict[str, str]:
