@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import namespace
 
+import arrayinit
+
 ROOT = Path(__file__).parents[1]
 
 # program: the modules it imports, a line that it must print
@@ -68,7 +70,12 @@ def test_the_record_of_the_readme(capsys):
     variables = {"__name__": "readme"}
     exec(code, variables)
     assert "0.weight  100x64  normal, std=1.0, row 0 is 0" in capsys.readouterr().out
-    assert variables["encoder"][1].bias.tolist() == [0.0] * 4
+    embedding, linear = variables["encoder"]
+    assert variables["missing"] == ["1.weight", "1.bias"]
+    assert not embedding.weight[:90].any()
+    assert bool((embedding.weight[90:] == arrayinit.normal((100, 64), seed=0, name="0.weight", xp="torch")[90:]).all())
+    assert bool(linear.weight.all())
+    assert bool(linear.bias.all())
 
 
 def test_every_program_is_tested():
