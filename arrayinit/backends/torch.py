@@ -17,11 +17,10 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes
 from arrayinit.backends.overlap import check_distinct
-from arrayinit.common.huge_pages import LEAST, request_huge_pages
 from arrayinit.common.messages import shown
 from arrayinit.stream.philox import MASK
 
-__all__ = ["check_key", "generator_words", "is_foreign", "key_words", "make", "with_huge_pages"]
+__all__ = ["check_key", "generator_words", "is_foreign", "key_words", "make"]
 
 
 class TorchLanes(Lanes):
@@ -106,7 +105,7 @@ class TorchBackend(Backend):
 
     def empty(self, shape: tuple[int, ...], dtype: str, device: Any) -> Any:
         try:
-            return with_huge_pages(torch.empty(shape, dtype=self.dtype(dtype), device=device))
+            return torch.empty(shape, dtype=self.dtype(dtype), device=device)
         except (AssertionError, NotImplementedError) as error:  # torch.set_default_device takes any device
             reason = str(error).partition("\n")[0]
             raise ValueError(
@@ -121,7 +120,7 @@ class TorchBackend(Backend):
                 like.shape, like.stride(), dtype=self.dtype(dtype), device=x.device if device is None else device
             )
         with torch.no_grad():
-            return with_huge_pages(torch.empty_like(_plain(x.detach()), dtype=self.dtype(dtype), device=device))
+            return torch.empty_like(_plain(x.detach()), dtype=self.dtype(dtype), device=device)
 
     def check_readable(self, x: Any) -> None:
         if x.layout != torch.strided or x.is_nested:
@@ -424,13 +423,6 @@ def check_key(key: torch.Tensor) -> None:
             f"of {str(key.dtype).removeprefix('torch.')} with shape {tuple(key.shape)}"
             f"{': map over keys with torch.vmap' if key.dtype == torch.uint64 and key.ndim > 1 else ''}"
         )
-
-
-def with_huge_pages(x: torch.Tensor) -> torch.Tensor:
-    """A new tensor, for whose memory huge pages are asked for if it is large."""
-    if x.device.type == "cpu" and x.nbytes >= LEAST and not _is_abstract(x):
-        request_huge_pages(x.data_ptr(), x.nbytes)
-    return x
 
 
 def make() -> Backend:

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from arrayinit.backends import backend_named, backend_of, is_compiling
-from arrayinit.backends.torch import with_huge_pages
 from arrayinit.common.arguments import flag
 from arrayinit.key import Key
 from arrayinit.models.derived import held, tensor_at, write
@@ -316,10 +315,7 @@ def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor]
     def allocate(x: torch.Tensor) -> torch.Tensor:
         if not x.is_meta or id(x) in kept:
             return x
-        new = torch.empty_like(x, device=_device(x, recorded.get(id(x), device)))
-        with torch.no_grad():
-            with_huge_pages(new.to_local() if backend_of(x).is_distributed else new)
-        return new
+        return torch.empty_like(x, device=_device(x, recorded.get(id(x), device)))
 
     owners: dict[nn.Module, dict[str, bool]] = {}  # of running statistics, and whether each is to be made new
     for member in members.values():
