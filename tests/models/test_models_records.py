@@ -100,6 +100,38 @@ def test_the_laws_of_a_record():
     assert "scaled_noise" in str(start)
 
 
+def by_inversion(std, low, high, mean=0.0):
+    x = torch.empty(64, 48)
+    x.uniform_(math.erf((low - mean) / std / math.sqrt(2)), math.erf((high - mean) / std / math.sqrt(2)))
+    return x.erfinv_().mul_(std * math.sqrt(2)).add_(mean).clamp_(low, high)
+
+
+@pytest.mark.parametrize(
+    ("draw", "law"),
+    [
+        (lambda: by_inversion(0.02, -2, 2), (0, 0.02, -2, 2)),  # from -1 to 1, whose erfinv is infinite
+        (lambda: by_inversion(0.25, -2, 2), (0, 0.25, -2, 2)),
+        (lambda: by_inversion(0.3, -2, 2), (0, 0.3, -2, 2)),
+        (lambda: by_inversion(0.02, 0, 2, mean=0.1), (0.1, 0.02, 0, 2)),
+        (lambda: by_inversion(1, -20, 20).mul_(0.1).add_(1), (1, 0.1, -1, 3)),
+        (lambda: torch.randn(64, 48).clamp_(-9, 7), (0, 1, -9, 7)),
+        (lambda: init.trunc_normal_(torch.empty(64, 48), 0.1, 0.2, -1, 1).div_(4).add_(1), (1.025, 0.05, 0.75, 1.25)),
+    ],
+)
+def test_normals_that_are_cut_and_scaled(draw, law):
+    start = recorded(lambda: nn.ParameterList([draw()]))[1]
+    parameters = start.rules[0].initializer.parameters
+    assert tuple(parameters[name] for name in ("mean", "std", "a", "b")) == pytest.approx(law)
+
+
+def test_normals_by_inversion_that_are_not_cut():
+    x = lambda: torch.empty(64, 48).uniform_(-1, 1).erfinv_().mul_(math.sqrt(2))  # noqa: E731
+    start = recorded(lambda: nn.ParameterList([x(), x().clamp_(-2, 2), torch.randn(64, 48).clamp_(-5, 9)]))[1]
+    assert words(start)["0"].startswith("normal, std=1.0")
+    assert words(start)["1"].startswith("a program of")  # some lie on the bounds
+    assert words(start)["2"].startswith("a program of")
+
+
 def test_what_is_drawn_is_distributed_as_what_constructors_draw():
     torch.manual_seed(0)
     real = [tensors(Kinds()) for _ in range(8)]
