@@ -144,6 +144,7 @@ def record() -> Iterator[Record]:
         _recording.reset(token)
         for hook in hooks:
             hook.remove()
+    tape.take_back()
     inner = {id(child) for module in modules for child in module.modules() if child is not module}
     roots = [module for module in modules if id(module) not in inner]
     object.__setattr__(result, "rules", tuple(_rules(tape, roots)))

@@ -43,6 +43,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
         if kwargs.get("generator") is not None:
             kwargs["generator"] = None  # the key of a draw comes from the seed, whatever the constructor would take
         tape = self.tape
+        tape.take_back()
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         names = {argument.name for argument in func._schema.arguments}
         takes_device = "device" in names
@@ -142,11 +143,21 @@ class _Questions(TorchFunctionMode):  # type: ignore[misc] # torch is not follow
                     return self._notes_whole(view, sys._getframe(1)) or device.type == "meta"
                 if getter in (torch.Tensor.is_cpu, torch.Tensor.is_cuda):
                     return device.type == ("cpu" if getter is torch.Tensor.is_cpu else "cuda")
-            elif name in ("numpy", "tolist", "__array__", "__repr__", "__format__", "__reduce_ex__"):
+            elif name in ("numpy", "__array__"):
+                values = values_of(self.tape, x)
+                array = func(values, *args[1:], **kwargs)
+                self.tape.lend(view, values, array)
+                return array
+            elif name in ("tolist", "__repr__", "__format__", "__reduce_ex__"):
                 args = (values_of(self.tape, x), *args[1:])
             elif name == "get_device":
                 return device.index if device.type == "cuda" else -1
+        elif func in (torch.tensor, torch.as_tensor) and args and not isinstance(args[0], torch.Tensor):
+            args = (tree_map(lambda x: self._number(x), args[0]), *args[1:])  # whose tensors are asked for their items
         return func(*args, **kwargs)
+
+    def _number(self, x: Any) -> Any:
+        return values_of(self.tape, x) if isinstance(x, torch.Tensor) else x
 
     def _notes_whole(self, view: View, frame: FrameType) -> bool:
         """Whether torch.nn.init asks, whose functions do nothing on the meta device: then the call is noted.

@@ -120,6 +120,7 @@ def values_of(tape: Tape, x: torch.Tensor) -> torch.Tensor:
     view = tape.view(x)
     if view is None:
         return x
+    tape.take_back()
 
     def refuse(number: int, note: Note, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         what = note.op or f"torch.nn.init, {note.initializer}"

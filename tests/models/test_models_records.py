@@ -449,6 +449,41 @@ def test_draws_into_transposed_views():
     assert float(model.a.detach().abs().max()) == pytest.approx(math.sqrt(6 / 64), rel=0.01)  # the view's fan_in
 
 
+def test_arrays_that_share_the_memory_of_tensors():
+    def build():
+        module = nn.Linear(3, 4)
+        with torch.no_grad():
+            module.weight.zero_().numpy()[1] = 7
+            array = module.bias.fill_(1).numpy()
+            array[0] = 3
+            module.bias.mul_(2)
+            array[1] = 5
+        module.register_buffer("steps", torch.linspace(0, 1, 3) + torch.from_numpy(torch.zeros(3).numpy() + 1))
+        return module
+
+    model, start = recorded(build)
+    pickle.dumps(start)
+    init_module_(model, start, seed=0)
+    assert model.weight.tolist() == [[0.0] * 3, [7.0] * 3, [0.0] * 3, [0.0] * 3]
+    assert model.bias.tolist() == [6.0, 5.0, 2.0, 2.0]
+    assert model.steps.tolist() == [1.0, 1.5, 2.0]
+
+
+def test_tensors_made_of_numbers_of_others():
+    def build():
+        module = nn.Module()
+        steps = torch.linspace(0, 1, 3)
+        module.register_buffer("ends", torch.tensor([steps[0], [*steps][2], 7.0]))
+        module.register_buffer("all", torch.as_tensor([*steps]))
+        return module
+
+    model = drawn(build)
+    assert model.ends.tolist() == [0.0, 1.0, 7.0]
+    assert model.all.tolist() == [0.0, 0.5, 1.0]
+    with record(), pytest.raises(RecordError, match="depend on a draw"):
+        torch.tensor([torch.randn(())])
+
+
 def test_tensors_that_are_no_parameters():
     def build():
         module = nn.Linear(3, 2)
