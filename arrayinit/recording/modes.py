@@ -132,6 +132,11 @@ class _Questions(TorchFunctionMode):  # type: ignore[misc] # torch is not follow
         kwargs = kwargs or {}
         x = args[0] if args and isinstance(args[0], torch.Tensor) else None
         view = None if x is None else self.tape.view(x)
+        if x is not None and func is torch.Tensor.__deepcopy__ and x.is_leaf:
+            memo = args[1]  # torch would copy the memory into an empty tensor, which is a meta tensor here
+            if id(x) not in memo:
+                memo[id(x)] = x.detach().clone().requires_grad_(x.requires_grad)
+            return memo[id(x)]
         if view is not None:
             device = self.tape.storages[view.storage].device
             name = getattr(func, "__name__", "")

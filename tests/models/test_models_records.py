@@ -1,5 +1,6 @@
 """Records: each parameter and buffer gets what the constructor would have given it, wherever it is drawn."""
 
+import copy
 import math
 import pickle
 import threading
@@ -240,6 +241,20 @@ def test_copies_of_a_layer_stay_copies():
     first, second = (dict(layer.named_parameters()) for layer in model.layers)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["linear1.weight"], first["linear2.weight"].T)
+
+
+def test_deep_copies_of_modules_with_buffers():
+    def build():
+        module = nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4))
+        module[1].register_buffer("noise", torch.randn(4))
+        module[1].register_buffer("same", module[1].noise)
+        return nn.ModuleList([module, copy.deepcopy(module)])
+
+    model = drawn(build)
+    assert tensors(model[0]).keys() == tensors(model[1]).keys()
+    assert all(torch.equal(x, tensors(model[1])[path]) for path, x in tensors(model[0]).items())
+    assert model[1][1].noise is model[1][1].same is not model[0][1].noise
+    assert model[1][1].running_var.tolist() == [1.0] * 4
 
 
 def test_rules_before_a_record_win():
