@@ -147,6 +147,7 @@ def record(*, draw: bool = False, seed: Any = None) -> Iterator[Record]:
         _recording.reset(token)
         for hook in hooks:
             hook.remove()
+    tape.take_back()
     modules = built.modules
     if tape.has_copies:
         modules.update(_holders(tape))

@@ -43,6 +43,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
         if kwargs.get("generator") is not None:
             kwargs["generator"] = None  # the key of a draw comes from the seed, whatever the constructor would take
         tape = self.tape
+        tape.take_back()
         if func in _FILLS and isinstance(args[0], torch.Tensor) and _is_valid(func, args, kwargs):
             view = tape.view(args[0])
             if view is not None:
@@ -199,6 +200,12 @@ class _Questions(TorchFunctionMode):  # type: ignore[misc] # torch is not follow
         kwargs = kwargs or {}
         x = args[0] if args and isinstance(args[0], torch.Tensor) else None
         view = None if x is None else self.tape.view(x)
+        if x is not None and func is torch.Tensor.__deepcopy__ and x.is_leaf:
+            self.tape.has_copies = True
+            memo = args[1]  # torch would copy the memory into an empty tensor, which is a meta tensor here
+            if id(x) not in memo:
+                memo[id(x)] = x.detach().clone().requires_grad_(x.requires_grad)
+            return memo[id(x)]
         if view is not None:
             device = self.tape.storages[view.storage].device
             name = getattr(func, "__name__", "")
@@ -210,11 +217,21 @@ class _Questions(TorchFunctionMode):  # type: ignore[misc] # torch is not follow
                     return self._notes_whole(view, sys._getframe(1)) or device.type == "meta"
                 if getter in (torch.Tensor.is_cpu, torch.Tensor.is_cuda):
                     return device.type == ("cpu" if getter is torch.Tensor.is_cpu else "cuda")
-            elif name in ("numpy", "tolist", "__array__", "__repr__", "__format__", "__reduce_ex__"):
+            elif name in ("numpy", "__array__"):
+                values = values_of(self.tape, x)
+                array = func(values, *args[1:], **kwargs)
+                self.tape.lend(view, values, array)
+                return array
+            elif name in ("tolist", "__repr__", "__format__", "__reduce_ex__"):
                 args = (values_of(self.tape, x), *args[1:])
             elif name == "get_device":
                 return device.index if device.type == "cuda" else -1
+        elif func in (torch.tensor, torch.as_tensor) and args and not isinstance(args[0], torch.Tensor):
+            args = (tree_map(lambda x: self._number(x), args[0]), *args[1:])  # whose tensors are asked for their items
         return func(*args, **kwargs)
+
+    def _number(self, x: Any) -> Any:
+        return values_of(self.tape, x) if isinstance(x, torch.Tensor) else x
 
     def _notes_whole(self, view: View, frame: FrameType) -> bool:
         """Whether torch.nn.init asks, whose functions do nothing on the meta device: then the call is noted.

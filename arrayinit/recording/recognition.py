@@ -70,6 +70,7 @@ _UNSET = object()
 _ALLOCATIONS = ("empty", "empty_strided", "new_empty", "empty_like", "new_empty_strided")
 _ELEMENTWISE = ("mul", "div", "add", "sub", "neg", "clamp")
 CLOSE = 1e-5  # relative, of bounds that went through float32
+FAR = 6.0  # standard deviations beyond which a normal has less mass than float32 can draw by inversion
 
 
 def recognize(tape: Tape, view: View) -> Recognized | None:
@@ -229,7 +230,7 @@ def _constant(note: Note) -> float | None:
 def _drawn(note: Note) -> _Symbol | None:
     """The symbol of the values that a note draws."""
     if not note.op:
-        return None if note.initializer is None else _Named(note.initializer)
+        return None if note.initializer is None else _named(note.initializer)
     arguments = given(note)
     match note.name:
         case "uniform_":
@@ -243,6 +244,14 @@ def _drawn(note: Note) -> _Symbol | None:
         case "randn" | "randn_like":
             return _Normal(0.0, 1.0)
     return None
+
+
+def _named(initializer: Spec) -> _Symbol:
+    """The symbol of an initializer that was noted as a whole: a truncated normal can be scaled afterwards."""
+    if initializer.name == "trunc_normal" and initializer.parameters["std"] > 0:
+        mean, std, low, high = (float(initializer.parameters[name]) for name in ("mean", "std", "a", "b"))
+        return _Truncated((low - mean) / std, (high - mean) / std, mean, std, ends=(low, high))
+    return _Named(initializer)
 
 
 def _computed(note: Note, symbol: _Constant, target: View) -> _Constant | None:
@@ -283,6 +292,8 @@ def _changed(note: Note, symbol: _Symbol) -> _Symbol | None:
             return _affine(symbol, -1.0, 0.0)
         case "erfinv" if isinstance(symbol, _Uniform) and -1 <= symbol.low < symbol.high <= 1:
             low, high = torch.erfinv(torch.tensor([symbol.low, symbol.high], dtype=torch.float64)).tolist()
+            if low == -math.inf and high == math.inf:
+                return _Normal(0.0, 1 / math.sqrt(2))
             return _Truncated(math.sqrt(2) * low, math.sqrt(2) * high, scale=1 / math.sqrt(2))
         case "clamp":
             bounds = [*numbers, None, None][:2]
@@ -309,13 +320,23 @@ def _affine(symbol: _Symbol, scale: float, shift: float) -> _Symbol | None:
 
 
 def _clamped(symbol: _Symbol, low: float, high: float) -> _Symbol | None:
-    """A symbol clamped where that changes no value beyond rounding."""
+    """A symbol clamped where that changes no value beyond rounding, or only such as are hardly ever drawn."""
+    if isinstance(symbol, _Normal) and symbol.std > 0:
+        symbol = _Truncated(-math.inf, math.inf, symbol.mean, symbol.std)
     if isinstance(symbol, _Truncated):
-        ends = symbol.shift + symbol.scale * symbol.low, symbol.shift + symbol.scale * symbol.high
-        room = CLOSE * max(abs(ends[0]), abs(ends[1]), symbol.scale)
-        if low <= ends[0] + room and high >= ends[1] - room:
-            is_cut = abs(low - ends[0]) <= room and abs(high - ends[1]) <= room
-            return replace(symbol, ends=(low, high)) if is_cut else symbol
+        below = _cuts(symbol.low, (low - symbol.shift) / symbol.scale)
+        above = _cuts(-symbol.high, (symbol.shift - high) / symbol.scale)
+        if below is None or above is None:
+            return None
+        return replace(symbol, ends=(low, high)) if below and above else symbol
     if isinstance(symbol, _Uniform) and low <= symbol.low and high >= symbol.high:
         return symbol
     return None
+
+
+def _cuts(end: float, bound: float) -> bool | None:
+    """Whether a lower bound is the lower end of a truncated normal, both in standard deviations; None if above it."""
+    if max(end, bound) <= -FAR:
+        return True
+    room = CLOSE * FAR
+    return None if bound > end + room else bound >= end - room

@@ -121,6 +121,7 @@ def values_of(tape: Tape, x: torch.Tensor) -> torch.Tensor:
     view = tape.view(x)
     if view is None:
         return x
+    tape.take_back()
 
     def refuse(
         number: int, note: Note, arguments: Mapping[str, Any], shape: tuple[int, ...], dtype: torch.dtype

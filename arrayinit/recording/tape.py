@@ -6,6 +6,7 @@ A tensor is known by its storage and by its place in it (:class:`View`), so that
 
 import functools
 import math
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,6 +96,16 @@ class Note:
         return self.op.split(".")[1] if self.op else ""
 
 
+@dataclass
+class _Lent:
+    """The values of a view that NumPy was given as an array, into which it may write."""
+
+    view: View
+    memory: torch.Tensor
+    before: torch.Tensor
+    array: weakref.ref[Any]
+
+
 @functools.cache
 def _overload(op: str) -> Any:
     return functools.reduce(getattr, op.split("."), torch.ops)
@@ -124,6 +135,7 @@ class Tape:
     numbers: dict[int, int] = field(default_factory=dict)  # address of a storage -> its number
     writers: dict[int, list[int]] = field(default_factory=dict)  # number of a storage -> notes that write to it
     has_copies: bool = False  # whether parameters were deep-copied, which no hook of modules tells
+    lent: list[_Lent] = field(default_factory=list)  # what NumPy has of tensors
 
     def view(self, x: torch.Tensor) -> View | None:
         """The view that a tensor is; None for one that the tape knows nothing about."""
@@ -168,6 +180,24 @@ class Tape:
             self.writers.setdefault(storage, []).append(len(self.notes))
         self.notes.append(note)
 
+    def lend(self, view: View, memory: torch.Tensor, array: Any) -> None:
+        """Note that an array shares the memory that holds the values of a view."""
+        lent = _Lent(view, memory, memory.clone(), weakref.ref(array))
+        self.lent.append(lent)
+
+    def take_back(self) -> None:
+        """Note what was written into arrays of tensors' values since the last time."""
+        lent, self.lent = self.lent, []
+        for each in lent:
+            is_alive = each.array() is not None
+            changed = each.memory.ne(each.before) & ~(each.memory.isnan() & each.before.isnan())
+            if changed.any():
+                each.before = each.memory.clone()
+                args = (each.view, [changed], each.before[changed])
+                self.append(Note("aten.index_put_.default", args, {}, (None,), (each.view,), (each.view,)))
+            if is_alive:
+                self.lent.append(each)
+
     def constant(self, x: torch.Tensor) -> View:
         """The view of a tensor with values, of which the tape keeps a copy."""
         memory = x.detach().cpu().contiguous().clone()
@@ -182,3 +212,4 @@ class Tape:
                 storage.size = storage.memory.nbytes()
             storage.memory = storage.twin = None
         self.numbers = {}
+        self.lent = []

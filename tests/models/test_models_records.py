@@ -1,5 +1,6 @@
 """Records: each parameter and buffer gets what the constructor would have given it, wherever it is drawn."""
 
+import copy
 import math
 import pickle
 import threading
@@ -100,6 +101,38 @@ def test_the_laws_of_a_record():
     assert said["a_log"] == "a program of 2 operations (uniform_, log)"
     assert said["given"] == "the values that the constructor gave"
     assert "scaled_noise" in str(start)
+
+
+def by_inversion(std, low, high, mean=0.0):
+    x = torch.empty(64, 48)
+    x.uniform_(math.erf((low - mean) / std / math.sqrt(2)), math.erf((high - mean) / std / math.sqrt(2)))
+    return x.erfinv_().mul_(std * math.sqrt(2)).add_(mean).clamp_(low, high)
+
+
+@pytest.mark.parametrize(
+    ("draw", "law"),
+    [
+        (lambda: by_inversion(0.02, -2, 2), (0, 0.02, -2, 2)),  # from -1 to 1, whose erfinv is infinite
+        (lambda: by_inversion(0.25, -2, 2), (0, 0.25, -2, 2)),
+        (lambda: by_inversion(0.3, -2, 2), (0, 0.3, -2, 2)),
+        (lambda: by_inversion(0.02, 0, 2, mean=0.1), (0.1, 0.02, 0, 2)),
+        (lambda: by_inversion(1, -20, 20).mul_(0.1).add_(1), (1, 0.1, -1, 3)),
+        (lambda: torch.randn(64, 48).clamp_(-9, 7), (0, 1, -9, 7)),
+        (lambda: init.trunc_normal_(torch.empty(64, 48), 0.1, 0.2, -1, 1).div_(4).add_(1), (1.025, 0.05, 0.75, 1.25)),
+    ],
+)
+def test_normals_that_are_cut_and_scaled(draw, law):
+    start = recorded(lambda: nn.ParameterList([draw()]))[1]
+    parameters = start.rules[0].initializer.parameters
+    assert tuple(parameters[name] for name in ("mean", "std", "a", "b")) == pytest.approx(law)
+
+
+def test_normals_by_inversion_that_are_not_cut():
+    x = lambda: torch.empty(64, 48).uniform_(-1, 1).erfinv_().mul_(math.sqrt(2))  # noqa: E731
+    start = recorded(lambda: nn.ParameterList([x(), x().clamp_(-2, 2), torch.randn(64, 48).clamp_(-5, 9)]))[1]
+    assert words(start)["0"].startswith("normal, std=1.0")
+    assert words(start)["1"].startswith("a program of")  # some lie on the bounds
+    assert words(start)["2"].startswith("a program of")
 
 
 def test_what_is_drawn_is_distributed_as_what_constructors_draw():
@@ -210,6 +243,20 @@ def test_copies_of_a_layer_stay_copies():
     first, second = (dict(layer.named_parameters()) for layer in model.layers)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["linear1.weight"], first["linear2.weight"].T)
+
+
+def test_deep_copies_of_modules_with_buffers():
+    def build():
+        module = nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4))
+        module[1].register_buffer("noise", torch.randn(4))
+        module[1].register_buffer("same", module[1].noise)
+        return nn.ModuleList([module, copy.deepcopy(module)])
+
+    model = drawn(build)
+    assert tensors(model[0]).keys() == tensors(model[1]).keys()
+    assert all(torch.equal(x, tensors(model[1])[path]) for path, x in tensors(model[0]).items())
+    assert model[1][1].noise is model[1][1].same is not model[0][1].noise
+    assert model[1][1].running_var.tolist() == [1.0] * 4
 
 
 def test_rules_before_a_record_win():
@@ -482,6 +529,41 @@ def test_draws_into_transposed_views():
     assert ((model.b == 0).sum(dim=1) == 4).all()
     assert torch.equal(model.c, model.a.T)
     assert float(model.a.detach().abs().max()) == pytest.approx(math.sqrt(6 / 64), rel=0.01)  # the view's fan_in
+
+
+def test_arrays_that_share_the_memory_of_tensors():
+    def build():
+        module = nn.Linear(3, 4)
+        with torch.no_grad():
+            module.weight.zero_().numpy()[1] = 7
+            array = module.bias.fill_(1).numpy()
+            array[0] = 3
+            module.bias.mul_(2)
+            array[1] = 5
+        module.register_buffer("steps", torch.linspace(0, 1, 3) + torch.from_numpy(torch.zeros(3).numpy() + 1))
+        return module
+
+    model, start = recorded(build)
+    pickle.dumps(start)
+    init_module_(model, start, seed=0)
+    assert model.weight.tolist() == [[0.0] * 3, [7.0] * 3, [0.0] * 3, [0.0] * 3]
+    assert model.bias.tolist() == [6.0, 5.0, 2.0, 2.0]
+    assert model.steps.tolist() == [1.0, 1.5, 2.0]
+
+
+def test_tensors_made_of_numbers_of_others():
+    def build():
+        module = nn.Module()
+        steps = torch.linspace(0, 1, 3)
+        module.register_buffer("ends", torch.tensor([steps[0], [*steps][2], 7.0]))
+        module.register_buffer("all", torch.as_tensor([*steps]))
+        return module
+
+    model = drawn(build)
+    assert model.ends.tolist() == [0.0, 1.0, 7.0]
+    assert model.all.tolist() == [0.0, 0.5, 1.0]
+    with record(), pytest.raises(RecordError, match="depend on a draw"):
+        torch.tensor([torch.randn(())])
 
 
 def test_tensors_that_are_no_parameters():
