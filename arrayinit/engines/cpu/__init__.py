@@ -34,6 +34,7 @@ from arrayinit.backends import Backend, Lanes, backend_of
 from arrayinit.engines import matrices, reference
 from arrayinit.engines.cpu import pool, vectors
 from arrayinit.engines.cpu.compile_policy import compiled
+from arrayinit.engines.cpu.new_memory import is_untouched, populate
 from arrayinit.engines.cpu.parameters import (
     ENTRIES,
     KEY,
@@ -62,6 +63,7 @@ TINY = 1 << 8  # elements of a rectangle of a contiguous chunk; for smaller ones
 THIN = 32  # elements of a row, apart in memory; many shorter rows are drawn as contiguous chunks
 LONG = 1 << 14  # bytes of a row; longer rows of large arrays are written past the caches
 UNCACHED = 1 << 24  # bytes of a large array, which the caches don't hold until it is used
+SPAN = 1 << 19  # bytes of a run for which it pays off to ask for the memory's pages
 REMEMBERED = 64  # calls of a draw that are kept for the next draw of the kind
 BATCH = 1 << 10  # chunks of an array that are listed at a time
 
@@ -126,16 +128,19 @@ def _compiled(
         calls = [lazy[i] for i in range(len(lazy))] if len(lazy) <= REMEMBERED else lazy
         if len(lazy) <= REMEMBERED:
             job.memo[strides] = calls
+    if not len(calls):
+        _scattered(loops, job, backend, out)
+        return
+    middle = calls[len(calls) // 2]
+    is_new = middle.span > 0 and is_untouched(address + middle.offset + middle.span // 2)
     if len(calls) == 1:
-        _call(loops, job, calls[0], address)
-    elif len(calls):
+        _call(loops, job, calls[0], address, is_new)
+    else:
 
         def call(i: int, memory: Any = out) -> None:  # `memory` keeps the array alive while a thread writes to it
-            _call(loops, job, calls[i], address)
+            _call(loops, job, calls[i], address, is_new)
 
         pool.each(call, len(calls))
-    else:
-        _scattered(loops, job, backend, out)
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,7 @@ class _Call:
     rest: bytes  # of the block of parameters, behind the key
     ends: tuple[float, float, float]  # the unit and the two bounds
     offset: int  # bytes from the address of the array
+    span: int  # bytes of the rectangle, where it is one long run in memory; else 0
 
 
 class _LazyCalls:
@@ -188,13 +194,18 @@ def _call_of(job: Job, rectangle: Rectangle) -> _Call:
         jump=rectangle.jump * words_per_element,
         streams=int(rectangle.length * size >= LONG and job.size * size >= UNCACHED),
     )
-    return _Call(REST.pack(*place, *conversion), ends, rectangle.at * size)
+    is_run = rectangle.jump == 1 and (rectangle.rows == 1 or rectangle.row_jump == rectangle.length)
+    span = rectangle.rows * rectangle.length * size if is_run else 0
+    return _Call(REST.pack(*place, *conversion), ends, rectangle.at * size, span if span >= SPAN else 0)
 
 
-def _call(loops: Callable[..., None], job: Job, call: _Call, address: int) -> None:
+def _call(loops: Callable[..., None], job: Job, call: _Call, address: int, is_new: bool = False) -> None:
+    """Call the loops. is_new: whether the array's memory has no pages yet."""
     key = job.key
     assert key is not None
     scratch = _of_thread.scratch
+    if is_new and call.span:
+        populate(address + call.offset, call.span)
     loops(address + call.offset, scratch.address, KEY.pack(key.low, key.high) + call.rest, *call.ends)
 
 
