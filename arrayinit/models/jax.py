@@ -94,8 +94,8 @@ def init_tree(
     leaves = [(path, leaf) for path, leaf, _ in leaves_of_tree(tree)]
     if leaves and not any(_is_array(leaf) or find_backend(leaf) is not None for _, leaf in leaves):  # keys are arrays
         raise TypeError(
-            f"`tree` must hold arrays; got {type(tree).__name__} without any (Flax linen: pass "
-            f"jax.eval_shape(model.init, key, x); torch: use arrayinit.torch.init_module_)"
+            f"`tree` must hold arrays; got {type(tree).__name__} without any (a record: pass its "
+            f"`shapes`; Flax linen: pass jax.eval_shape(model.init, key, x); torch: use arrayinit.torch.init_module_)"
         )
     places = _places(shardings, tree, leaves)
     matches = match(parameters_of_tree(tree), rules, seed_names, only=only)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from arrayinit.backends.jax import is_tracing
-from arrayinit.common.messages import shown
+from arrayinit.common.messages import counted, shown
 from arrayinit.initializers.bits import bits
 from arrayinit.key import Key
 from arrayinit.models.jax import leaves_of_tree, parameters_of_tree
@@ -28,11 +28,12 @@ TWICE = "its key is used for other draws, too, which JAX makes dependent: give i
 class JaxRecord(RecordedRules):
     """The rules that :func:`record` returns: one for each array, by path, and the arrays' `shapes`.
 
-    shapes: what the recorded function returns, with a `jax.ShapeDtypeStruct` for each array. Keys, as of nnx's random
-        streams, are those that the function made.
+    shapes: what the recorded function returns, with a `jax.ShapeDtypeStruct` for each array. JAX keys, such as those of
+        nnx's random streams, stay as the function made them.
 
     It is accepted wherever rules are, alone or behind others: `rules + start`. `print(start)` shows each path with its
-    shape and law. :meth:`as_rules` gives rules that can be written as TOML or JSON, where every array is a law.
+    shape and law. Where every array follows a law, `start.as_rules().to_toml()` writes them as text, and the record can
+    be pickled if `shapes` can.
 
     Example:
         >>> import jax
@@ -57,6 +58,9 @@ def record(function: Callable[..., Any], *args: Any, **kwargs: Any) -> JaxRecord
         start = record(eqx.nn.MLP, 2, 2, 64, 2, key=jax.random.key(0))          # Equinox
         params = init_tree(start.shapes, start, seed=0)
 
+    The paths are those of what the function returns: "params.Dense_0.kernel" for `model.init` of Flax. For the
+    parameters alone, record `lambda key: model.init(key, x)["params"]`.
+
     Each array of the result becomes a rule for its path, as :func:`init_tree` has it:
 
     - a law, where one initializer draws all of its elements: uniform, normal, truncated normal or orthogonal, also for
@@ -68,10 +72,11 @@ def record(function: Callable[..., Any], *args: Any, **kwargs: Any) -> JaxRecord
     - the value itself, where nothing is random.
 
     The key of an array is fold(seed, its path), and draw k of a program has fold(that, k). Which keys the function is
-    called with has no effect, except for which draws are one: two draws with one key and shape stay copies.
+    called with does not matter, but two draws of one shape with the same key stay copies of each other.
 
-    In float16 and bfloat16 a law is what the function means: JAX's own draws there have few levels, and coarse tails.
-    What NumPy draws within the function is a constant here. A record with programs can't be pickled.
+    In float16 and bfloat16 a law is what the function means; JAX's own draws in these dtypes take few distinct values
+    and have coarse tails. What the function draws with NumPy is recorded as a constant. A record with programs can't be
+    pickled.
 
     Args:
         function: a function that JAX can trace. What it returns is any pytree, also of modules.
@@ -79,13 +84,13 @@ def record(function: Callable[..., Any], *args: Any, **kwargs: Any) -> JaxRecord
             all other arguments are passed as they are.
 
     Returns:
-        A :class:`JaxRecord`. Arrays that can't be drawn, as of jax.random.gamma, have a rule that :func:`init_tree`
-        refuses with the reason, unless another rule comes first.
+        A :class:`JaxRecord`. Arrays that can't be drawn, such as those of jax.random.gamma, have a rule that
+        :func:`init_tree` refuses with the reason, unless another rule comes first.
 
     Raises:
         TypeError: a function that can't be called; a traced argument, whose keys can't be told apart; a result that
             holds no arrays.
-        ValueError: a mesh with axes of type Explicit is set. Draw on it later.
+        ValueError: a mesh with axes of type Explicit is set: record outside of it, then draw on it.
 
     Example:
         >>> import jax
@@ -153,7 +158,8 @@ class Program:
         if not self.owners:
             return "the values that the function gave"
         names = [self.tape.steps[number].name for number in self.tape.behind(self.value)]
-        return f"a program of {len(names)} operations ({', '.join(names[:6])}{', ...' if len(names) > 6 else ''})"
+        first = ", ".join(names[:6]) + ", ..." * (len(names) > 6)
+        return f"a program of {counted(len(names), 'operation')} ({first})"
 
 
 def _traced(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, list[Any], Any]:

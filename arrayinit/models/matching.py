@@ -255,7 +255,7 @@ def _lost(rules: Rules, matches: Iterable[Match], problems: Mapping[str, str]) -
             if rule.path not in there:
                 paths.append(rule.path)
     fewest = min(lost.values(), key=len, default=[])
-    return dict.fromkeys(fewest, "was recorded, and is not in the model any more")
+    return dict.fromkeys(fewest, "is in the record, and not in this model")
 
 
 def idle_rules(rules: Rules, matches: Iterable[Match]) -> list[str]:

@@ -111,7 +111,8 @@ class RecordedRules(Rules):
         """The record as rules that can be written as JSON or TOML.
 
         Raises:
-            ValueError: parameters and buffers that follow no law, or that share a draw; the text lists them.
+            ValueError: parameters and buffers that follow no law alone: programs, computed values, copies of another
+                draw, rows that are 0. The text lists them.
 
         >>> import torch
         >>> from arrayinit.torch import record
@@ -122,7 +123,10 @@ class RecordedRules(Rules):
         """
         others = [rule.path for rule in self._entries if not rule.is_plain]
         if others:
-            raise ValueError(f"a record must have laws only to be plain rules; got more for {', '.join(others)}")
+            raise ValueError(
+                f"a record must have laws only to be plain rules; got programs, copies or rows of 0 for "
+                f"{', '.join(others)}, which only the record itself draws"
+            )
         return Rules(
             [Rule(rule.pattern, rule.initializer, kind="buffer" if rule.is_buffer else None) for rule in self._entries]
         )

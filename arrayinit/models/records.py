@@ -47,9 +47,9 @@ class Record(RecordedRules):
     """The rules that :func:`record` yields: one for each parameter and buffer of the models that were built, by path.
 
     It is accepted wherever rules are, alone or behind others: `rules + start`. `print(start)` shows each path with its
-    shape and law. :meth:`as_rules` gives rules that can be written as TOML or JSON, where every parameter is a law. A
-    record can be pickled, and drawn into the same model that another process builds. Records are equal where they draw
-    the same.
+    shape and law. A record can be pickled, and drawn into the same model in another process, whether that was built
+    plainly, on the meta device or within :func:`record`. Where every parameter and buffer follows a law,
+    `start.as_rules().to_toml()` writes them as text. Records are equal if they draw the same values.
 
     Example:
         >>> import torch
@@ -76,21 +76,22 @@ def record(*, draw: bool = False, seed: Any = None) -> Iterator[Record]:
     - a law, where one initializer draws all of its elements: by torch.nn.init's functions, by tensor methods, or by
       inversion, scaled, shifted or cut afterwards; or a constant;
     - a program of operations otherwise, such as the logarithm of a uniform draw or slices that are drawn differently;
-      it is run again with draws of this package, on the whole tensor, also where only a shard of it is kept;
+      it is run again with draws of this package, on the whole tensor, even where only a shard of it is kept;
     - the values themselves of buffers that the constructor computes, such as rotary frequencies and masks.
 
-    :func:`init_module_` draws by them from any seed: the same weights on any device and for any number of ranks. The
-    key of a parameter is fold(seed, its path), as by rules; draw k of a program has fold(that, k). Copies of one draw,
-    as torch.nn.TransformerEncoder makes of its layer, stay copies. A parameter that the constructor freezes is drawn;
-    one that transformers has loaded is left alone. Tensors go to the device that the constructor asked for, unless
-    `init_module_` is given another one.
+    :func:`init_module_` draws by them from any seed: the same weights on any device and for any number of ranks. Until
+    then the model is on the meta device: `.to("cuda")` fails, its outputs hold nothing, and `load_state_dict` needs
+    `assign=True`. Shard it after the block. The key of a parameter is fold(seed, its path), as by rules; draw k of a
+    program has fold(that, k). Copies of one draw, as torch.nn.TransformerEncoder makes of its layer, stay copies. A
+    parameter that the constructor freezes is drawn; one that transformers has loaded is left alone. Tensors go to the
+    device that the constructor asked for, unless `init_module_` is given another one.
 
     Several models may be built in one block; each is drawn by itself. Only the thread that enters the block records;
-    models that other threads build meanwhile are as ever. Tensors that belong to no module get no values.
+    models that other threads build meanwhile are not affected. Tensors that belong to no module get no values.
 
     Args:
-        draw: True draws the models when the block ends, as `init_module_(model, start, seed=seed)` does. That takes
-            less time than most constructors do.
+        draw: True draws the models when the block ends, as `init_module_(model, start, seed=seed)` does. For models of
+            some million parameters and more, that takes less time than most constructors do.
         seed: as in every initializer; only with draw=True.
 
     Yields:
@@ -135,7 +136,9 @@ def record(*, draw: bool = False, seed: Any = None) -> Iterator[Record]:
     if seed is not None and not draw:
         raise ValueError(f"`seed` goes with draw=True; got {shown(seed)} (init_module_ takes the seed of a record)")
     if _recording.get():
-        raise RecordError("a record can't be made within another one")
+        raise RecordError(
+            "a record can't be made within another one: leave that block first, or build both models in it"
+        )
     tape, result = Tape(), Record()
     built, generators = _Built(), _states()
     token = _recording.set(True)

@@ -85,7 +85,9 @@ class _Request:
             if parameter.originals:
                 self.selection.problems[parameter.path] = f"is made by {parameter.through}, which needs all rows"
             elif not parameter.has_values:
-                self.selection.problems[parameter.path] = "has no values, so the rows that stay would have none"
+                self.selection.problems[parameter.path] = (
+                    "has no values, so the rows that stay would have none: load or draw all of it first"
+                )
         elif len(asked) == len(paths):
             self._add(parameter.path, *(each.path for each in parameter.originals))
         elif asked:
@@ -131,7 +133,10 @@ def _slices(only: Any) -> dict[Any, slice]:
         if not is_pattern(pattern):
             raise TypeError(f"`only` must hold paths, patterns or functions of path and shape; got {shown(pattern)}")
         if not isinstance(part, slice) or part.step not in (None, 1):
-            raise TypeError(f"`only` must map to slices of rows without a step; got {shown(part)} for {shown(pattern)}")
+            raise TypeError(
+                f"`only` must map to slices of rows without a step, such as slice(90, None); got {shown(part)} for "
+                f"{shown(pattern)}"
+            )
     return dict(pairs)
 
 

@@ -78,11 +78,13 @@ def init_module_(
     **Buffers** stay as they are, unless a rule with a `kind` matches them: that of their layer, or "buffer". On the
     meta device the running statistics of norms become those of a new layer. Other buffers that a layer computes when it
     is made (rotary frequencies, position ids) have lost their values there and raise an error: recreate that layer on
-    a real device, `model.rotary_emb = RotaryEmbedding(config)`, or give the buffer a rule.
+    a real device, `model.rotary_emb = RotaryEmbedding(config)`, or give the buffer a rule. A :func:`record` has a rule
+    for every buffer, and gives all of them the values that the constructor does, on any device.
 
     Args:
         module: any torch.nn.Module.
         rules: an :class:`arrayinit.Rules`, or anything `Rules()` accepts: a mapping from patterns to initializers, ...
+            :func:`record` makes them of the model's constructor.
         seed: as in every initializer; the key of each parameter is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
         frozen: "draw" draws parameters that do not require a gradient, and tensors that transformers has loaded (it
@@ -94,7 +96,7 @@ def init_module_(
             ({"embed.weight": slice(50257, None)} for rows that were added). A tied parameter is drawn where all of its
             paths are asked for. Buffers that no state dict holds also get their values, if they are on the meta device.
         dry_run: return the plan; draw and allocate nothing, and take no key. The plan has the keys of the next draw.
-        device: for tensors on the meta device; by default that of a DTensor's mesh, that which a recorded constructor
+        device: for tensors on the meta device; by default that of a DTensor's mesh, the one that a recorded constructor
             asked for, or torch's default device.
         progress: True shows a progress bar, False none; None shows one on terminals after a second, if rich is there.
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map
 
+from arrayinit.common.messages import counted
 from arrayinit.key import Key
 from arrayinit.recording.draws import can_draw, drawn
 from arrayinit.recording.replay import notes_behind, replay, view_into
@@ -87,7 +88,8 @@ class Program:
         if not self.numbers:
             return "the values that the constructor gave"
         names = [self.tape.notes[number].name or str(self.tape.notes[number].initializer) for number in self.numbers]
-        return f"a program of {len(names)} operations ({', '.join(names[:6])}{', ...' if len(names) > 6 else ''})"
+        first = ", ".join(names[:6]) + ", ..." * (len(names) > 6)
+        return f"a program of {counted(len(names), 'operation')} ({first})"
 
     @property
     def numbers(self) -> list[int]:

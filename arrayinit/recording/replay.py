@@ -127,7 +127,10 @@ def values_of(tape: Tape, x: torch.Tensor) -> torch.Tensor:
         number: int, note: Note, arguments: Mapping[str, Any], shape: tuple[int, ...], dtype: torch.dtype
     ) -> torch.Tensor:
         what = note.op or f"torch.nn.init, {note.initializer}"
-        raise RecordError(f"a constructor asks for values that depend on a draw: {what} at {note.where}")
+        raise RecordError(
+            f"a constructor asks for values that depend on a draw: {what} at {note.where} (make such a model without "
+            f"`record`, and draw it by rules)"
+        )
 
     memory = replay(tape, [view.storage], refuse)[view.storage]
     with _disable_current_modes(), torch._C.DisableTorchFunction():

@@ -276,7 +276,7 @@ def test_a_record_is_data():
     elsewhere = init_module_(Kinds(), again, seed=0)
     for path, x in tensors(expected).items():
         assert torch.equal(tensors(elsewhere)[path], x), path
-    with pytest.raises(ValueError, match=r"must have laws only to be plain rules; got more for .*a_log"):
+    with pytest.raises(ValueError, match=r"must have laws only to be plain rules; got .* for .*a_log"):
         start.as_rules()
 
 
@@ -616,7 +616,7 @@ def test_zeroed_rows_in_rules():
         return module
 
     _, start = recorded(redrawn)
-    with pytest.raises(ValueError, match="got more for weight"):
+    with pytest.raises(ValueError, match="rows of 0 for weight"):
         start.as_rules()
     assert (init_module_(padded, start, seed=0).weight != 0).all()
 
@@ -756,7 +756,7 @@ def test_models_that_changed():
         init_module_(model, start, seed=0)
     del model[2]
     model[1].bias = None
-    with pytest.raises(PlanError, match=r"1\.bias +was recorded, and is not in the model any more"):
+    with pytest.raises(PlanError, match=r"1\.bias +is in the record, and not in this model"):
         init_module_(model, start, seed=0)
     model[1] = nn.Linear(2, 3)
     with pytest.raises(PlanError, match=r"1.weight .* must have the shape that was recorded, \(2, 2\); got \(3, 2\)"):
