@@ -1,5 +1,6 @@
 """Memory without pages: it is recognized, gets them at once, and is drawn into like any other."""
 
+import itertools
 import mmap
 import sys
 
@@ -48,7 +49,7 @@ def test_draws_ask_for_the_pages_of_what_they_write_and_no_others(monkeypatch):
     assert pages
     assert pages[0][0] >= x[16:].ctypes.data
     assert pages[-1][0] + pages[-1][1] <= x.ctypes.data + x.nbytes - 64
-    assert all(a + n <= b for (a, n), (b, _) in zip(pages, pages[1:], strict=False))
+    assert all(a + n <= b for (a, n), (b, _) in itertools.pairwise(pages))
     asked.clear()
     ai.normal_(x.reshape(1024, 1024)[:, :512], std=0.375, seed=0)  # no run of memory
     ai.normal_(np.zeros(1 << 10, np.float32), std=0.375, seed=0)  # a short one
