@@ -46,12 +46,13 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     `stacklevel` would depend on the path that leads here, and `skip_file_prefixes` needs Python 3.12.
     """
     frame = sys._getframe(1)
-    while frame.f_back is not None and _is_in_package(frame.f_globals.get("__name__")):
+    while frame.f_back is not None and _is_within(frame.f_globals.get("__name__")):
         frame = frame.f_back
     module = frame.f_globals.get("__name__") or "<string>"
     registry = frame.f_globals.setdefault("__warningregistry__", {})
     warnings.warn_explicit(message, category, frame.f_code.co_filename, frame.f_lineno, module, registry)
 
 
-def _is_in_package(module: Any) -> bool:
-    return isinstance(module, str) and module.partition(".")[0] == __name__.partition(".")[0]
+def _is_within(module: Any) -> bool:
+    """Whether a module is this package's, or contextlib, which calls it at the end of a block."""
+    return isinstance(module, str) and module.partition(".")[0] in (__name__.partition(".")[0], "contextlib")

@@ -98,7 +98,7 @@ def init_tree(
             f"`shapes`; Flax linen: pass jax.eval_shape(model.init, key, x); torch: use arrayinit.torch.init_module_)"
         )
     places = _places(shardings, tree, leaves)
-    matches = match(parameters_of_tree(tree), rules, seed_names, only=only)
+    matches = match(parameters_of_tree(tree), rules, seed_names, only=only, runs_programs=True)
     arrays = {path: (leaf, place) for (path, leaf), place in zip(leaves, places, strict=True) if _is_array(leaf)}
     _check(matches, {path: place for path, (_, place) in arrays.items()})
     root = root_of(seed, (backend_named("jax"), None))

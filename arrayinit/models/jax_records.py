@@ -22,6 +22,7 @@ from arrayinit.recording.jaxprs import Tape, is_key, on_cpu
 
 __all__ = ["JaxRecord", "record"]
 
+GIVEN = "the values that the function gave"
 TWICE = "its key is used for other draws, too, which JAX makes dependent: give it a rule"
 
 
@@ -88,8 +89,8 @@ def record(function: Callable[..., Any], *args: Any, **kwargs: Any) -> JaxRecord
         :func:`init_tree` refuses with the reason, unless another rule comes first.
 
     Raises:
-        TypeError: a function that can't be called; a traced argument, whose keys can't be told apart; a result that
-            holds no arrays.
+        TypeError: a function that can't be called; a call inside `jit` or another transformation; a result that holds
+            no arrays.
         ValueError: a mesh with axes of type Explicit is set: record outside of it, then draw on it.
 
     Example:
@@ -154,12 +155,32 @@ class Program:
         with contextlib.nullcontext() if traced else on_cpu():
             return self.tape.values_of(self.value, draw)
 
+    def __reduce__(self) -> Any:
+        if self.owners:
+            path = next(iter(self.owners.values()))[0]
+            raise TypeError(f"a record of JAX with programs can't be pickled; got {self} behind {printable(path)}")
+        return _Given, (np.asarray(self.values(Key)),)
+
     def __str__(self) -> str:
         if not self.owners:
-            return "the values that the function gave"
+            return GIVEN
         names = [self.tape.steps[number].name for number in self.tape.behind(self.value)]
         first = ", ".join(names[:6]) + ", ..." * (len(names) > 6)
         return f"a program of {counted(len(names), 'operation')} ({first})"
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """Values that depend on no draw, as they are pickled."""
+
+    array: np.ndarray[Any, Any]
+    is_random = False
+
+    def values(self, key_of: Callable[[str], Key]) -> Any:
+        return self.array
+
+    def __str__(self) -> str:
+        return GIVEN
 
 
 def _traced(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, list[Any], Any]:
@@ -223,7 +244,7 @@ def _rules(tape: Tape, parameters: list[Parameter], values: dict[str, int]) -> I
             yield replace(rule, initializer=law.initializer, shares=shares)
         else:
             counts = {} if problem else {number: owners[first[number]] for number in numbers}
-            yield replace(rule, program=Program(tape, values[path], counts), problem=problem)
+            yield replace(rule, program=None if problem else Program(tape, values[path], counts), problem=problem)
 
 
 def _are_copies(sharing: list[Parameter], laws: dict[str, Recognized | None]) -> bool:

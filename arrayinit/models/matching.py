@@ -13,7 +13,7 @@ from arrayinit.key import Key
 from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform, is_joint
 from arrayinit.models.parameters import Parameter
 from arrayinit.models.plans import IDLE, NO_RULE, Match, Plan, PlanError, Planned
-from arrayinit.models.recorded import Program, RecordedRule
+from arrayinit.models.recorded import Program, RecordedRule, RecordedRules
 from arrayinit.models.rules import BUFFER, Rule, Rules
 from arrayinit.models.selection import Only, Selection, select
 from arrayinit.seeds import Name, peek, resolve, resolve_for
@@ -126,24 +126,35 @@ def match(
     frozen: Frozen = None,
     only: Only = None,
     known: Iterable[str] | None = None,
+    runs_programs: bool = False,
 ) -> list[Match]:
     """Match rules with parameters: as :func:`plan`, without keys.
 
     Args:
         known: paths of other tensors, for which `only` may ask; None where it can't ask for rows.
+        runs_programs: whether the caller draws by programs of records, and zeroes rows.
     """
     rules = rules if isinstance(rules, Rules) else Rules(rules)
     if not (seed_names is None or isinstance(seed_names, Mapping) or callable(seed_names)):
         raise TypeError(f"`seed_names` must be a mapping of paths to names or a function; got {shown(seed_names)}")
     if frozen not in ("draw", "keep", None):
         raise ValueError(f"`frozen` must be 'draw', 'keep' or None; got {shown(frozen)}")
+    if isinstance(rules, RecordedRules) and not rules.rules:
+        raise ValueError("`rules` is a record that is empty until its block ends: draw by it afterwards")
     parameters = list(parameters)
     selection = select(parameters, only, known or ())
     if known is None and selection is not None and any(selection.rows.values()):
         raise TypeError("`only` must not select rows here; rows can be drawn alone in torch modules")
     matches, problems = matches_and_problems(parameters, rules, seed_names, frozen, selection)
     idle = idle_rules(rules, matches)
-    problems |= _lost(rules, matches, problems)
+    problems = _of_another_model(rules, matches) or problems | _lost(rules, matches, problems)
+    if not runs_programs:
+        problems |= {
+            each.path: f"is recorded as more than a law: {each.rule.words}; the function that draws models of the "
+            f"record's framework does that"
+            for each in matches
+            if isinstance(each.rule, RecordedRule) and each.is_drawn and not each.rule.is_law
+        }
     if problems:
         raise PlanError(problems, idle)
     if idle:
@@ -205,7 +216,6 @@ def matches_and_problems(
         try:
             if isinstance(rule, RecordedRule):
                 parameter, program = _recorded(parameter, rule, choice, rows)
-                choice = "keep"  # of what is loaded; a record draws everything else
             if program is None:
                 initializer, job = _decided(parameter, rule, neighbours, choice)
             if rows is not None and job is not None and is_joint(job.law):
@@ -230,6 +240,19 @@ def matches_and_problems(
                 )
         matches.append(each)
     return matches, problems | _untied(matches)
+
+
+def _of_another_model(rules: Rules, matches: Sequence[Match]) -> dict[str, str]:
+    """A path and the reason, where a record knows none of the parameters."""
+    recorded = [rule.path for rule in rules if isinstance(rule, RecordedRule)]
+    if not (recorded and matches) or any(isinstance(each.rule, RecordedRule) for each in matches):
+        return {}
+    pairs = ((mine, path) for mine in (each.path for each in matches) for path in recorded)
+    near = ((mine, path) for mine, path in pairs if mine.endswith(f".{path}") or path.endswith(f".{mine}"))
+    mine, path = next(near, (matches[0].path, recorded[0]))
+    return {
+        mine: f"is not in the record, nor is any other parameter: it is of another model, and has {printable(path)}, ..."
+    }
 
 
 def _untied(matches: Sequence[Match]) -> dict[str, str]:
@@ -331,11 +354,13 @@ def _recorded(
 ) -> tuple[Parameter, Program | None]:
     """A parameter as it was recorded, and its program where it has one. ValueError where it is another parameter.
 
-    A constructor that freezes a parameter fills it all the same, so `requires_grad` says nothing here.
+    A constructor that freezes a parameter fills it all the same, so that one says nothing here.
     """
     rule.check(parameter, has_new_rows=rows is not None)
-    stays = frozen == "keep"
+    stays = frozen == "keep" or not rule.is_frozen
     parameter = replace(parameter, zero_row=rule.zero_row, frozen=parameter.frozen if stays else "")
+    if parameter.frozen and frozen is None:
+        raise ValueError(FROZEN.format(parameter.frozen, "of the record"))
     if rule.program is None or parameter.frozen:
         return parameter, None
     if parameter.problem:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from arrayinit.common.escapes import printable
-from arrayinit.common.messages import shape_text
+from arrayinit.common.messages import counted, shape_text
 from arrayinit.common.tables import aligned
 from arrayinit.key import Key
 from arrayinit.models.parameters import Parameter
-from arrayinit.models.rules import Rule, Rules, in_words
+from arrayinit.models.rules import BUFFER, Rule, Rules, in_words
 
 __all__ = ["Program", "RecordedRule", "RecordedRules"]
 
@@ -38,6 +38,7 @@ class RecordedRule(Rule):
     tied: its other paths. Tensor parallelism unties them: then each is drawn as the one tensor that they were.
     shares: the path of another parameter whose draw this one is a copy of.
     device: the device that the constructor asked for; "" for the CPU, which is most often nobody's choice.
+    is_frozen: whether the constructor froze the parameter, which then is drawn all the same.
     problem: why it can't be drawn; "" where it can.
     models: names of the models that have it, of those that one record is about.
     """
@@ -51,6 +52,7 @@ class RecordedRule(Rule):
     tied: tuple[str, ...] = ()
     shares: str | None = None
     device: str = ""
+    is_frozen: bool = False
     problem: str = ""
     models: tuple[str, ...] = field(default=(), compare=False)
 
@@ -79,9 +81,23 @@ class RecordedRule(Rule):
             raise ValueError(f"must have the shape that was recorded, {self.shape}; got {parameter.shape}")
 
     @property
+    def is_law(self) -> bool:
+        """Whether an initializer draws all of it."""
+        return self.program is None and self.zero_row is None
+
+    @property
     def is_plain(self) -> bool:
         """Whether its initializer alone says all."""
         return self.initializer is not None and self.zero_row == self.padding and not (self.shares or self.problem)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON and TOML. ValueError where that would not say all."""
+        if not self.is_plain:
+            raise ValueError(
+                f"a recorded rule must be a law alone to be written; got {self.words} for {printable(self.path)}, "
+                f"which only the record itself draws (a record of torch can be pickled)"
+            )
+        return Rule(self.pattern, self.initializer, kind=BUFFER if self.is_buffer else None).as_dict()
 
     @property
     def words(self) -> str:
@@ -98,6 +114,9 @@ class RecordedRule(Rule):
 
 class RecordedRules(Rules):
     """What a record is in any framework: recorded rules alone."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {counted(len(self.rules), 'tensor')}>"
 
     def __str__(self) -> str:
         rows = [(printable(rule.path), shape_text(rule.shape), rule.words) for rule in self._entries]
@@ -127,6 +146,4 @@ class RecordedRules(Rules):
                 f"a record must have laws only to be plain rules; got programs, copies or rows of 0 for "
                 f"{', '.join(others)}, which only the record itself draws"
             )
-        return Rules(
-            [Rule(rule.pattern, rule.initializer, kind="buffer" if rule.is_buffer else None) for rule in self._entries]
-        )
+        return Rules([Rule.from_dict(rule.as_dict()) for rule in self._entries])

@@ -325,6 +325,7 @@ def _rules(tape: Tape, root: nn.Module) -> list[RecordedRule]:
             padding=padding_of(tensor.owner, tensor.name),
             tied=tuple(paths[id(x)][1:]),
             device="" if view is None else _device(tape, view),
+            is_frozen=isinstance(x, nn.Parameter) and not x.requires_grad,
         )
         if view is None:
             rule = replace(rule, program=Program(tape, tape.constant(x), {}))

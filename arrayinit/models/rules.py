@@ -119,6 +119,14 @@ class Rule:
         text = pattern_text(self.pattern)
         return text if self.kind is None else f"{text} of {self.kind}"
 
+    @property
+    def words(self) -> str:
+        """What it does to a parameter, in one line."""
+        words = [in_words(self.initializer)]
+        words += [f"fans of {self.like}"] if self.like else []
+        words += [f"lr x {self.lr_scale:g}"] if self.lr_scale != 1 else []
+        return ", ".join(words)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON and TOML. TypeError where the pattern is a function.
 
@@ -231,8 +239,11 @@ class Rules(Sequence[Rule]):
     def __add__(self, other: "Rules") -> "Rules":
         return Rules([*self.rules, *Rules(other).rules])
 
+    def __radd__(self, other: Any) -> "Rules":
+        return Rules([*Rules(other).rules, *self.rules])
+
     def __str__(self) -> str:
-        return "\n".join(f"{rule.text:<40} {_rule_in_words(rule)}" for rule in self.rules)
+        return "\n".join(f"{rule.text:<40} {rule.words}" for rule in self.rules)
 
     def find(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> Rule | None:
         """The first rule that matches a parameter, or None. TypeError or ValueError: arguments of the wrong type.
@@ -385,10 +396,3 @@ def in_words(initializer: Spec | None) -> str:
     if initializer is None:
         return "kept as it is"
     return ", ".join([initializer.name, *(f"{name}={value!r}" for name, value in initializer.items)])
-
-
-def _rule_in_words(rule: Rule) -> str:
-    words = [in_words(rule.initializer)]
-    words += [f"fans of {rule.like}"] if rule.like else []
-    words += [f"lr x {rule.lr_scale:g}"] if rule.lr_scale != 1 else []
-    return ", ".join(words)

@@ -123,6 +123,7 @@ def _slices(only: Any) -> dict[Any, slice]:
     """Pattern -> the slice of axis 0 that is asked for."""
     if is_pattern(only):
         return {only: ALL}
+    only = getattr(only, "missing_keys", only)  # of what torch's load_state_dict returns
     if not isinstance(only, Iterable) or isinstance(only, str | bytes):
         raise TypeError(
             f"`only` must be a path, a pattern or a function of path and shape, several of them, or a mapping from "
@@ -132,12 +133,21 @@ def _slices(only: Any) -> dict[Any, slice]:
     for pattern, part in pairs:
         if not is_pattern(pattern):
             raise TypeError(f"`only` must hold paths, patterns or functions of path and shape; got {shown(pattern)}")
-        if not isinstance(part, slice) or part.step not in (None, 1):
+        if (
+            not isinstance(part, slice)
+            or part.step not in (None, 1)
+            or not all(map(_is_place, (part.start, part.stop)))
+        ):
             raise TypeError(
                 f"`only` must map to slices of rows without a step, such as slice(90, None); got {shown(part)} for "
                 f"{shown(pattern)}"
             )
     return dict(pairs)
+
+
+def _is_place(value: Any) -> bool:
+    """Whether a value can be an end of a slice of rows."""
+    return value is None or (isinstance(value, int) and not isinstance(value, bool))
 
 
 def _rows(part: slice, parameter: Parameter) -> range:

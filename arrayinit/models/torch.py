@@ -92,7 +92,7 @@ def init_module_(
             what is loaded, and raises an error where a rule would draw another frozen one. A rule of None keeps what it
             matches in any case.
         only: what is drawn, while all else stays as it is and needs no rule: a path or a pattern as in rules, several
-            of them, such as `load_state_dict(..., strict=False).missing_keys`, or a mapping from such to slices of rows
+            of them, such as what `load_state_dict(..., strict=False)` returns, or a mapping from such to slices of rows
             ({"embed.weight": slice(50257, None)} for rows that were added). A tied parameter is drawn where all of its
             paths are asked for. Buffers that no state dict holds also get their values, if they are on the meta device.
         dry_run: return the plan; draw and allocate nothing, and take no key. The plan has the keys of the next draw.
@@ -153,7 +153,7 @@ def init_module_(
     tensors = [x for member in members.values() for x in member.tensors]
     # The seed is checked for a tensor for which None would be another key on each process, or baked into a graph.
     root = root_of(seed, next(((backend_of(x), x) for x in tensors if _needs_seed(x)), None))
-    matches = match(parameters, rules, seed_names, frozen, only, registered(module))
+    matches = match(parameters, rules, seed_names, frozen, only, registered(module), runs_programs=True)
     plan = keyed(matches, root, dry_run=True)  # refuses a wrong seed
     if dry_run:
         return plan

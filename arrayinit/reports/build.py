@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from arrayinit.common.arguments import flag
@@ -12,7 +13,7 @@ from arrayinit.models.matching import keyed, matches_and_problems, root_of, rule
 from arrayinit.models.members import Member, members_of
 from arrayinit.models.parameters import Parameter
 from arrayinit.models.plans import Plan, Planned
-from arrayinit.models.rules import Rule, Rules, in_words
+from arrayinit.models.rules import Rule, Rules
 from arrayinit.reports.findings import expected_mean, judge
 from arrayinit.reports.results import Finding, Report, Row
 from arrayinit.reports.statistics import measure
@@ -100,7 +101,7 @@ def _row(member: Member, values: bool, entry: Planned | None, rule: Rule | None,
 
 def _initializer_text(rule: Rule) -> str:
     """A rule's initializer as it was written, without the axes that the framework adds."""
-    return in_words(rule.initializer) + (f", fans of {rule.like}" if rule.like else "")
+    return replace(rule, lr_scale=1.0).words
 
 
 def _problems(parameter: Parameter, rule: Rule | None, problems: Mapping[str, str]) -> Iterable[tuple[str, str]]:
