@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from arrayinit.backends.jax import is_tracing
+from arrayinit.common.escapes import printable
 from arrayinit.common.messages import counted, shown
 from arrayinit.initializers.bits import bits
 from arrayinit.key import Key
@@ -159,7 +160,7 @@ class Program:
         if self.owners:
             path = next(iter(self.owners.values()))[0]
             raise TypeError(f"a record of JAX with programs can't be pickled; got {self} behind {printable(path)}")
-        return _Given, (np.asarray(self.values(Key)),)
+        return _Given, (np.asarray(self.tape.known(self.value)),)
 
     def __str__(self) -> str:
         if not self.owners:

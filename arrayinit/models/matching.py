@@ -244,14 +244,14 @@ def matches_and_problems(
 
 def _of_another_model(rules: Rules, matches: Sequence[Match]) -> dict[str, str]:
     """A path and the reason, where a record knows none of the parameters."""
-    recorded = [rule.path for rule in rules if isinstance(rule, RecordedRule)]
-    if not (recorded and matches) or any(isinstance(each.rule, RecordedRule) for each in matches):
+    recorded = {path for rule in rules if isinstance(rule, RecordedRule) for path in (rule.path, *rule.tied)}
+    there = [path for each in matches for path in (each.path, *each.parameter.tied)]
+    if not (recorded and there) or not recorded.isdisjoint(there):
         return {}
-    pairs = ((mine, path) for mine in (each.path for each in matches) for path in recorded)
-    near = ((mine, path) for mine, path in pairs if mine.endswith(f".{path}") or path.endswith(f".{mine}"))
-    mine, path = next(near, (matches[0].path, recorded[0]))
+    mine = there[0]
+    path = next((path for path in recorded if mine.endswith(f".{path}") or path.endswith(f".{mine}")), min(recorded))
     return {
-        mine: f"is not in the record, nor is any other parameter: it is of another model, and has {printable(path)}, ..."
+        mine: f"is in another model than the record is of, which has {printable(path)}, and no parameter of this one"
     }
 
 

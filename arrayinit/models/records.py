@@ -21,6 +21,7 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map
 
 from arrayinit.backends import backend_of
@@ -29,16 +30,17 @@ from arrayinit.common.messages import shown, warn
 from arrayinit.models.derived import derived_of
 from arrayinit.models.recorded import RecordedRule, RecordedRules
 from arrayinit.models.torch import init_module_
-from arrayinit.models.torch_members import ModuleTensor, padding_of, tensors_of
+from arrayinit.models.torch_members import ModuleTensor, axes_of, padding_of, tensors_of
 from arrayinit.recording.modes import modes
 from arrayinit.recording.programs import Program
-from arrayinit.recording.recognition import Recognized, is_unset, recognize
+from arrayinit.recording.recognition import Recognized, draw_of, is_unset, recognize
 from arrayinit.recording.replay import notes_behind, values_of
 from arrayinit.recording.tape import RecordError, Tape, View, is_draw
 
 __all__ = ["Record", "record"]
 
 TWICE = "several models that were built have this path, and differ there: record each in a block of its own"
+COPIES = ("clone", "copy_", "empty")
 UNSET = "the constructor leaves it as it was allocated, without values: give it a rule"
 _recording: ContextVar[bool] = ContextVar("arrayinit_recording", default=False)
 
@@ -157,7 +159,7 @@ def record(*, draw: bool = False, seed: Any = None) -> Iterator[Record]:
     if built.is_any and not modules:
         warn("nothing is recorded, since no module is left at the end of the block: keep the model in a variable")
     inner = {id(child) for module in modules for child in module.modules() if child is not module}
-    roots = [module for module in modules if id(module) not in inner]
+    roots = sorted((module for module in modules if id(module) not in inner), key=lambda root: _storages(tape, root))
     rules = _combined({uuid.uuid4().hex: _rules(tape, root) for root in roots})
     object.__setattr__(result, "rules", rules)
     _warn_of_lost(tape, modules)
@@ -191,6 +193,12 @@ def _holders(tape: Tape) -> Iterator[nn.Module]:
             todo += above.get(id(each), [])
 
 
+def _storages(tape: Tape, root: nn.Module) -> list[int]:
+    """The numbers of a model's storages, by which models are sorted in the order in which they were built."""
+    views = (tape.view(x) for x in (*root.parameters(), *root.buffers()))
+    return sorted(view.storage for view in views if view is not None)
+
+
 def _combined(recorded: dict[str, list[RecordedRule]]) -> tuple[RecordedRule, ...]:
     """One rule for each path, of all models that were built.
 
@@ -209,7 +217,15 @@ def _combined(recorded: dict[str, list[RecordedRule]]) -> tuple[RecordedRule, ..
 def _draw(roots: list[nn.Module], rules: Record, seed: Any) -> None:
     """Draw all models that were built. RecordError where two of them would get the same random numbers."""
     owners: dict[str, nn.Module] = {}
+    holders: dict[int, nn.Module] = {}
     for root in roots if len(roots) > 1 else ():
+        for path, x in (*root.named_parameters(), *root.named_buffers()):
+            other = root if is_lazy(x) else holders.setdefault(x.untyped_storage()._cdata, root)
+            if other is not root:
+                raise RecordError(
+                    f"{type(other).__name__} and {type(root).__name__} share {path}, which would be drawn twice: make "
+                    f"them parts of one module"
+                )
         for entry in init_module_(root, rules, seed=0, dry_run=True):
             other = owners.setdefault(entry.path, root)
             if other is not root and entry.is_random:
@@ -227,7 +243,7 @@ def _warn_of_lost(tape: Tape, modules: Iterable[nn.Module]) -> None:
     tensors = (x for module in modules for x in (*module._parameters.values(), *module._buffers.values()))
     recorded = {view.storage for x in tensors if x is not None and (view := tape.view(x)) is not None}
     for number, storage in enumerate(tape.storages):
-        if storage.twin is not None and number not in recorded:
+        if storage.twin is not None and number not in recorded and number in tape.writers:
             where = tape.notes[tape.writers[number][0]].where
             warn(f"a tensor that is no parameter or buffer was drawn into at {where}, and keeps its old values")
 
@@ -301,12 +317,13 @@ def _rules(tape: Tape, root: nn.Module) -> list[RecordedRule]:
     for tensor in tensors_of(root):
         for each in tensor.originals if tensor.derived is not None else (tensor,):
             x = each.read()
-            if not backend_of(x).shapeless(x):
+            if not backend_of(x).shapeless(x) and x.layout == torch.strided:  # sparse tensors stay as they are
                 paths.setdefault(id(x), []).append(each.path)
                 if len(paths[id(x)]) == 1:
                     tensors.setdefault(each.path, each)
     views = {path: tape.view(tensor.read()) for path, tensor in tensors.items()}
-    laws = {path: recognize(tape, view) for path, view in views.items() if view is not None}
+    axes = {path: axes_of(tensor.owner, tensor.name, tensor.read()) for path, tensor in tensors.items()}
+    laws = _laws(tape, {path: view for path, view in views.items() if view is not None}, axes)
     programs = {
         path: notes_behind(tape, view.storage)
         for path, view in views.items()
@@ -340,6 +357,56 @@ def _rules(tape: Tape, root: nn.Module) -> list[RecordedRule]:
             rule = replace(rule, initializer=law.initializer, zero_row=law.zero_row, shares=shares)
         rules.append(rule)
     return rules
+
+
+def _laws(tape: Tape, views: dict[str, View], axes: dict[str, dict[str, Any]]) -> dict[str, Recognized | None]:
+    """The law of each tensor; None where none tells it, or would draw it apart from others that are made of its draw.
+
+    Two laws with one key give the same numbers only if they are one law. A program runs the draw as it was noted; what
+    a law makes of that draw is rounded differently, and may be its negative.
+
+    Args:
+        axes: the meaning of each tensor's axes, by which a law may number the elements in another order.
+    """
+    laws = {path: recognize(tape, view) for path, view in views.items()}
+    users: dict[int, list[str]] = {}
+    for path, view in views.items():
+        law = laws[path]
+        behind = notes_behind(tape, view.storage) if law is None else [] if law.draw is None else [law.draw]
+        for number in behind:
+            if is_draw(tape.notes[number]):
+                users.setdefault(number, []).append(path)
+    for number, paths in users.items():
+        if len(paths) == 1:
+            continue
+        kinds = {
+            path: (laws[path], _layout(views[path]), _changes(tape, views[path]), "layout" in axes[path])
+            for path in paths
+        }
+        first = kinds[paths[0]]
+        if first[0] is not None and all(kind == first for kind in kinds.values()):
+            continue
+        note = tape.notes[number]
+        target = next(view for view in (*note.written, *note.outputs) if view is not None)
+        initializer = draw_of(note)
+        as_noted = None if initializer is None else Recognized(initializer, number)
+        laws |= {path: None for path in paths if kinds[path] != (as_noted, _layout(target), [], False)}
+    return laws
+
+
+def _changes(tape: Tape, view: View) -> list[Any]:
+    """What is done to the draw behind a tensor, other than to copy it."""
+    notes = (tape.notes[number] for number in notes_behind(tape, view.storage))
+    return [
+        (note.op, tree_map(lambda x: None if isinstance(x, View) else repr(x), (note.args, note.kwargs)))
+        for note in notes
+        if not (is_draw(note) or note.name in COPIES)
+    ]
+
+
+def _layout(view: View) -> View:
+    """A view without its place in memory."""
+    return replace(view, storage=0, offset=0)
 
 
 def _device(tape: Tape, view: View) -> str:

@@ -27,6 +27,7 @@ from arrayinit.models.rules import BUFFER
 
 __all__ = [
     "ModuleTensor",
+    "axes_of",
     "is_statistic",
     "padding_of",
     "parameters_of",
@@ -202,7 +203,7 @@ def _parameter(tied: Sequence[ModuleTensor], shards: dict[int, str], problem: st
         tuple(map(int, x.shape)),
         backend_of(x).dtype_name(x.dtype),
         kinds=kinds + ((BUFFER,) if member.is_buffer else ()),
-        axes=_axes(owner, name, x),
+        axes=axes_of(owner, name, x),
         tied=tuple(each.path for each in tied[1:]),
         optional=member.is_buffer and (not x.is_meta or is_statistic(owner, name)),
         zero_row=next((row for each in tied if (row := padding_of(each.owner, each.name)) is not None), None),
@@ -269,7 +270,7 @@ def is_statistic(owner: nn.Module, name: str) -> bool:
     return isinstance(owner, _NormBase) and name in ("running_mean", "running_var", "num_batches_tracked")
 
 
-def _axes(owner: nn.Module, name: str, x: torch.Tensor) -> dict[str, Any]:
+def axes_of(owner: nn.Module, name: str, x: torch.Tensor) -> dict[str, Any]:
     """The meaning of a weight's axes, by its layer."""
     if name != "weight" or x.ndim < 2:
         return {}

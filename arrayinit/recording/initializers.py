@@ -14,7 +14,7 @@ from torch.nn.utils import parametrizations
 
 from arrayinit.specs import Spec, spec
 
-__all__ = ["is_deep_copy", "is_orthogonality_test", "named", "whole"]
+__all__ = ["is_deep_copy", "is_of_storage", "is_orthogonality_test", "named", "whole"]
 
 DEPTH = 8  # frames between a call of torch.nn.init and its operation
 
@@ -70,6 +70,11 @@ def is_orthogonality_test(frame: FrameType) -> bool:
 def is_deep_copy(frame: FrameType) -> bool:
     """Whether copy.deepcopy copies a parameter."""
     return any(each.f_code is _code(nn.Parameter.__deepcopy__) for each in _nearest(frame))
+
+
+def is_of_storage(frame: FrameType) -> bool:
+    """Whether torch copies or loads a storage, or gives a tensor the storage that is loaded."""
+    return any(each.f_globals.get("__name__") in ("torch.storage", "torch._utils") for each in _nearest(frame))
 
 
 def _nearest(frame: FrameType | None) -> Iterator[FrameType]:

@@ -28,7 +28,8 @@ _MOVES = ("broadcast_in_dim", "copy", "copy_p", "reshape", "rev", "slice", "spli
 class Recognized:
     """An initializer that draws what the steps do, and the number of the draw; None for a constant.
 
-    moves: how the elements of the draw have moved, from which two values with one draw tell whether they are equal.
+    moves: how the elements of the draw have moved, and whether they changed sign: two values with one law, one draw and
+        the same moves are equal.
     """
 
     initializer: Spec
@@ -84,7 +85,8 @@ def recognize(tape: Tape, value: int) -> Recognized | None:
     if not isinstance(symbol, _Law):
         return None
     initializer = _spec(symbol, aval.shape)
-    return None if initializer is None else Recognized(initializer, symbol.draw, symbol.moves)
+    moves = (*symbol.moves, ("neg",)) if symbol.scale < 0 else symbol.moves
+    return None if initializer is None else Recognized(initializer, symbol.draw, moves)
 
 
 def _constant(tape: Tape, value: int) -> Recognized | None:

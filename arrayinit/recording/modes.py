@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-from arrayinit.recording.initializers import is_deep_copy, is_orthogonality_test, named, whole
+from arrayinit.recording.initializers import is_deep_copy, is_of_storage, is_orthogonality_test, named, whole
 from arrayinit.recording.replay import values_of
 from arrayinit.recording.tape import META, Note, RecordError, Tape, View
 from arrayinit.specs import Spec
@@ -54,13 +54,16 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
         takes_device = "device" in names
         is_noted = any(tape.view(x) is not None for x in tensors)
         draws = torch.Tag.nondeterministic_seeded in func.tags
+        if is_of_storage(frame):  # storages with values are loaded and copied as ever
+            if is_noted:
+                raise RecordError(f"the memory of a tensor without values is copied at {_where(frame)}")
+            return func(*args, **kwargs)
         if not (is_noted or draws or (takes_device and not tensors)):
             return func(*args, **kwargs)  # tensors with values, such as torch.tensor([...])
         if torch.Tag.data_dependent_output in func.tags and is_orthogonality_test(frame):
             return False  # the step is taken, which changes nothing beyond rounding where it was not needed
         if torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags:
-            real = tree_map(lambda x: self._values(x) if isinstance(x, torch.Tensor) else x, (args, kwargs))
-            return func(*real[0], **real[1])
+            return func(*self._real(args), **self._real(kwargs))
         device = torch.device(kwargs.get("device") or (self._device(tensors[0]) if tensors else "cpu"))
         if device.type == "meta":  # asked for by code of torch's that saw the truth
             device = self._device(tensors[0]) if tensors else torch.device("cpu")
@@ -84,6 +87,8 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
             if written:
                 raise RecordError(f"{func} at {_where(frame)} can't be run without values") from error
             result = _of_zeros(func, *on_meta)
+        if any(isinstance(x, torch.Tensor) and x.layout != torch.strided for x in tree_leaves(result)):
+            return func(*self._real(args), **self._real(kwargs))  # sparse tensors are no views of a storage
         if func is torch.ops.aten.clone.default and not tape.has_copies:
             tape.has_copies = is_deep_copy(frame)
         views_written = tuple(view for view in map(tape.view, written) if view is not None)
@@ -105,7 +110,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
                     where=_where(frame),
                 )
             )
-        return written[0] if written and len(outputs) == 1 else result
+        return written[0] if written and isinstance(result, torch.Tensor) else result  # torch._foreach_* give None
 
     def _note_fill(
         self, func: Any, view: View, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType
@@ -131,8 +136,8 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc] # torch is not follo
         view = self.tape.view(x)
         return x.device if view is None else self.tape.storages[view.storage].device
 
-    def _values(self, x: torch.Tensor) -> torch.Tensor:
-        return values_of(self.tape, x)
+    def _real(self, arguments: Any) -> Any:
+        return tree_map(lambda x: values_of(self.tape, x) if isinstance(x, torch.Tensor) else x, arguments)
 
 
 _FILLS = (
@@ -172,7 +177,9 @@ def _of_zeros(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*tree_map(zeros, args), **tree_map(zeros, kwargs))
     return tree_map(
         lambda x: (
-            torch.empty_strided(x.size(), x.stride(), dtype=x.dtype, device=META) if isinstance(x, torch.Tensor) else x
+            torch.empty_strided(x.size(), x.stride(), dtype=x.dtype, device=META)
+            if isinstance(x, torch.Tensor) and x.layout == torch.strided
+            else x
         ),
         result,
     )
@@ -198,6 +205,9 @@ class _Questions(TorchFunctionMode):  # type: ignore[misc] # torch is not follow
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func in (torch.tensor, torch.as_tensor, torch.asarray):  # under torch.device("meta"), without their values
+            device = torch.device(kwargs.get("device") or torch.get_default_device())
+            kwargs = kwargs | {"device": "cpu"} if device.type == "meta" else kwargs
         x = args[0] if args and isinstance(args[0], torch.Tensor) else None
         view = None if x is None else self.tape.view(x)
         if x is not None and func is torch.Tensor.__deepcopy__ and x.is_leaf:
@@ -206,6 +216,8 @@ class _Questions(TorchFunctionMode):  # type: ignore[misc] # torch is not follow
             if id(x) not in memo:
                 memo[id(x)] = x.detach().clone().requires_grad_(x.requires_grad)
             return memo[id(x)]
+        if getattr(func, "__self__", None) is torch.Tensor.data and func.__name__ == "__set__":
+            return self._set_data(args[0], args[1])
         if view is not None:
             device = self.tape.storages[view.storage].device
             name = getattr(func, "__name__", "")
@@ -232,6 +244,19 @@ class _Questions(TorchFunctionMode):  # type: ignore[misc] # torch is not follow
 
     def _number(self, x: Any) -> Any:
         return values_of(self.tape, x) if isinstance(x, torch.Tensor) else x
+
+    def _set_data(self, x: torch.Tensor, value: torch.Tensor) -> None:
+        """`x.data = value`, where one of them may have values and the other one none."""
+        if not x.is_meta and value.is_meta:
+            meta = value.detach().requires_grad_(x.requires_grad)
+            torch._C._swap_tensor_impl(x, meta)
+            return
+        if x.is_meta and not value.is_meta:
+            with _disable_current_modes():
+                if self.tape.view(value) is None:
+                    self.tape.adopt(value)
+                value = self.tape.without_values(value)
+        x.data = value
 
     def _notes_whole(self, view: View, frame: FrameType) -> bool:
         """Whether torch.nn.init asks, whose functions do nothing on the meta device: then the call is noted.

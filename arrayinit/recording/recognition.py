@@ -143,7 +143,10 @@ def _value(tape: Tape, view: View, before: int) -> _Value | None:
         value = _after(tape, number, view, value)
         if value is None:
             return None
-    return None if value is _UNSET else value
+    if value is None or value is _UNSET:
+        return None
+    # Of a law, integers keep the whole numbers alone.
+    return value if view.dtype.is_floating_point or isinstance(value[0], _Constant) else None
 
 
 def _after(tape: Tape, number: int, view: View, value: Any) -> Any:
@@ -165,23 +168,32 @@ def _after(tape: Tape, number: int, view: View, value: Any) -> Any:
         return drawn, number, None
     constant = _constant(note)
     if constant is not None:
-        return _Constant(constant), None, None
+        return _Constant(_converted(constant, target.dtype, target.dtype)), None, None
     if note.name in ("copy_", "_to_copy", "clone", "detach_copy"):
         source = note.args[1] if note.name == "copy_" else note.args[0]
-        if not isinstance(source, View) or not _is_like(source, target):
-            return None
-        return _value(tape, source, number)
+        value = _moved(tape, number, source, target, view)
+        if value is not None and isinstance(value[0], _Constant):
+            return _Constant(_converted(value[0].value, source.dtype, target.dtype)), None, value[2]
+        return value
     if note.outputs and note.outputs[0] is not None:  # a new tensor, computed from another one
-        source = note.args[0] if note.args else None
-        if not isinstance(source, View) or not _is_like(source, target):
-            return None
-        value = _value(tape, source, number)
+        value = _moved(tape, number, note.args[0] if note.args else None, target, view)
     if value is None or value is _UNSET:
         return None
     symbol, draw, row = value
     changed = _computed(note, symbol, target) if isinstance(symbol, _Constant) else _changed(note, symbol)
     keeps_zero = row is None or note.name.rstrip("_") in ("mul", "div", "neg")
     return (changed, draw, row) if changed is not None and keeps_zero else None
+
+
+def _moved(tape: Tape, number: int, source: Any, target: View, view: View) -> _Value | None:
+    """The value of a storage that gets the elements of `source` in their order, seen as `target` and as `view`."""
+    if not isinstance(source, View) or not _is_like(source, target):
+        return None
+    value = _value(tape, source, number)
+    if value is None or (target.size, target.stride) == (view.size, view.stride):
+        return value
+    symbol, _, row = value  # fans and rows are those of `target`
+    return value if row is None and _is_flat(symbol, target, view) else None
 
 
 def _is_flat(symbol: _Symbol, target: View, view: View) -> bool:
@@ -223,8 +235,17 @@ def _constant(note: Note) -> float | None:
             value = arguments.get("value", arguments.get("fill_value"))
             if isinstance(value, torch.Tensor) and value.numel() == 1:
                 value = value.item()
-            return float(value) if isinstance(value, bool | int | float) else None
+            return value if isinstance(value, bool | int | float) else None
     return None
+
+
+def _converted(value: float, before: torch.dtype, after: torch.dtype) -> float:
+    """A number in a tensor of one dtype, as a tensor of another one gets it: unrounded where only the latter rounds."""
+    number = torch.full((1,), value, dtype=before, device="cpu").to(after)
+    if (after.is_floating_point or after.is_complex) and torch.equal(number, torch.full_like(number, value)):
+        return float(value)
+    rounded: float = number.item()
+    return rounded
 
 
 def _drawn(note: Note) -> _Symbol | None:
@@ -257,11 +278,11 @@ def _named(initializer: Spec) -> _Symbol:
 def _computed(note: Note, symbol: _Constant, target: View) -> _Constant | None:
     """A constant after an operation with numbers, rounded as torch rounds it."""
     source = note.args[0] if note.args else None
-    numbers = _numbers(note)
-    if numbers is None or note.name.rstrip("_") not in _ELEMENTWISE or not isinstance(source, View):
+    if _numbers(note) is None or note.name.rstrip("_") not in _ELEMENTWISE or not isinstance(source, View):
         return None
-    element = torch.full((1,), symbol.value, dtype=source.dtype)
-    return _Constant(float(note.overload(element, *numbers, **note.kwargs).to(target.dtype)))
+    element = torch.full((1,), symbol.value, dtype=source.dtype, device="cpu")
+    others = [x.cpu() if isinstance(x, torch.Tensor) else x for x in note.args[1:]]
+    return _Constant(note.overload(element, *others, **note.kwargs).to(target.dtype).item())
 
 
 def _numbers(note: Note) -> list[Any] | None:
@@ -291,7 +312,9 @@ def _changed(note: Note, symbol: _Symbol) -> _Symbol | None:
         case "neg":
             return _affine(symbol, -1.0, 0.0)
         case "erfinv" if isinstance(symbol, _Uniform) and -1 <= symbol.low < symbol.high <= 1:
-            low, high = torch.erfinv(torch.tensor([symbol.low, symbol.high], dtype=torch.float64)).tolist()
+            low, high = torch.erfinv(
+                torch.tensor([symbol.low, symbol.high], dtype=torch.float64, device="cpu")
+            ).tolist()
             if low == -math.inf and high == math.inf:
                 return _Normal(0.0, 1 / math.sqrt(2))
             return _Truncated(math.sqrt(2) * low, math.sqrt(2) * high, scale=1 / math.sqrt(2))

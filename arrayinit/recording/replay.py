@@ -84,7 +84,12 @@ def replay(tape: Tape, storages: Iterable[int], draw: Draw) -> dict[int, torch.T
             return view_into(bytes_of(x.storage), x)
         return x.to(device) if isinstance(x, torch.Tensor) else x
 
-    with torch.no_grad(), _disable_current_modes(), torch._C.DisableTorchFunction():
+    with (
+        torch.no_grad(),
+        torch.autocast("cpu", enabled=False),
+        _disable_current_modes(),
+        torch._C.DisableTorchFunction(),
+    ):
         for number in numbers:
             note = tape.notes[number]
             if is_draw(note):

@@ -139,7 +139,7 @@ class Tape:
 
     def view(self, x: torch.Tensor) -> View | None:
         """The view that a tensor is; None for one that the tape knows nothing about."""
-        number = None if is_lazy(x) else self.numbers.get(x.untyped_storage()._cdata)
+        number = None if is_lazy(x) or x.layout != torch.strided else self.numbers.get(x.untyped_storage()._cdata)
         if number is None:
             return None
         return View(number, x.dtype, tuple(x.size()), tuple(x.stride()), x.storage_offset())
@@ -201,7 +201,7 @@ class Tape:
     def constant(self, x: torch.Tensor) -> View:
         """The view of a tensor with values, of which the tape keeps a copy."""
         memory = x.detach().cpu().contiguous().clone()
-        values = torch.empty(0, dtype=torch.uint8).set_(memory.untyped_storage())
+        values = torch.empty(0, dtype=torch.uint8, device="cpu").set_(memory.untyped_storage())
         self.storages.append(Storage(None, values.nbytes, x.device, values))
         return View(len(self.storages) - 1, x.dtype, tuple(x.size()), tuple(memory.stride()), 0)
 

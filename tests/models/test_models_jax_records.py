@@ -468,3 +468,16 @@ def test_another_dtype_and_another_shape():
 def test_a_record_of_laws_can_be_pickled():
     start = recorded(initializers.normal(0.02))
     assert str(pickle.loads(pickle.dumps(start))) == str(start)
+
+
+@pytest.mark.parametrize("draw", [jax.random.normal, jax.random.uniform])
+def test_the_negative_of_an_array_is_no_copy(draw):
+    def init(key):
+        x = draw(key, (50,))
+        return {"x": x, "negative": -x, "mirrored": 1 - x}
+
+    for name in ("negative", "mirrored"):
+        start = record(lambda key, name=name: {each: init(key)[each] for each in ("x", name)}, KEY)
+        arrays = init_tree(start.shapes, start, seed=0)
+        expected = -arrays["x"] if name == "negative" else 1 - arrays["x"]
+        assert np.allclose(arrays[name], expected, atol=1e-6)

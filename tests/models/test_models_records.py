@@ -773,3 +773,185 @@ def test_other_threads_build_models_meanwhile():
     assert not built[0].weight.is_meta
     assert [rule.path for rule in start] == ["weight", "bias"]
     assert model.weight.is_meta
+
+
+def _drawn(fill, seed=0):
+    """A module that a function fills in a constructor, drawn by its record."""
+
+    class Module(nn.Module):
+        def __init__(self):
+            super().__init__()
+            fill(self)
+
+    with record() as start:
+        module = Module()
+    return init_module_(module, start, seed=seed), start
+
+
+def test_laws_with_fans_are_those_of_the_tensor_that_was_drawn():
+    def fill(module):
+        weight = nn.init.xavier_uniform_(torch.empty(80, 40))
+        module.heads = nn.Parameter(weight.clone().view(2, 40, 40))
+        module.turned = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(400, 40)).clone().t())
+        zeroed = torch.randn(4, 3)
+        zeroed[1] = 0
+        module.zeroed = nn.Parameter(torch.empty(6, 2))
+        module.zeroed.data.view(4, 3).copy_(zeroed)
+
+    module, _ = _drawn(fill)
+    assert module.heads.abs().max().item() == pytest.approx(math.sqrt(6 / 120), rel=0.01)
+    assert module.turned.abs().max().item() == pytest.approx(math.sqrt(6 / 40), rel=0.01)
+    assert (module.zeroed.view(4, 3) == 0).all(1).tolist() == [False, True, False, False]
+
+
+def test_what_went_through_another_dtype():
+    def fill(module):
+        module.a = nn.Parameter((torch.rand(300) * 10).long().float())
+        module.b = nn.Parameter(torch.full((3,), 0.5).long().float())
+        module.c = nn.Parameter(torch.full((3,), 0.1, dtype=torch.float16).float())
+        module.register_buffer("d", torch.full((2,), 2**53 + 1))
+        module.register_buffer("e", torch.full((2,), 300).to(torch.uint8))
+        module.f = nn.Parameter(torch.full((3,), 0.1))
+        module.g = nn.Parameter(torch.ones(3).clamp(torch.tensor(2.0)))
+
+    module, start = _drawn(fill)
+    assert sorted(set(module.a.tolist())) == list(range(10))
+    assert module.b.tolist() == [0, 0, 0]
+    assert torch.equal(module.c, torch.full((3,), 0.1, dtype=torch.float16).float())
+    assert (module.d.tolist(), module.e.tolist()) == ([2**53 + 1] * 2, [44, 44])
+    assert "constant, val=0.1\n" in f"{start}\n"
+    assert module.g.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: -x,
+        lambda x: x * 0.3,
+        lambda x: x.t().clone(),
+        lambda x: x.double(),
+        lambda x: x.half().float(),
+        lambda x: x.abs(),
+        lambda x: x.clone(),
+    ],
+)
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: torch.randn(5, 3),
+        lambda: torch.randn(5, 3) * 0.3,
+        lambda: torch.empty(5, 3).uniform_(-0.9, 0.9).erfinv_().mul_(0.1),
+        lambda: nn.init.kaiming_uniform_(torch.empty(5, 3)),
+    ],
+)
+def test_what_is_made_of_a_parameter_stays_so(draw, change):
+    def fill(module):
+        module.a = nn.Parameter(draw())
+        module.register_buffer("b", change(module.a.detach()))
+
+    module, _ = _drawn(fill)
+    assert torch.equal(module.b, change(module.a.detach()))
+
+
+def test_operations_on_lists_of_tensors():
+    def fill(module):
+        module.a = nn.Parameter(torch.ones(4))
+        torch._foreach_mul_([module.a.data[:2], module.a.data[2:]], [2.0, 3.0])
+
+    assert _drawn(fill)[0].a.tolist() == [2, 2, 3, 3]
+
+
+def test_tensors_with_values_in_a_constructor(tmp_path):
+    torch.save({"weight": torch.arange(6.0).view(2, 3), "bias": torch.ones(2)}, tmp_path / "linear.pt")
+
+    def fill(module):
+        module.norm = nn.BatchNorm1d(3)
+        module.norm.running_mean.fill_(3.0)
+        module.copied = copy.deepcopy(module.norm)
+        module.loaded = nn.Linear(3, 2)
+        module.loaded.load_state_dict(torch.load(tmp_path / "linear.pt"))
+        module.given = nn.Linear(2, 1, bias=False)
+        module.given.weight.data = torch.tensor([[1.0, 2.0]])
+        module.replaced = nn.Parameter(torch.tensor([1.0, 2.0]))
+        module.replaced.data = torch.full((3,), 5.0)
+        with torch.device("meta"):
+            module.register_buffer("table", torch.tensor([1.0, 2.0]))
+
+    module, _ = _drawn(fill)
+    assert module.copied.running_mean.tolist() == [3, 3, 3]
+    assert module.loaded.weight.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert module.given.weight.tolist() == [[1, 2]]
+    assert module.replaced.tolist() == [5, 5, 5]
+    assert module.table.tolist() == [1, 2]
+
+
+def test_sparse_buffers_keep_their_values():
+    def fill(module):
+        module.register_buffer("a", torch.eye(3).to_sparse())
+        module.linear = nn.Linear(2, 2)
+
+    assert torch.equal(_drawn(fill)[0].a.to_dense(), torch.eye(3))
+
+
+def test_memory_without_values_is_not_saved(tmp_path):
+    with pytest.raises(RecordError, match="the memory of a tensor without values is copied"), record():
+        torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "linear.pt")
+
+
+def test_models_of_one_block_that_share_a_tensor():
+    def build():
+        with record(draw=True, seed=0):
+            first, second = nn.Linear(2, 2), nn.Module()
+            second.tied = first.weight
+
+    with pytest.raises(RecordError, match="share"):
+        build()
+
+
+def test_models_are_drawn_in_the_order_in_which_they_were_built():
+    values, kept = set(), []
+    for _ in range(8):
+        with ai.seeded(0), record(draw=True):
+            first, second = nn.Sequential(nn.Linear(1, 1)), nn.Module()
+            second.layer = nn.Linear(1, 1)
+        values.add(first[0].weight.item())
+        kept += [first, [object() for _ in range(17)]]
+    assert len(values) == 1
+
+
+def test_a_block_within_the_meta_device():
+    with torch.device("meta"):
+        with record() as start:
+            module = nn.Linear(2, 2)
+            module.register_buffer("table", torch.tensor([1.0, 2.0]))
+            module.register_buffer("thirds", torch.ones(3) / 3)
+        init_module_(module, start, seed=0)
+    assert module.table.tolist() == [1, 2]
+    assert torch.equal(module.thirds, torch.ones(3) / 3)
+    assert module.weight.device.type == "cpu"
+
+
+def test_copies_of_a_weight_that_is_numbered_by_its_layout():
+    conv1d = pytest.importorskip("transformers.pytorch_utils").Conv1D
+
+    def fill(module):
+        module.conv = conv1d(6, 4)
+        module.register_buffer("copied", module.conv.weight.detach().clone())
+        module.register_buffer("sizes", module.conv.weight.detach().abs())
+
+    module, _ = _drawn(fill)
+    assert torch.equal(module.conv.weight, module.copied)
+    assert torch.equal(module.conv.weight.abs(), module.sizes)
+
+
+def test_programs_do_not_depend_on_autocast():
+    def fill(module):
+        module.register_buffer("product", torch.randn(32, 32) @ torch.randn(32, 32))
+
+    plain = _drawn(fill)[0].product
+    with record() as start:
+        module = nn.Module()
+        fill(module)
+    with torch.autocast("cpu"):
+        init_module_(module, start, seed=0)
+    assert torch.equal(module.product, plain)
