@@ -159,6 +159,12 @@ def match(
         raise PlanError(problems, idle)
     if idle:
         warn(f"{IDLE}: {printable(', '.join(idle))}")
+    empty = [each.path for each in matches if not (each.is_selected or each.parameter.has_values)]
+    if empty:
+        warn(
+            f"{counted(len(empty), 'tensor')} that `only` leaves alone have no values, {printable(empty[0])} and so "
+            f"on: load them with load_state_dict(..., assign=True)"
+        )
     if frozen is None and not any(each.is_drawn for each in matches):
         _warn_of_loaded(matches)
     if isinstance(seed_names, Mapping):

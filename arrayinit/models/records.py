@@ -1,6 +1,7 @@
 """Records: what the constructor of a torch model does to its parameters and buffers, as rules."""
 
 import gc
+import math
 import pickle
 import random
 import re
@@ -36,6 +37,7 @@ from arrayinit.recording.programs import Program
 from arrayinit.recording.recognition import Recognized, draw_of, is_unset, recognize
 from arrayinit.recording.replay import notes_behind, values_of
 from arrayinit.recording.tape import RecordError, Tape, View, is_draw
+from arrayinit.specs import Spec, job_of, spec
 
 __all__ = ["Record", "record"]
 
@@ -345,7 +347,9 @@ def _rules(tape: Tape, root: nn.Module) -> list[RecordedRule]:
             is_frozen=isinstance(x, nn.Parameter) and not x.requires_grad,
         )
         if view is None:
-            rule = replace(rule, program=Program(tape, tape.constant(x), {}))
+            number = _number(x)
+            program = Program(tape, tape.constant(x), {}) if number is None else None
+            rule = replace(rule, initializer=number, program=program)
         elif law is None:
             draws = {number: owners[number] for number in programs[path] if is_draw(tape.notes[number])}
             program = Program(tape, view, draws)
@@ -357,6 +361,22 @@ def _rules(tape: Tape, root: nn.Module) -> list[RecordedRule]:
             rule = replace(rule, initializer=law.initializer, zero_row=law.zero_row, shares=shares)
         rules.append(rule)
     return rules
+
+
+def _number(x: torch.Tensor) -> Spec | None:
+    """The constant that a tensor with values is, such as num_batches_tracked; None where it is none."""
+    if x.numel() == 0 or x.is_complex():
+        return None
+    first = x.detach().reshape(-1)[0]
+    value = first.item()
+    if not (bool((x == first).all()) and math.isfinite(value)) or math.copysign(1, value) < 0:
+        return None
+    result = spec("zeros") if value == 0 else spec("ones") if value == 1 else spec("constant", val=value)
+    try:
+        job_of(result, tuple(x.shape), backend_of(x).dtype_name(x.dtype))
+    except (TypeError, ValueError):  # a dtype that no initializer has
+        return None
+    return result
 
 
 def _laws(tape: Tape, views: dict[str, View], axes: dict[str, dict[str, Any]]) -> dict[str, Recognized | None]:

@@ -481,3 +481,21 @@ def test_the_negative_of_an_array_is_no_copy(draw):
         arrays = init_tree(start.shapes, start, seed=0)
         expected = -arrays["x"] if name == "negative" else 1 - arrays["x"]
         assert np.allclose(arrays[name], expected, atol=1e-6)
+
+
+def test_what_of_a_record_can_not_be_pickled():
+    start = record(lambda key: {"table": jnp.cos(jnp.arange(5.0)), "w": jnp.zeros(3)}, KEY)
+    assert str(start.find("table", (5,)).program) == "the values that the function gave"
+    copied = pickle.loads(pickle.dumps(start))
+    drawn = init_tree(copied.shapes, copied, seed=0)
+    assert same(drawn["table"], init_tree(start.shapes, start, seed=0)["table"])
+    assert drawn["table"][0] == 1
+    start = record(lambda key: {"log": jnp.log(jax.random.uniform(key, (3,)))}, KEY)
+    with pytest.raises(
+        TypeError, match=r"a record of JAX with programs can't be pickled; got a program of .* behind log"
+    ):
+        pickle.dumps(start)
+    refused = record(lambda key: {"gamma": jax.random.gamma(key, 2.0, (3,))}, KEY)
+    assert pickle.loads(pickle.dumps(refused)).find("gamma", (3,)).problem == refused.find("gamma", (3,)).problem != ""
+    with pytest.raises(ValueError, match="a recorded rule must be a law alone to be written; got a program"):
+        start.to_json()

@@ -744,6 +744,87 @@ def test_several_models_in_one_block():
     assert "can't be drawn: several models" in str(start)
 
 
+def test_a_record_is_never_written_as_less_than_it_is():
+    for build, words in (
+        (Kinds, "a program of"),
+        (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 2), "a copy of"),
+    ):
+        start = recorded(build)[1]
+        for rules in (start, ai.Rules({"zzz": "zeros"}) + start):
+            for write in (rules.as_dict, rules.to_json, rules.to_toml):
+                with pytest.raises(
+                    ValueError, match=r"must be a law alone to be written; got .* which only the record"
+                ):
+                    write()
+        assert words in str(start)
+        assert words in str({"zzz": "zeros"} + start)
+    start = recorded(lambda: nn.Sequential(nn.BatchNorm1d(3), nn.Embedding(5, 3, padding_idx=1)))[1]
+    rules = ai.Rules.from_json(start.to_json())
+    assert rules == start.as_rules() == ai.Rules.from_toml(start.to_toml())
+    model = init_module_(nn.Sequential(nn.BatchNorm1d(3), nn.Embedding(5, 3, padding_idx=1)), start, seed=0)
+    other = init_module_(nn.Sequential(nn.BatchNorm1d(3), nn.Embedding(5, 3, padding_idx=1)), rules, seed=0)
+    assert all(torch.equal(x, other.state_dict()[path]) for path, x in model.state_dict().items())
+    assert repr(start) == "<Record of 6 tensors>"
+
+
+def test_records_and_mappings():
+    def build():
+        module = nn.Linear(2, 2)
+        module.log = nn.Parameter(torch.rand(3).log())
+        module.embedding = nn.Embedding(4, 2, padding_idx=1)
+        return module
+
+    start = recorded(build)[1]
+    params = {path: np.full(rule.shape, 7.0, np.float32) for rule in start for path in [rule.path]}
+    with pytest.raises(PlanError) as caught:
+        ai.init_params_(params, start, seed=0)
+    assert set(caught.value.problems) == {"log", "embedding.weight"}
+    assert "is recorded as more than a law: a program of" in caught.value.problems["log"]
+    assert all((x == 7).all() for x in params.values())
+    ai.init_params_(params, {"log": "zeros", "embedding.weight": "ones"} + start, seed=0)
+    assert np.array_equal(params["weight"], ai.kaiming_uniform((2, 2), a=math.sqrt(5), seed=0, name="weight"))
+
+
+def test_what_is_frozen_after_the_block():
+    model, start = recorded(lambda: nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False)))
+    init_module_(model, start, seed=0)
+    model[0].weight.requires_grad_(False)
+    before = model[0].weight.clone()
+    with pytest.raises(PlanError) as caught:
+        init_module_(model, start, seed=1)
+    assert set(caught.value.problems) == {"0.weight"}
+    init_module_(model, start, seed=1, frozen="keep")
+    assert torch.equal(model[0].weight, before)
+    init_module_(model, start, seed=1, frozen="draw")
+    assert not torch.equal(model[0].weight, before)
+
+
+def test_records_in_reports():
+    model, start = recorded(Kinds)
+    init_module_(model, start, seed=0)
+    rows = {row.path: row for row in ai.report(model, start).rows}
+    assert rows["a_log"].initializer.startswith("a program of")
+    assert rows["twin"].initializer.startswith("kaiming_uniform")
+
+
+def test_records_that_are_not_there_yet_or_of_others():
+    with record() as start:
+        model = nn.Sequential(nn.Linear(2, 2))
+        with pytest.raises(ValueError, match="`rules` is a record that is empty until its block ends"):
+            init_module_(model, start, seed=0)
+    with pytest.raises(PlanError) as caught:
+        init_module_(nn.Linear(2, 2), start, seed=0)
+    assert caught.value.problems == {
+        "weight": "is in another model than the record is of, which has 0.weight, and no parameter of this one"
+    }
+
+
+def test_warnings_are_at_the_line_of_the_caller():
+    with pytest.warns(UserWarning, match="nothing is recorded") as caught, record():
+        nn.Linear(3, 3)
+    assert caught[0].filename == __file__
+
+
 def test_a_block_that_leaves_nothing():
     with pytest.warns(UserWarning, match="nothing is recorded, since no module is left at the end"), record():
         nn.Linear(3, 3)

@@ -84,6 +84,12 @@ def test_a_tied_parameter_needs_all_of_its_paths():
         ([re.compile(b"w")], TypeError, "`only` must hold paths"),
         ({"fc.bias": 3}, TypeError, "`only` must map to slices of rows without a step, such as slice(90, None); got 3"),
         ({"fc.bias": slice(0, None, 2)}, TypeError, "without a step"),
+        (
+            {"fc.bias": slice("a", None)},
+            TypeError,
+            "`only` must map to slices of rows without a step, such as slice(90, None); got slice('a'",
+        ),
+        ({"fc.bias": slice(1.0, None)}, TypeError, "`only` must map to slices"),
         ("fc.biass", ValueError, "got fc.biass, which selects none, did you mean 'fc.bias'?"),
         (["fc.bias", "zz*"], ValueError, "got zz*, which selects none"),
         ({"fc.bias": slice(6, None)}, ValueError, "must select at least one row; got slice(6, None, None) for fc.bias"),
@@ -154,8 +160,8 @@ def test_what_a_checkpoint_lacks(torch):
     checkpoint = {path: x + 1 for path, x in whole.state_dict().items() if path not in lacking}
     with record() as start:
         model = layers(torch)
-    missing = model.load_state_dict(checkpoint, strict=False, assign=True).missing_keys
-    assert set(missing) == lacking
+    missing = model.load_state_dict(checkpoint, strict=False, assign=True)
+    assert set(missing.missing_keys) == lacking
     init_module_(model, start, seed=0, only=missing)
     for path, x in model.state_dict().items():
         assert torch.equal(x, whole.state_dict()[path] if path in lacking else checkpoint[path]), path
@@ -333,3 +339,14 @@ def test_ties_that_loading_has_undone(torch):
     with pytest.warns(UserWarning, match="head.weight stays as it is"):
         init_module_(model, start, seed=0, only=missing)
     assert (model.head.weight == 2).all()
+
+
+def test_tensors_that_are_left_without_values(torch):
+    from arrayinit.torch import init_module_, record
+
+    with record() as start:
+        model = layers(torch)
+    with pytest.warns(UserWarning, match=r"tensors that `only` leaves alone have no values, 0.weight and so on: load"):
+        init_module_(model, start, seed=0, only="3.*")
+    assert model[0].weight.is_meta
+    assert not model[3].weight.is_meta
