@@ -87,8 +87,9 @@ def record(*, draw: bool = False, seed: Any = None) -> Iterator[Record]:
     then the model is on the meta device: `.to("cuda")` fails, its outputs hold nothing, and `load_state_dict` needs
     `assign=True`. Shard it after the block. The key of a parameter is fold(seed, its path), as by rules; draw k of a
     program has fold(that, k). Copies of one draw, as torch.nn.TransformerEncoder makes of its layer, stay copies. A
-    parameter that the constructor freezes is drawn; one that transformers has loaded is left alone. Tensors go to the
-    device that the constructor asked for, unless `init_module_` is given another one.
+    parameter that the constructor freezes is drawn; for one that is frozen after the block, `init_module_` wants to be
+    told by `frozen`. What transformers has loaded is left alone. Tensors go to the device that the constructor asked
+    for, unless `init_module_` is given another one.
 
     Several models may be built in one block; each is drawn by itself. Only the thread that enters the block records;
     models that other threads build meanwhile are not affected. Tensors that belong to no module get no values.

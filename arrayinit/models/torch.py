@@ -112,7 +112,7 @@ def init_module_(
 
     Warns:
         UserWarning: a rule decides no parameter; `seed_names` has a path that the model lacks; all that would be drawn
-            is loaded; `only` asks for some paths of a tied parameter.
+            is loaded; `only` asks for some paths of a tied parameter, or leaves tensors without values.
 
     Example:
         >>> import torch
