@@ -378,6 +378,8 @@ def _fans(law: Law, where: Geometry) -> tuple[int | None, int | None]:
 def _gain(name: str, parameters: Mapping[str, Any]) -> float | None:
     base = initializers.ALIASES.get(name, name)
     if base.startswith("kaiming"):
+        if parameters.get("gain") is not None:
+            return float(parameters["gain"])
         return calculate_gain(parameters.get("nonlinearity", "leaky_relu"), parameters.get("a", 0.0))
     if base in ("xavier_uniform", "xavier_normal", "orthogonal", "delta_orthogonal", "identity"):
         return float(parameters.get("gain", 1.0))

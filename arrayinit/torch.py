@@ -28,6 +28,7 @@ Intended differences from torch.nn.init:
 - Refused: infinite and NaN parameters (but for infinite bounds of trunc_normal_), a negative std of trunc_normal_,
   scales that the dtype can't hold without overflow or subnormal steps, intervals that hold no value of the dtype, and
   in trunc_normal_ those more than 9 to 11 std away from the mean or far narrower than std.
+- `nonlinearity` also takes gelu, silu, mish and the other names of :func:`arrayinit.calculate_gain`, and functions.
 - A kaiming slope may be a real number of any type, and must be finite. trunc_normal_ with std 0 is a constant.
 - Arguments are checked for meta tensors, too. Shapes with a zero raise no ZeroDivisionError or IndexError.
 - Values are float64, float32, float16, bfloat16, complex64 or complex128; no complex32.
@@ -367,7 +368,7 @@ def kaiming_uniform_(
     tensor: Tensor,
     a: float = 0,
     mode: str = "fan_in",
-    nonlinearity: str = "leaky_relu",
+    nonlinearity: str | Callable[[Any], Any] = "leaky_relu",
     generator: Generator | None = None,
     **keywords: Unpack[Keywords],
 ) -> Tensor:
@@ -383,6 +384,7 @@ def kaiming_uniform_(
         tensor: filled in place.
         a: the negative slope of leaky_relu (None is 0.01); unused by other nonlinearities.
         mode: "fan_in" or "fan_out", in any case.
+        nonlinearity: a name that :func:`arrayinit.calculate_gain` knows, or an elementwise function.
         generator, seed, name, ...: see :mod:`arrayinit.torch`.
 
     Warns:
@@ -409,7 +411,7 @@ def kaiming_normal_(
     tensor: Tensor,
     a: float = 0,
     mode: str = "fan_in",
-    nonlinearity: str = "leaky_relu",
+    nonlinearity: str | Callable[[Any], Any] = "leaky_relu",
     generator: Generator | None = None,
     **keywords: Unpack[Keywords],
 ) -> Tensor:
@@ -500,7 +502,7 @@ def _kaiming(
     tensor: Tensor,
     a: float | None,
     mode: str,
-    nonlinearity: str,
+    nonlinearity: str | Callable[[Any], Any],
     generator: Generator | None,
     keywords: Keywords,
 ) -> Tensor:
@@ -509,7 +511,8 @@ def _kaiming(
         warn("Initializing zero-element tensors is a no-op")
         return tensor
     mode = _mode(mode)
-    calculate_gain(nonlinearity, a)  # refuses booleans and tensors, which other arguments may be
+    if not callable(nonlinearity):
+        calculate_gain(nonlinearity, a)  # refuses booleans and tensors, which other arguments may be
     return _fill(initializer, tensor, generator, keywords, a=a, mode=mode, nonlinearity=nonlinearity)
 
 

@@ -1,12 +1,13 @@
 """Initializers whose elements are drawn one by one, or are one number."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from numbers import Integral
 from typing import Any, Unpack
 
 from arrayinit.common.arguments import finite, flag, integer, nonnegative, number, one_of, positive, real
-from arrayinit.common.messages import warn
+from arrayinit.common.messages import shown, warn
 from arrayinit.draw import Keywords, draw, filling
 from arrayinit.laws import Constant, Law, Normal, Point, Truncated, Uniform
 from arrayinit.laws.gains import calculate_gain
@@ -251,12 +252,17 @@ def xavier_normal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> An
 xavier_normal_ = filling(xavier_normal)
 
 
-def _kaiming_uniform(geometry: Geometry, a: float | None, mode: str, nonlinearity: str) -> Law:
-    return _kaiming(geometry, a, mode, nonlinearity, "uniform")
+def _kaiming_uniform(geometry: Geometry, a: float | None, mode: str, nonlinearity: Any, gain: float | None) -> Law:
+    return _kaiming(geometry, a, mode, nonlinearity, gain, "uniform")
 
 
 def kaiming_uniform(
-    x: Any, a: float | None = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", **keywords: Unpack[Keywords]
+    x: Any,
+    a: float | None = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str | Callable[[Any], Any] = "leaky_relu",
+    gain: float | None = None,
+    **keywords: Unpack[Keywords],
 ) -> Any:
     """U[-bound, bound), bound = gain * sqrt(3 / fan), with the gain of the nonlinearity.
 
@@ -269,31 +275,39 @@ def kaiming_uniform(
         a: the negative slope of leaky_relu (0 makes it relu, None is 0.01); unused by other nonlinearities.
         mode: which fan: "fan_in" keeps the variance of activations, "fan_out" that of gradients; also "fan_avg" and
             "fan_geo_avg", their arithmetic and geometric mean.
-        nonlinearity: see :func:`arrayinit.calculate_gain`.
+        nonlinearity: a name that :func:`arrayinit.calculate_gain` knows ("relu", "gelu", "silu", ...), or an
+            elementwise function, for which :func:`arrayinit.gain` is computed.
+        gain: the gain itself, in place of a nonlinearity; a number >= 0.
         seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
             shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
     Raises:
-        ValueError: an unknown mode or nonlinearity, a slope that is not a number with a finite square, a shape of fewer
-            than 2 dimensions.
+        ValueError: an unknown mode or nonlinearity, a slope that is not a number with a finite square, a gain that is
+            negative or stands beside a nonlinearity or a slope, a shape of fewer than 2 dimensions.
+        TypeError: a nonlinearity that is a function and takes no arrays.
 
     Warns:
         UserWarning: a shape without elements.
 
     Source: He et al., ICCV 2015, eq. 10 and 14.
     """
-    return draw(x, partial(_kaiming_uniform, a=a, mode=mode, nonlinearity=nonlinearity), **keywords)
+    return draw(x, partial(_kaiming_uniform, a=a, mode=mode, nonlinearity=nonlinearity, gain=gain), **keywords)
 
 
 kaiming_uniform_ = filling(kaiming_uniform)
 
 
-def _kaiming_normal(geometry: Geometry, a: float | None, mode: str, nonlinearity: str) -> Law:
-    return _kaiming(geometry, a, mode, nonlinearity, "normal")
+def _kaiming_normal(geometry: Geometry, a: float | None, mode: str, nonlinearity: Any, gain: float | None) -> Law:
+    return _kaiming(geometry, a, mode, nonlinearity, gain, "normal")
 
 
 def kaiming_normal(
-    x: Any, a: float | None = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", **keywords: Unpack[Keywords]
+    x: Any,
+    a: float | None = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str | Callable[[Any], Any] = "leaky_relu",
+    gain: float | None = None,
+    **keywords: Unpack[Keywords],
 ) -> Any:
     """N(0, std^2), std = gain / sqrt(fan); not truncated, as in torch (JAX's he_normal is).
 
@@ -303,7 +317,7 @@ def kaiming_normal(
 
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
-        a, mode, nonlinearity: as in :func:`kaiming_uniform`.
+        a, mode, nonlinearity, gain: as in :func:`kaiming_uniform`.
         seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
             shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
 
@@ -311,7 +325,7 @@ def kaiming_normal(
 
     Source: He et al., ICCV 2015, eq. 10 and 14.
     """
-    return draw(x, partial(_kaiming_normal, a=a, mode=mode, nonlinearity=nonlinearity), **keywords)
+    return draw(x, partial(_kaiming_normal, a=a, mode=mode, nonlinearity=nonlinearity, gain=gain), **keywords)
 
 
 kaiming_normal_ = filling(kaiming_normal)
@@ -611,8 +625,18 @@ def _xavier_std(geometry: Geometry, gain: float) -> float:
     return factor * math.sqrt(2.0 / float(fan_in + fan_out)) if fan_in + fan_out else 0.0
 
 
-def _kaiming(geometry: Geometry, a: float | None, mode: str, nonlinearity: str, distribution: str) -> Law:
-    gain = calculate_gain(nonlinearity, a)
+def _kaiming(
+    geometry: Geometry, a: float | None, mode: str, nonlinearity: Any, gain: float | None, distribution: str
+) -> Law:
+    if gain is None:
+        gain = calculate_gain(nonlinearity, a)
+    elif not (isinstance(nonlinearity, str) and nonlinearity == "leaky_relu" and isinstance(a, int | float) and a == 0):
+        raise ValueError(
+            f"`gain` stands in place of `nonlinearity` and `a`; got {shown(gain)} beside {shown(nonlinearity)} and "
+            f"{shown(a)}"
+        )
+    else:
+        gain = nonnegative(gain, "gain")
     if 0 in geometry.shape:
         one_of(mode, "mode", MODES)
         return Constant(0.0, is_empty=True)

@@ -94,7 +94,7 @@ def _icnr(geometry: Geometry, initializer: SpecLike | None, scale: int) -> Law:
             f"{shown(scale)} and {geometry.shape[axis]} channels"
         )
     base = _resized(geometry, axis, channels)
-    law = _kaiming_normal(base, 0.0, "fan_in", "leaky_relu") if initializer is None else _law(initializer, base)
+    law = _kaiming_normal(base, 0.0, "fan_in", "leaky_relu", None) if initializer is None else _law(initializer, base)
     return Packed(tuple(Piece(_slab(geometry, axis, k, copies, channels), law, base, None) for k in range(copies)))
 
 

@@ -13,7 +13,7 @@ from arrayinit.common.arguments import is_real, one_of
 from arrayinit.common.float_environment import in_default_environment
 from arrayinit.common.messages import shown
 
-__all__ = ["NONLINEARITIES", "calculate_gain", "gain"]
+__all__ = ["NONLINEARITIES", "OF_TORCH", "calculate_gain", "gain"]
 
 _LINEAR = (
     "linear",
@@ -24,33 +24,60 @@ _LINEAR = (
     "conv_transpose2d",
     "conv_transpose3d",
 )
-NONLINEARITIES = (*_LINEAR, "sigmoid", "tanh", "relu", "leaky_relu", "selu")
+# 1 / sqrt(E[f(z)^2]) under a standard normal z, for which torch has no value; by quadrature to 25 digits.
+_SECOND_MOMENT = {
+    "gelu": 1.5335304411955353,  # z * Phi(z)
+    "silu": 1.676532470331091,  # z / (1 + exp(-z))
+    "swish": 1.676532470331091,  # another name of silu
+    "mish": 1.486847581273208,  # z * tanh(log(1 + exp(z)))
+    "elu": 1.2451983007007066,  # alpha = 1
+    "celu": 1.2451983007007066,  # which is elu for alpha = 1
+    "softplus": 1.0418668355353018,
+    "relu^2": 0.816496580927726,  # sqrt(2 / 3)
+    "sin": 1.5208666231788148,  # sqrt(2 / (1 - exp(-2)))
+}
+OF_TORCH = (*_LINEAR, "sigmoid", "tanh", "relu", "leaky_relu", "selu")
+NONLINEARITIES = (*OF_TORCH, *_SECOND_MOMENT)
 
 
-def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The recommended gain for a nonlinearity, equal to that of torch.nn.init to the last digit.
+def calculate_gain(nonlinearity: str | Callable[[Any], Any], param: float | None = None) -> float:
+    """The recommended gain for a nonlinearity, for those of torch.nn.init equal to torch's to the last digit.
 
     linear, conv1d to conv3d, conv_transpose1d to conv_transpose3d, sigmoid: 1; tanh: 5/3; relu: sqrt(2);
-    leaky_relu: sqrt(2 / (1 + param**2)); selu: 3/4.
+    leaky_relu: sqrt(2 / (1 + param**2)); selu: 3/4. gelu, silu (also swish), mish, elu and celu (alpha = 1), softplus,
+    relu^2 and sin: 1 / sqrt(E[f(z)^2]) for a standard normal z, as :func:`gain` has it for every function.
 
         >>> ai.calculate_gain("relu")
         1.4142135623730951
         >>> ai.calculate_gain("leaky_relu", 1.0)
         1.0
+        >>> round(ai.calculate_gain("gelu"), 4)
+        1.5335
 
     Args:
-        nonlinearity: one of the names above.
+        nonlinearity: one of the names above, or an elementwise function, whose `gain(f)` is computed. np.tanh has
+            1.5925 then, for which the name "tanh" has torch's 5/3.
         param: the negative slope of leaky_relu, None for 0.01; ignored for other nonlinearities.
 
     Returns:
         The gain, dimensionless.
 
     Raises:
-        ValueError: an unknown name, or a slope that is no number with a finite square. A bool is not a number here.
+        ValueError: an unknown name, a function that :func:`gain` refuses, or a slope that is no number with a finite
+            square. A bool is not a number here.
+        TypeError: a function that takes no arrays.
 
-    Sources: He et al., ICCV 2015, eq. 10 and 15 (relu, leaky_relu); the values for tanh and selu are torch's.
+    Sources: He et al., ICCV 2015, eq. 10 and 15 (relu, leaky_relu); the values for tanh and selu are torch's; Poole et
+        al., NeurIPS 2016, eq. 3 (the second moment).
     """
+    if callable(nonlinearity):
+        try:
+            return gain(nonlinearity)
+        except (TypeError, ValueError) as error:
+            raise type(error)(str(error).replace("`f`", "`nonlinearity`")) from None
     nonlinearity = one_of(nonlinearity, "nonlinearity", NONLINEARITIES)
+    if nonlinearity in _SECOND_MOMENT:
+        return _SECOND_MOMENT[nonlinearity]
     if nonlinearity in _LINEAR or nonlinearity == "sigmoid":
         return 1.0
     if nonlinearity == "tanh":

@@ -379,7 +379,12 @@ class Maker:
         return str(self.one("fan_in", "fan_out", "fan_avg", "fan_geo_avg"))
 
     def kaiming_uniform(self) -> dict[str, Any]:
-        kinds = ("leaky_relu", "relu", "tanh", "selu", "linear", "sigmoid", "conv2d", "conv_transpose3d")
+        kinds = (
+            "leaky_relu", "relu", "tanh", "selu", "linear", "sigmoid", "conv2d", "conv_transpose3d", "gelu", "silu",
+            "mish", "elu", "softplus", "relu^2", "sin",
+        )  # fmt: skip
+        if self.chance(0.15):
+            return {"mode": self.mode(), "gain": self.gain()}
         return {
             "a": self.one(0.0, None, math.sqrt(5), 3, -0.2, self.number() if self.chance(0.3) else 1),
             "mode": self.mode(),

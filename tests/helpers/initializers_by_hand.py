@@ -290,21 +290,31 @@ def xavier_normal(tensor, gain=1.0):
     return centred(tensor, xavier_std(tensor, gain), "normal")
 
 
-def kaiming_std(tensor, a, mode, nonlinearity):
+GAINS = {
+    "tanh": 5.0 / 3, "selu": 0.75, "gelu": 1.5335304411955353, "silu": 1.676532470331091, "swish": 1.676532470331091,
+    "mish": 1.486847581273208, "elu": 1.2451983007007066, "celu": 1.2451983007007066, "softplus": 1.0418668355353018,
+    "relu^2": 0.816496580927726, "sin": 1.5208666231788148,
+}  # fmt: skip
+
+
+def kaiming_std(tensor, a, mode, nonlinearity, gain):
     slope = {"leaky_relu": 0.01 if a is None else a, "relu": 0}.get(nonlinearity)
-    gain = {"tanh": 5.0 / 3, "selu": 0.75}.get(nonlinearity, 1.0)
+    if gain is None:
+        gain = GAINS.get(nonlinearity, 1.0)
+    else:
+        slope = None
     if slope is not None:
         finite(slope * slope)
         gain = math.sqrt(2.0 / (1 + slope * slope))
     return 0.0 if 0 in tensor.shape else gain / math.sqrt(tensor.fan(mode))
 
 
-def kaiming_uniform(tensor, a=0.0, mode="fan_in", nonlinearity="leaky_relu"):
-    return centred(tensor, kaiming_std(tensor, a, mode, nonlinearity), "uniform")
+def kaiming_uniform(tensor, a=0.0, mode="fan_in", nonlinearity="leaky_relu", gain=None):
+    return centred(tensor, kaiming_std(tensor, a, mode, nonlinearity, gain), "uniform")
 
 
-def kaiming_normal(tensor, a=0.0, mode="fan_in", nonlinearity="leaky_relu"):
-    return centred(tensor, kaiming_std(tensor, a, mode, nonlinearity), "normal")
+def kaiming_normal(tensor, a=0.0, mode="fan_in", nonlinearity="leaky_relu", gain=None):
+    return centred(tensor, kaiming_std(tensor, a, mode, nonlinearity, gain), "normal")
 
 
 def variance_scaling(tensor, scale=1.0, mode="fan_in", distribution="truncated_normal"):

@@ -65,6 +65,38 @@ def test_known_gains(f, second, variance):
     assert ai.gain(f, moment="variance") == pytest.approx(variance, abs=6e-8)
 
 
+NAMED = {
+    "gelu": gelu, "silu": silu, "swish": silu, "mish": mish, "elu": elu, "celu": elu, "sin": np.sin,
+    "softplus": lambda x: np.logaddexp(0, x), "relu^2": lambda x: relu(x) ** 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_gains_of_nonlinearities_that_torch_lacks(name):
+    assert ai.calculate_gain(name) == pytest.approx(ai.gain(NAMED[name]), rel=1e-12)
+    assert ai.calculate_gain(NAMED[name]) == ai.gain(NAMED[name])
+    with pytest.raises(ValueError, match="onlinearity"):
+        torch.nn.init.calculate_gain(name)
+
+
+def test_gains_in_kaiming():
+    expected = ai.kaiming_normal((5, 4), nonlinearity="gelu", seed=0)
+    for keywords in ({"gain": ai.calculate_gain("gelu")}, {"gain": ai.calculate_gain("gelu"), "a": 0}):
+        assert np.array_equal(ai.kaiming_normal((5, 4), seed=0, **keywords), expected)
+    by_function = ai.kaiming_normal((5, 4), nonlinearity=F.gelu, seed=0)
+    assert np.allclose(by_function, expected, rtol=1e-6)
+    assert ai.kaiming_uniform((5, 4), gain=0.5, seed=0).max() <= 0.5 * math.sqrt(3 / 4)
+    for keywords in (
+        {"gain": 2.0, "a": 0.1},
+        {"gain": 2.0, "nonlinearity": "relu"},
+        {"gain": 2.0, "nonlinearity": np.sin},
+    ):
+        with pytest.raises(ValueError, match="`gain` stands in place of `nonlinearity` and `a`"):
+            ai.kaiming_normal((5, 4), **keywords)
+    assert ai.describe(ai.spec("kaiming_uniform", gain=1.5), (5, 4)).gain == 1.5
+    assert ai.describe(ai.spec("kaiming_uniform", nonlinearity="silu"), (5, 4)).gain == ai.calculate_gain("silu")
+
+
 def test_closed_forms():
     assert ai.gain(relu) == pytest.approx(math.sqrt(2), rel=1e-12)
     assert ai.gain(relu, "variance") == pytest.approx(1 / math.sqrt(0.5 - 0.5 / math.pi), rel=1e-12)
