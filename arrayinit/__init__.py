@@ -94,6 +94,7 @@ from arrayinit.initializers import (
     zeros_ as zeros_,
 )
 from arrayinit.initializers.bits import bits as bits
+from arrayinit.initializers.custom import scheme as scheme
 from arrayinit.key import Key as Key
 from arrayinit.laws.gains import calculate_gain as calculate_gain, gain as gain
 from arrayinit.laws.geometry import calculate_fans as calculate_fans

@@ -13,7 +13,7 @@ from arrayinit.common.float_environment import in_default_environment
 from arrayinit.common.messages import did_you_mean, shown, warn
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Constant, Law, Packed, is_random, warns
+from arrayinit.laws import Constant, Law, Packed, is_random, parts, warns
 from arrayinit.laws.fit import fit
 from arrayinit.laws.geometry import Axes, Geometry, check_shape, geometry
 from arrayinit.laws.lattice import Sampling
@@ -266,7 +266,7 @@ def _job_for(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: 
 
 def _is_large(law: Law) -> bool:
     """Whether a job is too large to cache."""
-    return isinstance(law, Packed) and len(law.pieces) > PIECES
+    return parts(law) > PIECES
 
 
 def _axes_key(axes: tuple[Any, ...]) -> Any:

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 from arrayinit.backends import Backend
 from arrayinit.key import Key
-from arrayinit.laws import SAMPLED, Law, Packed, Piece
+from arrayinit.laws import SAMPLED, Law, Packed, Rows, parts
 from arrayinit.laws.geometry import Geometry, geometry
 from arrayinit.laws.lattice import Sampling, sampling
 from arrayinit.laws.regions import Box, Region, box, region
 
 __all__ = ["Job", "Target"]
 
-PIECES_KEPT = 256  # pieces of a packed law whose jobs are kept for the next draw of the kind
+PIECES_KEPT = 256  # parts of a mixed law whose jobs are kept for the next draw of the kind
 
 _Place: TypeAlias = tuple[int | slice, ...]  # an index into the result of a job
 
@@ -61,36 +61,52 @@ class Job:
         return Job.of(law, key, geometry(size), box((size,), None), dtype)
 
     def pieces(self) -> Iterator[tuple[_Place, "Job"]]:
-        """For each piece of a packed law that the job overlaps: the place in the result, and the draw of that part."""
-        for place, piece, job in self._overlaps():
-            key = self.key if self.key is None or piece.fold is None else self.key.fold(piece.fold)
+        """For each part of a mixed law that the job overlaps: the place in the result, and the draw of that part."""
+        for place, fold, job in self._overlaps():
+            key = self.key if self.key is None or fold is None else self.key.fold(fold)
             yield place, job.keyed(key)
 
     @property
     def is_covered(self) -> bool:
-        """Whether the pieces of a packed law cover all elements of the job; elements outside of them are 0."""
+        """Whether the parts of a mixed law cover all elements of the job; elements outside of them are 0."""
+        if isinstance(self.law, Rows):
+            return True
         covered: bool | None = self.memo.get("covered")
         if covered is None:
             covered = self.memo["covered"] = sum(job.size for _, _, job in self._overlaps()) == self.size
         return covered
 
-    def _overlaps(self) -> Iterable[tuple[_Place, Piece, "Job"]]:
-        """The pieces that the job overlaps, each with its place and a job without a key; kept where they are few."""
-        assert isinstance(self.law, Packed)
-        overlaps: list[tuple[_Place, Piece, Job]] | None = self.memo.get("overlaps")
-        if overlaps is not None:
+    def _overlaps(self) -> Iterable[tuple[_Place, int | None, "Job"]]:
+        """The parts that the job overlaps: place, number to fold, job without a key; kept where they are few."""
+        kept: list[tuple[_Place, int | None, Job]] | None = self.memo.get("overlaps")
+        if kept is not None:
+            return kept
+        overlaps = self._pieces_here(self.law) if isinstance(self.law, Packed) else self._rows_here(self.law)
+        if parts(self.law) > PIECES_KEPT:
             return overlaps
-        if len(self.law.pieces) > PIECES_KEPT:
-            return self._find_overlaps(self.law)
-        overlaps = self.memo["overlaps"] = list(self._find_overlaps(self.law))
-        return overlaps
+        kept = self.memo["overlaps"] = list(overlaps)
+        return kept
 
-    def _find_overlaps(self, law: Packed) -> Iterator[tuple[_Place, Piece, "Job"]]:
+    def _pieces_here(self, law: Packed) -> Iterator[tuple[_Place, int | None, "Job"]]:
         for piece in law.pieces:
             common = self.box.within(piece.box)
             if common is not None:
                 place, part = common
-                yield place, piece, Job.of(piece.law, None, piece.geometry, part, self.dtype)
+                yield place, piece.fold, Job.of(piece.law, None, piece.geometry, part, self.dtype)
+
+    def _rows_here(self, law: Law) -> Iterator[tuple[_Place, int | None, "Job"]]:
+        """Slices keep their place in the whole tensor, and so the words of their elements."""
+        assert isinstance(law, Rows)
+        assert isinstance(law.axis, int)
+        shape, axis = self.geometry.shape, law.axis
+        starts, steps, counts = [0] * len(shape), (1,) * len(shape), list(shape)
+        for start, stop, each in law.runs:
+            starts[axis], counts[axis] = start, stop - start
+            common = self.box.within(Box(tuple(starts), steps, tuple(counts)))
+            if common is not None:
+                place, part = common
+                here = (*part.starts[:axis], part.starts[axis] + start, *part.starts[axis + 1 :])
+                yield place, None, Job.of(each, None, self.geometry, replace(part, starts=here), self.dtype)
 
     @cached_property
     def placed(self) -> tuple[Region, tuple[int, ...]]:

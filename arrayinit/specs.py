@@ -1,13 +1,12 @@
 """Initializers as data: a name and parameters that can be frozen, compared, pickled, written as JSON, and called."""
 
 import functools
+import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Unpack
-
-import numpy as np
 
 from arrayinit import initializers
 from arrayinit.backends import backend_named, is_compiling
@@ -15,6 +14,7 @@ from arrayinit.common.arguments import is_real
 from arrayinit.common.cache_keys import exact
 from arrayinit.common.float_environment import in_default_environment
 from arrayinit.common.messages import did_you_mean, shown
+from arrayinit.common.plain_data import NESTED, is_plain, plain
 from arrayinit.draw import Keywords, draw, whole_job
 from arrayinit.job import Job
 from arrayinit.laws import Law, Packed
@@ -22,13 +22,10 @@ from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import Axes, Geometry
 from arrayinit.laws.moments import moments
 
-__all__ = ["Description", "Spec", "complete", "describe", "job_of", "law_of", "spec", "spec_hint"]
+__all__ = ["Description", "Spec", "complete", "describe", "job_of", "law_of", "spec", "spec_hint", "with_path"]
 
 # The shared keywords that belong to a spec, and their defaults: they describe the weight, not its place, dtype or seed.
 _GEOMETRY = {"layout": None, "in_axis": None, "out_axis": None, "batch_axis": (), "groups": 1, "transposed": False}
-
-
-NESTED = 16  # levels of specs within specs, far more than make sense
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,7 @@ class Spec:
     def __post_init__(self) -> None:
         if is_compiling():  # torch's compiler can't read signatures; the draw checks the spec
             return
+        object.__setattr__(self, "name", initializers.full_name(self.name) or self.name)
         parameters = _parameters_of(self.name)
         if type(self.items) is not tuple or not all(type(item) is tuple and len(item) == 2 for item in self.items):
             raise TypeError(f"`items` must be a tuple of pairs of a name and a value; got {shown(self.items)}")
@@ -64,7 +62,7 @@ class Spec:
                 raise TypeError(
                     f"{self.name} has no parameter {shown(key)}{hint} a spec of it takes {', '.join(sorted(known))}"
                 )
-            if not _is_plain(value):
+            if not is_plain(value, Spec):
                 raise TypeError(
                     f"`{key}` must be plain data (a number, a string, a bool, a spec, a sequence of them), nested at "
                     f"most {NESTED} times; got {shown(value)}"
@@ -121,10 +119,10 @@ class Spec:
     def _draw(self, x: Any, in_place: bool, keywords: Keywords) -> Any:
         given: dict[str, Any] = self.parameters | keywords
         if is_compiling():  # torch's compiler can't read signatures
-            return getattr(initializers, self.name + "_" * in_place)(x, **given)
+            return initializers.function_of(self.name, in_place)(x, **given)
         parameters = complete(self.name, given)
         shared: dict[str, Any] = {key: value for key, value in given.items() if key not in parameters}
-        return draw(x, partial(initializers.scheme(self.name), **parameters), in_place, **shared)
+        return draw(x, partial(initializers.scheme_of(self.name), **parameters), in_place, **shared)
 
     def law(self, geometry: Geometry) -> Law:
         """The law of a tensor of this geometry; the spec must have no layout or axes. Errors as the initializer.
@@ -138,7 +136,11 @@ class Spec:
             raise ValueError(
                 f"`{keywords[0]}` must be given for the whole tensor, not in the spec of a part; got {self!r}"
             )
-        return initializers.scheme(self.name)(geometry, **complete(self.name, self.parameters))
+        return initializers.scheme_of(self.name)(geometry, **complete(self.name, self.parameters))
+
+    def __reduce__(self) -> Any:
+        path = initializers.path_of(self.name)
+        return (_unpickled, (self.name, self.items, path)) if path else (Spec, (self.name, self.items))
 
     def as_dict(self) -> dict[str, Any]:
         """{"name": ..., parameter: value, ...}, plain data for JSON or TOML; also for specs among the values.
@@ -163,6 +165,13 @@ class Spec:
 
     def __repr__(self) -> str:
         return f"spec({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in self.items)])})"
+
+
+def _unpickled(name: str, items: tuple[tuple[str, Any], ...], path: str) -> Spec:
+    """A spec of the user's own initializer; another process first imports the module that registers it."""
+    if initializers.full_name(name) is None:
+        importlib.import_module(path.partition(":")[0])
+    return Spec(name, items)
 
 
 def _data(value: Any) -> Any:
@@ -212,20 +221,26 @@ def spec(name: str, /, **parameters: Any) -> Spec:
 
         return torch_compiled.spec(name, parameters)
     _parameters_of(name)  # refuses unknown initializers
+    name = initializers.full_name(name) or name
     if name == "distribution" and "distribution" in parameters:
         parameters |= _distribution(parameters)
-    items = ((key, _plain(value)) for key, value in parameters.items())
+    items = ((key, plain(value)) for key, value in parameters.items())
     return Spec(name, tuple(sorted(items, key=lambda item: item[0])))
 
 
 def _parameters_of(name: Any) -> tuple[inspect.Parameter, ...]:
     """The parameters of an initializer, without `x` and the shared keywords; ValueError for an unknown name."""
-    if not isinstance(name, str) or initializers.ALIASES.get(name, name) not in initializers.NAMES:
-        names = [*initializers.NAMES, *initializers.ALIASES]
+    if initializers.full_name(name) is None:
+        names = initializers.known_names()
         hint = did_you_mean(name, names) or spec_hint(name)
-        known = "" if hint else f": {', '.join(names)}"
-        raise ValueError(f"`name` must be an initializer{known}; got {shown(name)}{hint}")
-    return _signature(name)
+        if isinstance(name, str) and ":" in name:
+            hint = ": import its module first, which must register it by arrayinit.scheme"
+        known = "" if hint else f"; there are {', '.join(names)}"
+        raise ValueError(
+            f"`name` must be an initializer of arrayinit, or one that arrayinit.scheme has registered; "
+            f"got {shown(name)}{hint or known}"
+        )
+    return _signature(initializers.function_of(name))
 
 
 def spec_hint(given: Any) -> str:
@@ -233,19 +248,28 @@ def spec_hint(given: Any) -> str:
     if is_real(given):
         return f": write arrayinit.spec('constant', val={shown(given)})"
     name = given if isinstance(given, str) else str(getattr(given, "__name__", "")).removesuffix("_")
-    is_known = name in initializers.NAMES or name in initializers.ALIASES
-    return f": write arrayinit.spec({name!r})" if is_known else ""
+    if isinstance(given, initializers.CustomInitializer):
+        name = given.name
+    return f": write arrayinit.spec({name!r})" if initializers.full_name(name) else ""
 
 
-@functools.cache
-def _signature(name: str) -> tuple[inspect.Parameter, ...]:
+@functools.lru_cache(maxsize=1024)
+def _signature(function: Any) -> tuple[inspect.Parameter, ...]:
     """As `_parameters_of`. Cached, because reading a signature takes longer than all else that a spec does."""
-    return tuple(inspect.signature(getattr(initializers, name)).parameters.values())[1:-1]
+    return tuple(inspect.signature(function).parameters.values())[1:-1]
 
 
 def complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of an initializer, given or by default, in the order of its signature: cache keys rely on it."""
     return {p.name: given.get(p.name, p.default) for p in _parameters_of(name)}
+
+
+def with_path(initializer: Spec, path: str) -> Spec:
+    """The spec of a parameter of a model, with its path where a scheme of one's own has a parameter for that."""
+    if initializers.path_of(initializer.name) is None:
+        return initializer
+    takes_path = any(parameter.name == "path" for parameter in _parameters_of(initializer.name))
+    return spec(initializer.name, **{"path": path} | initializer.parameters) if takes_path else initializer
 
 
 def _distribution(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -254,24 +278,6 @@ def _distribution(parameters: dict[str, Any]) -> dict[str, Any]:
 
     data = as_data(parameters["distribution"], parameters.get("parameters", ()))
     return {"distribution": data[0], "parameters": data[1]} if type(data) is tuple else {}
-
-
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Numbers of NumPy as Python's, lists as tuples. Lists that are nested too deeply stay, and are then refused."""
-    if isinstance(value, list | tuple) and depth < NESTED:
-        return tuple(_plain(one, depth + 1) for one in value)
-    is_number = isinstance(value, np.number | np.bool_) and not isinstance(value, np.timedelta64)
-    return value.item() if is_number else value
-
-
-def _is_plain(value: Any, depth: int = 0) -> bool:
-    if depth > NESTED:
-        return False
-    if isinstance(value, Spec):
-        return all(_is_plain(parameter, depth + 1) for _, parameter in value.items)
-    if isinstance(value, tuple):
-        return all(_is_plain(one, depth + 1) for one in value)
-    return isinstance(value, bool | int | float | str | None)
 
 
 @dataclass(frozen=True)
@@ -302,7 +308,7 @@ def job_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32"
 
 def _job_of(name: str, parameters: Mapping[str, Any], shape: Sequence[int] | int, dtype: str) -> Job:
     axes = tuple(parameters.get(key, default) for key, default in _GEOMETRY.items())
-    return whole_job(partial(initializers.scheme(name), **complete(name, parameters)), shape, axes, dtype)
+    return whole_job(partial(initializers.scheme_of(name), **complete(name, parameters)), shape, axes, dtype)
 
 
 def law_of(initializer: Spec, shape: Sequence[int] | int, dtype: str = "float32") -> tuple[Law, Geometry]:

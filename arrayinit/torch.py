@@ -492,7 +492,7 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
 
 def _trunc_normal_(x: Tensor, mean: float, std: float, a: float, b: float, **keywords: Unpack[Keywords]) -> Tensor:
     """arrayinit.trunc_normal_ without its warning, which the caller has given."""
-    scheme = partial(initializers.scheme("trunc_normal"), mean=mean, std=std, a=a, b=b)
+    scheme = partial(initializers.scheme_of("trunc_normal"), mean=mean, std=std, a=a, b=b)
     filled: Tensor = draw(x, scheme, True, **keywords)
     return filled
 

@@ -78,6 +78,16 @@ def test_the_record_of_the_readme(capsys):
     assert bool(linear.bias.all())
 
 
+def test_the_schemes_of_the_readme():
+    blocks = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1:]
+    (code,) = [block.partition("```")[0] for block in blocks if "@ai.scheme" in block]
+    code += "\nassert by_frequency((3, 8)).shape == (3, 8)"
+    code += "\nassert rules.find('h.qkv.weight', (6, 3)).initializer((6, 3), seed=0).std() > 0"
+    # In a process of its own, because names are registered.
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_program_is_tested():
     assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(PROGRAMS)
 

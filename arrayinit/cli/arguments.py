@@ -1,5 +1,7 @@
-"""Arguments of several commands: shapes, `name=value` pairs, and rules."""
+"""Arguments of several commands: shapes, `name=value` pairs, rules, and modules to import."""
 
+import importlib
+import sys
 from typing import Any
 
 import click
@@ -10,7 +12,7 @@ from arrayinit.models.rules import Rules
 from arrayinit.storage.documents import parse_json, parse_toml, read_text
 from arrayinit.storage.safetensors import MAX_BYTES
 
-__all__ = ["Shape", "rules_of", "value_of", "values_of"]
+__all__ = ["Shape", "importing", "rules_of", "value_of", "values_of"]
 
 LARGEST_RULES = 1 << 20  # bytes; the rules of the largest recipe take a few thousand
 
@@ -35,6 +37,32 @@ class Shape(click.ParamType):  # type: ignore[type-arg] # generic in new version
         if any(size > MAX_BYTES for size in sizes):
             self.fail(f"must be sizes below 2**63; got {shown(value)}", parameter, context)
         return sizes
+
+
+def _import(_context: click.Context, _parameter: click.Parameter, modules: tuple[str, ...]) -> None:
+    """Import modules, also those in the working directory, as `python -m` does."""
+    for name in modules:
+        sys.path.insert(0, "")
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # whatever the module raises
+            raise click.BadParameter(
+                f"must be a module that can be imported; got {shown(name)}: {type(error).__name__}: {error}"
+            ) from None
+        finally:
+            sys.path.remove("")
+
+
+importing = click.option(
+    "--import",
+    "modules",
+    metavar="MODULE",
+    multiple=True,
+    is_eager=True,  # before the arguments that name what the module registers
+    expose_value=False,
+    callback=_import,
+    help="A module to import first, whose schemes arrayinit.scheme registers (repeatable).",
+)
 
 
 def value_of(text: str) -> Any:

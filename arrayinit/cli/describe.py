@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import arrayinit
-from arrayinit.cli.arguments import Shape, value_of
+from arrayinit.cli.arguments import Shape, importing, value_of
 from arrayinit.cli.output import say
 from arrayinit.common.messages import shape_text
 from arrayinit.common.tables import aligned
@@ -22,6 +22,7 @@ __all__ = ["describe"]
 @click.argument("initializer")
 @click.argument("shape", type=Shape())
 @click.argument("parameters", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]...")
+@importing
 @click.option("--dtype", default="float32", show_default=True, help="The dtype of the elements, real or complex.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print a JSON object; numbers that are unknown or infinite are null."
@@ -36,6 +37,7 @@ def describe(initializer: str, shape: tuple[int, ...], parameters: tuple[str, ..
         arrayinit describe kaiming_normal 512x256x3x3 --nonlinearity relu --mode fan_out
         arrayinit describe xavier_uniform 3x3x64x128 --layout hwio
         arrayinit describe trunc_normal 512x512 --std 0.02 --a -0.04 --b 0.04
+        arrayinit describe --import my_schemes laplace_he 512x512 --gain 2
     """  # noqa: D301 # click reads the backspace
     try:
         description = arrayinit.describe(arrayinit.spec(initializer, **_pairs(parameters)), shape, dtype=dtype)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from arrayinit.cli.arguments import rules_of
+from arrayinit.cli.arguments import importing, rules_of
 from arrayinit.cli.output import say
 from arrayinit.common.escapes import printable
 from arrayinit.common.messages import counted, shown
@@ -25,6 +25,7 @@ __all__ = ["init"]
               help="A safetensors file or index, or JSON: name -> shape, or name -> {shape, dtype}.")  # fmt: skip
 @click.option("--rules", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
               help="Rules in TOML or JSON.")  # fmt: skip
+@importing
 @click.option("--recipe", metavar="NAME", help="A recipe; `arrayinit recipes` lists them.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter of the recipe (repeatable).")
 @click.option(

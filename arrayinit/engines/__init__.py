@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from arrayinit.job import Job, Target
-from arrayinit.laws import Packed
+from arrayinit.laws import MIXED
 
 __all__ = ["run"]
 
@@ -22,16 +22,16 @@ _ENGINES = {
     "dask": "arrayinit.engines.dask",
     "dtensor": "arrayinit.engines.dtensor",
     "negated": "arrayinit.engines.negated",  # torch tensors that are read negated or conjugated
-    "packed": "arrayinit.engines.packed",  # the pieces of a packed tensor, one by one
+    "mixed": "arrayinit.engines.mixed",  # the parts of a tensor of several laws, one by one
 }
-_TAKES_PACKED = ("dask", "dtensor", "jax", "negated")  # engines that cut packed tensors, or call `run` for their memory
+_TAKES_MIXED = ("dask", "dtensor", "jax", "negated")  # engines that cut such tensors, or call `run` for their memory
 
 
 def run(job: Job, target: Target) -> Any:
-    """Draw by the engine that the target's backend names, packed tensors piece by piece."""
+    """Draw by the engine that the target's backend names, tensors of several laws part by part."""
     engine = target.backend.engine_for(target.array, target.device)
-    if isinstance(job.law, Packed) and engine not in _TAKES_PACKED:
-        engine = "packed"
+    if isinstance(job.law, MIXED) and engine not in _TAKES_MIXED:
+        engine = "mixed"
     return _draw(engine)(job, target)
 
 

@@ -20,8 +20,20 @@ from arrayinit.engines import reference
 from arrayinit.engines.parts import part_filler
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Constant, Formula, Orthogonal, Packed, Sparse, formulas
-from arrayinit.laws.lattice import Lattice, Sampling
+from arrayinit.laws import (
+    MIXED,
+    SAMPLED,
+    Constant,
+    Formula,
+    Normal,
+    Orthogonal,
+    Rows,
+    Sparse,
+    Truncated,
+    Uniform,
+    formulas,
+)
+from arrayinit.laws.lattice import Lattice, Sampling, sampling
 from arrayinit.laws.regions import Region
 from arrayinit.stream.deviates import tabulated
 from arrayinit.stream.formats import wide_name
@@ -118,8 +130,12 @@ def _values(job: Job, low: Any, high: Any) -> Any:
             for position, values in formulas.blocks(job.law, job.geometry, job.box, job.dtype):
                 wide[position] = values
             return jnp.asarray(wide).astype(job.dtype)
-    if isinstance(job.law, Packed) and 0 not in job.shape:
-        return _packed(job.keyed(Key.of_words(*(int(w) if isinstance(w, np.uint32) else w for w in (high, low)))))
+    if isinstance(job.law, Rows) and 0 not in job.shape:
+        drawn = _rows(job, low, high)
+        if drawn is not None:
+            return drawn
+    if isinstance(job.law, MIXED) and 0 not in job.shape:
+        return _mixed(job.keyed(Key.of_words(*(int(w) if isinstance(w, np.uint32) else w for w in (high, low)))))
     if 0 in job.shape:
         return jnp.zeros(job.shape, job.dtype)
     if job.sampling is None:
@@ -136,8 +152,39 @@ def _columns(sampling: Sampling) -> tuple[Any, ...]:
     return () if sampling.kind == "uniform" else columns32()
 
 
-def _packed(job: Job) -> Any:
-    """The values of a packed tensor: its pieces side by side where one axis cuts them, else set into zeros."""
+def _rows(job: Job, low: Any, high: Any) -> Any | None:
+    """The values of a tensor whose slices differ in the numbers of their law, in one program.
+
+    None where the laws are of several kinds, which takes a program for each.
+    """
+    assert isinstance(job.law, Rows)
+    assert isinstance(job.law.axis, int)
+    axis, box = job.law.axis, job.box
+    count = box.counts[axis]
+    laws = [job.law.laws[box.starts[axis] + box.steps[axis] * k] for k in range(1 if count is None else count)]
+    if not all(isinstance(law, (Uniform, Normal, Truncated, Constant)) for law in laws):
+        return None
+    samplings = [sampling(law, job.dtype) if isinstance(law, SAMPLED) else None for law in laws]
+    forms = {_form(each)[0]: each for each in samplings if each is not None}
+    if len(forms) != 1:
+        return None
+    ((form, some),) = forms.items()
+    shape = [1] * len(job.shape)
+    if count is not None:
+        shape[sum(kept is not None for kept in box.counts[:axis])] = count
+    numbers = zip(*(_form(each or some)[1] for each in samplings), strict=True)
+    with x64():
+        columns = tuple(np.reshape(column, shape) for column in numbers)
+        drawn = _sampled(form, _in_order_of_result(job))(low, high, columns, _columns(some))
+        if None not in samplings:
+            return drawn
+        constants = [law.element(job.dtype) if isinstance(law, Constant) else 0.0 for law in laws]
+        fixed = jnp.asarray(np.reshape(np.array(constants, wide_name(job.dtype)), shape)).astype(job.dtype)
+        return jnp.where(np.reshape([each is None for each in samplings], shape), fixed, drawn)
+
+
+def _mixed(job: Job) -> Any:
+    """The values of a tensor of several laws: its parts side by side where one axis cuts them, else set into zeros."""
     drawn = [(place, _values(piece, *_words_of(piece.key))) for place, piece in job.pieces() if piece.key is not None]
     cut = [axis for axis, n in enumerate(job.shape) if any(place[axis] != slice(0, n, 1) for place, _ in drawn)]
     if sum(values.size for _, values in drawn) == job.size and len(cut) <= 1:
@@ -215,7 +262,7 @@ def _sampled(form: _Form, region: Region) -> Any:
                 else:
                     k, scale = sampling.lattice.place(sampling.deviate(lanes, word)), unit
                 v = k.astype(jnp.int32).astype(unit.dtype) * scale
-                v = jax.lax.clamp(least, v, most) if form.clips else v
+                v = jnp.clip(v, least, most) if form.clips else v
                 return v.astype(sampling.format.name)
 
             components = [component(word) for word in _words(lanes, low, high, region, sampling.words_per_element)]

@@ -32,8 +32,10 @@ another sequence or an array with one axis, but not an iterator, a set or text.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from arrayinit.initializers import distributions, elementwise, matrices, packs, sequences
+from arrayinit.initializers.custom import CustomInitializer as CustomInitializer, custom, custom_names
 from arrayinit.initializers.distributions import (
     distribution as distribution,
     distribution_ as distribution_,
@@ -139,6 +141,45 @@ NAMES = tuple(sorted(_SCHEMES))
 """The names of all initializers, without aliases."""
 
 
-def scheme(name: str) -> Callable[..., Law]:
+_FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {  # `f` and `f_`
+    name: (globals()[name], globals()[f"{name}_"]) for name in (*NAMES, *ALIASES)
+}
+
+
+def full_name(name: object) -> str | None:
+    """The name under which an initializer is known, given that, or the path of one of the user's; None for others."""
+    if isinstance(name, str) and ALIASES.get(name, name) in _SCHEMES:
+        return name
+    own = custom(name)
+    return own.name if own else None
+
+
+def function_of(name: str, in_place: bool = False) -> Callable[..., Any]:
+    """The initializer `f` of a name, or `f_`. KeyError for unknown ones."""
+    if name in _FUNCTIONS:
+        return _FUNCTIONS[name][in_place]
+    own = custom(name)
+    if own is None:
+        raise KeyError(name)
+    return own.fill_ if in_place else own
+
+
+def scheme_of(name: str) -> Callable[..., Law]:
     """The scheme of an initializer, or of an alias: geometry and all parameters -> law. KeyError for other names."""
-    return _SCHEMES[ALIASES.get(name, name)]
+    if ALIASES.get(name, name) in _SCHEMES:
+        return _SCHEMES[ALIASES.get(name, name)]
+    own = custom(name)
+    if own is None:
+        raise KeyError(name)
+    return own.law_of
+
+
+def path_of(name: str) -> str | None:
+    """Module and function of one of the user's own initializers, "module:function"; None for arrayinit's."""
+    own = custom(name)
+    return own.path if own else None
+
+
+def known_names() -> tuple[str, ...]:
+    """All names, also aliases and those of the user's own initializers."""
+    return (*NAMES, *ALIASES, *custom_names())

@@ -1,8 +1,14 @@
-"""The laws an array can follow, as plain data. An initializer chooses one, and an engine draws it."""
+"""The laws an array can follow, as plain data. An initializer chooses one, and an engine draws it.
+
+:class:`Uniform`, :class:`Normal`, :class:`Truncated`, :class:`Constant`, :class:`Formula` and :class:`Rows` are public,
+and so is :class:`Geometry`: schemes of one's own get the one and return the others (:func:`arrayinit.scheme`). Numbers
+are checked as the scheme returns them. All other laws are private; a scheme returns specs of them.
+"""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from arrayinit.laws.geometry import Geometry
@@ -13,12 +19,14 @@ if TYPE_CHECKING:
     from arrayinit.stream.quantile_tables import Function
 
 __all__ = [
+    "MIXED",
     "SAMPLED",
     "Bits",
     "Constant",
     "Dirac",
     "Eye",
     "Formula",
+    "Geometry",
     "Law",
     "Normal",
     "Orthogonal",
@@ -26,12 +34,14 @@ __all__ = [
     "Piece",
     "Point",
     "Quantile",
+    "Rows",
     "Sampled",
     "Sparse",
     "Truncated",
     "Uniform",
     "is_joint",
     "is_random",
+    "parts",
     "warns",
 ]
 
@@ -39,6 +49,10 @@ __all__ = [
 @dataclass(frozen=True)
 class Uniform:
     """U[low, high).
+
+        >>> from arrayinit.laws import Uniform
+        >>> Uniform(-0.5, 0.5).high
+        0.5
 
     bounds_follow_std: whether the bounds were computed from a standard deviation; then those of each part of a complex
     element are 1/sqrt(2) of them.
@@ -57,7 +71,12 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Normal:
-    """N(mean, std^2), std > 0."""
+    """N(mean, std^2), std > 0; a scheme of one's own may give a std of 0, and gets the constant mean.
+
+    >>> from arrayinit.laws import Normal
+    >>> Normal(0.0, 0.02).std
+    0.02
+    """
 
     mean: float
     std: float
@@ -70,6 +89,10 @@ class Normal:
 @dataclass(frozen=True)
 class Truncated:
     """N(mean, std^2) given that it falls into [low, high]; std > 0 is that of the normal.
+
+        >>> from arrayinit.laws import Truncated
+        >>> Truncated(0.0, 0.02, -0.04, 0.04).low
+        -0.04
 
     bounds_follow_std: as in Uniform, for the distance of the bounds from the mean.
     """
@@ -112,6 +135,10 @@ class Quantile:
 @dataclass(frozen=True)
 class Constant:
     """All elements are `value`.
+
+        >>> from arrayinit.laws import Constant
+        >>> Constant(1.0).value
+        1.0
 
     of_parts: whether the imaginary part of a complex element is `value`, too; else it is 0. is_empty: whether the
     tensor has no elements and its initializer warns of that. argument: the name of the value in error messages.
@@ -169,7 +196,27 @@ class Sparse:
 
 @dataclass(frozen=True)
 class Formula:
-    """A formula of the indices of an element (see `formulas`). `reach` bounds the magnitude of each part of a value."""
+    """A formula of the indices of an element, computed on the host in float64.
+
+        >>> from arrayinit.laws import Formula
+        >>> def ramp(coordinates, step):
+        ...     rows, columns = coordinates
+        ...     return step * (rows + columns)
+        >>> @ai.scheme
+        ... def ramped(geometry, step=0.5):
+        ...     return Formula(ramp, (step,), reach=step * sum(geometry.shape))
+        >>> ramped((2, 3))
+        array([[0. , 0.5, 1. ],
+               [0.5, 1. , 1.5]], dtype=float32)
+
+    formula: a function (coordinates, *arguments) -> values that broadcast with the coordinates. These are one int64
+        array of NumPy for each axis, in the order (batch, out, in, spatial) where a layout is given; they broadcast
+        against each other, and are those of a part of the tensor at a time. Equal values on all machines need + - * /
+        and sqrt. It must stand at the top of a module where a draw is sent to another process.
+    arguments: plain data.
+    reach: what no part of a value exceeds in magnitude.
+    is_complex: whether the values are complex; then only complex dtypes hold them.
+    """
 
     formula: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -201,17 +248,62 @@ class Packed:
     pieces: tuple[Piece, ...]
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Slice k along an axis follows laws[k], all under one key: as that slice of the whole tensor would under that law.
+
+        >>> from arrayinit.laws import Normal, Rows
+        >>> @ai.scheme
+        ... def by_frequency(geometry, counts):
+        ...     return Rows([Normal(0.0, 1 / count**0.5) for count in counts])
+        >>> w = by_frequency((3, 2), counts=[1, 4, 4], seed=0)
+        >>> bool((w[1] == ai.normal((3, 2), std=0.5, seed=0)[1]).all())
+        True
+
+    So a slice does not depend on the laws of the others. Each distinct scale takes some 60 us of a processor.
+
+    laws: one for each index of the axis: Uniform, Normal, Truncated, Constant and Formula, or specs of laws whose
+        elements don't depend on each other.
+    axis: "out", "in" or "batch", which a layout moves with the weight, or the number of an axis as the array lies.
+    """
+
+    laws: tuple[Any, ...]
+    axis: int | str = "out"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "laws", tuple(self.laws))
+
+    @cached_property
+    def runs(self) -> tuple[tuple[int, int, Any], ...]:
+        """(start, stop, law) of slices that follow each other and have one law."""
+        runs: list[tuple[int, int, Any]] = []
+        for k, law in enumerate(self.laws):
+            if runs and (runs[-1][2] is law or (runs[-1][2] == law and repr(runs[-1][2]) == repr(law))):  # 0.0, -0.0
+                runs[-1] = (runs[-1][0], k + 1, law)
+            else:
+                runs.append((k, k + 1, law))
+        return tuple(runs)
+
+
 Sampled: TypeAlias = Uniform | Normal | Truncated | Quantile
 SAMPLED = (Uniform, Normal, Truncated, Quantile)  # laws whose elements are drawn one by one
 # Laws that draw nothing. A tuple, for `isinstance` would build a union `A | B` anew in each call.
 _FIXED = (Constant, Point, Eye, Dirac, Formula)
-Law: TypeAlias = Sampled | Constant | Point | Eye | Dirac | Orthogonal | Sparse | Formula | Bits | Packed
+Law: TypeAlias = Sampled | Constant | Point | Eye | Dirac | Orthogonal | Sparse | Formula | Bits | Packed | Rows
+MIXED = (Packed, Rows)  # laws that engines draw part by part
+
+
+def parts(law: Law) -> int:
+    """How many parts engines draw one by one."""
+    return len(law.pieces) if isinstance(law, Packed) else len(law.runs) if isinstance(law, Rows) else 1
 
 
 def is_random(law: Law) -> bool:
     """Whether a draw takes a key."""
     if isinstance(law, Packed):
         return any(is_random(piece.law) for piece in law.pieces if 0 not in piece.geometry.shape)
+    if isinstance(law, Rows):
+        return any(is_random(each) for _, _, each in law.runs)
     return not isinstance(law, _FIXED)
 
 

@@ -17,6 +17,7 @@ from arrayinit.laws import (
     Orthogonal,
     Packed,
     Quantile,
+    Rows,
     Sparse,
     Truncated,
     Uniform,
@@ -41,7 +42,7 @@ class Density:
 def density(law: Law, where: Geometry, dtype: str, x: Any) -> Density | None:
     """The density of an element (of a part of a complex one) at equally spaced points x; None where none is known."""
     x = np.asarray(x, np.float64)
-    if isinstance(law, Packed):
+    if isinstance(law, Packed | Rows):
         return _mixture(law, where, dtype, x)
     if is_complex(dtype) and isinstance(law, SAMPLED):
         law = law.complex_part()
@@ -70,7 +71,7 @@ def density(law: Law, where: Geometry, dtype: str, x: Any) -> Density | None:
     return None
 
 
-def _mixture(law: Packed, where: Geometry, dtype: str, x: Floats) -> Density | None:
+def _mixture(law: Packed | Rows, where: Geometry, dtype: str, x: Floats) -> Density | None:
     total = math.prod(where.shape)
     curve, atoms = np.zeros_like(x), dict[float, float]()
     for component in components(law, where):

@@ -15,6 +15,7 @@ from arrayinit.laws import (
     Orthogonal,
     Packed,
     Point,
+    Rows,
     Sparse,
 )
 from arrayinit.laws.lattice import Sampling, sampling
@@ -33,6 +34,8 @@ def fit(law: Law, dtype: str) -> tuple[Law, Sampling | None]:
         return Constant(_fit_point(law, dtype), of_parts=True), None
     if isinstance(law, Packed):
         return _fit_packed(law, dtype), None
+    if isinstance(law, Rows):
+        return _fit_rows(law, dtype), None
     if isinstance(law, Eye):
         _fit_value(1.0, dtype, "val")
         return law, None
@@ -64,6 +67,11 @@ def _fit_packed(law: Packed, dtype: str) -> Packed:
     laws = {id(piece.law): piece.law for piece in law.pieces}  # most pieces share one object
     fitted = {key: fit(inner, dtype)[0] for key, inner in laws.items()}
     return Packed(tuple(replace(piece, law=fitted[id(piece.law)]) for piece in law.pieces))
+
+
+def _fit_rows(law: Rows, dtype: str) -> Rows:
+    runs = [(fit(each, dtype)[0], stop - start) for start, stop, each in law.runs]
+    return replace(law, laws=tuple(each for each, count in runs for _ in range(count)))
 
 
 def _fit_point(law: Point, dtype: str) -> float:

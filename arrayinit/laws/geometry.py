@@ -19,7 +19,19 @@ ELEMENTS = 1 << 62
 
 @dataclass(frozen=True)
 class Geometry:
-    """A global shape and the roles of its axes: one letter an axis (o, i, b, or s for spatial), or None."""
+    """A global shape and the roles of its axes: what a scheme computes its numbers from.
+
+        >>> from arrayinit.laws import Normal
+        >>> @ai.scheme(name="half_he")
+        ... def half_he(geometry):
+        ...     return Normal(0.0, geometry.fan_in**-0.5)
+        >>> half_he((64, 32, 3, 3), seed=0).shape
+        (64, 32, 3, 3)
+
+    shape: the global shape, as the array lies.
+    roles: one letter an axis (o, i, b, or s for spatial), or None where neither a layout nor axes are given.
+    groups, transposed: as in :class:`arrayinit.draw.Keywords`.
+    """
 
     shape: tuple[int, ...]
     roles: str | None
@@ -48,6 +60,29 @@ class Geometry:
             roles = "oi" + "s" * (len(self.shape) - 2)
         by_role = {role: math.prod(n for n, r in zip(self.shape, roles, strict=True) if r == role) for role in "ois"}
         return by_role["o"], by_role["i"], by_role["s"]
+
+    @property
+    def fan_in(self) -> int:
+        """How many inputs an output sums over, as :func:`calculate_fans` has it. ValueError below two dimensions."""
+        return self.fans[0]
+
+    @property
+    def fan_out(self) -> int:
+        """How many outputs an input reaches, likewise."""
+        return self.fans[1]
+
+    @property
+    def receptive_field(self) -> int:
+        """The product of the spatial sizes, 1 for a matrix. ValueError below two dimensions."""
+        return self.sizes[2]
+
+    def axis(self, role: str) -> int:
+        """The first axis with this role, "out", "in" or "batch"; without a layout, axis 0 is out, and axis 1 in."""
+        roles = self.roles if self.roles is not None else "oi"[: len(self.shape)]
+        letter = role[0]
+        if letter not in roles:
+            raise ValueError(f"`axis` must be there; got {role!r} for the shape {self.shape} with roles {roles!r}")
+        return roles.index(letter)
 
     @property
     def fans(self) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from arrayinit.laws import (
     Packed,
     Point,
     Quantile,
+    Rows,
     Sparse,
     Truncated,
     Uniform,
@@ -53,7 +54,7 @@ def moments(law: Law, where: Geometry, dtype: str) -> Moments:
 
     A complex element has the mean and the range of its real part, and the standard deviation of the whole.
     """
-    if isinstance(law, Packed):
+    if isinstance(law, Packed | Rows):
         return _mixture(law, where, dtype)
     if is_complex(dtype) and isinstance(law, SAMPLED):
         part = _moments(law.complex_part(), where)
@@ -62,15 +63,21 @@ def moments(law: Law, where: Geometry, dtype: str) -> Moments:
 
 
 class Component(NamedTuple):
-    """Elements of a packed tensor that follow one law, each in a piece of this geometry."""
+    """Elements of a tensor of several laws that follow one of them, each in a piece of this geometry."""
 
     law: Law
     geometry: Geometry
     size: int  # elements of all such pieces together
 
 
-def components(law: Packed, where: Geometry) -> list[Component]:
-    """The pieces of a packed law, equal ones together, and the zeros around them; sizes add up to the whole."""
+def components(law: Packed | Rows, where: Geometry) -> list[Component]:
+    """The pieces of a packed law, equal ones together, and the zeros around them; sizes add up to the whole.
+
+    The slices of one law likewise; each stays a part of the whole.
+    """
+    if isinstance(law, Rows):
+        size = math.prod(where.shape) // (len(law.laws) or 1)
+        return [Component(each, where, count * size) for each, count in Counter(law.laws).items()]
     counts = Counter((piece.law, piece.geometry) for piece in law.pieces)
     result = [Component(law, inner, count * math.prod(inner.shape)) for (law, inner), count in counts.items()]
     rest = math.prod(where.shape) - sum(component.size for component in result)
@@ -85,7 +92,7 @@ def count_of_ones(law: Eye | Dirac, where: Geometry) -> int:
     return min(shape) if isinstance(law, Eye) else law.groups * min(shape[0] // law.groups, shape[1])
 
 
-def _mixture(law: Packed, where: Geometry, dtype: str) -> Moments:
+def _mixture(law: Packed | Rows, where: Geometry, dtype: str) -> Moments:
     pieces = components(law, where)
     sizes, parts = [piece.size for piece in pieces], [moments(piece.law, piece.geometry, dtype) for piece in pieces]
     if len(set(parts)) == 1:
@@ -139,7 +146,7 @@ def _moments(law: Law, where: Geometry) -> Moments:
             return _two_values("dirac", law, law.value, where)
         case Formula():
             return Moments("formula", *_of_formula(law, where))
-        case Bits() | Packed() | Point():
+        case Bits() | Packed() | Point() | Rows():
             raise TypeError(f"{law} has no one distribution")
 
 

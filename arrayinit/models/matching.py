@@ -17,7 +17,7 @@ from arrayinit.models.recorded import Program, RecordedRule, RecordedRules
 from arrayinit.models.rules import BUFFER, Rule, Rules
 from arrayinit.models.selection import Only, Selection, select
 from arrayinit.seeds import Name, peek, resolve, resolve_for
-from arrayinit.specs import Spec, job_of, spec
+from arrayinit.specs import Spec, job_of, spec, with_path
 
 __all__ = ["Frozen", "SeedNames", "keyed", "match", "matches_and_problems", "plan", "root_of", "ruled"]
 
@@ -348,7 +348,7 @@ def _decided(
         if isinstance(rule, RecordedRule):
             initializer = _as_recorded(rule, parameter)
         else:
-            initializer = _completed(rule, parameter, neighbours)
+            initializer = with_path(_completed(rule, parameter, neighbours), parameter.path)
         job = job_of(initializer, parameter.shape, parameter.dtype)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{error} (rule {rule.text})") from None

@@ -100,7 +100,7 @@ def _scheme(name: str, given: Mapping[str, Any]) -> Scheme:
     unknown = [key for key in given if key not in parameters]
     if unknown:
         raise TypeError(f"`with` must have parameters of {name}, {', '.join(parameters)}; got {', '.join(unknown)}")
-    return partial(initializers.scheme(name), **parameters)
+    return partial(initializers.scheme_of(name), **parameters)
 
 
 def is_fixed(scheme: Scheme) -> bool:
@@ -122,8 +122,11 @@ def _name(scheme: Scheme) -> str:
     if function is words:
         return _BITS
     name: str = getattr(function, "__name__", "").removeprefix("_")
-    if name not in initializers.NAMES or initializers.scheme(name) is not function:
-        raise TypeError(f"a draw that torch records must be of an initializer of arrayinit; got {shown(scheme)}")
+    if initializers.full_name(name) is None or initializers.scheme_of(name) is not function:
+        raise TypeError(
+            f"a draw that torch records must be of an initializer of arrayinit, or of one that arrayinit.scheme has "
+            f"registered; got {shown(scheme)}"
+        )
     return name
 
 

@@ -104,7 +104,7 @@ VALUES = (0.1, 1 / 3, 2 / 3, 1e-300, 5e-324, 3e22)
 def test_calls_are_written_and_read_the_same(odd):
     nowhere = (None, None, None, (None, None, None, (), 1, False))
     for value in VALUES:
-        scheme = partial(initializers.scheme("constant"), val=value)
+        scheme = partial(initializers.scheme_of("constant"), val=value)
         said = calls.text(scheme, nowhere)
         with default_environment():
             assert said == calls.text(scheme, nowhere)

@@ -28,7 +28,7 @@ def test_the_form_that_fills_has_the_signature_of_the_other(name):
     assert inspect.signature(fill) == inspect.signature(new)
     assert (fill.__name__, fill.__module__) == (f"{name}_", new.__module__)
     assert fill.__doc__ == f"Fill x in place with :func:`{name}`; returns x."
-    parameters = list(inspect.signature(initializers.scheme(name)).parameters.values())
+    parameters = list(inspect.signature(initializers.scheme_of(name)).parameters.values())
     assert [p.name for p in parameters[1:]] == [*inspect.signature(new).parameters][1:-1]
     assert all(p.default is p.empty for p in parameters), "defaults are said once, in the public signature"
 

@@ -39,7 +39,7 @@ def example(name):
     arguments, shape = EXAMPLES.get(name, ({}, (4, 4)))
     parameters = inspect.signature(getattr(initializers, name)).parameters.values()
     own = {p.name: p.default for p in parameters if p.default is not p.empty} | arguments
-    return partial(initializers.scheme(name), **own) if own else initializers.scheme(name), shape
+    return partial(initializers.scheme_of(name), **own) if own else initializers.scheme(name), shape
 
 
 def law(scheme, shape):
@@ -70,7 +70,7 @@ def test_which_schemes_take_a_key(name):
     ],
 )
 def test_where_comes_back_as_it_was(where):
-    assert calls.call(calls.text(initializers.scheme("normal"), where)).where == where
+    assert calls.call(calls.text(initializers.scheme_of("normal"), where)).where == where
 
 
 @pytest.mark.parametrize("number", [np.float32(0.1), Fraction(1, 3), np.int64(2), 1e-300, 5])
@@ -86,7 +86,9 @@ def test_infinite_bounds_come_back():
 
 def test_a_frozen_distribution_is_its_name_and_parameters():
     stats = pytest.importorskip("scipy.stats")
-    said = json.loads(calls.text(partial(initializers.scheme("distribution"), distribution=stats.gamma(2.0)), NOWHERE))
+    said = json.loads(
+        calls.text(partial(initializers.scheme_of("distribution"), distribution=stats.gamma(2.0)), NOWHERE)
+    )
     assert said["with"] == {"distribution": "gamma", "parameters": [2.0, 0.0, 1.0]}
 
 
@@ -97,9 +99,9 @@ def test_the_raw_words_are_a_call_too():
 
 def test_what_text_can_not_hold_is_refused_by_its_name():
     with pytest.raises(TypeError, match="`std` must be plain data"):
-        calls.text(partial(initializers.scheme("normal"), std=np.ones(2)), NOWHERE)
+        calls.text(partial(initializers.scheme_of("normal"), std=np.ones(2)), NOWHERE)
     with pytest.raises(TypeError, match="`name` must be plain data"):
-        calls.text(initializers.scheme("normal"), (b"x", None, None, AXES))
+        calls.text(initializers.scheme_of("normal"), (b"x", None, None, AXES))
     with pytest.raises(TypeError, match="must be of an initializer of arrayinit"):
         calls.text(lambda geometry: None, NOWHERE)
 
@@ -124,7 +126,7 @@ def test_integers_of_libraries_are_those_of_python(library):
 
 
 def test_a_text_of_another_stream_is_refused():
-    said = json.dumps(json.loads(calls.text(initializers.scheme("normal"), NOWHERE)) | {"stream": 99})
+    said = json.dumps(json.loads(calls.text(initializers.scheme_of("normal"), NOWHERE)) | {"stream": 99})
     with pytest.raises(ValueError, match="this stream version"):
         calls.call(said)
 

@@ -1,4 +1,4 @@
-"""Packed tensors: each piece drawn by itself, in place in the memory of the whole, by the engine of that memory."""
+"""Tensors of several laws: each part drawn by itself, in place in the memory of the whole, by that memory's engine."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ def draw(job: Job, target: Target) -> Any:
         return out
     if not job.is_covered:
         backend.fill(out, 0, job.dtype)
-    for place, piece in job.pieces():
+    for place, part in job.pieces():
         if backend.indexes:
             with backend.drawing(backend.device(out)):
                 view = backend.view(out)[(*place, ...)]
-            run(piece, Target(backend, view, in_place=True, device=None))
+            run(part, Target(backend, view, in_place=True, device=None))
         else:
-            backend.write(out, place, run(piece, Target(backend, None, in_place=False, device=backend.device(out))))
+            backend.write(out, place, run(part, Target(backend, None, in_place=False, device=backend.device(out))))
     return out
