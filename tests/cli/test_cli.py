@@ -145,7 +145,7 @@ def test_describe(capsys):
         (["kaimng_normal", "3x4"], "`name` must be an initializer"),
         (["kaiming_normal", "3xx4"], "must be sizes separated by x, such as 512x256x3x3; got '3xx4'"),
         (["kaiming_normal", "3"], "fans need a shape of at least 2 dimensions"),
-        (["kaiming_normal", "3x4", "--gain", "2"], "kaiming_normal has no parameter"),
+        (["kaiming_normal", "3x4", "--gian", "2"], "kaiming_normal has no parameter"),
         (["kaiming_normal", "3x4", "--mode"], "--mode needs a value"),
         (["kaiming_normal", "3x4", "mode"], "parameters must be given as --name value; got 'mode'"),
         (["kaiming_normal", "3x4", "--dtype", "int8"], "or that of `x`, must be one of"),
