@@ -242,7 +242,7 @@ def settle(row: LayerScale, layer: Scalable, method: Method) -> LayerScale:
         row,
         before=before,
         after=moments.spread,
-        factor=tuple(map(float, factor)) if factor.ndim else float(factor),
+        factor=tuple(map(float, factor)) if factor.ndim and iterations else float(factor.ravel()[0]),
         iterations=iterations,
         note="; ".join(notes),
     )

@@ -65,7 +65,7 @@ def lsuv_(
     its output for the batch and Var that of all elements of y, until |Var(y) - 1| < tolerance. A bias, which is 0 in
     the paper, is divided with its weight, so that y is scaled as a whole. See Mishkin & Matas, "All you need is a good
     init", ICLR 2016, Algorithm 1, with Tol_var = 0.1. The paper runs the model again for each division; here the layer
-    is run again on its inputs, which comes to the same, so a model takes three forward passes.
+    is run again on its inputs, which comes to the same, so it takes three passes of the model, whatever its depth.
 
     **Layers** are linear layers (Linear, Bilinear, transformers' Conv1D) and convolutions. All others with matrices
     are listed in the report and stay: embeddings; attention and recurrent layers, which return tuples; the out_proj of
@@ -76,7 +76,7 @@ def lsuv_(
 
     **The passes** run without gradients and in evaluation mode: no dropout, and norms use their running statistics,
     which don't change. torch's generators start from a fixed seed there. Modes, generators, buffers and hooks are as
-    before afterwards. If anything fails, so are all parameters.
+    before afterwards. If anything fails, so are all parameters; the key of seed=None is then used up.
 
     The draw is the same bits everywhere. The factors are not: they come from floating-point sums, whose order depends
     on the device and the library. They are measured in float64 (on devices that have it, in other cases on the CPU).
@@ -110,9 +110,15 @@ def lsuv_(
         >>> import torch
         >>> from arrayinit.torch import lsuv_
         >>> model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
-        >>> report = lsuv_(model, ai.uniform((64, 8), seed=1, xp="torch"), seed=0)
-        >>> print(report)
-        >>> round(float(model(ai.uniform((64, 8), seed=1, xp="torch")).var(correction=0)), 6)
+        >>> x = ai.uniform((64, 8), seed=1, xp="torch")
+        >>> print(lsuv_(model, x, seed=0))
+        layer  std before  std after  mean after  factor  iterations  calls
+        -------------------------------------------------------------------
+        0          0.3994          1    -0.04808   2.504           1      1
+        2           0.659          1      0.2387   1.518           1      1
+        -------------------------------------------------------------------
+        2 layers, 2 scaled
+        >>> round(model(x).detach().std(correction=0).item(), 5)
         1.0
     """
     return _scale(module, batch, rules, seed, seed_names, layers, lsuv_method(tolerance, iterations))
@@ -135,9 +141,9 @@ def unit_output_(
     layer, W becomes W / s and b becomes b / s, or (b - m) / s with `center`, so that y becomes y / s or (y - m) / s.
 
     Per channel with `center` this is the data-dependent initialization of Salimans & Kingma, "Weight Normalization",
-    NeurIPS 2016, section 3, and the within-layer initialization of Krähenbühl et al., "Data-dependent Initializations of
-    Convolutional Neural Networks", ICLR 2016, Algorithm 1 with beta = 0. The between-layer normalization of the latter
-    is not here.
+    NeurIPS 2016, section 3, and the within-layer initialization of Krähenbühl et al., "Data-dependent
+    Initializations of Convolutional Neural Networks", ICLR 2016, Algorithm 1 with beta = 0. The between-layer
+    normalization of the latter is not here.
 
     Which layers are scaled, how the passes run and what stays is as in :func:`lsuv_`.
 
@@ -155,12 +161,13 @@ def unit_output_(
     Example:
         >>> import torch
         >>> from arrayinit.torch import unit_output_
-        >>> model = torch.nn.Linear(3, 2)
-        >>> x = ai.uniform((64, 3), seed=1, xp="torch")
-        >>> report = unit_output_(model, x, {"weight": "kaiming_normal", "bias": "zeros"}, seed=0, per="channel", center=True)
+        >>> model, x = torch.nn.Linear(3, 2), ai.uniform((64, 3), seed=1, xp="torch")
+        >>> report = unit_output_(model, x, {"*": "normal"}, seed=0, per="channel", center=True)
         >>> [round(std, 5) for std in model(x).std(dim=0, correction=0).tolist()]
         [1.0, 1.0]
-    """  # noqa: E501 # an example
+        >>> report[0].iterations, report[0].calls
+        (1, 1)
+    """
     return _scale(module, batch, rules, seed, seed_names, layers, unit_method(per, center))
 
 
@@ -460,11 +467,17 @@ class _Run:
         return _moments(self.output, _output_axis(self.layer) if self.axes else None)
 
     def divide(self, std: NDArray[np.float64], mean: NDArray[Any] | None) -> str:
+        derived = {name: member.derived for name, member in self.tensors.items() if member.derived is not None}
+        kept = [(x, x.detach().clone()) for name in derived for x in self.tensors[name].tensors]
+        for name, weight in derived.items():
+            if not weight.multiply(1 / self._along(std, name)):
+                for x, value in kept:
+                    x.copy_(value)
+                for each in derived.values():
+                    each.refresh()
+                return f"stays, for {weight.through} does not pass a scale on"
         for name, member in self.tensors.items():
-            if member.derived is not None and not member.derived.multiply(1 / self._along(std, name)):
-                return f"stays, for {member.derived.through} does not pass a scale on"
-        for name, member in self.tensors.items():
-            if member.derived is None:
+            if name not in derived:
                 x = member.read()
                 if name == "bias" and mean is not None:
                     x.sub_(self._along(mean, name))
