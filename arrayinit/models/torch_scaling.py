@@ -76,7 +76,8 @@ def lsuv_(
 
     **The passes** run without gradients and in evaluation mode: no dropout, and norms use their running statistics,
     which don't change. torch's generators start from a fixed seed there. Modes, generators, buffers and hooks are as
-    before afterwards. If anything fails, so are all parameters; the key of seed=None is then used up.
+    before afterwards. If anything fails, so are all parameters, of which a copy is kept meanwhile; a key that seed=None
+    took is used up.
 
     The draw is the same bits everywhere. The factors are not: they come from floating-point sums, whose order depends
     on the device and the library. They are measured in float64 (on devices that have it, in other cases on the CPU).
@@ -270,9 +271,13 @@ def _passing(module: nn.Module) -> Iterator[None]:
         with ExitStack() as stack:
             if "torch._dynamo" in sys.modules:
                 stack.enter_context(torch.compiler.set_stance("force_eager"))  # compiled code calls no hooks
-            stack.enter_context(torch.random.fork_rng(devices=range(torch.cuda.device_count())))
+            cuda = {x.device for x in (*module.parameters(), *module.buffers()) if x.is_cuda}
+            stack.enter_context(torch.random.fork_rng(devices=cuda))
             stack.enter_context(torch.no_grad())
-            torch.manual_seed(0)
+            torch.random.default_generator.manual_seed(0)
+            for device in cuda:
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(0)
             torch.backends.mha.set_fastpath_enabled(False)  # it reads the weights of layers that it doesn't call
             module.eval()
             yield

@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize, prune  # noqa: E402
 from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm  # noqa: E402
 
 import arrayinit as ai  # noqa: E402
+from arrayinit import recipes  # noqa: E402
 from arrayinit.torch import init_module_, lsuv_, unit_output_  # noqa: E402
 
 
@@ -617,3 +618,21 @@ def test_init_module_draws_meta_models_first():
     init_module_(model, {"*.bias": "zeros", "*": "orthogonal"}, seed=0)
     plain = mlp()
     assert lsuv_(model, x, None) == lsuv_(plain, x, seed=0)
+
+
+def test_a_model_of_transformers():
+    transformers = pytest.importorskip("transformers")
+    size = {"n_layer": 2, "n_embd": 32, "n_head": 2, "vocab_size": 100, "bos_token_id": 0, "eos_token_id": 0}
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**size))
+    tokens = torch.arange(24).reshape(2, 12)
+    report = lsuv_(model, {"input_ids": tokens}, recipes.gpt2(layers=2), seed=0, tolerance=0.001)
+    names = [
+        f"transformer.h.{k}.{name}" for k in (0, 1) for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+    ]
+    assert [row.path for row in report.scaled] == names
+    assert report["lm_head"].note == "stays, for its weight is tied to transformer.wte.weight, which ran earlier"
+    for y in outputs(model, names, tokens).values():
+        assert abs(std(y) ** 2 - 1) < 1e-3
+    unit_output_(model, {"input_ids": tokens}, per="channel", center=True)
+    y = outputs(model, names, tokens)["transformer.h.1.mlp.c_fc"].flatten(0, 1)
+    torch.testing.assert_close(y.std(0, correction=0), torch.ones(128).double(), rtol=1e-4, atol=0)
