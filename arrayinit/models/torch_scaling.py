@@ -67,12 +67,12 @@ def lsuv_(
     init", ICLR 2016, Algorithm 1, with Tol_var = 0.1. The paper runs the model again for each division; here the layer
     is run again on its inputs, which comes to the same, so it takes three passes of the model, whatever its depth.
 
-    **Layers** are linear layers (Linear, Bilinear, transformers' Conv1D) and convolutions. All others with matrices
-    are listed in the report and stay: embeddings; attention and recurrent layers, which return tuples; the out_proj of
-    nn.MultiheadAttention, which never runs on its own. So do layers whose output is constant, that are frozen or loaded
-    by transformers, that never run, that share a tensor with a layer that ran earlier (a head that is tied to an
-    embedding), or whose parametrization doesn't pass a scale on (spectral_norm). weight_norm's magnitude is scaled, and
-    the matrix below a pruning mask. A layer that runs several times is scaled at its first call.
+    **Layers** are linear layers (Linear, Bilinear, transformers' Conv1D), convolutions, and nn.MultiheadAttention, of
+    which the output projection is scaled. All others with matrices are listed in the report and stay: embeddings, and
+    recurrent layers, which return tuples. Layers also stay if their output is constant, if they never run, if they are
+    frozen or loaded by transformers, if they share a tensor with a layer that ran earlier (a head that is tied to an
+    embedding), or if their parametrization doesn't pass a scale on (spectral_norm). weight_norm's magnitude is scaled,
+    and the matrix below a pruning mask. A layer that runs several times is scaled at its first call.
 
     **The passes** run without gradients and in evaluation mode: no dropout, and norms use their running statistics,
     which don't change. torch's generators start from a fixed seed there. Modes, generators, buffers and hooks are as
@@ -297,15 +297,19 @@ class _Model:
         self.module, self.method = module, method
         self.modules = modules_by_path(module)
         self.members: dict[str, list[ModuleTensor]] = {path: [] for path in self.modules}
-        paths = {owner: path for path, owner in self.modules.items()}
+        users: dict[nn.Module, tuple[str, str]] = {}  # a module -> the layer that uses its tensors, and its own path
+        for path, each in self.modules.items():
+            users.setdefault(each, (path, path))
+            if isinstance(each, nn.MultiheadAttention):
+                users[each.out_proj] = path, f"{path}.out_proj".lstrip(".")
         for member in tensors_of(module):
-            path = paths.get(member.owner)
-            if path is not None and not member.is_buffer and member.path == f"{path}.{member.name}".lstrip("."):
+            path, own = users.get(member.owner, ("", None))
+            if own is not None and not member.is_buffer and member.path == f"{own}.{member.name}".lstrip("."):
                 self.members[path].append(member)
         self.notes = {
             path: self._problem(path, each, layers)
             for path, each in self.modules.items()
-            if (is_layer(each) if layers is None else is_chosen(layers, path, each))
+            if users[each][0] == path and (is_layer(each) if layers is None else is_chosen(layers, path, each))
         }
         if all(self.notes.values()):
             reasons = "; ".join(f"{path or 'the model itself'} {why}" for path, why in self.notes.items())
@@ -406,7 +410,7 @@ class _Model:
         def settled(path: str, layer: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
             row = rows[path]
             if row.note:
-                moments = _moments(output, None)
+                moments = _moments(layer, output, None)
                 before = moments.spread if isinstance(moments, Moments) else None
                 rows[path] = replace(row, before=before, after=before)
                 return None
@@ -421,7 +425,7 @@ class _Model:
 
         def measured(path: str, layer: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             by_channel = self.method.per == "channel" and not self.notes[path]
-            final[path] = _moments(output, _output_axis(layer) if by_channel else None)
+            final[path] = _moments(layer, output, _output_axis(layer) if by_channel else None)
 
         self._hooked(run, measured)
         return finished([rows[path] for path in order], final, self.method)
@@ -469,7 +473,7 @@ class _Run:
 
     def measure(self) -> Moments | str:
         self.output = self.layer.forward(*self.args, **self.kwargs)
-        return _moments(self.output, _output_axis(self.layer) if self.axes else None)
+        return _moments(self.layer, self.output, _output_axis(self.layer) if self.axes else None)
 
     def divide(self, std: NDArray[np.float64], mean: NDArray[Any] | None) -> str:
         derived = {name: member.derived for name, member in self.tensors.items() if member.derived is not None}
@@ -500,8 +504,10 @@ class _Run:
         return torch.as_tensor(numbers).to(x.device, kind).reshape(shape)
 
 
-def _moments(output: Any, axis: int | None) -> Moments | str:
+def _moments(layer: nn.Module, output: Any, axis: int | None) -> Moments | str:
     """Moments of all elements, or along an axis; a text where an output is no floating tensor."""
+    if isinstance(layer, nn.MultiheadAttention) and isinstance(output, tuple):
+        output = output[0]  # beside the attention weights
     if not isinstance(output, torch.Tensor):
         return f"stays, for it returns {type(output).__name__}, not a tensor"
     if not (output.is_floating_point() or output.is_complex()):
@@ -520,8 +526,11 @@ def _moments(output: Any, axis: int | None) -> Moments | str:
 
 
 def _is_linear(layer: nn.Module) -> bool:
-    """Whether a layer's output is linear in its weight. transformers' Conv1D is known by its name."""
-    is_linear = isinstance(layer, nn.Linear | nn.Bilinear | _ConvNd)
+    """Whether a layer's output is linear in its weight, that of attention in out_proj's.
+
+    transformers' Conv1D is known by its name.
+    """
+    is_linear = isinstance(layer, nn.Linear | nn.Bilinear | nn.MultiheadAttention | _ConvNd)
     return is_linear or any(kind.__name__ == "Conv1D" for kind in type(layer).__mro__)
 
 
@@ -531,7 +540,7 @@ def _channel_axes(layer: nn.Module) -> tuple[int, int] | None:
         return (1, -1 - len(layer.kernel_size)) if layer.groups == 1 else None
     if isinstance(layer, _ConvNd):
         return 0, -1 - len(layer.kernel_size)
-    if isinstance(layer, nn.Linear | nn.Bilinear):
+    if isinstance(layer, nn.Linear | nn.Bilinear | nn.MultiheadAttention):
         return 0, -1
     return (1, -1) if _is_linear(layer) else None
 

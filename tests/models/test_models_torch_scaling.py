@@ -72,6 +72,15 @@ class Attention(nn.Module):
         return x + self.down(F.gelu(self.up(self.norm2(x))))
 
 
+class AttentionOf(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(x, x, x)[0]
+
+
 def state(module):
     return {name: x.detach().clone() for name, x in module.state_dict().items()}
 
@@ -82,7 +91,7 @@ def outputs(module, names, *args):
 
     def hook(name):
         def keep(_, args, output):
-            result.setdefault(name, output.detach().double())
+            result.setdefault(name, (output[0] if isinstance(output, tuple) else output).detach().double())
 
         return keep
 
@@ -128,7 +137,7 @@ def test_it_is_algorithm_1_of_the_paper():
         (lambda: mlp(depth=30), normal(64, 8), [str(k) for k in range(0, 59, 2)]),
         (ResidualNet, normal(8, 3, 8, 8), ["stem", "first", "second", "up", "head"]),
         (Attention, normal(4, 6, 8), ["qkv", "out", "up", "down"]),
-        (Transformer, torch.arange(10)[None], ["block.linear1", "block.linear2"]),
+        (Transformer, torch.arange(10)[None], ["block.self_attn", "block.linear1", "block.linear2"]),
     ],
     ids=["mlp", "residual", "attention", "transformer"],
 )
@@ -217,6 +226,7 @@ LAYERS = {
     "unbatched convolution": (lambda: nn.Conv1d(4, 6, 3), (4, 20), 0),
     "transposed": (lambda: nn.ConvTranspose2d(4, 6, 3), (8, 4, 5, 5), 1),
     "weight_norm": (lambda: weight_norm(nn.Linear(8, 5)), (64, 8), -1),
+    "attention": (lambda: AttentionOf(8), (4, 9, 8), -1),
     "mask": (lambda: prune.l1_unstructured(nn.Linear(8, 5), "weight", 0.4), (64, 8), -1),
 }
 
@@ -304,7 +314,6 @@ def test_what_stays_is_listed():
     report = lsuv_(model, torch.arange(10)[None], None, tolerance=0.001)
     assert notes(report) == {
         "embed": "stays, for Embedding is no linear layer or convolution",
-        "block.self_attn": "stays, for MultiheadAttention is no linear layer or convolution",
         "spectral": "stays, for _SpectralNorm does not pass a scale on",
         "rotation": "stays, for _Orthogonal does not pass a scale on",
         "shared": "runs 2 times, of which the first counts",
@@ -314,11 +323,11 @@ def test_what_stays_is_listed():
         "frozen": "stays, for its weight is frozen (requires_grad=False)",
         "loaded": "stays, for its weight is frozen (loaded by transformers)",
         "head": "stays, for its weight is tied to embed.weight, which ran earlier",
-        "block.self_attn.out_proj": "stays, for it never runs on its own in the forward pass",
         "idle": "stays, for it never runs on its own in the forward pass",
     }
     changed = {name.rpartition(".")[0] for name, x in state(model).items() if not same(x, before[name])}
-    assert changed == {"block.linear1", "block.linear2", "shared"} == {row.path for row in report.scaled}
+    assert {row.path for row in report.scaled} == {"block.self_attn", "block.linear1", "block.linear2", "shared"}
+    assert changed == {"block.self_attn.out_proj", "block.linear1", "block.linear2", "shared"}
     assert report["shared"].calls == 2
     assert report["idle"].calls == 0
     assert report["idle"].before is report["idle"].after is report["lstm"].before is None
@@ -330,7 +339,9 @@ def test_what_stays_is_not_drawn():
     before = state(model)
     lsuv_(model, torch.arange(10)[None], seed=0)
     changed = {name for name, x in state(model).items() if not same(x, before[name])}
-    assert changed == {f"block.linear{k}.{name}" for k in (1, 2) for name in ("weight", "bias")}
+    layers = ("block.self_attn.out_proj", "block.linear1", "block.linear2")
+    weights = {f"{layer}.weight" for layer in layers}
+    assert weights <= changed <= weights | {f"{layer}.bias" for layer in layers}
 
 
 def test_layers_chooses():
