@@ -42,6 +42,7 @@ from arrayinit.laws import is_random
 from arrayinit.laws.geometry import Axes, axis_numbers, check_shape
 from arrayinit.models.jax import init_tree
 from arrayinit.models.jax_records import JaxRecord, record
+from arrayinit.models.jax_scaling import lsuv, unit_output
 from arrayinit.specs import Spec, law_of, spec
 
 __all__ = [
@@ -59,12 +60,14 @@ __all__ = [
     "kaiming_uniform",
     "lecun_normal",
     "lecun_uniform",
+    "lsuv",
     "normal",
     "ones",
     "orthogonal",
     "record",
     "truncated_normal",
     "uniform",
+    "unit_output",
     "variance_scaling",
     "xavier_normal",
     "xavier_uniform",

@@ -39,8 +39,8 @@ Errors: an argument out of range raises an :class:`ArgumentError`, which is both
 RuntimeError (as in torch, whose kernels raise it). A tensor that can't hold random values raises a NotImplementedError,
 an argument of the wrong kind a TypeError, an unknown nonlinearity, slope or mode a ValueError.
 
-:func:`init_module_` and :func:`record` have no counterpart in torch.nn.init: they draw a whole module by rules, and
-record what a model's own constructor draws.
+:func:`init_module_`, :func:`record`, :func:`lsuv_` and :func:`unit_output_` have no counterpart in torch.nn.init: they
+draw a whole module by rules, record what a model's own constructor draws, and scale layers by their outputs on a batch.
 
 Inside torch.compile, torch.export, make_fx and torch.jit.trace a draw is one operator, torch.ops.arrayinit.draw, with
 the same bits as outside. A saved program needs `import arrayinit.torch` before it is loaded. `seed` must be given
@@ -80,6 +80,7 @@ from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import calculate_fans
 from arrayinit.models.records import Record, record
 from arrayinit.models.torch import init_module_
+from arrayinit.models.torch_scaling import lsuv_, unit_output_
 from arrayinit.recording.tape import RecordError
 from arrayinit.tracing import torch_operator  # noqa: F401 # registers the operator that saved graphs call
 
@@ -98,6 +99,7 @@ __all__ = [
     "kaiming_normal_",
     "kaiming_uniform",
     "kaiming_uniform_",
+    "lsuv_",
     "normal",
     "normal_",
     "ones_",
@@ -109,6 +111,7 @@ __all__ = [
     "trunc_normal_",
     "uniform",
     "uniform_",
+    "unit_output_",
     "xavier_normal",
     "xavier_normal_",
     "xavier_uniform",

@@ -133,7 +133,8 @@ def recipe_calls():
 
 
 def of_torch():
-    for name in (name for name in arrayinit.torch.__all__ if name.endswith("_") and name != "init_module_"):
+    of_models = ("init_module_", "lsuv_", "unit_output_")
+    for name in (name for name in arrayinit.torch.__all__ if name.endswith("_") and name not in of_models):
         function = getattr(arrayinit.torch, name)
         own = {p: GIVEN.get(name[:-1], {}).get(p, d) for p, d in defaults(function).items() if p != "keywords"}
         if "generator" in own:

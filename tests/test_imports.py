@@ -179,6 +179,7 @@ def test_only_backends_and_adapters_import_frameworks():
         "models.derived",
         "models.torch_members",
         "models.torch",
+        "models.torch_scaling",
         "models.records",
         "recording.draws",
         "recording.initializers",
@@ -191,6 +192,7 @@ def test_only_backends_and_adapters_import_frameworks():
         "recording.jaxprs",
         "models.jax",
         "models.jax_records",
+        "models.jax_scaling",
         "models.keras",
     }
     for name, path in modules().items():

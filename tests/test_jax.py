@@ -107,7 +107,7 @@ def test_delta_orthogonal_is_as_jax_has_it(shape):
 def test_every_name_of_jax_is_here():
     names = {name for name in dir(theirs) if not name.startswith("_")}
     assert names <= set(ours.__all__)
-    assert set(ours.__all__) - names == {"JaxRecord", "init_tree", "initializer", "record"}
+    assert set(ours.__all__) - names == {"JaxRecord", "init_tree", "initializer", "lsuv", "record", "unit_output"}
     assert all(hasattr(ours, name) for name in ours.__all__)
 
 

@@ -105,6 +105,32 @@ class Derived(ABC):
     def renew(self, key: Key) -> None:
         """Renew the tensors that go with the weight, after its originals were drawn by rules of their own."""
 
+    def multiply(self, factor: Any) -> bool:
+        """Multiply the weight, and one original for it; False where no original carries a scale on to the weight.
+
+        The magnitude of weight_norm does, and the matrix below a mask; spectral_norm divides it out.
+
+        Args:
+            factor: a number, or a tensor that is broadcast to the weight.
+        """
+        before, originals = self.value(), self._values()
+        for x in originals or ():
+            kept = x.detach().clone()
+            with torch.no_grad():
+                new = kept * factor
+                if new.shape == kept.shape:
+                    x.copy_(new)
+                    tolerance = 16 * torch.finfo(x.dtype).eps
+                    if torch.allclose(self.value(), (before * factor).to(before.dtype), rtol=tolerance, atol=0):
+                        self.refresh()
+                        return True
+                x.copy_(kept)
+        return False
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """Let the layer see changed originals before its next forward pass."""
+
     @abstractmethod
     def _make(self, originals: Sequence[torch.Tensor]) -> torch.Tensor:
         """The weight."""
@@ -186,12 +212,12 @@ class _Parametrized(Derived):
         self._write(originals)
         if self._has_norm:
             self._run(self.list, originals, key)
-        self._forget()
+        self.refresh()
 
     def renew(self, key: Key) -> None:
         if self._has_norm:
             self._run(self.list, self._whole(), key)
-        self._forget()
+        self.refresh()
 
     def _make(self, originals: Sequence[torch.Tensor]) -> torch.Tensor:
         return self._run(self.list, originals)
@@ -209,7 +235,7 @@ class _Parametrized(Derived):
     def _has_norm(self) -> bool:
         return any(isinstance(each, _SpectralNorm) for each in self.list)
 
-    def _forget(self) -> None:
+    def refresh(self) -> None:
         """Drop the weight that torch's `cached()` would still return."""
         cache = getattr(parametrize, "_cache", {})
         cache.pop((id(self.layer), self.name), None)
@@ -292,12 +318,12 @@ class _Hooked(Derived):
     def assign(self, weight: torch.Tensor, key: Key) -> None:
         with torch.no_grad():
             self._write(self._solve(weight))
-        self._refresh()
+        self.refresh()
 
     def renew(self, key: Key) -> None:
-        self._refresh()
+        self.refresh()
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         if self._values() is not None:  # otherwise the hook makes it before it is used
             before = getattr(self.layer, self.name, None)
             new = self._attribute()
@@ -356,7 +382,7 @@ class _SpectralNormed(_Hooked):
         with torch.no_grad():
             for slot, new in zip(self.made_anew, self._new_vectors(weight, key), strict=True):
                 tensor_at(slot).copy_(new)
-        self._refresh()
+        self.refresh()
 
     def _make(self, originals: Sequence[torch.Tensor]) -> torch.Tensor:
         return self._divided(originals[0], *map(tensor_at, self.made_anew))

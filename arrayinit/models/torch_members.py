@@ -28,7 +28,9 @@ from arrayinit.models.rules import BUFFER
 __all__ = [
     "ModuleTensor",
     "axes_of",
+    "is_layer",
     "is_statistic",
+    "modules_by_path",
     "padding_of",
     "parameters_of",
     "registered",
@@ -64,6 +66,22 @@ def _walk(
     for name, child in module._modules.items():
         if child is not None and not any(child is one for one in above):
             yield from _walk(child, prefix if name == within else _join(prefix, name), above, wrappers)
+
+
+def modules_by_path(module: nn.Module) -> dict[str, nn.Module]:
+    """Path -> module, without wrappers and parametrizations; a shared one once, under its first path."""
+    modules: dict[str, nn.Module] = {}
+    seen = set[nn.Module]()
+    for path, each in walk(module):
+        if each not in seen and "parametrizations" not in path.split("."):
+            modules[path] = each  # replaces the wrapper of the same path
+        seen.add(each)
+    return modules
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module makes a weight of other tensors, or has a parameter of two axes or more itself."""
+    return bool(derived_of(module)) or any(x.ndim >= 2 for x in module.parameters(recurse=False))
 
 
 @dataclass(frozen=True)

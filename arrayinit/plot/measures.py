@@ -1,10 +1,8 @@
 """Scales through depth, and helpers for measuring models of all libraries."""
 
-import fnmatch
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +10,7 @@ from arrayinit.key import Key
 from arrayinit.models.rules import Rules
 from arrayinit.seeds import fold
 
-__all__ = ["DepthScale", "Layers", "arguments", "cotangent_key", "is_chosen", "is_rules", "scale"]
-
-Layers: TypeAlias = str | Callable[[str, Any], bool]
+__all__ = ["DepthScale", "cotangent_key", "is_rules", "scale"]
 
 
 @dataclass(frozen=True)
@@ -41,18 +37,6 @@ class DepthScale:
 def is_rules(recipe: Any) -> bool:
     """Whether a recipe is rules, not a function."""
     return isinstance(recipe, Rules) or not callable(recipe)
-
-
-def is_chosen(layers: Layers, path: str, module: Any) -> bool:
-    """Whether `layers`, a glob or a predicate, chooses a layer."""
-    return fnmatch.fnmatchcase(path, layers) if isinstance(layers, str) else bool(layers(path, module))
-
-
-def arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The positional arguments and keywords that inputs stand for."""
-    if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
 
 
 def cotangent_key(seed: int) -> Key:

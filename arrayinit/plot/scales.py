@@ -6,7 +6,8 @@ from typing import Any
 
 from arrayinit.common.arguments import integer
 from arrayinit.common.messages import shown
-from arrayinit.plot.measures import DepthScale, Layers
+from arrayinit.models.signals import Layers
+from arrayinit.plot.measures import DepthScale
 
 __all__ = ["depth_scales"]
 

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from arrayinit.initializers import normal
 from arrayinit.models.jax import init_tree, parameters_of_tree
-from arrayinit.plot.measures import DepthScale, Layers, arguments, cotangent_key, is_chosen, is_rules, scale
+from arrayinit.models.signals import Layers, arguments, is_chosen
+from arrayinit.plot.measures import DepthScale, cotangent_key, is_rules, scale
 
 __all__ = ["LinenModel", "NnxModel", "TappedModel"]
 

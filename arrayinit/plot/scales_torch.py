@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from arrayinit.initializers import normal
-from arrayinit.models.derived import derived_of
+from arrayinit.models.signals import Layers, arguments, is_chosen
 from arrayinit.models.torch import init_module_
-from arrayinit.models.torch_members import walk
-from arrayinit.plot.measures import DepthScale, Layers, arguments, cotangent_key, is_chosen, is_rules, scale
+from arrayinit.models.torch_members import is_layer, modules_by_path
+from arrayinit.plot.measures import DepthScale, cotangent_key, is_rules, scale
 
 __all__ = ["TorchModel"]
 
@@ -28,11 +28,11 @@ class TorchModel:
         self.inputs, self.loss, self.seed = inputs, loss, seed
         self.names = [
             name
-            for name, each in _modules(module).items()
-            if (_is_layer(each) if layers is None else is_chosen(layers, name, each))
+            for name, each in modules_by_path(module).items()
+            if (is_layer(each) if layers is None else is_chosen(layers, name, each))
         ]
         if not self.names:
-            there = ", ".join(filter(None, _modules(module)))
+            there = ", ".join(filter(None, modules_by_path(module)))
             raise ValueError(f"`layers` must choose some of the layers of the model, {there or 'none'}; got {layers!r}")
 
     def measure(self, recipe: str, rules: Any) -> DepthScale:
@@ -69,7 +69,7 @@ class TorchModel:
 
             return record
 
-        modules = _modules(module)
+        modules = modules_by_path(module)
         handles = [modules[name].register_forward_hook(hook(name)) for name in self.names]
         try:
             args, kwargs = arguments(self.inputs)
@@ -88,21 +88,6 @@ class TorchModel:
         if x is None:
             raise TypeError(f"the output of the model must hold a floating tensor, or `loss` be given; got {output!r}")
         return (x * normal(x.detach(), seed=cotangent_key(self.seed))).sum().real
-
-
-def _modules(module: nn.Module) -> dict[str, nn.Module]:
-    """Path -> module, without wrappers and parametrizations; a shared one once, under its first path."""
-    modules: dict[str, nn.Module] = {}
-    seen = set[nn.Module]()
-    for path, each in walk(module):
-        if each not in seen and "parametrizations" not in path.split("."):
-            modules[path] = each  # replaces the wrapper of the same path
-        seen.add(each)
-    return modules
-
-
-def _is_layer(module: nn.Module) -> bool:
-    return bool(derived_of(module)) or any(x.ndim >= 2 for x in module.parameters(recurse=False))
 
 
 def _first(output: Any) -> torch.Tensor | None:
