@@ -17,7 +17,7 @@ from arrayinit.laws import Constant, Law, Packed, is_random, parts, warns
 from arrayinit.laws.fit import fit
 from arrayinit.laws.geometry import Axes, Geometry, check_shape, geometry
 from arrayinit.laws.lattice import Sampling
-from arrayinit.laws.regions import Index, box
+from arrayinit.laws.regions import FlatIndex, Index, flat_index, is_flat, part_of
 from arrayinit.seeds import Name, resolve_for
 
 __all__ = [
@@ -52,6 +52,8 @@ class Keywords(TypedDict, total=False):
     shape: the global shape where `x` holds a part of a larger tensor: an integer or a sequence of them.
     index: the part of the global shape that `x` holds, as integers and slices: `x` is `whole[index]`. Where `x` is a
         shape, the part that is returned.
+    flat: in place of `index`, a slice of the elements in row-major order, start to stop: `x` has one axis and is
+        `whole.reshape(-1)[flat]`, as parts of flattened parameters are.
     layout: one letter an axis, "oi", "io", "oihw", "hwio", ...: out, in, b for batch, any other for spatial. Elements
         are numbered in the order (batch, out, in, spatial). Without a layout axis 0 is out, axis 1 is in, and elements
         are numbered as they lie.
@@ -68,6 +70,7 @@ class Keywords(TypedDict, total=False):
     name: Name | None
     shape: Sequence[int] | int | None
     index: Index | None
+    flat: slice | None
     layout: str | None
     in_axis: Axes | None
     out_axis: Axes | None
@@ -104,7 +107,8 @@ def draw(
     seed: Any = None,
     name: Name | None = None,
     shape: Sequence[int] | int | None = None,
-    index: Index | None = None,
+    index: Index | FlatIndex | None = None,
+    flat: slice | None = None,
     layout: str | None = None,
     in_axis: Axes | None = None,
     out_axis: Axes | None = None,
@@ -123,6 +127,10 @@ def draw(
     """
     if unknown:
         raise _unknown(scheme, next(iter(unknown)))
+    if flat is not None:
+        if index is not None:
+            raise TypeError(f"`flat` stands in place of `index`; got {shown(flat)} and {shown(index)}")
+        index = flat_index(flat)
     axes = (layout, in_axis, out_axis, batch_axis, groups, transposed)
     if is_compiling():
         from arrayinit.tracing import torch_compiled  # imported here: the compiler has been loaded by now
@@ -215,7 +223,13 @@ def _refuse_keras(scheme: Scheme, job: Job) -> None:
 
 
 def job_of(
-    x: Any, scheme: Scheme, target: Target, dtype: str, shape: Any, index: Index | None, axes: tuple[Any, ...]
+    x: Any,
+    scheme: Scheme,
+    target: Target,
+    dtype: str,
+    shape: Any,
+    index: Index | FlatIndex | None,
+    axes: tuple[Any, ...],
 ) -> Job:
     """The job of a draw, still without its key; TypeError or ValueError where it can't be drawn."""
     if target.array is not None:
@@ -228,8 +242,9 @@ def job_of(
             )
     job = _job_for(scheme, whole, index, axes, dtype)
     if index is not None and target.array is not None and job.shape != tuple(x.shape):
+        word = "flat" if is_flat(index) else "index"
         raise ValueError(
-            f"`index` must select what `x` holds; got {job.shape} from {whole} for x of shape {tuple(x.shape)}"
+            f"`{word}` must select what `x` holds; got {job.shape} from {whole} for x of shape {tuple(x.shape)}"
         )
     return job
 
@@ -247,7 +262,9 @@ _AXES_TYPES = tuple(map(type, _AXES))
 _MAY_WARN = (Constant, Packed)
 
 
-def _job_for(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
+def _job_for(
+    scheme: Scheme, whole: tuple[int, ...], index: Index | FlatIndex | None, axes: tuple[Any, ...], dtype: str
+) -> Job:
     """The job, still without its key, remembered for the next draw of the same law, shape and dtype."""
     function, values = (scheme.func, tuple(scheme.keywords.values())) if isinstance(scheme, partial) else (scheme, ())
     try:
@@ -277,9 +294,11 @@ def _axes_key(axes: tuple[Any, ...]) -> Any:
     return (batch, exact((layout, in_axis, out_axis, groups, transposed)))
 
 
-def _new_job(scheme: Scheme, whole: tuple[int, ...], index: Index | None, axes: tuple[Any, ...], dtype: str) -> Job:
+def _new_job(
+    scheme: Scheme, whole: tuple[int, ...], index: Index | FlatIndex | None, axes: tuple[Any, ...], dtype: str
+) -> Job:
     where = geometry(whole, *axes)
-    part = box(whole, index)
+    part = part_of(whole, index)
     law, sampling = fitted(scheme, where, dtype)
     return Job(law, sampling, None, where, part, dtype)
 
@@ -327,8 +346,9 @@ def _global_shape(x: Any, shape: Any, index: Any) -> tuple[int, ...]:
     here = tuple(map(int, sizes)) if type(sizes) is tuple else tuple(sizes)  # torch's are integers
     if shape is None:
         if index is not None:
+            word, given = ("flat", slice(*index[1:])) if is_flat(index) else ("index", index)
             raise TypeError(
-                f"`index` of an array needs `shape`, the global shape it selects from; got {shown(index)} alone"
+                f"`{word}` of an array needs `shape`, the global shape it selects from; got {shown(given)} alone"
             )
         return here
     whole = check_shape(shape, "shape")

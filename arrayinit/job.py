@@ -11,7 +11,7 @@ from arrayinit.key import Key
 from arrayinit.laws import SAMPLED, Law, Packed, Rows, parts
 from arrayinit.laws.geometry import Geometry, geometry
 from arrayinit.laws.lattice import Sampling, sampling
-from arrayinit.laws.regions import Box, Region, box, region
+from arrayinit.laws.regions import Box, Flat, Region, box, region
 
 __all__ = ["Job", "Target"]
 
@@ -22,28 +22,28 @@ _Place: TypeAlias = tuple[int | slice, ...]  # an index into the result of a job
 
 @dataclass(frozen=True)
 class Job:
-    """The elements `box` of the global tensor `geometry`, which follows `law` under `key`, in `dtype`."""
+    """The elements `selected` of the global tensor `geometry`, which follows `law` under `key`, in `dtype`."""
 
     law: Law
     sampling: Sampling | None  # of laws whose elements are drawn independently of each other
     key: Key | None  # None where the law draws nothing
     geometry: Geometry
-    box: Box
+    selected: Box | Flat
     dtype: str
     memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # results that engines keep
 
     @classmethod
-    def of(cls, law: Law, key: Key | None, geometry: Geometry, box: Box, dtype: str) -> "Job":
+    def of(cls, law: Law, key: Key | None, geometry: Geometry, selected: Box | Flat, dtype: str) -> "Job":
         """The job of a law that is known to suit the dtype."""
         chosen = sampling(law, dtype) if isinstance(law, SAMPLED) else None
-        return cls(law=law, sampling=chosen, key=key, geometry=geometry, box=box, dtype=dtype)
+        return cls(law=law, sampling=chosen, key=key, geometry=geometry, selected=selected, dtype=dtype)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the memo, which holds addresses of this process."""
         return {**self.__dict__, "memo": {}}
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return (self.law, self.sampling, self.key, self.geometry, self.box, self.dtype)
+        return (self.law, self.sampling, self.key, self.geometry, self.selected, self.dtype)
 
     def keyed(self, key: Key | None) -> "Job":
         """The same draw under another key; it shares the memo of this one."""
@@ -53,7 +53,7 @@ class Job:
 
     def part(self, corner: tuple[int, ...], shape: tuple[int, ...]) -> "Job":
         """The draw of the part of this shape that starts at element `corner` of the result."""
-        return replace(self, box=self.box.part(corner, shape), memo={})
+        return replace(self, selected=self.selected.part(corner, shape), memo={})
 
     def whole_line(self, law: Law, key: Key, dtype: str) -> "Job":
         """A draw by another law of as many elements as the global tensor has, along one axis."""
@@ -108,6 +108,28 @@ class Job:
                 here = (*part.starts[:axis], part.starts[axis] + start, *part.starts[axis + 1 :])
                 yield place, None, Job.of(each, None, self.geometry, replace(part, starts=here), self.dtype)
 
+    def boxes(self) -> Iterator[tuple[slice, "Job"]]:
+        """The draws that make a flat part, each with its place in the result."""
+        for place, each in self.flat.boxes():
+            yield place, replace(self, selected=each, memo={})
+
+    @property
+    def box(self) -> Box:
+        """The elements of a job whose result has the axes of the tensor."""
+        assert isinstance(self.selected, Box)
+        return self.selected
+
+    @property
+    def flat(self) -> Flat:
+        """The elements of a job that are selected in row-major order."""
+        assert isinstance(self.selected, Flat)
+        return self.selected
+
+    @property
+    def whole(self) -> "Job":
+        """The draw of the whole tensor."""
+        return replace(self, selected=box(self.geometry.shape, None), memo={})
+
     @cached_property
     def placed(self) -> tuple[Region, tuple[int, ...]]:
         """The region of linear indices in canonical order, and the axes of the part in that order."""
@@ -121,7 +143,7 @@ class Job:
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """The shape of the result."""
-        return self.box.shape
+        return self.selected.shape
 
 
 class Target(NamedTuple):

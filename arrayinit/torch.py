@@ -7,7 +7,7 @@
             [ 1.1073, -1.2400,  1.2457]])
 
 The names, parameters, defaults, return values, warnings and errors are those of torch.nn.init. The random functions
-also take seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups and transposed, the keywords of
+also take seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups and transposed, the keywords of
 :class:`arrayinit.draw.Keywords`.
 
 The randomness comes from `generator` if one is given (it gives up 64 bits, however large the tensor), else from `seed`

@@ -10,6 +10,7 @@ from typing import Any
 
 from arrayinit.job import Job, Target
 from arrayinit.laws import MIXED
+from arrayinit.laws.regions import Flat
 
 __all__ = ["run"]
 
@@ -21,17 +22,18 @@ _ENGINES = {
     "jax": "arrayinit.engines.jax",
     "dask": "arrayinit.engines.dask",
     "dtensor": "arrayinit.engines.dtensor",
+    "flat": "arrayinit.engines.flat",  # elements in row-major order, box by box
     "negated": "arrayinit.engines.negated",  # torch tensors that are read negated or conjugated
     "mixed": "arrayinit.engines.mixed",  # the parts of a tensor of several laws, one by one
 }
-_TAKES_MIXED = ("dask", "dtensor", "jax", "negated")  # engines that cut such tensors, or call `run` for their memory
+_CUTS = ("dask", "dtensor", "jax", "negated")  # engines that cut jobs of both kinds, or call `run` for their memory
 
 
 def run(job: Job, target: Target) -> Any:
-    """Draw by the engine that the target's backend names, tensors of several laws part by part."""
+    """Draw by the engine that the target's backend names: flat parts and tensors of several laws in their parts."""
     engine = target.backend.engine_for(target.array, target.device)
-    if isinstance(job.law, MIXED) and engine not in _TAKES_MIXED:
-        engine = "mixed"
+    if engine not in _CUTS:
+        engine = "flat" if isinstance(job.selected, Flat) else "mixed" if isinstance(job.law, MIXED) else engine
     return _draw(engine)(job, target)
 
 

@@ -32,9 +32,10 @@ from arrayinit.laws import (
     Truncated,
     Uniform,
     formulas,
+    is_joint,
 )
 from arrayinit.laws.lattice import Lattice, Sampling, sampling
-from arrayinit.laws.regions import Region
+from arrayinit.laws.regions import Flat, Region
 from arrayinit.stream.deviates import tabulated
 from arrayinit.stream.formats import wide_name
 from arrayinit.stream.philox import MASK, MULTIPLIERS, ROUNDS, VALUES, WEYL, Lane
@@ -122,6 +123,11 @@ def _words_of(key: Key) -> tuple[Any, Any]:
 
 def _values(job: Job, low: Any, high: Any) -> Any:
     """The values of a job under the key of two words."""
+    if isinstance(job.selected, Flat):
+        if is_joint(job.law):
+            return _values(job.whole, low, high).reshape(-1)[job.flat.start : job.flat.stop]
+        parts = [_values(part, low, high).reshape(-1) for _, part in job.boxes()]
+        return jnp.concatenate(parts) if parts else jnp.zeros(0, job.dtype)
     if isinstance(job.law, Constant):  # not compiled: equal laws share a compiled function, and 0.0 == -0.0
         return jnp.full(job.shape, job.law.element(job.dtype), job.dtype)
     if isinstance(job.law, Formula) and 0 not in job.shape:

@@ -42,8 +42,9 @@ def distribution(x: Any, distribution: Any, parameters: Sequence[float] = (), **
             support (or icdf, iccdf and support) works, but a spec takes only distributions that scipy.stats has by
             name.
         parameters: with a name, the shape parameters in scipy's order, then loc and scale, which may be left out.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a discrete or unknown distribution, parameters that it doesn't take, a quantile function that is
@@ -84,8 +85,9 @@ def mamba_dt_bias(
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         dt_min, dt_max: the range of step sizes, 0 < dt_min < dt_max.
         dt_floor: the least step size, >= 0: smaller ones are raised to it, as in the reference code.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a range that is empty or not positive, a negative floor, one that is not below dt_max.

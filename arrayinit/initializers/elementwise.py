@@ -38,8 +38,9 @@ def uniform(x: Any, a: float = 0.0, b: float = 1.0, **keywords: Unpack[Keywords]
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         a, b: finite bounds, a < b; for a complex dtype those of the real and of the imaginary part.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a >= b, a bound that is NaN or infinite, no value of the dtype in [a, b), bounds beyond the dtype's
@@ -66,8 +67,9 @@ def normal(x: Any, mean: float = 0.0, std: float = 1.0, **keywords: Unpack[Keywo
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         mean: the expectation; for a complex dtype of the real and of the imaginary part.
         std: the standard deviation, >= 0; 0 gives the constant mean.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a negative std, NaN or infinity, |mean| + 8 std beyond the dtype's range, a scale too small for it,
@@ -103,8 +105,9 @@ def trunc_normal(
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         mean, std: of the normal before it is truncated; std 0 gives the constant closest to mean in [a, b].
         a, b: absolute bounds (not in units of std), a < b; either may be infinite.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a >= b, a negative std, NaN, an interval without a value of the dtype, with too little mass, or
@@ -141,8 +144,9 @@ def constant(x: Any, val: float, **keywords: Unpack[Keywords]) -> Any:
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         val: a real number; infinite and NaN values are stored as they are.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a finite val beyond the dtype's range or, for integer and boolean dtypes, one that they don't have.
@@ -165,8 +169,9 @@ def ones(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
     """
     return draw(x, _ones, **keywords)
 
@@ -187,8 +192,9 @@ def zeros(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
     """
     return draw(x, _zeros, **keywords)
 
@@ -210,8 +216,9 @@ def xavier_uniform(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> A
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         gain: a factor >= 0, see :func:`arrayinit.calculate_gain`.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a negative or non-finite gain, a shape of fewer than 2 dimensions.
@@ -238,8 +245,9 @@ def xavier_normal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> An
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         gain: a factor >= 0, see :func:`arrayinit.calculate_gain`.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a negative or non-finite gain, a shape of fewer than 2 dimensions.
@@ -278,8 +286,9 @@ def kaiming_uniform(
         nonlinearity: a name that :func:`arrayinit.calculate_gain` knows ("relu", "gelu", "silu", ...), or an
             elementwise function, for which :func:`arrayinit.gain` is computed.
         gain: the gain itself, in place of a nonlinearity; a number >= 0.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: an unknown mode or nonlinearity, a slope that is not a number with a finite square, a gain that is
@@ -318,8 +327,9 @@ def kaiming_normal(
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         a, mode, nonlinearity, gain: as in :func:`kaiming_uniform`.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises, warns: as :func:`kaiming_uniform`.
 
@@ -344,8 +354,9 @@ def lecun_uniform(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape of fewer than 2 dimensions.
@@ -371,8 +382,9 @@ def lecun_normal(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape of fewer than 2 dimensions.
@@ -414,8 +426,9 @@ def variance_scaling(
         scale: the variance times the fan, >= 0: 2 for relu, 1 for linear layers.
         mode: "fan_in", "fan_out", "fan_avg" (arithmetic mean) or "fan_geo_avg" (geometric mean).
         distribution: "uniform", "normal" or "truncated_normal".
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: an unknown mode or distribution, a negative or non-finite scale, a shape of fewer than 2 dimensions.
@@ -451,8 +464,9 @@ def truncated_normal(
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         mean, std: of the normal before it is truncated; std 0 gives the constant mean.
         lower, upper: lower < upper; either may be infinite.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: lower >= upper, a negative std, NaN, an interval with too little mass (as in trunc_normal).
@@ -484,8 +498,9 @@ def siren(x: Any, omega: float = 30.0, first: bool = False, **keywords: Unpack[K
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         omega: the factor omega_0 > 0 within the sine, 30 in the paper; unused in the first layer.
         first: whether it is the first layer, whose inputs are coordinates.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: an omega that is not positive and finite, a shape of fewer than 2 dimensions.
@@ -512,8 +527,9 @@ def small_normal(x: Any, dim: int | None = None, **keywords: Unpack[Keywords]) -
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         dim: the width of the model; fan_in by default, which is the same for all weights that read the model's state.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a dim below 1, a shape of fewer than 2 dimensions where dim is not given.
@@ -542,8 +558,9 @@ def wang_normal(x: Any, layers: int, dim: int | None = None, **keywords: Unpack[
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         layers: the number of layers of the model, >= 1.
         dim: the width of the model; fan_in by default.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: layers or a dim below 1, a shape of fewer than 2 dimensions where dim is not given.
@@ -579,8 +596,9 @@ def prior_bias(x: Any, p: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         p: the probability of the positive class, 0 < p < 1; 0.01 in the paper.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a p outside (0, 1).

@@ -26,8 +26,9 @@ def eye(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape that is not two-dimensional.
@@ -55,8 +56,9 @@ def dirac(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape of another rank, or groups that do not divide out.
@@ -92,8 +94,9 @@ def orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         gain: a finite factor.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a gain that is not finite, a shape of fewer than 2 dimensions.
@@ -134,8 +137,9 @@ def sparse(x: Any, sparsity: float, std: float = 0.01, **keywords: Unpack[Keywor
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         sparsity: the fraction of zeros, in [0, 1].
         std: the standard deviation of the others, >= 0.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape that is not two-dimensional, sparsity outside [0, 1], a negative or non-finite std.
@@ -168,8 +172,9 @@ def identity(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         gain: a finite factor.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape of fewer than 2 dimensions, groups that do not divide out, a gain that is not finite.
@@ -209,8 +214,9 @@ def delta_orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) ->
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         gain: a finite factor.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape of another rank, more input than output channels, groups, a gain that is not finite.
@@ -252,8 +258,9 @@ def zero_hadamard(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape of fewer than 2 dimensions, groups.

@@ -67,8 +67,9 @@ def packed(
         initializer: an :class:`arrayinit.Spec`, or a sequence of specs, one for each block. `packed` itself takes
             layout, axes, groups and transposed, which hold for each block.
         blocks: the number of blocks of equal size, or the size of each.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: blocks that do not divide or add up to the output axis, another number of initializers, a spec with
@@ -112,8 +113,9 @@ def icnr(x: Any, initializer: SpecLike | None = None, scale: int = 2, **keywords
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         initializer: an :class:`arrayinit.Spec`; kaiming_normal by default, whose fan_in is that of the whole kernel.
         scale: the upscaling factor of each spatial axis, >= 1.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape without spatial axes, scale^d that does not divide the output channels; as the initializer.
@@ -144,8 +146,9 @@ def lstm_bias(x: Any, forget: float = 1.0, gates: str = "ifgo", **keywords: Unpa
         forget: the bias of the forget gate, 1 in the paper.
         gates: the order of the four blocks along axis 0: input i, forget f, cell g, output o. "ifgo" is the order of
             torch and Keras, "igfo" that of Haiku.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a size that 4 does not divide, gates that are no order of "ifgo", a bias that is not finite.
@@ -183,8 +186,9 @@ def chrono(x: Any, t_max: float, t_min: float = 2.0, gates: str = "ifgo", **keyw
         t_max: the longest span, in steps.
         t_min: the shortest, above 1; 2 in the paper.
         gates: the order of the four blocks, as in :func:`lstm_bias`.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: 1 < t_min < t_max does not hold, a size that 4 does not divide, gates that are no order of "ifgo".

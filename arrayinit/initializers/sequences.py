@@ -38,8 +38,9 @@ def hippo_legs(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape that is not square, values beyond the dtype's range. TypeError: an integer dtype.
@@ -87,8 +88,9 @@ def s4d(x: Any, variant: str = "lin", **keywords: Unpack[Keywords]) -> Any:
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         variant: "lin", "inv", "legs" or "real"; all but "real" need a complex dtype.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: an unknown variant, a shape without axes. TypeError: a real dtype for complex values.
@@ -118,8 +120,9 @@ def mamba_a_log(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape without axes. TypeError: an integer dtype.
@@ -160,8 +163,9 @@ def sinusoidal(x: Any, base: float = 10000.0, interleaved: bool = True, **keywor
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         base: the ratio of the longest wavelength to the shortest, above 1.
         interleaved: False puts all sines first, then all cosines, with the same frequencies.
-        seed, name, shape, index, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device, chunks:
-            shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors, :mod:`arrayinit.initializers`.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: a shape that is not two-dimensional, a base of at most 1, an odd d for halves, more than 2^32

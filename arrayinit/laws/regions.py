@@ -1,4 +1,7 @@
-"""The part of a global tensor that an array holds: `index` -> a box by axes -> a region of linear indices."""
+"""The part of a global tensor that an array holds: `index` -> a box by axes -> a region of linear indices.
+
+`flat` selects elements in row-major order, and is cut into boxes.
+"""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -10,10 +13,24 @@ from arrayinit.common.integers import as_integer
 from arrayinit.common.messages import shown
 from arrayinit.laws.geometry import Geometry
 
-__all__ = ["Axis", "Box", "Index", "Region", "box", "merged", "region"]
+__all__ = [
+    "Axis",
+    "Box",
+    "Flat",
+    "FlatIndex",
+    "Index",
+    "Region",
+    "box",
+    "flat_index",
+    "is_flat",
+    "merged",
+    "part_of",
+    "region",
+]
 
 Index: TypeAlias = int | slice | EllipsisType | tuple[int | slice | EllipsisType, ...]
 Axis: TypeAlias = tuple[int, int, int]  # of a region in memory: (count, stride in the region, stride in memory)
+FlatIndex: TypeAlias = tuple[str, int | None, int | None]  # ("flat", start, stop): `flat` in the place of an index
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +129,59 @@ def _common(
     return j, turn, (most - j) // turn + 1, (start + step * j - first) // stride, step // shared
 
 
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """Elements start to stop of a tensor in row-major order, along one axis, as `flat` selects them."""
+
+    whole: tuple[int, ...]  # the shape of the tensor
+    start: int
+    stop: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the part."""
+        return (self.stop - self.start,)
+
+    def part(self, corner: tuple[int, ...], shape: tuple[int, ...]) -> "Flat":
+        """The elements from element `corner` of this part on."""
+        first = self.start + corner[0]
+        return Flat(self.whole, first, first + shape[0])
+
+    def boxes(self) -> Iterator[tuple[slice, Box]]:
+        """Boxes that hold these elements, in order, each with its place in the part; two for each axis at most."""
+        place = 0
+        for starts, counts in _boxes(self.whole, self.start, self.stop):
+            size = math.prod(counts)
+            yield slice(place, place + size), Box(starts, (1,) * len(starts), counts)
+            place += size
+
+
+def _boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """(starts, counts) of boxes that hold elements start to stop of a shape, in row-major order."""
+    if start >= stop:
+        return
+    if not shape:
+        yield (), ()
+        return
+    row = math.prod(shape[1:])
+    (first, before), (last, after) = divmod(start, row), divmod(stop, row)
+    if first == last:
+        yield from _in_row(shape, first, before, after)
+        return
+    if before:
+        yield from _in_row(shape, first, before, row)
+        first += 1
+    if first < last:
+        yield (first, *[0] * (len(shape) - 1)), (last - first, *shape[1:])
+    if after:
+        yield from _in_row(shape, last, 0, after)
+
+
+def _in_row(shape: tuple[int, ...], k: int, start: int, stop: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    for starts, counts in _boxes(shape[1:], start, stop):
+        yield (k, *starts), (1, *counts)
+
+
 @dataclass(frozen=True)
 class Region:
     """Elements offset + sum_k j_k * strides[k] for 0 <= j_k < counts[k]."""
@@ -158,6 +228,39 @@ class Region:
                 stop = min(j + step, self.counts[0])
                 counts = (stop - j, *self.counts[1:])
                 yield (slice(j, stop),), Region(self.offset + j * self.strides[0], counts, self.strides)
+
+
+def flat_index(flat: Any) -> FlatIndex:
+    """The keyword `flat` where an index is expected; TypeError unless it is a slice of integers by 1."""
+    if not isinstance(flat, slice) or flat.step not in (None, 1):
+        raise TypeError(
+            f"`flat` must be a slice of elements in row-major order, with a step of 1, such as slice(0, 1000); "
+            f"got {shown(flat)}"
+        )
+    start, stop = as_integer(flat.start), as_integer(flat.stop)
+    if (start is None and flat.start is not None) or (stop is None and flat.stop is not None):
+        raise TypeError(f"`flat` must have integers for its ends; got {shown(flat)}")
+    return ("flat", start, stop)
+
+
+def part_of(shape: tuple[int, ...], index: Any) -> Box | Flat:
+    """The part that `index` or `flat` selects; ValueError where it reaches outside."""
+    if not is_flat(index):
+        return box(shape, index)
+    _, first, last = index
+    size = math.prod(shape)
+    start, stop = 0 if first is None else first, size if last is None else last
+    if not 0 <= start <= stop <= size:
+        raise ValueError(
+            f"`flat` must be 0 <= start <= stop <= {size}, the number of elements of shape {shape}; "
+            f"got slice({start}, {stop})"
+        )
+    return Flat(shape, start, stop)
+
+
+def is_flat(index: Any) -> bool:
+    """Whether an index stands for `flat`."""
+    return type(index) is tuple and len(index) == 3 and type(index[0]) is str
 
 
 def box(shape: tuple[int, ...], index: Index | None) -> Box:

@@ -17,7 +17,7 @@ from arrayinit import draw as junction, seeds, specs
 from arrayinit.backends import backend_named
 from arrayinit.draw import Scheme
 from arrayinit.key import SEED_BITS, Key
-from arrayinit.laws.regions import box
+from arrayinit.laws.regions import part_of
 from arrayinit.specs import Spec
 from arrayinit.tracing import calls
 from arrayinit.tracing.calls import Where
@@ -64,7 +64,7 @@ def arrayinit_text_of_call(scheme: Scheme, where: Where, names: Sequence[str] = 
 
 def arrayinit_sizes_of_part(x: Any, index: Any) -> tuple[int, ...] | None:
     try:
-        return box(junction.shape_of(x), index).shape
+        return part_of(junction.shape_of(x), index).shape
     except (TypeError, ValueError):
         return None
 
