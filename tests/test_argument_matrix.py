@@ -98,6 +98,7 @@ def rules():
         "like": None,
         "kind": None,
         "lr_scale": 1.0,
+        "eps_scale": 1.0,
         "optional": False,
     }
     yield Call("Rule", ai.Rule, given, takes={"initializer": ("None",), "pattern": ("function", "type")})
