@@ -66,6 +66,7 @@ def _cases() -> Iterable[Case]:
     yield Case("identity", spec("identity", gain=-0.3, groups=2), (6, 5, 3))
     yield Case("delta_orthogonal", spec("delta_orthogonal", gain=0.5), (9, 5, 4, 3))
     yield Case("packed", spec("packed", initializer=spec("xavier_uniform"), blocks=3), (3 * 11, 7))
+    yield Case("packed order", spec("packed", initializer=spec("normal"), blocks=3, order=(1, 0, 2)), (3 * 11, 7))
     mixed = (spec("normal"), spec("zeros"), spec("trunc_normal", std=0.3))
     yield Case("packed unequal", spec("packed", initializer=mixed, blocks=(5, 2, 6), layout="hwio"), (3, 2, 4, 13))
     nested = spec("packed", initializer=spec("packed", initializer=spec("uniform"), blocks=2), blocks=(4, 8))

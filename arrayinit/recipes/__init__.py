@@ -22,6 +22,7 @@ from arrayinit.recipes.flax import flax_defaults
 from arrayinit.recipes.keras import keras_defaults
 from arrayinit.recipes.lora import lora
 from arrayinit.recipes.mup import mup
+from arrayinit.recipes.recurrent import irnn, recurrent
 from arrayinit.recipes.resnet import fixup, resnet
 from arrayinit.recipes.timm import cait, convnext, timm_vit
 from arrayinit.recipes.torch import torch_defaults, torch_transformer
@@ -41,11 +42,13 @@ __all__ = [
     "fixup",
     "flax_defaults",
     "gpt2",
+    "irnn",
     "keras_defaults",
     "llama",
     "lora",
     "mup",
     "recipe",
+    "recurrent",
     "resnet",
     "t_fixup",
     "timm_vit",
@@ -58,7 +61,7 @@ __all__ = [
 
 _FUNCTIONS = (
     torch_defaults, torch_transformer, flax_defaults, keras_defaults, gpt2, llama, bert, vit, vit_jax, resnet, fixup,
-    deepnorm, t_fixup, mup, timm_vit, cait, convnext, completep, depth_mup, u_mup, lora,
+    deepnorm, t_fixup, mup, timm_vit, cait, convnext, completep, depth_mup, u_mup, lora, recurrent, irnn,
 )  # fmt: skip
 RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name__: function for function in _FUNCTIONS})
 """Name -> function. Each can be called without arguments."""

@@ -556,7 +556,7 @@ def resized(tensor, axis, size, key=None):
     return replace(tensor, shape=shape, key=tensor.key if key is None else key)
 
 
-def packed(tensor, initializer, blocks=1):
+def packed(tensor, initializer, blocks=1, order=None):
     """Initializers are pairs (name, arguments)."""
     axis = blocks_of(tensor)
     n = tensor.shape[axis]
@@ -566,10 +566,13 @@ def packed(tensor, initializer, blocks=1):
         blocks = [n // blocks] * blocks
     if sum(blocks) != n:
         raise Refused("blocks")
+    order = list(range(len(blocks))) if order is None else list(order)
+    if sorted(order) != list(range(len(blocks))):
+        raise Refused("order")
     each = initializer if isinstance(initializer, list) else [initializer] * len(blocks)
     values, starts = [], []
     for number, ((name, arguments), size) in enumerate(zip(each, blocks, strict=True)):
-        block = resized(tensor, axis, size, fold(tensor.key, number))
+        block = resized(tensor, axis, size, fold(tensor.key, order[number]))
         values.append(INITIALIZERS[name](block, **arguments))
         starts.append(sum(blocks[:number]))
 
