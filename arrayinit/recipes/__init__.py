@@ -21,6 +21,7 @@ from arrayinit.recipes.depth import deepnorm, deepnorm_constants, t_fixup
 from arrayinit.recipes.flax import flax_defaults
 from arrayinit.recipes.keras import keras_defaults
 from arrayinit.recipes.lora import lora
+from arrayinit.recipes.modular_norm import modular_norm
 from arrayinit.recipes.mup import mup
 from arrayinit.recipes.recurrent import irnn, recurrent
 from arrayinit.recipes.resnet import fixup, resnet
@@ -46,6 +47,7 @@ __all__ = [
     "keras_defaults",
     "llama",
     "lora",
+    "modular_norm",
     "mup",
     "recipe",
     "recurrent",
@@ -61,7 +63,7 @@ __all__ = [
 
 _FUNCTIONS = (
     torch_defaults, torch_transformer, flax_defaults, keras_defaults, gpt2, llama, bert, vit, vit_jax, resnet, fixup,
-    deepnorm, t_fixup, mup, timm_vit, cait, convnext, completep, depth_mup, u_mup, lora, recurrent, irnn,
+    deepnorm, t_fixup, mup, timm_vit, cait, convnext, completep, depth_mup, u_mup, modular_norm, lora, recurrent, irnn,
 )  # fmt: skip
 RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name__: function for function in _FUNCTIONS})
 """Name -> function. Each can be called without arguments."""

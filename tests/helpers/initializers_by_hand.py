@@ -458,6 +458,37 @@ def delta_orthogonal(tensor, gain=1.0):
     return centre(tensor, lambda inner: orthogonal(inner, gain), 1)
 
 
+def spectral_orthogonal(tensor, gain=1.0):
+    if len(tensor.shape) < 2:
+        raise Refused("rank")
+    if tensor.groups != 1 or "s" in (tensor.roles or "oi" + "s" * (len(tensor.shape) - 2)):
+        raise Refused("no matrices")
+    out, in_ = tensor.size("o"), tensor.size("i")
+    if tensor.transposed:
+        out, in_ = in_, out
+    return orthogonal(tensor, gain * math.sqrt(out / in_) if in_ else gain)
+
+
+def bilinear(tensor):
+    plain(tensor, range(3, 6))
+    out, in_, *sizes = tensor.canonical
+    if out % tensor.groups or out // tensor.groups != in_:
+        raise Refused("channels")
+
+    def tent(p, size):
+        """1 - |p - centre| / f, as a fraction."""
+        f = (size + 1) // 2
+        centre = f - 1 if size % 2 else f - Fraction(1, 2)
+        return 1 - abs(p - centre) / Fraction(f)
+
+    def value(o, i, *places):
+        if o % in_ != i:
+            return 0.0
+        return float(math.prod(tent(p, size) for p, size in zip(places, sizes, strict=True)))
+
+    return formula(tensor, value, reach=1.0)
+
+
 def zero_hadamard(tensor):
     plain(tensor, range(2, 99))
     if tensor.groups != 1:
@@ -611,6 +642,7 @@ def bits(tensor):
 INITIALIZERS = {
     scheme.__name__: scheme
     for scheme in (
+        bilinear,
         bits,
         constant,
         delta_orthogonal,
@@ -635,6 +667,7 @@ INITIALIZERS = {
         siren,
         small_normal,
         sparse,
+        spectral_orthogonal,
         trunc_normal,
         truncated_normal,
         uniform,
@@ -646,4 +679,10 @@ INITIALIZERS = {
         zeros,
     )
 }
-CLOSE = {"orthogonal", "delta_orthogonal", "mamba_a_log", "sinusoidal"}  # agree to a tolerance, not to the bit
+CLOSE = {
+    "orthogonal",
+    "delta_orthogonal",
+    "spectral_orthogonal",
+    "mamba_a_log",
+    "sinusoidal",
+}  # agree to a tolerance, not to the bit
