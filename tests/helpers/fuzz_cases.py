@@ -448,10 +448,16 @@ class Maker:
         n = shape[shape_axis(keywords, "o")] if len(shape) > 1 else sum(shape)
         if self.chance(0.5):
             divisors = [k for k in range(1, 9) if n % k == 0]
-            return {"initializer": inner(), "blocks": self.one(*divisors)}
+            return self.ordered({"initializer": inner(), "blocks": self.one(*divisors)})
         cuts = sorted(self.rng.randint(0, n) for _ in range(self.rng.randint(0, 4)))
         sizes = [b - a for a, b in zip([0, *cuts], [*cuts, n], strict=True)]
-        return {"initializer": [inner() for _ in sizes] if self.chance(0.6) else inner(), "blocks": sizes}
+        return self.ordered({"initializer": [inner() for _ in sizes] if self.chance(0.6) else inner(), "blocks": sizes})
+
+    def ordered(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of `packed`, perhaps with other numbers for its blocks."""
+        blocks = found["blocks"]
+        count = blocks if isinstance(blocks, int) else len(blocks)
+        return {**found, "order": self.rng.sample(range(count), count)} if self.chance(0.3) else found
 
     # Seeds and places.
 
@@ -528,7 +534,7 @@ def shape_axis(keywords: dict[str, Any], role: str) -> int:
     return axes[0] if isinstance(axes, tuple) else int(axes)
 
 
-FITTED = ("lstm_bias", "icnr", "hippo_legs")  # few shapes suit them
+FITTED = ("lstm_bias", "icnr", "hippo_legs", "bilinear")  # few shapes suit them
 LIMITS = {  # digits, and the exponents between which normal numbers lie
     **dict.fromkeys(("float32", "complex64"), (24, -126, 128)),
     **dict.fromkeys(("float64", "complex128"), (53, -1022, 1024)),
