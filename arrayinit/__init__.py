@@ -14,6 +14,8 @@ import typing as _typing
 
 from arrayinit.fingerprints import fingerprint as fingerprint
 from arrayinit.initializers import (
+    bilinear as bilinear,
+    bilinear_ as bilinear_,
     chrono as chrono,
     chrono_ as chrono_,
     constant as constant,
@@ -74,6 +76,8 @@ from arrayinit.initializers import (
     small_normal_ as small_normal_,
     sparse as sparse,
     sparse_ as sparse_,
+    spectral_orthogonal as spectral_orthogonal,
+    spectral_orthogonal_ as spectral_orthogonal_,
     trunc_normal as trunc_normal,
     trunc_normal_ as trunc_normal_,
     truncated_normal as truncated_normal,

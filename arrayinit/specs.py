@@ -293,7 +293,7 @@ class Description:
     distribution: str  # "uniform", "normal", "truncated_normal", "constant", "orthogonal", ..., or a "mixture" of them
     fan_in: int | None  # of one block, if a packed tensor has equal blocks
     fan_out: int | None
-    gain: float | None  # of xavier_*, kaiming_*, identity, orthogonal and delta_orthogonal
+    gain: float | None  # of xavier_*, kaiming_*, identity and the orthogonal ones
     mean: float  # of the real part, for complex dtypes
     std: float  # of an element, after truncation
     low: float  # no element is smaller; for complex dtypes, no part of one
@@ -387,6 +387,6 @@ def _gain(name: str, parameters: Mapping[str, Any]) -> float | None:
         if parameters.get("gain") is not None:
             return float(parameters["gain"])
         return calculate_gain(parameters.get("nonlinearity", "leaky_relu"), parameters.get("a", 0.0))
-    if base in ("xavier_uniform", "xavier_normal", "orthogonal", "delta_orthogonal", "identity"):
+    if base in ("xavier_uniform", "xavier_normal", "orthogonal", "delta_orthogonal", "spectral_orthogonal", "identity"):
         return float(parameters.get("gain", 1.0))
     return None

@@ -19,7 +19,7 @@ EVERY = VALUES | library_values(torch, jax)
 
 SHAPES = {
     "dirac": (4, 6, 3), "delta_orthogonal": (6, 4, 3), "icnr": (4, 6, 3), "lstm_bias": (8,), "chrono": (8,),
-    "hippo_legs": (6, 6),
+    "hippo_legs": (6, 6), "bilinear": (4, 4, 3),
 }  # fmt: skip
 GIVEN = {
     "constant": {"val": 0.5},
@@ -98,6 +98,7 @@ def rules():
         "like": None,
         "kind": None,
         "lr_scale": 1.0,
+        "eps_scale": 1.0,
         "optional": False,
     }
     yield Call("Rule", ai.Rule, given, takes={"initializer": ("None",), "pattern": ("function", "type")})

@@ -26,6 +26,7 @@ GIVEN = {
 SHAPES = {
     "dirac": (4, 6, 3),
     "delta_orthogonal": (6, 4, 3),
+    "bilinear": (4, 4, 3),
     "icnr": (4, 6, 3),
     "lstm_bias": (8,),
     "chrono": (8,),
@@ -142,6 +143,8 @@ DESCRIBED = [
     (ai.spec("prior_bias"), (50,), {"dtype": "float64"}),
     (ai.spec("identity", gain=-2.0), (50, 40), {}),
     (ai.spec("delta_orthogonal", gain=2.0), (50, 40, 3), {}),
+    (ai.spec("spectral_orthogonal", gain=2.0), (50, 40), {}),
+    (ai.spec("bilinear"), (10, 10, 6, 6), {}),
     (ai.spec("packed", initializer=ai.spec("xavier_uniform"), blocks=2), (50, 40), {}),
     (ai.spec("packed", initializer=[ai.spec("normal", mean=1.0), ai.spec("ones")], blocks=[30, 20]), (50, 40), {}),
     (ai.spec("packed", initializer=ai.spec("xavier_normal"), blocks=[30, 20]), (50, 40), {"dtype": "complex64"}),

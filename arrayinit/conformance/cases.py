@@ -31,7 +31,7 @@ class Case:
     @property
     def is_exact(self) -> bool:
         """Whether backends must agree bit for bit, as they do in all cases except the orthogonal ones."""
-        return self.spec.name not in ("orthogonal", "delta_orthogonal")
+        return self.spec.name not in ("orthogonal", "delta_orthogonal", "spectral_orthogonal")
 
 
 def _cases() -> Iterable[Case]:
@@ -65,7 +65,10 @@ def _cases() -> Iterable[Case]:
     yield Case("prior_bias", spec("prior_bias"), (5,))
     yield Case("identity", spec("identity", gain=-0.3, groups=2), (6, 5, 3))
     yield Case("delta_orthogonal", spec("delta_orthogonal", gain=0.5), (9, 5, 4, 3))
+    yield Case("spectral_orthogonal", spec("spectral_orthogonal", gain=0.5, layout="oib"), (9, 5, 3))
+    yield Case("bilinear", spec("bilinear", groups=2, layout="hwio"), (4, 3, 5, 10))
     yield Case("packed", spec("packed", initializer=spec("xavier_uniform"), blocks=3), (3 * 11, 7))
+    yield Case("packed order", spec("packed", initializer=spec("normal"), blocks=3, order=(1, 0, 2)), (3 * 11, 7))
     mixed = (spec("normal"), spec("zeros"), spec("trunc_normal", std=0.3))
     yield Case("packed unequal", spec("packed", initializer=mixed, blocks=(5, 2, 6), layout="hwio"), (3, 2, 4, 13))
     nested = spec("packed", initializer=spec("packed", initializer=spec("uniform"), blocks=2), blocks=(4, 8))

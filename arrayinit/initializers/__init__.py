@@ -82,6 +82,8 @@ from arrayinit.initializers.elementwise import (
     zeros_ as zeros_,
 )
 from arrayinit.initializers.matrices import (
+    bilinear as bilinear,
+    bilinear_ as bilinear_,
     delta_orthogonal as delta_orthogonal,
     delta_orthogonal_ as delta_orthogonal_,
     dirac as dirac,
@@ -94,6 +96,8 @@ from arrayinit.initializers.matrices import (
     orthogonal_ as orthogonal_,
     sparse as sparse,
     sparse_ as sparse_,
+    spectral_orthogonal as spectral_orthogonal,
+    spectral_orthogonal_ as spectral_orthogonal_,
     zero_hadamard as zero_hadamard,
     zero_hadamard_ as zero_hadamard_,
 )

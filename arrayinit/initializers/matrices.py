@@ -7,7 +7,7 @@ from typing import Any, Unpack
 from arrayinit.common.arguments import finite, nonnegative
 from arrayinit.draw import Keywords, draw, filling
 from arrayinit.laws import Constant, Dirac, Eye, Formula, Law, Orthogonal, Packed, Piece, Sparse
-from arrayinit.laws.formulas import hadamard
+from arrayinit.laws.formulas import hadamard, upsampling
 from arrayinit.laws.geometry import Geometry, check_plain
 from arrayinit.laws.regions import Box
 
@@ -271,6 +271,96 @@ def zero_hadamard(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
 
 zero_hadamard_ = filling(zero_hadamard)
+
+
+def _spectral_orthogonal(geometry: Geometry, gain: float) -> Law:
+    fan_in, fan_out = geometry.fans
+    if "s" in (geometry.roles or "oi" + "s" * (len(geometry.shape) - 2)):
+        raise ValueError(
+            f"spectral_orthogonal needs matrices, without spatial axes; got {geometry.shape}: for a convolution, a "
+            f"layout such as 'oibb' draws one at each place of the kernel, and a gain divides by their number"
+        )
+    if geometry.groups != 1:
+        raise ValueError(f"`groups` must be 1 for spectral_orthogonal; got {geometry.groups}")
+    return Orthogonal(finite(gain, "gain") * (math.sqrt(fan_out / fan_in) if fan_in else 1.0))
+
+
+def spectral_orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
+    """Orthogonal, scaled so that an input of root mean square 1 gives at most one of `gain`: the modular norm's start.
+
+        W^T W = gain^2 (out / in) I  or  W W^T = gain^2 (out / in) I,    whichever matrix is smaller
+
+    All singular values are gain * sqrt(out / in). For shapes (out, in) or, with a layout or batch_axis, a batch of such
+    matrices: layout="oibb" and gain 1/9 for a convolution of 3 x 3, as in modula. As for :func:`orthogonal`, libraries
+    agree to 2e-6 times that in float32, not bit for bit.
+
+        >>> w = ai.spectral_orthogonal((8, 2), seed=0)
+        >>> np.allclose(w.T @ w, 4 * np.eye(2), atol=1e-5)
+        True
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        gain: a finite factor.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
+
+    Raises:
+        ValueError: fewer than 2 dimensions, spatial axes, groups, a gain that is not finite.
+
+    Sources: Large et al., Scalable optimization in the modular norm, NeurIPS 2024; modula (jxbz), atom.py, Linear;
+    Yang, Simon and Bernstein, A spectral condition for feature learning, 2023, condition 1.
+    """
+    return draw(x, partial(_spectral_orthogonal, gain=gain), **keywords)
+
+
+spectral_orthogonal_ = filling(spectral_orthogonal)
+
+
+def _bilinear(geometry: Geometry) -> Law:
+    check_plain(geometry, (3, 4, 5), "bilinear")
+    _check_groups(geometry)
+    out, in_, *sizes = geometry.canonical
+    if out // geometry.groups != in_:
+        raise ValueError(
+            f"bilinear needs as many output as input channels in each group; got {out // geometry.groups} and {in_} "
+            f"for the shape {geometry.shape} and groups {geometry.groups}"
+        )
+    return Formula(upsampling, (in_, tuple(sizes)), 1.0)
+
+
+def bilinear(x: Any, **keywords: Unpack[Keywords]) -> Any:
+    """Linear interpolation by a transposed convolution: each channel alone, a tent over the kernel.
+
+        w[c, c, p, q] = t(p) t(q),    t(p) = 1 - |p - centre| / f,    f = (k + 1) // 2
+
+    and 0 between different channels; the centre is f - 1 for odd k, f - 1/2 for even k. For shapes (channels, channels,
+    *kernel) of 3 to 5 dimensions (linear, bilinear, trilinear), and (channels, 1, *kernel) with groups=channels. A
+    stride of f with k = 2 f - f % 2 and padding (f - f % 2) / 2 enlarges by f: k = 4, stride 2, padding 1 for 2.
+
+        >>> ai.bilinear((1, 1, 4, 4))[0, 0]
+        array([[0.0625, 0.1875, 0.1875, 0.0625],
+               [0.1875, 0.5625, 0.5625, 0.1875],
+               [0.1875, 0.5625, 0.5625, 0.1875],
+               [0.0625, 0.1875, 0.1875, 0.0625]], dtype=float32)
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
+
+    Raises:
+        ValueError: a shape of another rank, groups that do not divide the channels, other input than output channels.
+        TypeError: an integer dtype.
+
+    Source: Long, Shelhamer and Darrell, Fully convolutional networks, CVPR 2015, section 3.3; shelhamer/fcn,
+    surgery.py, upsample_filt.
+    """
+    return draw(x, _bilinear, **keywords)
+
+
+bilinear_ = filling(bilinear)
 
 
 def at_centre(geometry: Geometry, law: Law, lower: bool) -> Law:

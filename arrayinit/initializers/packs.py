@@ -26,9 +26,15 @@ class SpecLike(Protocol):
         """The law of a tensor of this geometry."""
 
 
-def _packed(geometry: Geometry, initializer: SpecLike | Sequence[SpecLike], blocks: int | Sequence[int]) -> Law:
+def _packed(
+    geometry: Geometry,
+    initializer: SpecLike | Sequence[SpecLike],
+    blocks: int | Sequence[int],
+    order: Sequence[int] | None,
+) -> Law:
     axis = _out_axis(geometry, "packed")
     sizes = _sizes(geometry.shape[axis], blocks)
+    numbers = _order(len(sizes), order)
     specs = initializer if isinstance(initializer, list | tuple) else [initializer] * len(sizes)
     if len(specs) != len(sizes):
         raise ValueError(
@@ -36,7 +42,7 @@ def _packed(geometry: Geometry, initializer: SpecLike | Sequence[SpecLike], bloc
         )
     pieces, start = [], 0
     laws: dict[tuple[int, int], tuple[Geometry, Law]] = {}  # thousands of blocks may share a spec and a size
-    for number, (spec, size) in enumerate(zip(specs, sizes, strict=True)):
+    for number, spec, size in zip(numbers, specs, sizes, strict=True):
         if (id(spec), size) not in laws:
             block = _resized(geometry, axis, size)
             laws[id(spec), size] = (block, _law(spec, block))
@@ -50,6 +56,7 @@ def packed(
     x: Any,
     initializer: SpecLike | Sequence[SpecLike],
     blocks: int | Sequence[int] = 1,
+    order: Sequence[int] | None = None,
     **keywords: Unpack[Keywords],
 ) -> Any:
     """Blocks along the output axis, each drawn as a tensor of its own: packed projections (QKV), gates, experts.
@@ -62,21 +69,30 @@ def packed(
         >>> np.array_equal(qkv[4:8], ai.xavier_uniform((4, 4), seed=ai.fold(0, 1)))
         True
 
+    `order` numbers the blocks otherwise, so that libraries that pack the same parts in another order start alike: with
+    order=(1, 0, 2), the gates z, r, h of Keras's GRU are those of torch's, r, z, n.
+
+        >>> kernel = ai.packed((4, 3 * 4), ai.spec("xavier_uniform"), blocks=3, order=(1, 0, 2), layout="io", seed=0)
+        >>> np.array_equal(kernel[:, :4], qkv[4:8].T)
+        True
+
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape.
         initializer: an :class:`arrayinit.Spec`, or a sequence of specs, one for each block. `packed` itself takes
             layout, axes, groups and transposed, which hold for each block.
         blocks: the number of blocks of equal size, or the size of each.
+        order: the number of each block, whose key is fold(key, number); 0, 1, 2, ... by default. Specs and sizes go
+            with the place of a block.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
             chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
             :mod:`arrayinit.initializers`.
 
     Raises:
-        ValueError: blocks that do not divide or add up to the output axis, another number of initializers, a spec with
-            a layout of its own; and as each initializer for its block.
+        ValueError: blocks that do not divide or add up to the output axis, another number of initializers, an order
+            that does not have each number once, a spec with a layout of its own; and as each initializer for its block.
         TypeError: an initializer that is not a spec, a shape without axes.
     """
-    return draw(x, partial(_packed, initializer=initializer, blocks=blocks), **keywords)
+    return draw(x, partial(_packed, initializer=initializer, blocks=blocks, order=order), **keywords)
 
 
 packed_ = filling(packed)
@@ -253,6 +269,18 @@ def _sizes(n: int, blocks: Any) -> list[int]:
             f"`blocks` must divide the size of the output axis, {n}, and be from 1 to {BLOCKS}; got {shown(blocks)}"
         )
     return [n // count] * count
+
+
+def _order(count: int, order: Any) -> Sequence[int]:
+    """The numbers of `count` blocks."""
+    if order is None:
+        return range(count)
+    numbers = as_integers(order, BLOCKS)
+    if numbers is None:
+        raise TypeError(f"`order` must be a sequence of integers, at most {BLOCKS} of them; got {shown(order)}")
+    if sorted(numbers) != list(range(count)):
+        raise ValueError(f"`order` must have each number from 0 to {count - 1} once; got {shown(order)}")
+    return numbers
 
 
 def _resized(geometry: Geometry, axis: int, size: int) -> Geometry:

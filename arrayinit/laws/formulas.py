@@ -33,6 +33,8 @@ __all__ = [
     "logs",
     "real",
     "sinusoid",
+    "tent",
+    "upsampling",
 ]
 
 RUN = 1 << 20  # elements that are computed at a time, at most,
@@ -114,6 +116,23 @@ def legs(at: list[Integers], count: int) -> Any:
 def logs(at: list[Integers]) -> Any:
     """log(n + 1)."""
     return log(np.asarray(at[-1] + 1.0, np.float64))
+
+
+def upsampling(at: list[Integers], channels: int, sizes: tuple[int, ...]) -> Any:
+    """The product of a tent along each spatial axis where the channels are the same, else 0; one division rounds."""
+    value: Any = np.where(at[0] % max(channels, 1) == at[1], 1.0, 0.0)
+    scale = 1.0
+    for place, size in zip(at[2:], sizes, strict=True):
+        height, below = tent(place, size)
+        value = value * height
+        scale *= below
+    return value / scale
+
+
+def tent(place: Integers, size: int) -> tuple[Integers, int]:
+    """1 - |place - centre| / f as numerators and a denominator, both twice as large, so that all are integers."""
+    twice = 2 * ((size + 1) // 2)
+    return twice - np.abs(2 * place - (twice - 1 - size % 2)), twice
 
 
 @functools.lru_cache(maxsize=8)

@@ -161,11 +161,15 @@ def _two_values(distribution: str, law: Eye | Dirac, value: float, where: Geomet
 def _of_formula(law: Formula, where: Geometry) -> tuple[float, float, float, float]:
     """(mean, standard deviation, smallest, largest) of the elements; where they are many, estimated from some of them.
 
-    Formulas depend on the last two axes alone, and change fastest at their ends.
+    Formulas depend on the last two axes alone, apart from `upsampling`, and change fastest at their ends.
     """
+    from arrayinit.laws.formulas import upsampling  # imported here: few processes need it
+
     shape = where.canonical
     if 0 in shape:
         return 0.0, 0.0, 0.0, 0.0
+    if law.formula is upsampling:
+        return _of_upsampling(*law.arguments)
     counts = [min(n, SAMPLES_PER_AXIS) for n in shape[-2:]]
     while math.prod(counts) > EXAMINED:
         counts[counts.index(max(counts))] //= 2
@@ -183,6 +187,18 @@ def _of_formula(law: Formula, where: Geometry) -> tuple[float, float, float, flo
     mean = (values * shares).sum()
     spread = np.abs(values - mean)
     return float(mean.real), math.sqrt(float((spread * spread * shares).sum())), *ends
+
+
+def _of_upsampling(channels: int, sizes: tuple[int, ...]) -> tuple[float, float, float, float]:
+    """As :func:`_of_formula`: a product of independent factors, in one of so many channels, else 0."""
+    from arrayinit.laws.formulas import tent  # as above
+
+    tents = [tent(np.arange(size), size) for size in sizes]
+    factors = [values / scale for values, scale in tents]
+    mean = math.prod(float(x.mean()) for x in factors) / channels
+    square = math.prod(float((x * x).mean()) for x in factors) / channels
+    low = math.prod(float(x.min()) for x in factors) if channels == 1 else 0.0
+    return mean, math.sqrt(max(square - mean * mean, 0.0)), low, math.prod(float(x.max()) for x in factors)
 
 
 def _sample(n: int, count: int) -> tuple[Integers, Any]:

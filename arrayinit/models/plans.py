@@ -187,8 +187,17 @@ class Plan(Sequence[Planned]):
 
         A weight that is made of other tensors is there under its own path and theirs, which an optimizer has.
         """
+        return self._by_path(lambda rule: rule.lr_scale)
+
+    @property
+    def eps_scales(self) -> dict[str, float]:
+        """Path -> what the recipe multiplies the epsilon of Adam by, for the parameters of :attr:`lr_scales`."""
+        return self._by_path(lambda rule: rule.eps_scale)
+
+    def _by_path(self, number: Callable[[Rule], float]) -> dict[str, float]:
+        """A number of each rule, by the paths of the tensors that an optimizer has."""
         return {
-            path: entry.rule.lr_scale
+            path: number(entry.rule)
             for entry in self.entries
             if entry.rule is not None
             for path in (entry.path, *(original.path for original in entry.parameter.originals))

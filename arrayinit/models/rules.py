@@ -62,7 +62,8 @@ class Rule:
         kind: a glob for the class name of the layer that owns the parameter, or of a class that it inherits from
             ("Linear", "Conv*"); "buffer" for buffers. A rule with a kind matches nothing in trees of arrays, which have
             no layers. A rule without one matches no buffer, so that a last rule `"*"` resets no running variance.
-        lr_scale: the factor by which the recipe multiplies the learning rate of these parameters; reported, not used.
+        lr_scale, eps_scale: the factors by which the recipe multiplies the learning rate, and the epsilon of Adam, for
+            these parameters; reported, not used.
         optional: True if it is no mistake that the rule matches nothing.
 
     Raises:
@@ -80,6 +81,7 @@ class Rule:
     kind: str | None = None
     lr_scale: float = 1.0
     optional: bool = False
+    eps_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if not is_pattern(self.pattern):
@@ -93,6 +95,7 @@ class Rule:
             if not isinstance(value, kinds):
                 raise TypeError(f"`{name}` must be a string or None; got {shown(value)}")
         nonnegative(self.lr_scale, "lr_scale")
+        nonnegative(self.eps_scale, "eps_scale")
         flag(self.optional, "optional")
 
     def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> bool:
@@ -125,6 +128,7 @@ class Rule:
         words = [in_words(self.initializer)]
         words += [f"fans of {self.like}"] if self.like else []
         words += [f"lr x {self.lr_scale:g}"] if self.lr_scale != 1 else []
+        words += [f"eps x {self.eps_scale:g}"] if self.eps_scale != 1 else []
         return ", ".join(words)
 
     def as_dict(self) -> dict[str, Any]:
@@ -147,7 +151,8 @@ class Rule:
             data["keep"] = True
         else:
             data["initializer"] = self.initializer.as_dict() if self.initializer.items else self.initializer.name
-        for name, default in (("like", None), ("kind", None), ("lr_scale", 1.0), ("optional", False)):
+        defaults = (("like", None), ("kind", None), ("lr_scale", 1.0), ("eps_scale", 1.0), ("optional", False))
+        for name, default in defaults:
             if getattr(self, name) != default:
                 data[name] = getattr(self, name)
         return data
@@ -170,7 +175,7 @@ class Rule:
             raise ValueError(f"`data` of a rule must have one of 'pattern' and 'regex'; got {shown(dict(data))}")
         if (given is None) != (keep is True):
             raise ValueError(f"`data` of a rule must have an 'initializer', or 'keep' = true; got {shown(dict(data))}")
-        unknown = set(rest) - {"like", "kind", "lr_scale", "optional"}
+        unknown = set(rest) - {"like", "kind", "lr_scale", "eps_scale", "optional"}
         if unknown:
             raise ValueError(
                 f"`data` of a rule must have no other entries; got {', '.join(map(str, unknown))} in "

@@ -16,38 +16,54 @@ from typing import Any
 
 from arrayinit.common.messages import did_you_mean, shown
 from arrayinit.models.rules import Rules
+from arrayinit.recipes.completep import completep, depth_mup
 from arrayinit.recipes.depth import deepnorm, deepnorm_constants, t_fixup
 from arrayinit.recipes.flax import flax_defaults
 from arrayinit.recipes.keras import keras_defaults
+from arrayinit.recipes.lora import lora
+from arrayinit.recipes.modular_norm import modular_norm
 from arrayinit.recipes.mup import mup
+from arrayinit.recipes.recurrent import irnn, recurrent
 from arrayinit.recipes.resnet import fixup, resnet
+from arrayinit.recipes.timm import cait, convnext, timm_vit
 from arrayinit.recipes.torch import torch_defaults, torch_transformer
 from arrayinit.recipes.transformers import bert, gpt2, llama
+from arrayinit.recipes.u_mup import u_mup
 from arrayinit.recipes.vit import vit, vit_jax
 
 __all__ = [
     "RECIPES",
     "bert",
+    "cait",
+    "completep",
+    "convnext",
     "deepnorm",
     "deepnorm_constants",
+    "depth_mup",
     "fixup",
     "flax_defaults",
     "gpt2",
+    "irnn",
     "keras_defaults",
     "llama",
+    "lora",
+    "modular_norm",
     "mup",
     "recipe",
+    "recurrent",
     "resnet",
     "t_fixup",
+    "timm_vit",
     "torch_defaults",
     "torch_transformer",
+    "u_mup",
     "vit",
     "vit_jax",
 ]
 
 _FUNCTIONS = (
     torch_defaults, torch_transformer, flax_defaults, keras_defaults, gpt2, llama, bert, vit, vit_jax, resnet, fixup,
-    deepnorm, t_fixup, mup,
+    deepnorm, t_fixup, mup, timm_vit, cait, convnext, completep, depth_mup, u_mup, modular_norm, lora, recurrent, irnn,
 )  # fmt: skip
 RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name__: function for function in _FUNCTIONS})
 """Name -> function. Each can be called without arguments."""

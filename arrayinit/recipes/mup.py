@@ -9,7 +9,7 @@ from arrayinit.models.rules import Rules
 from arrayinit.recipes.shorthand import NORM_WEIGHT, rule
 from arrayinit.specs import spec
 
-__all__ = ["mup"]
+__all__ = ["globs", "mup"]
 
 OPTIMIZERS = ("adam", "sgd")
 READOUTS = ("multiplier", "variance")
@@ -74,21 +74,22 @@ def mup(
         output, output_lr = spec("normal", std=scale / m), 1 / m
     if flag(zero_readout, "zero_readout"):
         output = spec("zeros")
-    last = _globs(outputs, "outputs")
+    last = globs(outputs, "outputs")
     return Rules(
         [
             *(rule(f"{glob}bias", spec("zeros")) for glob in last),
             rule("*bias", spec("zeros"), lr_scale=vector),
             rule(NORM_WEIGHT, spec("ones"), lr_scale=vector),
-            *(rule(glob, spec("normal", std=scale), lr_scale=vector) for glob in _globs(inputs, "inputs")),
+            *(rule(glob, spec("normal", std=scale), lr_scale=vector) for glob in globs(inputs, "inputs")),
             *(rule(glob, output, lr_scale=output_lr) for glob in last),
             rule("*weight", hidden, lr_scale=1.0 if sgd else 1 / m, optional=False),
         ]
     )
 
 
-def _globs(value: str | Sequence[str], name: str) -> tuple[str, ...]:
-    globs = (value,) if isinstance(value, str) else value
-    if not isinstance(globs, tuple | list) or not globs or not all(isinstance(glob, str) and glob for glob in globs):
+def globs(value: str | Sequence[str], name: str) -> tuple[str, ...]:
+    """One glob or several, as a tuple. TypeError for anything else."""
+    several = (value,) if isinstance(value, str) else value
+    if not isinstance(several, tuple | list) or not several or not all(isinstance(x, str) and x for x in several):
         raise TypeError(f"`{name}` must be a glob or a sequence of them; got {shown(value)}")
-    return tuple(globs)
+    return tuple(several)

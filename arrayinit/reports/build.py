@@ -101,7 +101,7 @@ def _row(member: Member, values: bool, entry: Planned | None, rule: Rule | None,
 
 def _initializer_text(rule: Rule) -> str:
     """A rule's initializer as it was written, without the axes that the framework adds."""
-    return replace(rule, lr_scale=1.0).words
+    return replace(rule, lr_scale=1.0, eps_scale=1.0).words
 
 
 def _problems(parameter: Parameter, rule: Rule | None, problems: Mapping[str, str]) -> Iterable[tuple[str, str]]:

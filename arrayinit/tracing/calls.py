@@ -32,6 +32,7 @@ _BITS = "bits"  # the name of the only scheme that is no initializer
 
 # Schemes that draw nothing at random, for any parameters and shape.
 _FIXED = (
+    "bilinear",
     "constant",
     "dirac",
     "eye",

@@ -11,7 +11,7 @@ DTYPES = ("float32", "float64", "float16", "bfloat16", "complex64", "complex128"
 REAL = ("float32", "float64", "float16", "bfloat16")
 PLAIN = ("bool", "int8", "uint16", "int64")
 TAKES_PLAIN = ("constant", "ones", "zeros", "eye", "dirac", "identity")
-JOINT = ("sparse", "orthogonal", "delta_orthogonal")  # a part costs as much as the whole
+JOINT = ("sparse", "orthogonal", "delta_orthogonal", "spectral_orthogonal")  # a part costs as much as the whole
 INF = math.inf
 
 
@@ -138,6 +138,8 @@ class Maker:
         elif name == "icnr":
             space = keywords.get("layout", "").count("o") + keywords.get("layout", "").count("i") or 2
             sizes[out] *= self.one(1, 2 ** max(0, len(sizes) - space))
+        elif name == "bilinear" and len(shape) > 1:
+            sizes[out] = sizes[shape_axis(keywords, "i")] * keywords.get("groups", 1)
         elif name in ("hippo_legs", "delta_orthogonal") and len(shape) > 1:
             other = shape_axis(keywords, "i")
             sizes[out] = max(sizes[out], sizes[other])
@@ -148,9 +150,9 @@ class Maker:
     def rank(self, name: str) -> int:
         if self.chance(0.05):
             return self.rng.randint(0, 6)
-        if name in ("eye", "sparse", "hippo_legs", "sinusoidal"):
+        if name in ("eye", "sparse", "hippo_legs", "sinusoidal", "spectral_orthogonal"):
             return 2
-        if name in ("dirac", "delta_orthogonal"):
+        if name in ("dirac", "delta_orthogonal", "bilinear"):
             return self.rng.randint(3, 5)
         if name in ("icnr", "zero_hadamard", "identity"):
             return self.rng.randint(3 if name == "icnr" else 2, 5)
@@ -225,7 +227,16 @@ class Maker:
             return found
         kind = self.rng.random()
         letters = list("oi" + "".join(self.one(*"hwdsoibxx") for _ in range(rank - 2)))
-        if name in ("eye", "sparse", "sinusoidal", "dirac", "identity", "delta_orthogonal", "zero_hadamard"):
+        if name in (
+            "eye",
+            "sparse",
+            "sinusoidal",
+            "dirac",
+            "identity",
+            "delta_orthogonal",
+            "zero_hadamard",
+            "bilinear",
+        ):
             letters = list("oihwdxy")[:rank] if self.chance(0.95) else letters
         elif name == "hippo_legs":
             letters = list("oibbbb")[:rank]
@@ -373,7 +384,7 @@ class Maker:
     def orthogonal(self) -> dict[str, Any]:
         return {"gain": self.one(1.0, -0.5, 2, 0.0, 1e-3)}
 
-    delta_orthogonal = orthogonal
+    delta_orthogonal = spectral_orthogonal = orthogonal
 
     def mode(self) -> str:
         return str(self.one("fan_in", "fan_out", "fan_avg", "fan_geo_avg"))
@@ -437,10 +448,16 @@ class Maker:
         n = shape[shape_axis(keywords, "o")] if len(shape) > 1 else sum(shape)
         if self.chance(0.5):
             divisors = [k for k in range(1, 9) if n % k == 0]
-            return {"initializer": inner(), "blocks": self.one(*divisors)}
+            return self.ordered({"initializer": inner(), "blocks": self.one(*divisors)})
         cuts = sorted(self.rng.randint(0, n) for _ in range(self.rng.randint(0, 4)))
         sizes = [b - a for a, b in zip([0, *cuts], [*cuts, n], strict=True)]
-        return {"initializer": [inner() for _ in sizes] if self.chance(0.6) else inner(), "blocks": sizes}
+        return self.ordered({"initializer": [inner() for _ in sizes] if self.chance(0.6) else inner(), "blocks": sizes})
+
+    def ordered(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of `packed`, perhaps with other numbers for its blocks."""
+        blocks = found["blocks"]
+        count = blocks if isinstance(blocks, int) else len(blocks)
+        return {**found, "order": self.rng.sample(range(count), count)} if self.chance(0.3) else found
 
     # Seeds and places.
 
@@ -517,7 +534,7 @@ def shape_axis(keywords: dict[str, Any], role: str) -> int:
     return axes[0] if isinstance(axes, tuple) else int(axes)
 
 
-FITTED = ("lstm_bias", "icnr", "hippo_legs")  # few shapes suit them
+FITTED = ("lstm_bias", "icnr", "hippo_legs", "bilinear")  # few shapes suit them
 LIMITS = {  # digits, and the exponents between which normal numbers lie
     **dict.fromkeys(("float32", "complex64"), (24, -126, 128)),
     **dict.fromkeys(("float64", "complex128"), (53, -1022, 1024)),
@@ -539,5 +556,6 @@ WEIGHTS = {
     **dict.fromkeys(("packed", "sparse", "constant", "bits", "identity"), 5),
     **dict.fromkeys(("eye", "dirac", "icnr", "zeros", "ones", "delta_orthogonal", "zero_hadamard", "hippo_legs"), 2),
     **dict.fromkeys(("s4d", "lstm_bias", "prior_bias", "mamba_a_log", "sinusoidal"), 2),
+    **dict.fromkeys(("bilinear", "spectral_orthogonal"), 2),
     "orthogonal": 2,
 }

@@ -458,6 +458,37 @@ def delta_orthogonal(tensor, gain=1.0):
     return centre(tensor, lambda inner: orthogonal(inner, gain), 1)
 
 
+def spectral_orthogonal(tensor, gain=1.0):
+    if len(tensor.shape) < 2:
+        raise Refused("rank")
+    if tensor.groups != 1 or "s" in (tensor.roles or "oi" + "s" * (len(tensor.shape) - 2)):
+        raise Refused("no matrices")
+    out, in_ = tensor.size("o"), tensor.size("i")
+    if tensor.transposed:
+        out, in_ = in_, out
+    return orthogonal(tensor, gain * math.sqrt(out / in_) if in_ else gain)
+
+
+def bilinear(tensor):
+    plain(tensor, range(3, 6))
+    out, in_, *sizes = tensor.canonical
+    if out % tensor.groups or out // tensor.groups != in_:
+        raise Refused("channels")
+
+    def tent(p, size):
+        """1 - |p - centre| / f, as a fraction."""
+        f = (size + 1) // 2
+        centre = f - 1 if size % 2 else f - Fraction(1, 2)
+        return 1 - abs(p - centre) / Fraction(f)
+
+    def value(o, i, *places):
+        if o % in_ != i:
+            return 0.0
+        return float(math.prod(tent(p, size) for p, size in zip(places, sizes, strict=True)))
+
+    return formula(tensor, value, reach=1.0)
+
+
 def zero_hadamard(tensor):
     plain(tensor, range(2, 99))
     if tensor.groups != 1:
@@ -556,7 +587,7 @@ def resized(tensor, axis, size, key=None):
     return replace(tensor, shape=shape, key=tensor.key if key is None else key)
 
 
-def packed(tensor, initializer, blocks=1):
+def packed(tensor, initializer, blocks=1, order=None):
     """Initializers are pairs (name, arguments)."""
     axis = blocks_of(tensor)
     n = tensor.shape[axis]
@@ -566,10 +597,13 @@ def packed(tensor, initializer, blocks=1):
         blocks = [n // blocks] * blocks
     if sum(blocks) != n:
         raise Refused("blocks")
+    order = list(range(len(blocks))) if order is None else list(order)
+    if sorted(order) != list(range(len(blocks))):
+        raise Refused("order")
     each = initializer if isinstance(initializer, list) else [initializer] * len(blocks)
     values, starts = [], []
     for number, ((name, arguments), size) in enumerate(zip(each, blocks, strict=True)):
-        block = resized(tensor, axis, size, fold(tensor.key, number))
+        block = resized(tensor, axis, size, fold(tensor.key, order[number]))
         values.append(INITIALIZERS[name](block, **arguments))
         starts.append(sum(blocks[:number]))
 
@@ -608,6 +642,7 @@ def bits(tensor):
 INITIALIZERS = {
     scheme.__name__: scheme
     for scheme in (
+        bilinear,
         bits,
         constant,
         delta_orthogonal,
@@ -632,6 +667,7 @@ INITIALIZERS = {
         siren,
         small_normal,
         sparse,
+        spectral_orthogonal,
         trunc_normal,
         truncated_normal,
         uniform,
@@ -643,4 +679,10 @@ INITIALIZERS = {
         zeros,
     )
 }
-CLOSE = {"orthogonal", "delta_orthogonal", "mamba_a_log", "sinusoidal"}  # agree to a tolerance, not to the bit
+CLOSE = {
+    "orthogonal",
+    "delta_orthogonal",
+    "spectral_orthogonal",
+    "mamba_a_log",
+    "sinusoidal",
+}  # agree to a tolerance, not to the bit

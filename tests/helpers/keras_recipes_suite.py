@@ -132,3 +132,28 @@ def test_other_layers_leave_all_bits_alone():
     second = arrays(init_model_(make("new", "c", "a"), rules, seed=2))
     assert first.keys() & second.keys() == {"a.kernel", "a.bias", "c.kernel", "c.bias"}
     assert all((first[path] == second[path]).all() for path in first.keys() & second.keys())
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+def test_recurrent_layers_compute_what_torchs_do(kind):
+    """Keras packs the gates of a GRU in another order; with torch's seed names its layers are torch's."""
+    import numpy as np
+    import torch
+
+    from arrayinit.torch import init_module_
+
+    features, width = 5, 16
+    theirs = getattr(torch.nn, kind.removeprefix("Simple"))(features, width, batch_first=True)
+    module = torch.nn.ModuleDict({"rnn": theirs})
+    init_module_(module, recipes.recurrent(forget=1.5), seed=3)
+    model = keras.Sequential([keras.Input((7, features)), getattr(layers, kind)(width, return_sequences=True)])
+    paths = [parameter.path for parameter in parameters_of_model(model)]
+    ends = {"recurrent_kernel": "rnn.weight_hh_l0", "kernel": "rnn.weight_ih_l0", "bias": "rnn.bias_ih_l0"}
+    names = {path: ends[path.rpartition(".")[2]] for path in paths}
+    init_model_(model, recipes.recurrent(forget=1.5), seed=3, seed_names=names)
+    x = np.random.default_rng(0).standard_normal((3, 7, features)).astype(np.float32)
+    with torch.no_grad():
+        wanted = theirs(torch.from_numpy(x))[0].numpy()
+    found = keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(x)))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert np.abs(wanted).max() > 0.3

@@ -108,6 +108,30 @@ def test_a_block_is_the_draw_of_its_own_shape_under_a_folded_key(dtype):
     assert same(x, ai.normal((4, 3), seed=ai.fold(ai.fold(7, "w"), 0)))
 
 
+def test_an_order_gives_blocks_other_numbers():
+    specs = [S("xavier_uniform"), S("normal"), S("orthogonal")]
+    x = ai.packed((7, 4), specs, blocks=[2, 4, 1], order=(2, 0, 1), seed=7)
+    for number, piece, one in zip((2, 0, 1), np.split(x, [2, 6]), specs, strict=True):
+        assert same(piece, one(piece.shape, seed=ai.fold(7, number)))
+    assert same(ai.packed((6, 4), specs[0], 3, order=range(3), seed=7), ai.packed((6, 4), specs[0], 3, seed=7))
+    assert ai.spec("packed", initializer=specs[0], blocks=3, order=[1, 0, 2])((6, 4), seed=7).shape == (6, 4)
+
+
+@pytest.mark.parametrize(
+    ("order", "error", "match"),
+    [
+        ((0, 1), ValueError, r"`order` must have each number from 0 to 2 once; got \(0, 1\)"),
+        ((1, 2, 3), ValueError, "`order` must have each number from 0 to 2 once"),
+        ((0, 0, 1), ValueError, "`order` must have each number from 0 to 2 once"),
+        ("rzn", TypeError, "`order` must be a sequence of integers, at most 65536 of them; got 'rzn'"),
+        (3, TypeError, "`order` must be a sequence of integers"),
+    ],
+)
+def test_wrong_orders(order, error, match):
+    with pytest.raises(error, match=match):
+        ai.packed((6, 4), S("normal"), 3, order, seed=0)
+
+
 def test_packed_projections_and_separate_ones_share_weights_in_all_layouts():
     wide = ai.packed((5, 3, 2, 4), S("xavier_normal"), blocks=[1, 2], seed=1, layout="iobo")
     assert same(wide[:, :1], ai.xavier_normal((5, 1, 2, 4), seed=ai.fold(1, 0), layout="iobo"))

@@ -105,6 +105,47 @@ def test_delta_orthogonal_keeps_lengths(shape, dtype):
     assert np.abs(part - x[::-2, 1:]).max() < 1e-13
 
 
+@pytest.mark.parametrize(
+    ("shape", "keywords"), [((12, 5), {}), ((5, 12), {}), ((7, 7), {}), ((4, 9), {"layout": "io"})]
+)
+def test_spectral_orthogonal_has_equal_singular_values(shape, keywords):
+    x = ai.spectral_orthogonal(shape, 0.5, seed=1, dtype="float64", **keywords)
+    out, in_ = reversed(shape) if keywords else shape
+    assert np.linalg.svd(x, compute_uv=False) == pytest.approx(0.5 * math.sqrt(out / in_), rel=1e-9)
+    same_directions = ai.orthogonal(shape, 0.5 * math.sqrt(out / in_), seed=1, dtype="float64", **keywords)
+    assert np.array_equal(x, same_directions)
+    assert ai.describe(ai.spec("spectral_orthogonal", gain=0.5), (12, 5)).gain == 0.5
+    turned = ai.spectral_orthogonal((12, 5), seed=1, dtype="float64", transposed=True)
+    assert np.linalg.svd(turned, compute_uv=False) == pytest.approx(math.sqrt(5 / 12), rel=1e-9)
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 4, 5, 7])
+def test_bilinear_is_the_filter_of_fcn(kernel):
+    factor = (kernel + 1) // 2
+    centre = factor - 1 if kernel % 2 else factor - 0.5
+    y, x = np.ogrid[:kernel, :kernel]
+    tent = (1 - abs(y - centre) / factor) * (1 - abs(x - centre) / factor)
+    weight = ai.bilinear((3, 3, kernel, kernel), dtype="float64")
+    for o in range(3):
+        for i in range(3):
+            np.testing.assert_allclose(weight[o, i], tent if o == i else 0 * tent, rtol=1e-15)
+    depthwise = ai.bilinear((3, 1, kernel, kernel), groups=3, dtype="float64")
+    assert (depthwise == weight[0, :1]).all()
+    flax = ai.bilinear((kernel, kernel, 3, 3), layout="hwio", dtype="float64")
+    assert np.array_equal(flax.transpose(3, 2, 0, 1), weight)
+    part = ai.bilinear((3, 3, kernel, kernel), dtype="float64", index=np.s_[::-1, 1:, 1])
+    assert np.array_equal(part, weight[::-1, 1:, 1])
+
+
+def test_a_transposed_convolution_of_bilinear_interpolates():
+    image = torch.rand(1, 2, 6, 6, dtype=torch.float64)
+    layer = torch.nn.ConvTranspose2d(2, 2, 4, stride=2, padding=1, groups=2, bias=False, dtype=torch.float64)
+    ai.bilinear_(layer.weight, groups=2, transposed=True)
+    wanted = torch.nn.functional.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+    found = layer(image)
+    torch.testing.assert_close(found[..., 1:-1, 1:-1], wanted[..., 1:-1, 1:-1])  # the edges are zero-padded
+
+
 def test_delta_orthogonal_is_where_jax_puts_it():
     for shape in ((3, 4, 6), (4, 2, 3, 3)):
         theirs = jax.nn.initializers.delta_orthogonal()(jax.random.key(0), shape)
@@ -180,6 +221,12 @@ WRONG = [
     ("prior_bias", {"p": "1"}, (4,), TypeError, ["`p`", "'1'"]),
     ("identity", {}, (4,), ValueError, ["identity", "(4,)"]),
     ("identity", {"gain": math.inf}, (4, 6), ValueError, ["`gain`", "inf"]),
+    ("spectral_orthogonal", {}, (4, 6, 3), ValueError, ["spectral_orthogonal", "(4, 6, 3)", "'oibb'"]),
+    ("spectral_orthogonal", {}, (4,), ValueError, ["(4,)"]),
+    ("spectral_orthogonal", {"gain": math.inf}, (4, 6), ValueError, ["`gain`", "inf"]),
+    ("bilinear", {}, (4, 4), ValueError, ["bilinear", "(4, 4)"]),
+    ("bilinear", {}, (4, 1, 3, 3), ValueError, ["4 and 1", "groups 1"]),
+    ("bilinear", {}, (4, 6, 3), ValueError, ["4 and 6"]),
     ("delta_orthogonal", {}, (4, 6), ValueError, ["delta_orthogonal", "(4, 6)"]),
     ("delta_orthogonal", {}, (4, 6, 3), ValueError, ["6 in", "4 out"]),
     ("delta_orthogonal", {"gain": math.nan}, (6, 4, 3), ValueError, ["`gain`", "nan"]),

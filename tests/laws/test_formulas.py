@@ -42,6 +42,8 @@ DRAWS = [
     (S("sinusoidal"), (40, 12)),
     (S("sinusoidal"), (40, 7)),
     (S("sinusoidal", interleaved=False, layout="io"), (12, 40)),
+    (S("bilinear"), (7, 7, 3, 6)),
+    (S("bilinear", groups=2, layout="hwio"), (5, 4, 3, 6)),
     (S("zero_hadamard"), (13, 6)),
     (S("zero_hadamard"), (13, 6, 4, 3)),
     (S("packed", initializer=[S("zero_hadamard"), S("normal"), S("sinusoidal")], blocks=[9, 3, 4]), (16, 6)),

@@ -56,8 +56,9 @@ def test_plans_can_be_pickled():
     assert pickle.loads(pickle.dumps(made)) == made
 
 
-def test_learning_rates_of_originals():
-    made = plan([NORMED], [ai.Rule("*", NORMAL, lr_scale=0.5)], seed=0)
+def test_factors_of_originals():
+    made = plan([NORMED], [ai.Rule("*", NORMAL, lr_scale=0.5, eps_scale=2.0)], seed=0)
+    assert made.eps_scales == {"fc.weight": 2.0, "fc.weight_v": 2.0, "fc.weight_g": 2.0}
     assert made.lr_scales == {"fc.weight": 0.5, "fc.weight_v": 0.5, "fc.weight_g": 0.5}
 
 

@@ -66,7 +66,7 @@ SAMPLE_RULES = Rules(
         Rule("head.*", None),
         Rule(re.compile(r"\.(q|k)\.weight$", re.IGNORECASE), ai.spec("xavier_uniform", gain=0.5, layout="io")),
         Rule("*.bias", ai.spec("variance_scaling", scale=0.25, distribution="uniform"), like="weight", kind="Linear"),
-        Rule("*.out.weight", NORMAL, lr_scale=0.25, optional=True),
+        Rule("*.out.weight", NORMAL, lr_scale=0.25, eps_scale=0.5, optional=True),
         Rule("*.weight", ai.spec("trunc_normal", a=-float("inf"), b=1.0)),
         Rule("*.experts", ai.spec("kaiming_normal", in_axis=(1, 2), out_axis=0)),
         Rule("*", ai.spec("zeros")),
@@ -83,8 +83,8 @@ def test_texts_give_back_what_was_written(form):
         r.matches("x.Q.weight", (2, 3)) for r in SAMPLE_RULES
     ]
     assert read.as_dict() == SAMPLE_RULES.as_dict()
-    assert [(r.like, r.kind, r.lr_scale, r.optional) for r in read] == [
-        (r.like, r.kind, r.lr_scale, r.optional) for r in SAMPLE_RULES
+    assert [(r.like, r.kind, r.lr_scale, r.eps_scale, r.optional) for r in read] == [
+        (r.like, r.kind, r.lr_scale, r.eps_scale, r.optional) for r in SAMPLE_RULES
     ]
 
 
@@ -114,7 +114,7 @@ def test_a_reader_can_print_them():
         "head.*                                   kept as it is",
         r"/\.(q|k)\.weight$/                       xavier_uniform, gain=0.5, layout='io'",
         "*.bias of Linear                         variance_scaling, distribution='uniform', scale=0.25, fans of weight",
-        "*.out.weight                             normal, std=0.02, lr x 0.25",
+        "*.out.weight                             normal, std=0.02, lr x 0.25, eps x 0.5",
         "*.weight                                 trunc_normal, a=-inf, b=1.0",
         "*.experts                                kaiming_normal, in_axis=(1, 2), out_axis=0",
         "*                                        zeros",
@@ -129,6 +129,7 @@ def test_a_reader_can_print_them():
         (lambda: Rule("*", NORMAL, like=3), TypeError, "`like` must be a string"),
         (lambda: Rule("*", NORMAL, lr_scale="1"), TypeError, "`lr_scale` must be a real number"),
         (lambda: Rule("*", NORMAL, lr_scale=float("nan")), ValueError, "`lr_scale` must be finite"),
+        (lambda: Rule("*", NORMAL, eps_scale=-1.0), ValueError, "`eps_scale` must not be negative; got -1.0"),
         (lambda: Rule("*", NORMAL, optional="no"), TypeError, "`optional` must be True or False; got 'no'"),
         (lambda: Rule(re.compile(b"w"), NORMAL), TypeError, "compiled regular expression .of text."),
         (lambda: Rules(None), TypeError, "`rules` must be a mapping.*got None"),

@@ -21,6 +21,7 @@ NOWHERE = (None, None, None, AXES)
 
 # A scheme with arguments that make a law that is not degenerate, and a shape for it.
 EXAMPLES = {
+    "bilinear": ({}, (4, 4, 3)),
     "chrono": ({"t_max": 50.0}, (8,)),
     "constant": ({"val": 3}, (4, 4)),
     "delta_orthogonal": ({}, (4, 3, 3)),

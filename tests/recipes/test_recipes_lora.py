@@ -1,0 +1,127 @@
+"""LoRA: adapters with the names of peft and of loralib, started as these do, against the recipe."""
+
+import math
+
+import numpy as np
+import pytest
+from recipe_checks import check_plan, tensors
+
+import arrayinit as ai
+from arrayinit import recipes
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+from arrayinit.models.torch import init_module_  # noqa: E402
+
+RANK, TIMES = 8, 30
+
+
+class PeftLayer(nn.Module):
+    """A layer and its adapter, as in peft.tuners.lora.layer; an embedding's adapter are two plain tensors."""
+
+    def __init__(self, base, gaussian):
+        super().__init__()
+        self.base_layer = base
+        if isinstance(base, nn.Embedding):
+            self.lora_embedding_A = nn.ParameterDict({"default": torch.zeros(RANK, base.num_embeddings)})
+            self.lora_embedding_B = nn.ParameterDict({"default": torch.randn(base.embedding_dim, RANK)})
+            return
+        if isinstance(base, nn.Conv2d):
+            first = nn.Conv2d(base.in_channels, RANK, base.kernel_size, bias=False)
+            second = nn.Conv2d(RANK, base.out_channels, 1)
+        else:
+            first, second = nn.Linear(base.in_features, RANK, bias=False), nn.Linear(RANK, base.out_features)
+        if gaussian:
+            nn.init.normal_(first.weight, std=1 / RANK)
+        else:
+            nn.init.kaiming_uniform_(first.weight, a=math.sqrt(5))
+        nn.init.zeros_(second.weight)
+        nn.init.zeros_(second.bias)
+        self.lora_A, self.lora_B = nn.ModuleDict({"default": first}), nn.ModuleDict({"default": second})
+
+
+class LoralibLayer(nn.Linear):
+    def __init__(self):
+        super().__init__(32, 48)
+        self.lora_A, self.lora_B = nn.Parameter(torch.empty(RANK, 32)), nn.Parameter(torch.zeros(48, RANK))
+        nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
+
+
+class LoralibEmbedding(nn.Embedding):
+    def __init__(self):
+        super().__init__(70, 32)
+        self.lora_A, self.lora_B = nn.Parameter(torch.zeros(RANK, 70)), nn.Parameter(torch.randn(32, RANK))
+
+
+def peft(gaussian=False):
+    bases = (nn.Linear(32, 48), nn.Conv2d(16, 24, 3), nn.Embedding(70, 32))
+    return nn.ModuleList([PeftLayer(base, gaussian) for base in bases])
+
+
+MODELS = {
+    "peft": (peft, recipes.lora()),
+    "peft, gaussian": (lambda: peft(True), recipes.lora("gaussian", rank=RANK)),
+    "loralib": (lambda: nn.ModuleList([LoralibLayer(), LoralibEmbedding()]), recipes.lora()),
+}
+
+
+def adapters(module):
+    return {path: x for path, x in tensors(module).items() if "lora_" in path}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_adapters(name):
+    torch.manual_seed(0)
+    make, rules = MODELS[name]
+    module = make()
+    for path, parameter in module.named_parameters():
+        parameter.requires_grad_("lora_" in path)
+    before = {path: x.copy() for path, x in tensors(module).items()}
+    plan = init_module_(module, rules, seed=0, dry_run=True)
+    drawn = type(plan)(tuple(entry for entry in plan if entry.initializer is not None))
+    assert {entry.path for entry in drawn} == set(adapters(module))
+    check_plan(drawn, [adapters(make()) for _ in range(TIMES)])
+    ours = []
+    for seed in range(TIMES):
+        for path, parameter in module.named_parameters():
+            if "lora_" in path:
+                parameter.data.fill_(math.nan)
+        ours.append({path: x.copy() for path, x in adapters(init_module_(module, rules, seed=seed)).items()})
+    check_plan(drawn, ours)
+    kept = {path: x for path, x in tensors(module).items() if "lora_" not in path}
+    assert kept
+    assert all(np.array_equal(x, before[path]) for path, x in kept.items())
+
+
+def test_an_adapter_changes_nothing_at_the_start():
+    module = init_module_(peft(), recipes.lora(), seed=0)
+    x = torch.randn(5, 32)
+    linear, _, embedding = module
+    assert not linear.lora_B["default"](linear.lora_A["default"](x)).any()
+    assert not (embedding.lora_embedding_B["default"] @ embedding.lora_embedding_A["default"]).any()
+
+
+def test_ranks_of_several_adapters_by_rules_before():
+    rules = ai.Rules([("*.lora_A.small.weight", ai.spec("normal", std=1 / 4)), *recipes.lora("gaussian", rank=16)])
+    assert rules.find("fc.lora_A.small.weight", (4, 9)).initializer == ai.spec("normal", std=0.25)
+    assert rules.find("fc.lora_A.default.weight", (16, 9)).initializer == ai.spec("normal", std=0.0625)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "match"),
+    [
+        (
+            lambda: recipes.lora("orthogonal"),
+            ValueError,
+            "`init` must be one of 'kaiming', 'gaussian'; got 'orthogonal'",
+        ),
+        (lambda: recipes.lora("gaussian"), ValueError, "`rank` must be the rank of the adapters .* got None"),
+        (lambda: recipes.lora("gaussian", rank=0), ValueError, "`rank` must be at least 1; got 0"),
+        (lambda: recipes.lora("gaussian", rank=1.5), TypeError, "`rank` must be an integer; got 1.5"),
+        (lambda: recipes.lora(rank=8), ValueError, "`rank` goes with init='gaussian'.* got 8"),
+    ],
+)
+def test_wrong_parameters(make, error, match):
+    with pytest.raises(error, match=match):
+        make()
