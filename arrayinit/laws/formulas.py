@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.laws import Formula
-from arrayinit.laws.elementary import cos_sin, log
+from arrayinit.laws.elementary import cos_sin, exp, log
 from arrayinit.laws.geometry import Geometry
 from arrayinit.laws.regions import Box
 from arrayinit.stream.formats import wide_name
@@ -31,6 +31,7 @@ __all__ = [
     "legs",
     "linear",
     "logs",
+    "ramp",
     "real",
     "sinusoid",
 ]
@@ -114,6 +115,15 @@ def legs(at: list[Integers], count: int) -> Any:
 def logs(at: list[Integers]) -> Any:
     """log(n + 1)."""
     return log(np.asarray(at[-1] + 1.0, np.float64))
+
+
+def ramp(at: list[Integers], start: float, end: float, power: float, steps: int) -> Any:
+    """start + (end - start) (n / steps)^power."""
+    t = np.asarray(at[-1] / float(steps), np.float64)
+    if power != 1:
+        inner = np.where(t > 0, t, 1.0)
+        t = np.where(t > 0, exp(np.maximum(power * log(inner), -700.0)), t)
+    return np.where(t == 1, end, start + (end - start) * t)
 
 
 @functools.lru_cache(maxsize=8)
