@@ -99,6 +99,9 @@ def rules():
         "kind": None,
         "lr_scale": 1.0,
         "optional": False,
+        "min_ndim": None,
+        "max_ndim": None,
+        "keeps_frozen": False,
     }
     yield Call("Rule", ai.Rule, given, takes={"initializer": ("None",), "pattern": ("function", "type")})
     yield Call("Rule.from_dict", ai.Rule.from_dict, {"data": {"pattern": "*", "initializer": "normal"}})
