@@ -37,7 +37,7 @@ FROZEN = (
     "frozen ({}), and the rule {} would draw it: say frozen='draw' or frozen='keep', or put a rule of None before it, "
     "which keeps this one"
 )
-NOTHING_TO_KEEP = "frozen ({}), and without values to keep; a rule of None leaves it as it is"
+NOTHING_TO_KEEP = "frozen ({}), and without values to keep; a rule of None leaves it as it is, frozen='draw' draws it"
 NAMED = 3  # paths that a warning names
 
 
@@ -185,9 +185,10 @@ def _warn_of_frozen(matches: Iterable[Match]) -> None:
         if keeps(each.parameter, each.rule) and each.is_selected and not (each.parameter.is_loaded or each.is_drawn)
     ]
     if kept:
+        rest = " and so on" if len(kept) > NAMED else ""
         warn(
-            f"{counted(len(kept), 'frozen parameter')} stay as they are: {printable(', '.join(kept[:NAMED]))}"
-            f"{' and so on' if len(kept) > NAMED else ''}; say frozen='keep' if that is meant, or frozen='draw'"
+            f"{counted(len(kept), 'frozen parameter')} not drawn: {printable(', '.join(kept[:NAMED]))}{rest}; "
+            f"say frozen='keep' if that is meant, or frozen='draw'"
         )
 
 
