@@ -46,7 +46,7 @@ def make() -> nn.Module:
 
 
 RULES = [
-    ai.Rule("*.weight", "ones", kind="*Norm*", max_ndim=1),
+    ai.Rule("*.weight", "ones", kind="*Norm"),
     ("*bias", "zeros"),
     (
         re.compile(r"(down|out_proj)\.weight$"),

@@ -63,8 +63,8 @@ def plan(
         seed_names: path -> name, as a mapping or a function (None keeps the path): the old name of a renamed parameter,
             or the name that another framework has for the same weight. A tuple is folded one after another.
         frozen: "draw" to draw frozen parameters as their rules say, "keep" to leave them as they are, whatever the
-            rules say; None leaves alone what a library says that it has loaded, and is an error where a rule would draw
-            another frozen one.
+            rules say; None leaves alone what a library says that it has loaded, keeps with a warning what a rule with
+            `keeps_frozen` matches, and is an error where another rule would draw a frozen one.
         only: what is drawn, of all that rules match: see :mod:`arrayinit.models.selection`.
         dry_run: take no key: the plan has the keys that the next draw will have.
 

@@ -18,6 +18,7 @@ Pattern: TypeAlias = str | re.Pattern[str] | Callable[[str, tuple[int, ...]], bo
 
 
 BUFFER = "buffer"  # the kind of tensors that are not parameters
+NOT = "!"  # before a kind that a rule excludes
 SHOWN = 3  # kinds that the text of a rule names
 
 
@@ -61,9 +62,9 @@ class Rule:
         like: the last word of the path of a neighbour whose shape gives the fans: "weight" for a bias that is drawn
             within 1 / sqrt(fan_in) of its layer.
         kind: a glob for the class name of the layer that owns the parameter, or of a class that it inherits from
-            ("Linear", "Conv*"), or a sequence of such globs, of which one must match; "buffer" for buffers. A rule with
-            a kind matches nothing in trees of arrays, which have no layers. A rule without one matches no buffer, so
-            that a last rule `"*"` resets no running variance.
+            ("Linear", "Conv*"), or a sequence of such globs, of which one must match; "buffer" for buffers. A glob
+            after "!" excludes: ("*Norm", "!buffer"). A rule with a kind matches nothing in trees of arrays, which have
+            no layers. A rule without one matches no buffer, so that a last rule `"*"` resets no running variance.
         lr_scale: the factor by which the recipe multiplies the learning rate of these parameters; reported, not used.
         optional: True if it is no mistake that the rule matches nothing.
         min_ndim, max_ndim: the fewest and the most axes of the parameters that the rule matches; None for any number.
@@ -124,13 +125,21 @@ class Rule:
         if self.kind is None:
             if BUFFER in kinds:
                 return False
-        elif not any(fnmatch.fnmatchcase(kind, glob) for kind in kinds for glob in self.kinds):
+        elif not self._is_of(kinds):
             return False
         if self.min_ndim is not None and len(shape) < self.min_ndim:
             return False
         if self.max_ndim is not None and len(shape) > self.max_ndim:
             return False
         return matches(self.pattern, path, shape)
+
+    def _is_of(self, kinds: Sequence[str]) -> bool:
+        """Whether a layer is of one of the kinds that the rule names, and of none that it excludes."""
+        wanted = [glob for glob in self.kinds if not glob.startswith(NOT)] or ["*"]
+        excluded = [glob.removeprefix(NOT) for glob in self.kinds if glob.startswith(NOT)]
+        return any(fnmatch.fnmatchcase(kind, glob) for kind in kinds for glob in wanted) and not any(
+            fnmatch.fnmatchcase(kind, glob) for kind in kinds for glob in excluded
+        )
 
     @property
     def kinds(self) -> tuple[str, ...]:

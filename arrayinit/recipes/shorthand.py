@@ -5,14 +5,16 @@ from collections.abc import Sequence
 
 from arrayinit.common.messages import shown
 from arrayinit.models.norms import GAINS, NORMS, RESIDUAL_NORMS, ZERO_CENTERED_NORMS
-from arrayinit.models.rules import Pattern, Rule
+from arrayinit.models.rules import BUFFER, Pattern, Rule
 from arrayinit.specs import Spec, spec
 
-__all__ = ["EXPERTS", "norms", "rule"]
+__all__ = ["EXPERTS", "NO_BUFFER", "norms", "rule"]
 
 # Tensors of all experts together, (E, out, in) or (E, in, out), that end in no `.weight`: mlp.experts.gate_up_proj,
 # shared_experts.down_proj, ffn.experts.mlp.w1. Their biases have two axes, too, and need a rule before.
 EXPERTS = re.compile(r"(^|\.)(shared_)?experts\.(\w+\.)?\w+$")
+
+NO_BUFFER = (f"!{BUFFER}",)  # the weights of FrozenBatchNorm2d are buffers, and no recipe's business
 
 _GAIN = re.compile(rf"(^|[._])({'|'.join(GAINS)})$")
 _WEIGHT = re.compile(r"(^|\.|_norm_)weight$")  # linear_qkv.layer_norm_weight, too, which stands beside a matrix
@@ -66,17 +68,17 @@ def norms(zero_centered_norms: bool | None = None, lr_scale: float = 1.0) -> lis
     rules = [
         rule("*weight", slope, kind="PReLU", lr_scale=lr_scale),
         rule(_PRELU, slope, lr_scale=lr_scale, max_ndim=1),
-        rule("*weight", zeros, kind=RESIDUAL_NORMS, lr_scale=lr_scale),
+        rule("*weight", zeros, kind=(*RESIDUAL_NORMS, *NO_BUFFER), lr_scale=lr_scale),
     ]
     if zero_centered_norms is None:
-        rules.append(rule(_GAIN, zeros, kind=ZERO_CENTERED_NORMS, lr_scale=lr_scale))
+        rules.append(rule(_GAIN, zeros, kind=(*ZERO_CENTERED_NORMS, *NO_BUFFER), lr_scale=lr_scale))
     elif zero_centered_norms:  # but for gated norms, which multiply by their weight in the same models
-        rules.append(rule(_GAIN, ones, kind="*NormGated", lr_scale=lr_scale))
+        rules.append(rule(_GAIN, ones, kind=("*NormGated", *NO_BUFFER), lr_scale=lr_scale))
         rules.append(rule(re.compile(r"(^|\.)linear_attn\.norm\.weight$"), ones, lr_scale=lr_scale, max_ndim=1))
     gain = zeros if zero_centered_norms else ones
     return [
         *rules,
-        rule(_GAIN, gain, kind=NORMS, lr_scale=lr_scale),
+        rule(_GAIN, gain, kind=(*NORMS, *NO_BUFFER), lr_scale=lr_scale),
         rule(_WEIGHT, gain, lr_scale=lr_scale, max_ndim=1),
         rule(_NAMED, gain, lr_scale=lr_scale),
     ]

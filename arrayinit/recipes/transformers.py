@@ -4,7 +4,7 @@ import math
 import re
 
 from arrayinit.common.arguments import flag, integer, nonnegative
-from arrayinit.models.rules import Rules
+from arrayinit.models.rules import BUFFER, Rules
 from arrayinit.recipes.shorthand import EXPERTS, norms, rule
 from arrayinit.specs import spec
 
@@ -101,6 +101,7 @@ def llama(std: float = 0.02, layers: int | None = None, zero_centered_norms: boo
             rule("*.cross_attn_*_gate", spec("zeros")),  # Llama 3.2 with vision
             rule("*.correct_output_scale", spec("zeros")),  # Gemma 3n
             rule("*bias", spec("zeros")),
+            rule("*e_score_correction_bias", spec("zeros"), kind=BUFFER),
             rule("*.weight", normal, optional=False, min_ndim=2),
             rule(EXPERTS, normal, min_ndim=2),
         ]

@@ -4,7 +4,7 @@ import re
 
 from arrayinit.common.arguments import finite, nonnegative
 from arrayinit.models.rules import Rules
-from arrayinit.recipes.shorthand import norms, rule
+from arrayinit.recipes.shorthand import NO_BUFFER, norms, rule
 from arrayinit.specs import spec
 
 __all__ = ["vit", "vit_jax"]
@@ -45,7 +45,7 @@ def vit(std: float = 0.02, layer_scale: float = 1.0, zero_centered_norms: bool |
             rule("*pos_embed", tokens),
             rule("*mask_token", spec("zeros")),
             rule("*register_tokens", spec("zeros")),
-            rule("*", branch, kind="*LayerScale", max_ndim=1),
+            rule("*", branch, kind=("*LayerScale", *NO_BUFFER), max_ndim=1),
             rule(_LAYER_SCALE, branch, max_ndim=1),
             *norms(zero_centered_norms),
             rule("*.weight", spec("normal", std=scale), optional=False, min_ndim=2),

@@ -34,7 +34,8 @@ def differences_in_law(make, recipe_of):
         assert mine.path == real.path
         # What a constructor freezes stays; on the meta device, where records leave it, there is nothing that can.
         stays = bool(mine.parameter.frozen) and mine.rule is not None and mine.rule.keeps_frozen
-        if BUFFER in mine.parameter.kinds or mine.parameter.size == 0 or stays:
+        is_left_alone = BUFFER in mine.parameter.kinds and mine.rule is None
+        if is_left_alone or mine.parameter.size == 0 or stays:
             continue
         if mine.path in problems:
             result.append(f"{mine.path}: {problems[mine.path]}")

@@ -50,6 +50,16 @@ def test_one_of_several_kinds_is_enough():
     assert not rule.matches("c.weight", (3,), ("Linear",))
     assert not rule.matches("c.weight", (3,))
     assert rule.text == "*.weight of *Norm, Conv?d"
+    no_buffer = Rule("*.weight", NORMAL, kind=("*Norm", "!buffer"))
+    assert no_buffer.matches("c.weight", (3,), ("LayerNorm", "Module"))
+    assert not no_buffer.matches("c.weight", (3,), ("LayerNorm", "Module", "buffer"))
+    assert not no_buffer.matches("c.weight", (3,), ("Linear",))
+    other = Rule("*.weight", NORMAL, kind="!Linear")
+    assert [other.matches("c.weight", (3,), kinds) for kinds in (("Conv1d",), ("Mine", "Linear"), ())] == [
+        True,
+        False,
+        False,
+    ]
     assert Rule("*", NORMAL, kind=list("abcde")).text == "* of a, b, c and 2 more"
 
 

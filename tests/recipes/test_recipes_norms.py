@@ -117,6 +117,17 @@ def test_other_classes_with_norm_in_their_name():
     assert [model[key].weight.unique().tolist() for key in "bcd"] == [[0.0], [0.0], [1.0]]
 
 
+def test_gains_that_are_buffers_stay():
+    class FrozenBatchNorm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("weight", torch.full((6,), 3.0))
+
+    model = nn.ModuleDict({"bn": FrozenBatchNorm(), "fc": nn.Linear(6, 6)})
+    for name in ("llama", "bert", "vit"):
+        assert (init_module_(model, recipes.recipe(name), seed=0)["bn"].weight == 3).all()
+
+
 def test_layer_scales_of_vit():
     class LayerScale(nn.Module):
         def __init__(self):
@@ -201,6 +212,18 @@ def test_all_zero_centered_norms_of_transformers_are_known():
                 x = torch.tensor([[1.0, -1.0, 1.0, -1.0]])
                 torch.testing.assert_close(norm(x), x, rtol=1e-4, atol=0)
     assert known == set()
+
+
+def test_what_a_report_finds_in_starts_of_transformers():
+    pytest.importorskip("transformers")
+    from tiny_transformers import tiny_model
+
+    for model_type, kind in (("nemotron", "doubled"), ("mobilevit", "random gain"), ("gemma", None)):
+        model = tiny_model(model_type)
+        report = ai.report(model)
+        assert {finding.kind for finding in report.findings} == ({kind} if kind else set())
+        wrong = {each.path for each in parameters_of(model) if kind == "doubled" or "BatchNorm2d" in each.kinds}
+        assert {finding.path for finding in report.findings} == (gains_of(parameters_of(model)) & wrong)
 
 
 def test_tables_that_a_constructor_froze_stay():
