@@ -42,7 +42,7 @@ def keras_defaults() -> Rules:
             ),
             rule("*scale", spec("ones")),
             rule("*concat_score_weight", spec("ones")),
-            rule("*gamma", spec("constant", val=1e-6), kind="LayerScale"),  # of ConvNeXt in keras.applications
+            rule("*", spec("constant", val=1e-6), kind="LayerScale"),  # of ConvNeXt in keras.applications
             rule("*gamma", spec("ones")),
             rule("*beta", spec("zeros")),
             rule("*alpha", spec("zeros")),
