@@ -46,8 +46,7 @@ def make() -> nn.Module:
 
 
 RULES = [
-    ("*norm*.weight", "ones"),
-    (f"{LAYERS + 1}.weight", "ones"),
+    ai.Rule("*.weight", "ones", kind="*Norm"),
     ("*bias", "zeros"),
     (
         re.compile(r"(down|out_proj)\.weight$"),

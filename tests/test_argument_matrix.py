@@ -100,6 +100,9 @@ def rules():
         "lr_scale": 1.0,
         "eps_scale": 1.0,
         "optional": False,
+        "min_ndim": None,
+        "max_ndim": None,
+        "keeps_frozen": False,
     }
     yield Call("Rule", ai.Rule, given, takes={"initializer": ("None",), "pattern": ("function", "type")})
     yield Call("Rule.from_dict", ai.Rule.from_dict, {"data": {"pattern": "*", "initializer": "normal"}})
@@ -126,10 +129,11 @@ def first_key(seed):
 
 def recipe_calls():
     yield Call("recipe", lambda name: recipes.recipe(name), {"name": "gpt2"})
+    takes = {"layers": ("None",), "zero_centered_norms": ("None", "True", "False")}
     for name, function in recipes.RECIPES.items():
         given = {p.name: p.default for p in inspect.signature(function).parameters.values()}
         if given:
-            yield Call(f"recipe {name}", function, given, takes={"layers": ("None",)})
+            yield Call(f"recipe {name}", function, given, takes=takes)
     yield Call("deepnorm_constants", recipes.deepnorm_constants, {"encoder_layers": 0, "decoder_layers": 12})
 
 

@@ -40,6 +40,8 @@ from arrayinit.initializers.custom import CustomInitializer as CustomInitializer
 from arrayinit.initializers.distributions import (
     distribution as distribution,
     distribution_ as distribution_,
+    mamba2_a_log as mamba2_a_log,
+    mamba2_a_log_ as mamba2_a_log_,
     mamba_dt_bias as mamba_dt_bias,
     mamba_dt_bias_ as mamba_dt_bias_,
 )
@@ -60,6 +62,8 @@ from arrayinit.initializers.elementwise import (
     ones_ as ones_,
     prior_bias as prior_bias,
     prior_bias_ as prior_bias_,
+    scaled_truncated_normal as scaled_truncated_normal,
+    scaled_truncated_normal_ as scaled_truncated_normal_,
     siren as siren,
     siren_ as siren_,
     small_normal as small_normal,
@@ -114,6 +118,8 @@ from arrayinit.initializers.packs import (
 from arrayinit.initializers.sequences import (
     hippo_legs as hippo_legs,
     hippo_legs_ as hippo_legs_,
+    linspace as linspace,
+    linspace_ as linspace_,
     mamba_a_log as mamba_a_log,
     mamba_a_log_ as mamba_a_log_,
     s4d as s4d,

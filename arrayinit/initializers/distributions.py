@@ -1,12 +1,15 @@
 """Initializers by quantile functions."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Unpack
 
+import numpy as np
+
 from arrayinit.common.arguments import nonnegative, positive
 from arrayinit.draw import Keywords, draw, filling
-from arrayinit.laws import Law
+from arrayinit.laws import Law, Quantile
 from arrayinit.laws.geometry import Geometry
 
 
@@ -57,6 +60,46 @@ def distribution(x: Any, distribution: Any, parameters: Sequence[float] = (), **
 
 
 distribution_ = filling(distribution)
+
+
+def _mamba2_a_log(geometry: Geometry, a_min: float, a_max: float) -> Law:
+    from arrayinit.laws import elementary  # imported here: few processes need it
+    from arrayinit.laws.quantile_functions import bounded_law, log_of_uniform  # as above
+
+    low, high = nonnegative(a_min, "a_min"), positive(a_max, "a_max")
+    if not low < high:
+        raise ValueError(f"`a_min` must be below `a_max`; got a_min={a_min!r} and a_max={a_max!r}")
+    if low:
+        return bounded_law(log_of_uniform, low, high)
+    return Quantile(log_of_uniform, (low, high), -math.inf, float(elementary.log(np.array([high]))[0]))
+
+
+def mamba2_a_log(x: Any, a_min: float = 1.0, a_max: float = 16.0, **keywords: Unpack[Keywords]) -> Any:
+    """log A, A uniform on [a_min, a_max]: A_log of Mamba-2, one number a head, whose -exp is the decay rate of a state.
+
+    With a_min 0, as in Gated DeltaNet, no A is below 2^-33 a_max, where torch's uniform_ may draw 0 and its log -inf.
+    The same on each machine: the quantile function is computed with + - * / of binary64 alone.
+
+        >>> ai.mamba2_a_log(3, seed=0)
+        array([1.3845049, 2.0286615, 2.3496742], dtype=float32)
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        a_min, a_max: the range of A, 0 <= a_min < a_max: `A_init_range` of the reference code.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
+
+    Raises:
+        ValueError: a range that is empty, negative or not finite.
+
+    Sources: Dao and Gu, Transformers are SSMs, ICML 2024; mamba_ssm's Mamba2 (1 to 16). Yang et al., Gated Delta
+    Networks, ICLR 2025; flash-linear-attention, fla/layers/gated_deltanet.py (0 to 16).
+    """
+    return draw(x, partial(_mamba2_a_log, a_min=a_min, a_max=a_max), **keywords)
+
+
+mamba2_a_log_ = filling(mamba2_a_log)
 
 
 def _mamba_dt_bias(geometry: Geometry, dt_min: float, dt_max: float, dt_floor: float) -> Law:

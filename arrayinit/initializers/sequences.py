@@ -4,7 +4,7 @@ import math
 from functools import partial
 from typing import Any, Unpack
 
-from arrayinit.common.arguments import flag, one_of, positive
+from arrayinit.common.arguments import finite, flag, one_of, positive
 from arrayinit.draw import Keywords, draw, filling
 from arrayinit.laws import Constant, Formula, Law
 from arrayinit.laws.geometry import Geometry, check_plain
@@ -133,6 +133,57 @@ def mamba_a_log(x: Any, **keywords: Unpack[Keywords]) -> Any:
 
 
 mamba_a_log_ = filling(mamba_a_log)
+
+
+def _linspace(geometry: Geometry, start: float, end: float, power: float, endpoint: bool) -> Law:
+    from arrayinit.laws import formulas  # imported here: few processes need it
+
+    first, last, exponent = finite(start, "start"), finite(end, "end"), positive(power, "power")
+    if not math.isfinite(last - first):
+        raise ValueError(f"`start` and `end` must not be further apart than float64 reaches; got {start!r} and {end!r}")
+    steps = _last(geometry, "linspace") - (1 if flag(endpoint, "endpoint") else 0)
+    if steps < 1:
+        return Constant(first)
+    return Formula(formulas.ramp, (first, last, exponent, steps), max(abs(first), abs(last)))
+
+
+def linspace(
+    x: Any,
+    start: float = 0.0,
+    end: float = 1.0,
+    power: float = 1.0,
+    endpoint: bool = True,
+    **keywords: Unpack[Keywords],
+) -> Any:
+    """start + (end - start) (n / (N - 1))^power for n along the last axis, of size N: a number for each unit, or layer.
+
+    With power 1 evenly spaced numbers, such as the biases of forget gates from 3 to 6 in xLSTM. The other axes hold
+    copies; where N is 1, the element is start. The same on each machine.
+
+        >>> ai.linspace(4, 3.0, 6.0)
+        array([3., 4., 5., 6.], dtype=float32)
+        >>> ai.linspace(4, 1.0, 0.0, power=0.5, endpoint=False)
+        array([1.        , 0.5       , 0.29289323, 0.1339746 ], dtype=float32)
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        start, end: the first and the last number; end may be the smaller one.
+        power: of the way from start to end, > 0: above 1, the first numbers are closer to each other than the last.
+        endpoint: False divides n by N instead, so that end itself is not reached, as in numpy.linspace.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
+
+    Raises:
+        ValueError: a number or a distance that is not finite, a power that is not positive, a shape without axes.
+        TypeError: an integer dtype.
+
+    Sources: numpy.linspace; NX-AI/xlstm, xlstm/components/init.py, bias_linspace_init_; with powers, BlinkDL/RWKV-LM.
+    """
+    return draw(x, partial(_linspace, start=start, end=end, power=power, endpoint=endpoint), **keywords)
+
+
+linspace_ = filling(linspace)
 
 
 def _sinusoidal(geometry: Geometry, base: float, interleaved: bool) -> Law:

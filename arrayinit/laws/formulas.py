@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arrayinit.laws import Formula
-from arrayinit.laws.elementary import cos_sin, log
+from arrayinit.laws.elementary import cos_sin, exp, log
 from arrayinit.laws.geometry import Geometry
 from arrayinit.laws.regions import Box
 from arrayinit.stream.formats import wide_name
@@ -31,6 +31,7 @@ __all__ = [
     "legs",
     "linear",
     "logs",
+    "ramp",
     "real",
     "sinusoid",
     "tent",
@@ -133,6 +134,15 @@ def tent(place: Integers, size: int) -> tuple[Integers, int]:
     """1 - |place - centre| / f as numerators and a denominator, both twice as large, so that all are integers."""
     twice = 2 * ((size + 1) // 2)
     return twice - np.abs(2 * place - (twice - 1 - size % 2)), twice
+
+
+def ramp(at: list[Integers], start: float, end: float, power: float, steps: int) -> Any:
+    """start + (end - start) (n / steps)^power."""
+    t = np.asarray(at[-1] / float(steps), np.float64)
+    if power != 1:
+        inner = np.where(t > 0, t, 1.0)
+        t = np.where(t > 0, exp(np.maximum(power * log(inner), -700.0)), t)
+    return np.where(t == 1, end, start + (end - start) * t)
 
 
 @functools.lru_cache(maxsize=8)

@@ -101,7 +101,9 @@ def as_data(distribution: Any, parameters: Any = ()) -> tuple[str, tuple[float, 
 
 
 def log_of_uniform(p: Floats, upper: bool, low: float, high: float) -> Floats:
-    """log U, U uniform on [low, high]."""
+    """log U, U uniform on [low, high], low >= 0."""
+    if not low:  # log high + log p below: the quantile function has no lower end
+        return elementary.log(np.full_like(p, high)) + (elementary.log1p(-p) if upper else elementary.log(p))
     first, step = (high, low - high) if upper else (low, high - low)
     return elementary.log(np.full_like(p, first)) + elementary.log1p(p * (step / first))
 

@@ -68,7 +68,8 @@ def init_model_(
         seed: as in every initializer; the key of each weight is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
         frozen: "draw" draws the weights of layers whose `trainable` is False, such as a loaded backbone's, as their
-            rules say; "keep" leaves them as they are. None raises an error where a rule would draw one.
+            rules say; "keep" leaves them as they are. None keeps with a warning what a rule with
+            `keeps_frozen` matches, as those of recipes do, and raises an error where another rule would draw one.
         only: what is drawn, while all else stays as it is and needs no rule: a path or a pattern as in rules, or
             several of them. A shared layer is drawn where all of its paths are asked for.
         dry_run: return the plan; draw nothing and take no key. The plan has the keys of the next draw.

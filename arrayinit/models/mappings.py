@@ -62,8 +62,8 @@ def init_params_(
         seed: as in every initializer; the key of each array is fold(seed, its path).
         seed_names: path -> name to be folded instead, as a mapping or a function.
         frozen: "draw" draws torch Parameters that do not require a gradient, and tensors that transformers has loaded,
-            as their rules say; "keep" leaves them as they are. None leaves alone what is loaded, and raises an error
-            where a rule would draw another one.
+            as their rules say; "keep" leaves them as they are. None leaves alone what is loaded, keeps with a
+            warning what a rule with `keeps_frozen` matches, and raises an error where another rule would draw one.
         only: what is drawn, while all else stays as it is and needs no rule: a path or a pattern as in rules, or
             several of them. A tied array is drawn where all of its paths are asked for.
         dry_run: return the plan; draw nothing and take no key. The plan has the keys of the next draw.

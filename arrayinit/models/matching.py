@@ -19,7 +19,7 @@ from arrayinit.models.selection import Only, Selection, select
 from arrayinit.seeds import Name, peek, resolve, resolve_for
 from arrayinit.specs import Spec, job_of, spec, with_path
 
-__all__ = ["Frozen", "SeedNames", "keyed", "match", "matches_and_problems", "plan", "root_of", "ruled"]
+__all__ = ["Frozen", "SeedNames", "keeps", "keyed", "match", "matches_and_problems", "plan", "root_of", "ruled"]
 
 SeedNames: TypeAlias = Mapping[str, Name] | Callable[[str], Name | None]
 Frozen: TypeAlias = Literal["draw", "keep"] | None
@@ -37,7 +37,8 @@ FROZEN = (
     "frozen ({}), and the rule {} would draw it: say frozen='draw' or frozen='keep', or put a rule of None before it, "
     "which keeps this one"
 )
-NOTHING_TO_KEEP = "frozen ({}), and without values to keep; a rule of None leaves it as it is"
+NOTHING_TO_KEEP = "frozen ({}), and without values to keep; a rule of None leaves it as it is, frozen='draw' draws it"
+NAMED = 3  # paths that a warning names
 
 
 def plan(
@@ -62,8 +63,8 @@ def plan(
         seed_names: path -> name, as a mapping or a function (None keeps the path): the old name of a renamed parameter,
             or the name that another framework has for the same weight. A tuple is folded one after another.
         frozen: "draw" to draw frozen parameters as their rules say, "keep" to leave them as they are, whatever the
-            rules say; None leaves alone what a library says that it has loaded, and is an error where a rule would draw
-            another frozen one.
+            rules say; None leaves alone what a library says that it has loaded, keeps with a warning what a rule with
+            `keeps_frozen` matches, and is an error where another rule would draw a frozen one.
         only: what is drawn, of all that rules match: see :mod:`arrayinit.models.selection`.
         dry_run: take no key: the plan has the keys that the next draw will have.
 
@@ -165,13 +166,35 @@ def match(
             f"{counted(len(empty), 'tensor')} that `only` leaves alone have no values, {printable(empty[0])} and so "
             f"on: load them with load_state_dict(..., assign=True)"
         )
-    if frozen is None and not any(each.is_drawn for each in matches):
-        _warn_of_loaded(matches)
+    if frozen is None:
+        _warn_of_frozen(matches)
+        if not any(each.is_drawn for each in matches):
+            _warn_of_loaded(matches)
     if isinstance(seed_names, Mapping):
         unknown = sorted(set(seed_names) - {each.path for each in matches}, key=str)
         if unknown:
             warn(f"`seed_names` has paths that the model lacks: {printable(', '.join(map(str, unknown)))}")
     return matches
+
+
+def _warn_of_frozen(matches: Iterable[Match]) -> None:
+    """Warn of frozen parameters that rules would draw, and that stay since the rules keep frozen ones."""
+    kept = [
+        each.path
+        for each in matches
+        if keeps(each.parameter, each.rule) and each.is_selected and not (each.parameter.is_loaded or each.is_drawn)
+    ]
+    if kept:
+        rest = " and so on" if len(kept) > NAMED else ""
+        warn(
+            f"{counted(len(kept), 'frozen parameter')} not drawn: {printable(', '.join(kept[:NAMED]))}{rest}; "
+            f"say frozen='keep' if that is meant, or frozen='draw'"
+        )
+
+
+def keeps(parameter: Parameter, rule: Rule | None) -> bool:
+    """Whether a rule that would draw a parameter leaves it as it is, since it is frozen."""
+    return rule is not None and rule.keeps_frozen and rule.initializer is not None and bool(parameter.frozen)
 
 
 def _warn_of_loaded(matches: Iterable[Match]) -> None:
@@ -218,7 +241,8 @@ def matches_and_problems(
         initializer = job = program = None
         if rows is not None and parameter.is_loaded:  # asked for by number
             parameter = replace(parameter, is_loaded=False, frozen="")
-        choice = frozen or ("keep" if parameter.is_loaded else None)
+        is_kept = parameter.is_loaded or (rows is None and keeps(parameter, rule))
+        choice = frozen or ("keep" if is_kept else None)
         try:
             if isinstance(rule, RecordedRule):
                 parameter, program = _recorded(parameter, rule, choice, rows)

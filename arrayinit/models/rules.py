@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias, overload
 
-from arrayinit.common.arguments import flag, nonnegative
+from arrayinit.common.arguments import flag, integer, nonnegative
 from arrayinit.common.messages import shown
 from arrayinit.laws.geometry import check_shape
 from arrayinit.specs import Spec, spec, spec_hint
@@ -18,6 +18,8 @@ Pattern: TypeAlias = str | re.Pattern[str] | Callable[[str, tuple[int, ...]], bo
 
 
 BUFFER = "buffer"  # the kind of tensors that are not parameters
+NOT = "!"  # before a kind that a rule excludes
+SHOWN = 3  # kinds that the text of a rule names
 
 
 def is_pattern(value: Any) -> bool:
@@ -60,11 +62,16 @@ class Rule:
         like: the last word of the path of a neighbour whose shape gives the fans: "weight" for a bias that is drawn
             within 1 / sqrt(fan_in) of its layer.
         kind: a glob for the class name of the layer that owns the parameter, or of a class that it inherits from
-            ("Linear", "Conv*"); "buffer" for buffers. A rule with a kind matches nothing in trees of arrays, which have
+            ("Linear", "Conv*"), or a sequence of such globs, of which one must match; "buffer" for buffers. A glob
+            after "!" excludes: ("*Norm", "!buffer"). A rule with a kind matches nothing in trees of arrays, which have
             no layers. A rule without one matches no buffer, so that a last rule `"*"` resets no running variance.
         lr_scale, eps_scale: the factors by which the recipe multiplies the learning rate, and the epsilon of Adam, for
             these parameters; reported, not used.
         optional: True if it is no mistake that the rule matches nothing.
+        min_ndim, max_ndim: the fewest and the most axes of the parameters that the rule matches; None for any number.
+            With min_ndim=2, "*.weight" leaves the gains of norms to other rules.
+        keeps_frozen: True if frozen parameters that the rule matches stay as they are; False if they are an error. The
+            argument `frozen` of the function that draws comes first.
 
     Raises:
         TypeError, ValueError: an argument of the wrong type, or an initializer that does not exist.
@@ -73,15 +80,21 @@ class Rule:
         >>> rule = ai.Rule("*.bias", ai.spec("uniform", a=-0.1, b=0.1), kind="Linear")
         >>> rule.matches("fc.bias", (3,), ["Linear", "Module"])
         True
+        >>> rule = ai.Rule("*.weight", ai.spec("normal", std=0.02), min_ndim=2)
+        >>> rule.matches("fc.weight", (3, 4)), rule.matches("ln.weight", (3,))
+        (True, False)
     """
 
     pattern: Pattern
     initializer: Spec | None
     like: str | None = None
-    kind: str | None = None
+    kind: str | Sequence[str] | None = None
     lr_scale: float = 1.0
     optional: bool = False
     eps_scale: float = 1.0
+    min_ndim: int | None = None
+    max_ndim: int | None = None
+    keeps_frozen: bool = False
 
     def __post_init__(self) -> None:
         if not is_pattern(self.pattern):
@@ -91,12 +104,20 @@ class Rule:
             )
         if self.initializer is not None:
             object.__setattr__(self, "initializer", _spec(self.initializer))
-        for name, value, kinds in (("like", self.like, str | None), ("kind", self.kind, str | None)):
-            if not isinstance(value, kinds):
-                raise TypeError(f"`{name}` must be a string or None; got {shown(value)}")
+        if not isinstance(self.like, str | None):
+            raise TypeError(f"`like` must be a string or None; got {shown(self.like)}")
+        object.__setattr__(self, "kind", _kind(self.kind))
         nonnegative(self.lr_scale, "lr_scale")
         nonnegative(self.eps_scale, "eps_scale")
         flag(self.optional, "optional")
+        for name, ndim in (("min_ndim", self.min_ndim), ("max_ndim", self.max_ndim)):
+            if ndim is not None:
+                object.__setattr__(self, name, integer(ndim, name, least=0))
+        if self.min_ndim is not None and self.max_ndim is not None and self.min_ndim > self.max_ndim:
+            raise ValueError(
+                f"`min_ndim` must not be above `max_ndim`; got min_ndim={self.min_ndim} and max_ndim={self.max_ndim}"
+            )
+        flag(self.keeps_frozen, "keeps_frozen")
 
     def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> bool:
         """Whether this rule matches a parameter; an earlier rule may still come first.
@@ -107,9 +128,26 @@ class Rule:
         if self.kind is None:
             if BUFFER in kinds:
                 return False
-        elif not any(fnmatch.fnmatchcase(kind, self.kind) for kind in kinds):
+        elif not self._is_of(kinds):
+            return False
+        if self.min_ndim is not None and len(shape) < self.min_ndim:
+            return False
+        if self.max_ndim is not None and len(shape) > self.max_ndim:
             return False
         return matches(self.pattern, path, shape)
+
+    def _is_of(self, kinds: Sequence[str]) -> bool:
+        """Whether a layer is of one of the kinds that the rule names, and of none that it excludes."""
+        wanted = [glob for glob in self.kinds if not glob.startswith(NOT)] or ["*"]
+        excluded = [glob.removeprefix(NOT) for glob in self.kinds if glob.startswith(NOT)]
+        return any(fnmatch.fnmatchcase(kind, glob) for kind in kinds for glob in wanted) and not any(
+            fnmatch.fnmatchcase(kind, glob) for kind in kinds for glob in excluded
+        )
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The globs of `kind`."""
+        return () if self.kind is None else (self.kind,) if isinstance(self.kind, str) else tuple(self.kind)
 
     @property
     def _paths(self) -> tuple[str, ...]:
@@ -120,7 +158,16 @@ class Rule:
     def text(self) -> str:
         """The pattern as a reader would write it."""
         text = pattern_text(self.pattern)
-        return text if self.kind is None else f"{text} of {self.kind}"
+        if self.kinds:
+            rest = f" and {len(self.kinds) - SHOWN} more" if len(self.kinds) > SHOWN else ""
+            text += f" of {', '.join(self.kinds[:SHOWN])}{rest}"
+        if self.min_ndim is None and self.max_ndim is None:
+            return text
+        if self.min_ndim == self.max_ndim:
+            return f"{text}, ndim = {self.min_ndim}"
+        ends = [] if self.min_ndim is None else [f"ndim >= {self.min_ndim}"]
+        ends += [] if self.max_ndim is None else [f"ndim <= {self.max_ndim}"]
+        return f"{text}, {', '.join(ends)}"
 
     @property
     def words(self) -> str:
@@ -151,10 +198,11 @@ class Rule:
             data["keep"] = True
         else:
             data["initializer"] = self.initializer.as_dict() if self.initializer.items else self.initializer.name
-        defaults = (("like", None), ("kind", None), ("lr_scale", 1.0), ("eps_scale", 1.0), ("optional", False))
-        for name, default in defaults:
+        for name, default in _DEFAULTS.items():
             if getattr(self, name) != default:
                 data[name] = getattr(self, name)
+        if isinstance(self.kind, tuple):
+            data["kind"] = list(self.kind)
         return data
 
     @classmethod
@@ -175,7 +223,7 @@ class Rule:
             raise ValueError(f"`data` of a rule must have one of 'pattern' and 'regex'; got {shown(dict(data))}")
         if (given is None) != (keep is True):
             raise ValueError(f"`data` of a rule must have an 'initializer', or 'keep' = true; got {shown(dict(data))}")
-        unknown = set(rest) - {"like", "kind", "lr_scale", "eps_scale", "optional"}
+        unknown = set(rest) - set(_DEFAULTS)
         if unknown:
             raise ValueError(
                 f"`data` of a rule must have no other entries; got {', '.join(map(str, unknown))} in "
@@ -187,6 +235,19 @@ class Rule:
             except Exception as error:  # not text, not an expression, or nested or repeated beyond all limits
                 raise ValueError(f"'regex' must be a regular expression; got {shown(regex)} ({error})") from None
         return cls(pattern, None if given is None else _spec(given), **rest)
+
+
+# The fields that plain data has where they differ from this.
+_DEFAULTS: dict[str, Any] = {
+    "like": None,
+    "kind": None,
+    "lr_scale": 1.0,
+    "eps_scale": 1.0,
+    "optional": False,
+    "min_ndim": None,
+    "max_ndim": None,
+    "keeps_frozen": False,
+}
 
 
 @dataclass(frozen=True, init=False)
@@ -203,7 +264,8 @@ class Rules(Sequence[Rule]):
             exist.
 
     Example:
-        >>> rules = ai.Rules({"*.bias": "zeros", "*.norm*.weight": "ones", "*.weight": ai.spec("normal", std=0.02)})
+        >>> matrices = ai.Rule("*.weight", ai.spec("normal", std=0.02), min_ndim=2)
+        >>> rules = ai.Rules([("*.bias", "zeros"), matrices, ("*.weight", "ones")])  # the rest are gains of norms
         >>> rules = ai.Rules([("head.*", "zeros"), *rules])
         >>> rules.find("head.weight", (10, 64)).initializer
         spec('zeros')
@@ -376,6 +438,15 @@ def _rule(given: Any) -> Rule:
         raise TypeError(f"`rules` must hold Rules, or pairs of a pattern and an initializer; got {shown(given)}")
     pattern, initializer = given
     return Rule(pattern, None if initializer is None else _spec(initializer))
+
+
+def _kind(given: Any) -> str | tuple[str, ...] | None:
+    """One glob, or a tuple of them."""
+    if given is None or (isinstance(given, str) and given):
+        return given
+    if not isinstance(given, tuple | list) or not given or not all(isinstance(each, str) and each for each in given):
+        raise TypeError(f"`kind` must be a glob, a sequence of globs or None; got {shown(given)}")
+    return given[0] if len(given) == 1 else tuple(given)
 
 
 def _spec(given: Any) -> Spec:

@@ -89,8 +89,9 @@ def init_module_(
         seed_names: path -> name to be folded instead, as a mapping or a function.
         frozen: "draw" draws parameters that do not require a gradient, and tensors that transformers has loaded (it
             sets `_is_hf_initialized` on them), as their rules say; "keep" leaves them as they are. None leaves alone
-            what is loaded, and raises an error where a rule would draw another frozen one. A rule of None keeps what it
-            matches in any case.
+            what is loaded, keeps with a warning what a rule with `keeps_frozen` matches, as those of recipes do, and
+            raises an error where another rule would draw a frozen one. A rule of None keeps what it matches in any
+            case.
         only: what is drawn, while all else stays as it is and needs no rule: a path or a pattern as in rules, several
             of them, such as what `load_state_dict(..., strict=False)` returns, or a mapping from such to slices of rows
             ({"embed.weight": slice(50257, None)} for rows that were added). A tied parameter is drawn where all of its
@@ -112,7 +113,8 @@ def init_module_(
 
     Warns:
         UserWarning: a rule decides no parameter; `seed_names` has a path that the model lacks; all that would be drawn
-            is loaded; `only` asks for some paths of a tied parameter, or leaves tensors without values.
+            is loaded; rules keep frozen parameters; `only` asks for some paths of a tied parameter, or leaves tensors
+            without values.
 
     Example:
         >>> import torch

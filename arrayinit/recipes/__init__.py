@@ -7,6 +7,9 @@
 Each recipe follows a paper or reference code, which its docstring names; tests compare it with the draws of the library
 that defines it. Rules that may match nothing in a model are optional: nothing warns of them.
 
+Rules of recipes keep frozen parameters, which most often are tables that a constructor computes, such as the sines of
+Whisper's positions. `frozen="draw"` draws them.
+
 "By paths" means that a recipe looks at the paths of parameters alone, "by kinds" that it looks at types of layers, too.
 """
 

@@ -5,7 +5,7 @@ import re
 
 from arrayinit.common.arguments import integer
 from arrayinit.models.rules import Rule, Rules
-from arrayinit.recipes.shorthand import NORM_WEIGHT, rule
+from arrayinit.recipes.shorthand import norms, rule
 from arrayinit.specs import Spec, spec
 
 __all__ = ["deepnorm", "deepnorm_constants", "t_fixup"]
@@ -95,7 +95,7 @@ def t_fixup(encoder_layers: int = 6, decoder_layers: int = 6) -> Rules:
         [
             *_layers("xavier_uniform", 0.67 / _fourth_root(n), "encoder"),
             *_layers("xavier_uniform", 1 / _fourth_root(9 * m), "decoder"),
-            rule(re.compile(r"(^|\.)encoder\..*embed[^.]*\.weight$"), _embedding(1 / math.sqrt(9 * n))),
+            rule(re.compile(r"(^|\.)encoder\..*embed[^.]*\.weight$"), _embedding(1 / math.sqrt(9 * n)), min_ndim=2),
             *_rest(1 / math.sqrt(9 * m)),
         ]
     )
@@ -125,8 +125,8 @@ def _embedding(scale: float) -> Spec:
 def _rest(scale: float) -> list[Rule]:
     """The rules of norms, embeddings, heads and biases; embeddings are N(0, scale / features)."""
     return [
-        rule(NORM_WEIGHT, spec("ones")),
-        rule(re.compile(r"embed[^.]*\.weight$"), _embedding(scale)),
+        *norms(),
+        rule(re.compile(r"embed[^.]*\.weight$"), _embedding(scale), min_ndim=2),
         rule(re.compile(r"\b(lm_head|head|generator|output_projection)\.weight$"), _embedding(1.0)),
         rule("*bias", spec("zeros")),
     ]

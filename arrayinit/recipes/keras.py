@@ -13,8 +13,9 @@ def keras_defaults() -> Rules:
     Kernels: U(-b, b), b = sqrt(6 / (fan_in + fan_out)), with Keras's own fans: those of a plain convolution for
     depthwise and grouped ones too, those of the equation for EinsumDense and attention. Recurrent kernels are
     orthogonal as one (in, gates * units) matrix. Biases 0, but 1 for the forget gate of LSTM and ConvLSTM. Norms 1 and
-    0, their statistics as new; PReLU 0; the scale of AdditiveAttention U(-sqrt(3 / dim), sqrt(3 / dim)), of Attention
-    1; SpectralNormalization's u a normal of std 0.02 truncated at two sigma; LoRA he_uniform and 0.
+    0, their statistics as new; PReLU 0; LayerScale of ConvNeXt in keras.applications 1e-6; the scale of
+    AdditiveAttention U(-sqrt(3 / dim), sqrt(3 / dim)), of Attention 1; SpectralNormalization's u a normal of std 0.02
+    truncated at two sigma; LoRA he_uniform and 0.
 
     For :func:`arrayinit.keras.init_model_`. By paths and, for a few layers, by kinds.
 
@@ -41,6 +42,7 @@ def keras_defaults() -> Rules:
             ),
             rule("*scale", spec("ones")),
             rule("*concat_score_weight", spec("ones")),
+            rule("*", spec("constant", val=1e-6), kind="LayerScale"),  # of ConvNeXt in keras.applications
             rule("*gamma", spec("ones")),
             rule("*beta", spec("zeros")),
             rule("*alpha", spec("zeros")),

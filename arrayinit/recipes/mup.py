@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from arrayinit.common.arguments import flag, integer, nonnegative, one_of
 from arrayinit.common.messages import shown
 from arrayinit.models.rules import Rules
-from arrayinit.recipes.shorthand import NORM_WEIGHT, rule
+from arrayinit.recipes.shorthand import EXPERTS, norms, rule
 from arrayinit.specs import spec
 
 __all__ = ["globs", "mup"]
@@ -24,6 +24,7 @@ def mup(
     zero_readout: bool = False,
     inputs: str | Sequence[str] = ("*embed*", "*wte*", "*wpe*"),
     outputs: str | Sequence[str] = ("head.*", "*.head.*", "*lm_head.*", "*readout.*", "*output_projection.*"),
+    zero_centered_norms: bool | None = None,
 ) -> Rules:
     """muP: standard deviations and learning rates for a model of `width`, tuned on one of `base_width`.
 
@@ -57,6 +58,8 @@ def mup(
         readout: "multiplier" or "variance".
         zero_readout: output weights 0, as the paper recommends.
         inputs, outputs: globs of the paths of the first and last layers, weight and bias; all other weights are hidden.
+        zero_centered_norms: True if norms multiply by 1 + weight, so that their weights start with 0; False if none
+            does, so that they start with 1; None to go by the class of each norm, and by False in trees of arrays.
 
     Raises:
         ValueError, TypeError: an argument out of range, or of another kind.
@@ -67,7 +70,7 @@ def mup(
     scale = nonnegative(std, "std")
     sgd = one_of(optimizer, "optimizer", OPTIMIZERS) == "sgd"
     vector = m if sgd else 1.0
-    hidden = spec("normal", std=scale / math.sqrt(m))
+    hidden, hidden_lr = spec("normal", std=scale / math.sqrt(m)), 1.0 if sgd else 1 / m
     if one_of(readout, "readout", READOUTS) == "multiplier":
         output, output_lr = spec("normal", std=scale), vector
     else:
@@ -79,10 +82,11 @@ def mup(
         [
             *(rule(f"{glob}bias", spec("zeros")) for glob in last),
             rule("*bias", spec("zeros"), lr_scale=vector),
-            rule(NORM_WEIGHT, spec("ones"), lr_scale=vector),
+            *norms(zero_centered_norms, vector),
             *(rule(glob, spec("normal", std=scale), lr_scale=vector) for glob in globs(inputs, "inputs")),
             *(rule(glob, output, lr_scale=output_lr) for glob in last),
-            rule("*weight", hidden, lr_scale=1.0 if sgd else 1 / m, optional=False),
+            rule("*weight", hidden, lr_scale=hidden_lr, optional=False, min_ndim=2),
+            rule(EXPERTS, hidden, lr_scale=hidden_lr, min_ndim=2),
         ]
     )
 

@@ -67,6 +67,6 @@ def fixup(blocks: int = 8, block: str = "basic") -> Rules:
             rule("*fc.*", spec("zeros"), optional=False),
             rule("*scale", spec("ones"), optional=False),
             rule("*bias*", spec("zeros"), optional=False),
-            rule("*.weight", spec("variance_scaling", scale=2.0, **he), optional=False),
+            rule("*.weight", spec("variance_scaling", scale=2.0, **he), optional=False, min_ndim=2),
         ]
     )

@@ -1,23 +1,87 @@
-"""Shorthand for recipes: rules that are optional by default, and the pattern of the names of norms."""
+"""Shorthand for recipes: rules that are optional by default, and those of norms."""
 
 import re
+from collections.abc import Sequence
 
-from arrayinit.models.rules import Pattern, Rule
-from arrayinit.specs import Spec
+from arrayinit.common.messages import shown
+from arrayinit.models.norms import GAINS, NORMS, RESIDUAL_NORMS, ZERO_CENTERED_NORMS
+from arrayinit.models.rules import BUFFER, Pattern, Rule
+from arrayinit.specs import Spec, spec
 
-__all__ = ["NORM_WEIGHT", "rule"]
+__all__ = ["EXPERTS", "NORM_WEIGHT", "NO_BUFFER", "norms", "rule"]
 
-# ln_1.weight, LayerNorm.weight, input_layernorm.weight, model.norm.weight: only the last module of the path counts.
+# Tensors of all experts together, (E, out, in) or (E, in, out), that end in no `.weight`: mlp.experts.gate_up_proj,
+# shared_experts.down_proj, ffn.experts.mlp.w1. Their biases have two axes, too, and need a rule before.
+EXPERTS = re.compile(r"(^|\.)(shared_)?experts\.(\w+\.)?\w+$")
+
+# By name alone, for recipes of one code whose names are known; others take :func:`norms`.
 NORM_WEIGHT = re.compile(r"(?i)(norm[^.]*|(^|\.)ln_?\w*)\.weight$")
+
+NO_BUFFER = (f"!{BUFFER}",)  # the weights of FrozenBatchNorm2d are buffers, and no recipe's business
+
+_GAIN = re.compile(rf"(^|[._])({'|'.join(GAINS)})$")
+_WEIGHT = re.compile(r"(^|\.|_norm_)weight$")  # linear_qkv.layer_norm_weight, too, which stands beside a matrix
+_NAMED = re.compile(r"(?i)(^|\.)\w*norm\d*\.weight$")  # q_norm.weight, with an axis for heads
+_PRELU = re.compile(r"(?i)(^|\.)\w*prelu\w*\.weight$")
 
 
 def rule(
     pattern: Pattern,
     initializer: Spec | None,
-    kind: str | None = None,
+    kind: str | Sequence[str] | None = None,
     like: str | None = None,
     lr_scale: float = 1.0,
     optional: bool = True,
+    min_ndim: int | None = None,
+    max_ndim: int | None = None,
 ) -> Rule:
-    """A rule that may match nothing in a model, unless `optional` is False."""
-    return Rule(pattern, initializer, like=like, kind=kind, lr_scale=lr_scale, optional=optional)
+    """A rule that may match nothing in a model, unless `optional` is False, and that keeps frozen parameters.
+
+    Recipes speak of weights that are trained. What a constructor freezes is a table, such as the sines of Whisper.
+    """
+    return Rule(
+        pattern,
+        initializer,
+        like=like,
+        kind=kind,
+        lr_scale=lr_scale,
+        optional=optional,
+        min_ndim=min_ndim,
+        max_ndim=max_ndim,
+        keeps_frozen=True,
+    )
+
+
+def norms(zero_centered_norms: bool | None = None, lr_scale: float = 1.0) -> list[Rule]:
+    """The rules of gains of norms, and of slopes of PReLU: by the class of the layer, else by their single axis.
+
+    Names decide only where neither does: of a gain with several axes, in a tree of arrays. These rules come before
+    those of matrices, which have min_ndim=2, so that neither takes what is the other's.
+
+    Args:
+        zero_centered_norms: True for norms that multiply by 1 + weight, whose weight is 0; False for all others, whose
+            weight is 1; None for what the class of each is known to be, and 1 where there is none.
+
+    Raises:
+        TypeError: `zero_centered_norms` is none of these.
+    """
+    if zero_centered_norms is not None and not isinstance(zero_centered_norms, bool):
+        raise TypeError(f"`zero_centered_norms` must be True, False or None; got {shown(zero_centered_norms)}")
+    zeros, ones, slope = spec("zeros"), spec("ones"), spec("constant", val=0.25)
+    rules = [
+        rule("*weight", slope, kind="PReLU", lr_scale=lr_scale),
+        rule(_PRELU, slope, lr_scale=lr_scale, max_ndim=1),
+        rule("*weight", zeros, kind=(*RESIDUAL_NORMS, *NO_BUFFER), lr_scale=lr_scale),
+    ]
+    if zero_centered_norms is None:
+        rules.append(rule(_GAIN, zeros, kind=(*ZERO_CENTERED_NORMS, *NO_BUFFER), lr_scale=lr_scale))
+    elif zero_centered_norms:  # but for gated norms, which multiply by their weight in the same models
+        rules.append(rule(_GAIN, ones, kind=("*NormGated", *NO_BUFFER), lr_scale=lr_scale))
+        rules.append(rule(re.compile(r"(^|\.)linear_attn\.norm\.weight$"), ones, lr_scale=lr_scale, max_ndim=1))
+    gain = zeros if zero_centered_norms else ones
+    return [
+        *rules,
+        rule(_GAIN, gain, kind=(*NORMS, *NO_BUFFER), lr_scale=lr_scale),
+        rule(_WEIGHT, gain, lr_scale=lr_scale, max_ndim=1),
+        rule(_NAMED, gain, lr_scale=lr_scale),
+    ]

@@ -2,6 +2,7 @@
 
 import math
 
+from arrayinit.models.norms import ZERO_CENTERED_NORMS
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.shorthand import rule
 from arrayinit.specs import spec
@@ -19,7 +20,8 @@ def torch_defaults() -> Rules:
     Bilinear: b = 1 / sqrt(in1_features). LSTM, GRU, RNN and their cells: b = 1 / sqrt(hidden_size), biases too.
     Embedding, EmbeddingBag: N(0, 1); the row of padding_idx is 0. MultiheadAttention: xavier_uniform of the packed
     (3 E, E) weight as a whole, or of the separate ones; bias_k and bias_v xavier_normal; its biases 0; out_proj.weight
-    as Linear. Norms: 1 and 0, running statistics as new. PReLU: 0.25, the default of its `init`.
+    as Linear. Norms: 1 and 0, running statistics as new; norms that are known to multiply by 1 + weight: 0 and 0.
+    PReLU: 0.25, the default of its `init`.
 
     Layers that hold others (TransformerEncoderLayer, AdaptiveLogSoftmaxWithLoss) follow the rules of their parts; for
     nn.Transformer use :func:`torch_transformer`. Parameters outside of torch's layers need rules before these.
@@ -54,6 +56,7 @@ def torch_defaults() -> Rules:
         rules += [rule("*", hidden, kind, like="weight_ih_l0"), rule("*", hidden, f"{kind}Cell", like="weight_ih")]
     rules += [rule("*running_var", ONES, "_NormBase")]
     rules += [rule(f"*{name}", ZEROS, "_NormBase") for name in ("running_mean", "num_batches_tracked")]
+    rules.append(rule("*weight", ZEROS, ZERO_CENTERED_NORMS))
     for kind in ("LayerNorm", "GroupNorm", "RMSNorm", "_NormBase"):
         rules += [rule("*weight", ONES, kind), rule("*bias", ZEROS, kind)]
     return Rules(rules)

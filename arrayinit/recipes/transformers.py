@@ -4,19 +4,20 @@ import math
 import re
 
 from arrayinit.common.arguments import flag, integer, nonnegative
-from arrayinit.models.rules import Rules
-from arrayinit.recipes.shorthand import NORM_WEIGHT, rule
+from arrayinit.models.rules import BUFFER, Rules
+from arrayinit.recipes.shorthand import EXPERTS, norms, rule
 from arrayinit.specs import spec
 
 __all__ = ["bert", "gpt2", "llama"]
 
 
-def gpt2(layers: int = 12, std: float = 0.02) -> Rules:
-    """GPT-2: N(0, std^2), and std / sqrt(2 layers) for the projections onto the residual stream (c_proj). By paths.
+def gpt2(layers: int = 12, std: float = 0.02, zero_centered_norms: bool | None = None) -> Rules:
+    """GPT-2: N(0, std^2), and std / sqrt(2 layers) for the projections onto the residual stream (c_proj).
 
-    All other matrices and both embeddings N(0, std^2), biases 0, norms 1 and 0. The transformers library draws this; it
-    follows the paper in the scale of c_proj, with two residual branches a layer. OpenAI's published code does not scale
-    c_proj, and draws the position embedding with std 0.01: put rules for that before these.
+    All other matrices and both embeddings N(0, std^2), biases 0, norms 1 and 0. By paths, norms by kinds. The
+    transformers library draws this; it follows the paper in the scale of c_proj, with two residual branches a layer.
+    OpenAI's published code does not scale c_proj, and draws the position embedding with std 0.01: put rules for that
+    before these.
 
         >>> from arrayinit.recipes import gpt2
         >>> gpt2(layers=8).find("h.0.mlp.c_proj.weight", (3072, 768)).initializer
@@ -25,6 +26,8 @@ def gpt2(layers: int = 12, std: float = 0.02) -> Rules:
     Args:
         layers: the number of blocks of the model, `n_layer`, >= 1.
         std: `initializer_range`, >= 0.
+        zero_centered_norms: True if norms multiply by 1 + weight, so that their weights start with 0; False if none
+            does, so that they start with 1; None to go by the class of each norm, and by False in trees of arrays.
 
     Raises:
         ValueError, TypeError: an argument out of range, or of another kind.
@@ -35,55 +38,102 @@ def gpt2(layers: int = 12, std: float = 0.02) -> Rules:
     scale, depth = nonnegative(std, "std"), integer(layers, "layers")
     return Rules(
         [
-            rule("*c_proj.weight", spec("normal", std=scale / math.sqrt(2 * depth)), optional=False),
-            rule(NORM_WEIGHT, spec("ones")),
-            rule("*.weight", spec("normal", std=scale), optional=False),
-            rule("*.bias", spec("zeros")),
+            rule("*c_proj.weight", spec("normal", std=scale / math.sqrt(2 * depth)), optional=False, min_ndim=2),
+            *norms(zero_centered_norms),
+            rule("*.weight", spec("normal", std=scale), optional=False, min_ndim=2),
+            rule("*bias", spec("zeros")),
         ]
     )
 
 
-def llama(std: float = 0.02, layers: int | None = None) -> Rules:
-    """Llama-style: N(0, std^2) for matrices and embeddings, RMSNorm 1, biases 0. By paths.
+def llama(std: float = 0.02, layers: int | None = None, zero_centered_norms: bool | None = None) -> Rules:
+    """Llama-style: N(0, std^2) for matrices, embeddings and experts, RMSNorm 1, biases 0.
 
-    The transformers library draws this for Llama, Mistral, Qwen and similar models; Meta published no initialization.
-    With `layers` the projections onto the residual stream (o_proj and down_proj, or wo and w2) are drawn with
-    std / sqrt(2 layers), as in GPT-2 and Megatron-LM.
+    By paths, norms by kinds. The transformers library draws this for Llama, Mistral, Mixtral, Qwen, DeepSeek, GPT-OSS,
+    Gemma and similar models; Meta published no initialization. With `layers` the projections onto the residual stream
+    (o_proj, down_proj and out_proj, or wo and w2) are drawn with std / sqrt(2 layers), as in GPT-2 and Megatron-LM.
+
+    The gains of norms are 0 where their class multiplies by 1 + weight (Gemma, Gemma 2 and 3, Qwen3-Next, Qwen3.5, ...;
+    not Gemma 3n and 4, nor the gated norms of Qwen3-Next), and 1 elsewhere. Nemotron and Muse Glimmer have such norms,
+    too, whose weights transformers starts with 1, so that they double their outputs; here they are 0.
+
+    Routers and experts are matrices, biases and correction biases 0; the router's bias in GPT-OSS is N(0, std^2). So
+    are attention sinks, but 0 in DeepSeek-V4, Granite and HY-V4. In layers of Mamba-2 and of the gated delta rule D is
+    1, dt_bias 1 or :func:`arrayinit.mamba_dt_bias`, and A_log log n, log U(0.01, 16) in Qwen, log U(1, 16) in Kimi.
 
         >>> from arrayinit.recipes import llama
         >>> llama(layers=8).find("layers.0.mlp.down_proj.weight", (4096, 11008)).initializer
         spec('normal', std=0.005)
+        >>> llama().find("norm.weight", (2048,), ["GemmaRMSNorm"]).initializer
+        spec('zeros')
+        >>> llama(zero_centered_norms=True).find("norm.weight", (2048,)).initializer  # of shapes without layers
+        spec('zeros')
 
     Args:
         std: `initializer_range`, >= 0.
         layers: the number of blocks, >= 1, or None for one std everywhere.
+        zero_centered_norms: True if norms multiply by 1 + weight, so that their weights start with 0; False if none
+            does, so that they start with 1; None to go by the class of each norm, and by False in trees of arrays.
 
     Raises:
         ValueError, TypeError: an argument out of range, or of another kind.
 
-    Source: transformers.PreTrainedModel._init_weights (5.23); with `layers`, Shoeybi et al., Megatron-LM, 2019,
-    section 4.
+    Source: transformers.PreTrainedModel._init_weights (5.23), and those of the models; with `layers`, Shoeybi et al.,
+    Megatron-LM, 2019, section 4.
     """
-    scale = nonnegative(std, "std")
+    normal = spec("normal", std=nonnegative(std, "std"))
     residual = []
     if layers is not None:
-        small = spec("normal", std=scale / math.sqrt(2 * integer(layers, "layers")))
-        residual = [rule(re.compile(r"(^|\.)(o_proj|down_proj|wo|w2)\.weight$"), small, optional=False)]
+        small = spec("normal", std=float(std) / math.sqrt(2 * integer(layers, "layers")))
+        residual.append(rule(_RESIDUAL, small, optional=False, min_ndim=2))
     return Rules(
         [
             *residual,
-            rule(NORM_WEIGHT, spec("ones")),
-            rule("*.weight", spec("normal", std=scale), optional=False),
-            rule("*.bias", spec("zeros")),
+            *norms(zero_centered_norms),
+            rule("*router.bias", normal, kind="GptOssTopKRouter"),
+            rule("*sinks", spec("zeros"), kind=("DeepseekV4*", "GraniteSWA*", "GraniteMoeSWA*", "HYV4*")),
+            rule("*sinks", normal),
+            *_STATE_SPACES,
+            rule("*fn", normal, kind=_HYPER),
+            rule("*scale", spec("ones"), kind=_HYPER),
+            rule("*base", spec("zeros"), kind=_HYPER),
+            rule("*.lambda_[qk][12]", spec("normal", std=0.1)),  # DiffLlama
+            rule("*.cross_attn_*_gate", spec("zeros")),  # Llama 3.2 with vision
+            rule("*.correct_output_scale", spec("zeros")),  # Gemma 3n
+            rule("*bias", spec("zeros")),
+            rule("*e_score_correction_bias", spec("zeros"), kind=BUFFER),
+            rule("*.weight", normal, optional=False, min_ndim=2),
+            rule(EXPERTS, normal, min_ndim=2),
         ]
     )
 
 
-def bert(std: float = 0.02, truncated: bool = False) -> Rules:
-    """BERT: N(0, std^2) for matrices and embeddings, biases 0, LayerNorm 1 and 0. By paths.
+# Projections onto the residual stream; those of fused experts have no `.weight`.
+_RESIDUAL = re.compile(r"(^|\.)(o_proj|down_proj|out_proj|wo|w2)(\.weight)?$")
 
-    The transformers library draws this, from a plain normal; the row of padding is 0. Google's code draws a normal
-    truncated at two std, without restoring its variance: `truncated`.
+_HYPER = ("DeepseekV4HyperConnection", "DeepseekV4HyperHead", "Glm5NextTextHyperConnection", "Glm5NextTextHyperHead")
+
+_STATE_SPACES = [
+    rule(
+        "*dt_bias",
+        spec("mamba_dt_bias"),
+        kind=("Mamba2Mixer", "NemotronHMamba2Mixer", "OlmoHybridGatedDeltaNet", "Zamba2MambaMixer"),
+    ),
+    rule(re.compile(r"(^|\.)(forget_gate|mixer)\.dt_bias$"), spec("mamba_dt_bias")),  # Kimi Linear, Nemotron-H
+    rule("*dt_bias", spec("ones")),
+    rule("*forget_gate.A_log", spec("mamba2_a_log")),
+    rule("*A_log", spec("mamba2_a_log", a_min=0.0), kind="OlmoHybridGatedDeltaNet"),
+    rule("*linear_attn.A_log", spec("mamba2_a_log", a_min=0.01)),  # Qwen3-Next, Qwen3.5
+    rule("*A_log", spec("mamba_a_log")),
+    rule(re.compile(r"(^|\.)D$"), spec("ones")),
+]
+
+
+def bert(std: float = 0.02, truncated: bool = False, zero_centered_norms: bool | None = None) -> Rules:
+    """BERT: N(0, std^2) for matrices and embeddings, biases 0, LayerNorm 1 and 0.
+
+    By paths, norms by kinds. The transformers library draws this, from a plain normal; the row of padding is 0.
+    Google's code draws a normal truncated at two std, without restoring its variance: `truncated`.
 
         >>> from arrayinit.recipes import bert
         >>> bert(truncated=True).find("encoder.layer.0.output.dense.weight", (768, 3072)).initializer
@@ -92,6 +142,8 @@ def bert(std: float = 0.02, truncated: bool = False) -> Rules:
     Args:
         std: `initializer_range`, >= 0.
         truncated: to [-2 std, 2 std], as in google-research/bert.
+        zero_centered_norms: True if norms multiply by 1 + weight, so that their weights start with 0; False if none
+            does, so that they start with 1; None to go by the class of each norm, and by False in trees of arrays.
 
     Raises:
         ValueError, TypeError: an argument out of range, or of another kind.
@@ -102,8 +154,8 @@ def bert(std: float = 0.02, truncated: bool = False) -> Rules:
     name = "truncated_normal" if flag(truncated, "truncated") else "normal"
     return Rules(
         [
-            rule(NORM_WEIGHT, spec("ones")),
-            rule("*.weight", spec(name, std=nonnegative(std, "std")), optional=False),
-            rule("*.bias", spec("zeros")),
+            *norms(zero_centered_norms),
+            rule("*.weight", spec(name, std=nonnegative(std, "std")), optional=False, min_ndim=2),
+            rule("*bias", spec("zeros")),
         ]
     )

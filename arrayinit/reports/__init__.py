@@ -24,8 +24,10 @@ def report(model: Any, rules: Any = None, *, values: bool = True, progress: bool
     says so; *symmetric* if all outputs, or all inputs, have the same weights; *exploding* or *vanishing* if
     sqrt(fan_in E|w|^2), by which a layer multiplies the scale of its input, is above 10 or below 1/128. An embedding,
     which is looked up and not summed over, is *exploding* if the root mean square of its elements is above 10.
-    Elements *deviate* from their rule if one of them is outside of its range, or if their mean or std is off by more
-    than 1% of the std plus 6 standard errors.
+    The gain of a norm, known by the class of its layer or, in trees of arrays, by its name and single axis, is a
+    *random gain* if its rule draws it at random or, without a rule, if its std is above its mean; it is *doubled* if it
+    is 1 in a norm that multiplies by 1 + weight. Elements *deviate* from their rule if one of them is outside of its
+    range, or if their mean or std is off by more than 1% of the std plus 6 standard errors.
 
     Buffers that no rule matches are listed, but not judged. If a layer of torch computes a weight from other tensors,
     the computed weight is listed and judged. Its rule is compared with the value before spectral_norm divides or

@@ -9,8 +9,9 @@ from arrayinit.common.arguments import flag
 from arrayinit.common.progress import progress_bar
 from arrayinit.laws import Law
 from arrayinit.laws.geometry import Geometry, geometry
-from arrayinit.models.matching import keyed, matches_and_problems, root_of, ruled
+from arrayinit.models.matching import keeps, keyed, matches_and_problems, root_of, ruled
 from arrayinit.models.members import Member, members_of
+from arrayinit.models.norms import gains_of
 from arrayinit.models.parameters import Parameter
 from arrayinit.models.plans import Plan, Planned
 from arrayinit.models.rules import Rule, Rules
@@ -36,6 +37,7 @@ def build(model: Any, rules: Any, values: bool, progress: bool | None) -> Report
         plan, problems = drawable_plan(parameters, rules)
         planned = {entry.path: entry for entry in plan}
         matching = {parameter.path: rule for parameter, rule in ruled(parameters, rules)}
+    gains = gains_of(parameters)
     shown: list[Member] = []
     for member in members:
         shown.append(member)
@@ -45,14 +47,20 @@ def build(model: Any, rules: Any, values: bool, progress: bool | None) -> Report
     with progress_bar("parameters", total, progress if values else False) as advance:
         for member in shown:
             path = member.parameter.path
-            rows.append(_row(member, values, planned.get(path), matching.get(path), problems))
+            rows.append(_row(member, values, planned.get(path), matching.get(path), problems, path in gains))
             advance(_bytes(member.parameter))
     return Report(tuple(rows), tuple(_idle(matching.values(), rules or Rules())), has_rules=rules is not None)
 
 
 def drawable_plan(parameters: Iterable[Parameter], rules: Rules) -> tuple[Plan, Mapping[str, str]]:
-    """The plan of the parameters that can be drawn, and path -> reason for the others."""
+    """The plan of the parameters that can be drawn, and path -> reason for the others.
+
+    Frozen parameters are planned as if they were not, except those that their rule keeps.
+    """
     matches, problems = matches_and_problems(parameters, rules, frozen="draw")
+    kept = {match.path for match in matches if keeps(match.parameter, match.rule)}
+    problems = {path: reason for path, reason in problems.items() if path not in kept}
+    matches = [replace(match, initializer=None, job=None) if match.path in kept else match for match in matches]
     return keyed([match for match in matches if match.path not in problems], root_of(0)), problems
 
 
@@ -64,7 +72,9 @@ def _idle(matching: Iterable[Rule | None], rules: Rules) -> Iterable[Finding]:
             yield Finding(rule.text, "idle rule", "matches no parameter, or only after earlier rules")
 
 
-def _row(member: Member, values: bool, entry: Planned | None, rule: Rule | None, problems: Mapping[str, str]) -> Row:
+def _row(
+    member: Member, values: bool, entry: Planned | None, rule: Rule | None, problems: Mapping[str, str], is_gain: bool
+) -> Row:
     parameter = member.parameter
     axes = _geometry(parameter)
     expected: Description | None = None
@@ -77,7 +87,8 @@ def _row(member: Member, values: bool, entry: Planned | None, rule: Rule | None,
     roles = roles if len(roles) >= 2 else ""
     moments = measure(member.read(), parameter.dtype, roles) if values else None
     drawn = moments if member.drawn is None or not values else measure(member.drawn(), parameter.dtype, roles)
-    reasons = [*_problems(parameter, rule, problems), *judge(parameter, fan_in, moments, drawn, expected, law)]
+    findings = judge(parameter, fan_in, moments, drawn, expected, law, is_gain)
+    reasons = [*_problems(parameter, rule, problems), *findings]
     return Row(
         path=parameter.path,
         shape=parameter.shape,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from arrayinit.laws import Constant, Law, Packed, is_random
+from arrayinit.models.norms import is_zero_centered
 from arrayinit.models.parameters import Parameter
 from arrayinit.reports.statistics import Statistics
 from arrayinit.specs import Description
@@ -27,12 +28,13 @@ BY_PART = ("uniform", "normal", "truncated_normal", "quantile")
 
 def judge(
     parameter: Parameter, fan_in: int | None, moments: Statistics | None, drawn: Statistics | None,
-    expected: Description | None, law: Law | None,
+    expected: Description | None, law: Law | None, is_gain: bool,
 ) -> Iterator[tuple[str, str]]:  # fmt: skip
     """(kind, text) of each finding. A buffer that no rule draws has none.
 
     Args:
         moments: of the array. drawn: of the values that the rule draws, from which a layer may compute the array.
+        is_gain: whether the parameter is the gain of a norm.
     """
     if parameter.optional and expected is None:
         return
@@ -42,7 +44,10 @@ def judge(
     # Rules for matrices that are not random may mean equal rows, as A_log of Mamba has. Constants seldom do.
     is_intended = law is not None and not is_random(law) and not isinstance(law, Constant)
     alike = frozenset[str]() if moments is None or is_intended else moments.alike
-    yield from _of_weights(parameter, fan_in, moments, expected, alike)
+    if is_gain and is_floating(parameter.dtype):
+        yield from _of_gain(is_zero_centered(parameter.kinds), moments, expected)
+    else:
+        yield from _of_weights(parameter, fan_in, moments, expected, alike)
     if drawn is not None and expected is not None:
         yield from _deviation(drawn, expected, expected_mean(parameter.dtype, expected), _copies(law))
 
@@ -81,6 +86,30 @@ def _of_weights(
                 kind,
                 f"multiplies the scale of its input by {scale:.3g}: root mean square {rms:.3g}, {fan_in} inputs",
             )
+
+
+def _of_gain(is_centered: bool, moments: Statistics | None, expected: Description | None) -> Iterator[tuple[str, str]]:
+    """Findings about the gain of a norm: drawn at random, or 1 where the norm adds 1 to it.
+
+    Args:
+        is_centered: whether the norm multiplies by 1 + weight.
+    """
+    start = 0 if is_centered else 1
+    if expected is not None and expected.std > 0:
+        text = f"the gain of a norm starts with {start}; its rule draws it with a std of {expected.std:.3g}"
+        yield "random gain", text
+        return
+    if expected is not None:
+        low, high, mean, std = expected.low, expected.high, expected.mean, expected.std
+    elif moments is not None and isinstance(moments.mean, float):
+        low, high, mean, std = moments.low, moments.high, moments.mean, moments.std
+    else:
+        return
+    # Gains that were trained are spread around their mean; those that are drawn like weights, around 0.
+    if std > abs(mean + 1 - start):
+        yield "random gain", f"the gain of a norm starts with {start}; the mean is {mean:.3g} and the std {std:.3g}"
+    elif is_centered and low == high == 1:
+        yield "doubled", "the norm multiplies by 1 + weight, so a weight of 1 doubles its output; start with 0"
 
 
 def _is_weight(parameter: Parameter) -> bool:

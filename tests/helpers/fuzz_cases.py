@@ -414,6 +414,9 @@ class Maker:
     def siren(self) -> dict[str, Any]:
         return {"omega": self.one(30.0, 1, self.scale()), "first": self.chance(0.3)}
 
+    def scaled_truncated_normal(self) -> dict[str, Any]:
+        return {"gain": self.gain(), "mode": self.mode(), "cut": self.one(3.0, 2, 0.5)}
+
     def small_normal(self) -> dict[str, Any]:
         return {"dim": self.one(None, 1, 64, 4096)}
 
@@ -431,6 +434,10 @@ class Maker:
 
     def s4d(self) -> dict[str, Any]:
         return {"variant": self.one("lin", "inv", "real")}
+
+    def linspace(self) -> dict[str, Any]:
+        ends = {"start": self.number(), "end": self.number()}
+        return ends | {"endpoint": self.chance(0.7)}
 
     def sinusoidal(self) -> dict[str, Any]:
         return {"base": self.one(10000.0, 500, 1.5, 1e9), "interleaved": self.chance(0.6)}
@@ -545,7 +552,7 @@ NEEDED = ("val", "sparsity", "layers")  # arguments without a default
 INNER = ("normal", "uniform", "zeros", "xavier_uniform", "kaiming_normal", "trunc_normal", "ones", "lecun_normal")
 NEEDS_FANS = (
     *("xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal", "lecun_uniform", "lecun_normal"),
-    *("variance_scaling", "siren", "small_normal", "wang_normal", "orthogonal"),
+    *("variance_scaling", "scaled_truncated_normal", "siren", "small_normal", "wang_normal", "orthogonal"),
 )
 WEIGHTS = {
     "uniform": 14,
@@ -555,7 +562,7 @@ WEIGHTS = {
     **dict.fromkeys(NEEDS_FANS, 4),
     **dict.fromkeys(("packed", "sparse", "constant", "bits", "identity"), 5),
     **dict.fromkeys(("eye", "dirac", "icnr", "zeros", "ones", "delta_orthogonal", "zero_hadamard", "hippo_legs"), 2),
-    **dict.fromkeys(("s4d", "lstm_bias", "prior_bias", "mamba_a_log", "sinusoidal"), 2),
+    **dict.fromkeys(("s4d", "lstm_bias", "prior_bias", "mamba_a_log", "linspace", "sinusoidal"), 2),
     **dict.fromkeys(("bilinear", "spectral_orthogonal"), 2),
     "orthogonal": 2,
 }

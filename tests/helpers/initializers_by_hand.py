@@ -337,6 +337,12 @@ def siren(tensor, omega=30.0, first=False):
     return symmetric(tensor, 1 / fan_in if first else math.sqrt(6 / fan_in) / omega)
 
 
+def scaled_truncated_normal(tensor, gain=1.0, mode="fan_in", cut=3.0):
+    fan = tensor.fan(mode)
+    std = gain / math.sqrt(fan) if fan else 0.0
+    return scaled_truncated(tensor, 0.0, std, -cut * std, cut * std) if std else zeros(tensor)
+
+
 def small_normal(tensor, dim=None):
     width = tensor.fans[0] if dim is None else dim
     return centred(tensor, math.sqrt(2 / (5 * width)) if width else 0.0, "normal")
@@ -557,6 +563,18 @@ def mamba_a_log(tensor):
     return formula(tensor, lambda *at: math.log(at[-1] + 1))
 
 
+def linspace(tensor, start=0.0, end=1.0, power=1.0, endpoint=True):
+    """To a tolerance, because of powers."""
+    if not tensor.shape:
+        raise Refused("rank")
+    steps = tensor.canonical[-1] - bool(endpoint)
+    if steps < 1:
+        return constant(tensor, float(start))
+    return formula(
+        tensor, lambda *at: start + (end - start) * (at[-1] / steps) ** power, reach=max(abs(start), abs(end))
+    )
+
+
 def sinusoidal(tensor, base=10000.0, interleaved=True):
     """To a tolerance."""
     plain(tensor, (2,))
@@ -655,6 +673,7 @@ INITIALIZERS = {
         kaiming_uniform,
         lecun_normal,
         lecun_uniform,
+        linspace,
         lstm_bias,
         mamba_a_log,
         normal,
@@ -664,6 +683,7 @@ INITIALIZERS = {
         prior_bias,
         s4d,
         sinusoidal,
+        scaled_truncated_normal,
         siren,
         small_normal,
         sparse,
@@ -683,6 +703,7 @@ CLOSE = {
     "orthogonal",
     "delta_orthogonal",
     "spectral_orthogonal",
+    "linspace",
     "mamba_a_log",
     "sinusoidal",
 }  # agree to a tolerance, not to the bit

@@ -5,6 +5,7 @@ import pytest
 from keras import layers
 from recipe_checks import check_plan
 
+import arrayinit as ai
 from arrayinit import recipes
 from arrayinit.keras import init_model_
 from arrayinit.models.keras import parameters_of_model
@@ -121,6 +122,22 @@ def test_layers_of_keras(name):
     assert all(entry.rule is not None for entry in plan), "keras_defaults speaks of every weight"
     check_plan(plan, theirs)
     check_plan(plan, [arrays(init_model_(model, rules, seed=k)) for k in range(times)])
+
+
+def test_a_layer_scale_is_no_norm():
+    from keras.src.applications.convnext import LayerScale
+
+    for layer, value, findings in (
+        (LayerScale(1e-6, 24), 1e-6, []),  # as keras.applications.ConvNeXtTiny has it
+        (layers.RMSNormalization(), 1, ["scale"]),
+    ):
+        layer.build((None, 6, 24))
+        [theirs] = [x.copy() for x in arrays(layer).values()]
+        assert theirs == pytest.approx(value)
+        [ours] = arrays(init_model_(layer, recipes.keras_defaults(), seed=0)).values()
+        assert (ours == theirs).all()
+        report = ai.report(layer, {"*": ai.spec("normal")}, values=False)
+        assert [finding.path for finding in report.findings if finding.kind == "random gain"] == findings
 
 
 def test_other_layers_leave_all_bits_alone():

@@ -57,6 +57,19 @@ def test_siren_keeps_the_variance_of_sines():
     assert entering.var() == pytest.approx(0.7968, abs=0.02)
 
 
+def test_scaled_truncated_normal():
+    law = ai.describe("scaled_truncated_normal", (50, 40))
+    assert (law.distribution, law.low, law.high) == ("truncated_normal", -3 / math.sqrt(40), 3 / math.sqrt(40))
+    assert law.std == pytest.approx(scipy.stats.truncnorm.std(-3, 3) / math.sqrt(40), rel=1e-9)
+    law = ai.describe(ai.spec("scaled_truncated_normal", gain=0.5, mode="fan_out", cut=2), (50, 40))
+    assert law.high == pytest.approx(2 * 0.5 / math.sqrt(50), rel=1e-15)
+    x = ai.scaled_truncated_normal((300, 400), seed=0, dtype="float64").ravel() * 20
+    assert scipy.stats.kstest(x, scipy.stats.truncnorm(-3, 3).cdf).pvalue > 1e-4
+    wanted = ai.truncated_normal((300, 400), std=1 / 20, lower=-3, upper=3, seed=0)
+    assert np.array_equal(ai.scaled_truncated_normal((300, 400), seed=0), wanted)
+    assert (ai.scaled_truncated_normal((3, 4), gain=0, seed=0) == 0).all()
+
+
 def test_small_and_wang():
     assert ai.describe(ai.spec("small_normal"), (50, 40)).std == math.sqrt(2 / 5 / 40)
     assert ai.describe(ai.spec("small_normal", dim=64), (50,)).std == math.sqrt(2 / (5 * 64))
@@ -212,6 +225,10 @@ WRONG = [
     ("siren", {"omega": 0.0}, (4, 6), ValueError, ["`omega`", "0.0"]),
     ("siren", {"first": 1}, (4, 6), TypeError, ["`first`", "1"]),
     ("siren", {}, (4,), ValueError, ["2 dimensions"]),
+    ("scaled_truncated_normal", {"gain": -1.0}, (4, 6), ValueError, ["`gain`", "-1.0"]),
+    ("scaled_truncated_normal", {"mode": "fan"}, (4, 6), ValueError, ["`mode`", "'fan'"]),
+    ("scaled_truncated_normal", {"cut": 0}, (4, 6), ValueError, ["`cut`", "0"]),
+    ("scaled_truncated_normal", {}, (4,), ValueError, ["2 dimensions"]),
     ("small_normal", {"dim": 0}, (4, 6), ValueError, ["`dim`", "0"]),
     ("small_normal", {"dim": 2.0}, (4, 6), TypeError, ["`dim`", "2.0"]),
     ("small_normal", {}, (4,), ValueError, ["2 dimensions"]),
@@ -255,6 +272,7 @@ def test_shapes_without_elements():
     for shape in ((0, 4), (4, 0)):
         assert ai.siren(shape, seed=0).shape == shape
         assert ai.small_normal(shape, seed=0).shape == shape
+        assert ai.scaled_truncated_normal(shape, seed=0).shape == shape
         assert ai.identity(shape).shape == shape
         assert ai.packed(shape, ai.spec("xavier_normal"), blocks=2 if shape[0] else 1, seed=0).shape == shape
     assert ai.delta_orthogonal((4, 0, 3), seed=0).shape == (4, 0, 3)

@@ -39,6 +39,8 @@ DRAWS = [
     (S("hippo_legs", batch_axis=1, in_axis=2, out_axis=0), (7, 3, 7)),
     (S("s4d", variant="real"), (3, 8)),
     (S("mamba_a_log"), (3, 16)),
+    (S("linspace", start=3.0, end=6.0), (9, 8)),
+    (S("linspace", start=5.0, end=-7.0, power=0.3), (9, 8)),
     (S("sinusoidal"), (40, 12)),
     (S("sinusoidal"), (40, 7)),
     (S("sinusoidal", interleaved=False, layout="io"), (12, 40)),
@@ -161,6 +163,27 @@ def test_mamba_a_log_is_the_log_of_minus_the_real_diagonal():
     assert same(ai.mamba_a_log((16,), dtype="float64"), x[0])
 
 
+@pytest.mark.parametrize(("start", "end", "n"), [(3.0, 6.0, 7), (1.15, 1.05, 12), (-1e-3, 0.0, 100), (2.0, 2.0, 5)])
+def test_linspace(start, end, n):
+    x = ai.linspace((2, n), start, end, dtype="float64")
+    assert np.allclose(x, np.linspace(start, end, n), rtol=1e-15, atol=1e-18)
+    assert (x[:, 0] == start).all()
+    assert (x[:, -1] == end).all()
+    open_ended = ai.linspace((n,), start, end, endpoint=False, dtype="float64")
+    assert np.allclose(open_ended, np.linspace(start, end, n, endpoint=False), rtol=1e-15, atol=1e-18)
+    for power in (0.3, 1.6, 7.0, 1e-6, 200.0):
+        curve = ai.linspace((n,), start, end, power=power, dtype="float64")
+        wanted = start + (end - start) * np.linspace(0, 1, n) ** power
+        assert np.allclose(curve, wanted, rtol=1e-13, atol=1e-15)
+        assert (curve[0], curve[-1]) == (start, end)
+    assert same(ai.linspace((n, 2), start, end, layout="io", dtype="float64")[:, 1], x[0])
+
+
+def test_linspace_of_one():
+    assert ai.linspace((3, 1), 2.0, 5.0).tolist() == [[2]] * 3
+    assert ai.linspace(1, 2.0, 5.0, endpoint=False).tolist() == [2]
+
+
 @pytest.mark.parametrize(("positions", "features"), [(1, 2), (100, 16), (5000, 64)])
 def test_sinusoids(positions, features):
     wanted = naive_sinusoids(positions, features)
@@ -216,6 +239,12 @@ def test_zero_hadamard_is_the_algorithm(out, in_):
         ("s4d", {"variant": "linear"}, (3, 4), {"dtype": "complex64"}, ValueError, ["`variant`", "'linear'"]),
         ("s4d", {}, (), {"dtype": "complex64"}, ValueError, ["s4d", "()"]),
         ("mamba_a_log", {}, (), {}, ValueError, ["mamba_a_log", "()"]),
+        ("linspace", {}, (), {}, ValueError, ["linspace", "()"]),
+        ("linspace", {"power": 0}, (3,), {}, ValueError, ["`power`", "0"]),
+        ("linspace", {"start": math.inf}, (3,), {}, ValueError, ["`start`", "inf"]),
+        ("linspace", {"start": -1e308, "end": 1.7e308}, (3,), {}, ValueError, ["`start`", "`end`", "1.7e+308"]),
+        ("linspace", {"endpoint": 1}, (3,), {}, TypeError, ["`endpoint`", "1"]),
+        ("linspace", {"end": 1e6}, (3,), {"dtype": "float16"}, ValueError, ["float16"]),
         ("sinusoidal", {}, (4, 5, 6), {}, ValueError, ["sinusoidal", "(4, 5, 6)"]),
         ("sinusoidal", {"base": 1.0}, (4, 6), {}, ValueError, ["`base`", "1.0"]),
         ("sinusoidal", {"interleaved": 1}, (4, 6), {}, TypeError, ["`interleaved`", "1"]),
@@ -235,6 +264,7 @@ def test_shapes_without_elements():
     for name, shape in (
         ("hippo_legs", (0, 0)),
         ("mamba_a_log", (3, 0)),
+        ("linspace", (3, 0)),
         ("sinusoidal", (0, 4)),
         ("zero_hadamard", (4, 0)),
     ):

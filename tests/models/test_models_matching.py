@@ -191,6 +191,27 @@ def test_names_are_checked_whatever_else_is_wrong():
     assert "seed name" in caught.value.problems["b"]
 
 
+def test_rules_that_keep_frozen_parameters():
+    rules = ai.Rules([ai.Rule("t*", NORMAL, keeps_frozen=True), ai.Rule("*", NORMAL)])
+    with pytest.warns(
+        UserWarning, match="^1 frozen parameter not drawn: table; say frozen='keep' if that is meant, or"
+    ):
+        made = plan(FROZEN, rules, seed=0)
+    assert [each.is_drawn for each in made] == [True, False]
+    assert str(made).splitlines()[1] == "table          4x4  kept as it is, frozen (requires_grad=False)"
+    assert [each.is_drawn for each in plan(FROZEN, rules, seed=0, frozen="keep")] == [True, False]
+    assert [each.is_drawn for each in plan(FROZEN, rules, seed=0, frozen="draw")] == [True, True]
+    with pytest.raises(PlanError, match="say frozen='draw' or frozen='keep'"):  # a rule before it that does not
+        plan(FROZEN, ai.Rules([("table", "ones"), *rules]), seed=0)
+    many = [Parameter(f"t{k}", (4, 4), "float32", frozen="requires_grad=False") for k in range(5)]
+    with pytest.warns(UserWarning, match="^5 frozen parameters not drawn: t0, t1, t2 and so on; "):
+        plan(many, rules[:1], seed=0)
+    gone = Parameter("table", (4, 4), "float32", frozen="requires_grad=False", has_values=False)
+    with pytest.raises(PlanError, match="without values to keep; a rule of None leaves it as it is, frozen='draw'"):
+        plan([gone], rules[:1], seed=0)
+    assert plan([gone], rules[:1], seed=0, frozen="draw")[0].is_drawn
+
+
 def test_frozen_parameters_without_values_are_not_kept():
     parameter = Parameter("table", (4, 4), "float32", frozen="requires_grad=False", has_values=False)
     with pytest.raises(PlanError, match="without values to keep; a rule of None leaves it as it is"):

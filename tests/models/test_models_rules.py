@@ -41,6 +41,44 @@ def test_kinds_are_those_of_the_layer_and_its_parents():
     assert not rule.matches("c.bias", (3,), ("Conv1d",))
 
 
+def test_one_of_several_kinds_is_enough():
+    rule = Rule("*.weight", NORMAL, kind=["*Norm", "Conv?d"])
+    assert rule == Rule("*.weight", NORMAL, kind=("*Norm", "Conv?d")) != Rule("*.weight", NORMAL, kind="*Norm")
+    assert Rule("*.weight", NORMAL, kind=("*Norm",)) == Rule("*.weight", NORMAL, kind="*Norm")
+    assert rule.matches("c.weight", (3,), ("LlamaRMSNorm", "Module"))
+    assert rule.matches("c.weight", (3,), ("Mine", "Conv2d"))
+    assert not rule.matches("c.weight", (3,), ("Linear",))
+    assert not rule.matches("c.weight", (3,))
+    assert rule.text == "*.weight of *Norm, Conv?d"
+    no_buffer = Rule("*.weight", NORMAL, kind=("*Norm", "!buffer"))
+    assert no_buffer.matches("c.weight", (3,), ("LayerNorm", "Module"))
+    assert not no_buffer.matches("c.weight", (3,), ("LayerNorm", "Module", "buffer"))
+    assert not no_buffer.matches("c.weight", (3,), ("Linear",))
+    other = Rule("*.weight", NORMAL, kind="!Linear")
+    assert [other.matches("c.weight", (3,), kinds) for kinds in (("Conv1d",), ("Mine", "Linear"), ())] == [
+        True,
+        False,
+        False,
+    ]
+    assert Rule("*", NORMAL, kind=list("abcde")).text == "* of a, b, c and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "text", "matching"),
+    [
+        (None, None, "*", [0, 1, 2, 3]),
+        (2, None, "*, ndim >= 2", [2, 3]),
+        (None, 1, "*, ndim <= 1", [0, 1]),
+        (1, 2, "*, ndim >= 1, ndim <= 2", [1, 2]),
+        (0, 0, "*, ndim = 0", [0]),
+    ],
+)
+def test_numbers_of_axes(least, most, text, matching):
+    rule = Rule("*", NORMAL, min_ndim=least, max_ndim=most)
+    assert [n for n in range(4) if rule.matches("a", (2,) * n)] == matching
+    assert rule.text == text
+
+
 def test_the_first_match_wins():
     rules = Rules({"*.norm.weight": "ones", "*.weight": NORMAL, "*": "zeros"})
     assert [rules.find(path, ()).initializer.name for path in ("a.norm.weight", "a.weight", "a.bias")] == [
@@ -68,6 +106,8 @@ SAMPLE_RULES = Rules(
         Rule("*.bias", ai.spec("variance_scaling", scale=0.25, distribution="uniform"), like="weight", kind="Linear"),
         Rule("*.out.weight", NORMAL, lr_scale=0.25, eps_scale=0.5, optional=True),
         Rule("*.weight", ai.spec("trunc_normal", a=-float("inf"), b=1.0)),
+        Rule("*.scale", "ones", kind=("*Norm", "*GRN"), max_ndim=1, keeps_frozen=True),
+        Rule("*.kernel", NORMAL, min_ndim=2, max_ndim=5),
         Rule("*.experts", ai.spec("kaiming_normal", in_axis=(1, 2), out_axis=0)),
         Rule("*", ai.spec("zeros")),
     ]
@@ -83,9 +123,9 @@ def test_texts_give_back_what_was_written(form):
         r.matches("x.Q.weight", (2, 3)) for r in SAMPLE_RULES
     ]
     assert read.as_dict() == SAMPLE_RULES.as_dict()
-    assert [(r.like, r.kind, r.lr_scale, r.eps_scale, r.optional) for r in read] == [
-        (r.like, r.kind, r.lr_scale, r.eps_scale, r.optional) for r in SAMPLE_RULES
-    ]
+    names = ("like", "kind", "lr_scale", "eps_scale", "optional", "min_ndim", "max_ndim", "keeps_frozen")
+    for name in names:
+        assert [getattr(rule, name) for rule in read] == [getattr(rule, name) for rule in SAMPLE_RULES]
 
 
 def test_toml_as_one_would_write_it():
@@ -116,6 +156,8 @@ def test_a_reader_can_print_them():
         "*.bias of Linear                         variance_scaling, distribution='uniform', scale=0.25, fans of weight",
         "*.out.weight                             normal, std=0.02, lr x 0.25, eps x 0.5",
         "*.weight                                 trunc_normal, a=-inf, b=1.0",
+        "*.scale of *Norm, *GRN, ndim <= 1        ones",
+        "*.kernel, ndim >= 2, ndim <= 5           normal, std=0.02",
         "*.experts                                kaiming_normal, in_axis=(1, 2), out_axis=0",
         "*                                        zeros",
     ]
@@ -127,6 +169,17 @@ def test_a_reader_can_print_them():
         (lambda: Rule(3, NORMAL), TypeError, "`pattern` must be a glob.*got 3"),
         (lambda: Rule("", NORMAL), TypeError, "`pattern` must be a glob"),
         (lambda: Rule("*", NORMAL, like=3), TypeError, "`like` must be a string"),
+        (lambda: Rule("*", NORMAL, kind=3), TypeError, "`kind` must be a glob, a sequence of globs or None; got 3"),
+        (lambda: Rule("*", NORMAL, kind=()), TypeError, "`kind` must be a glob, a sequence of globs or None"),
+        (lambda: Rule("*", NORMAL, kind=["a", 1]), TypeError, "`kind` must be a glob, a sequence of globs or None"),
+        (lambda: Rule("*", NORMAL, min_ndim=-1), ValueError, "`min_ndim` must be at least 0; got -1"),
+        (lambda: Rule("*", NORMAL, max_ndim=1.0), TypeError, "`max_ndim` must be an integer; got 1.0"),
+        (
+            lambda: Rule("*", NORMAL, min_ndim=2, max_ndim=1),
+            ValueError,
+            "`min_ndim` must not be above `max_ndim`; got min_ndim=2 and max_ndim=1",
+        ),
+        (lambda: Rule("*", NORMAL, keeps_frozen=1), TypeError, "`keeps_frozen` must be True or False; got 1"),
         (lambda: Rule("*", NORMAL, lr_scale="1"), TypeError, "`lr_scale` must be a real number"),
         (lambda: Rule("*", NORMAL, lr_scale=float("nan")), ValueError, "`lr_scale` must be finite"),
         (lambda: Rule("*", NORMAL, eps_scale=-1.0), ValueError, "`eps_scale` must not be negative; got -1.0"),

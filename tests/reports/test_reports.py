@@ -434,6 +434,49 @@ def test_exploding_and_vanishing():
     assert kinds(ai.report({"w": np.float32(1) + normal(64, 256, std=0.01)})) == ["exploding"]
 
 
+def test_gains_that_are_drawn_at_random():
+    nn = pytest.importorskip("torch.nn")
+    model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.LayerNorm((2, 4)), nn.PReLU(8))
+    rules = {"*.bias": "zeros", "*": ai.spec("normal", std=0.02)}
+    report = ai.report(model, rules, values=False)
+    assert [finding.path for finding in report.findings if finding.kind == "random gain"] == ["1.weight", "2.weight"]
+    assert report["1.weight"].findings[0].text == (
+        "the gain of a norm starts with 1; its rule draws it with a std of 0.02"
+    )
+    assert "random gain" not in kinds(ai.report(model))
+    nn.init.normal_(model[1].weight, std=0.02)
+    assert kinds(ai.report(model)) == ["random gain"]
+    nn.init.normal_(model[1].weight, mean=0.6, std=0.2)  # trained
+    assert kinds(ai.report(model)) == []
+    tree = {"ln": {"scale": normal(6, std=0.1), "bias": np.zeros(6)}, "fc": {"w": normal(6, 6), "scale": normal(6)}}
+    assert kinds(ai.report(tree)) == ["random gain"]
+    assert kinds(ai.report(tree), "ln.scale") == ["random gain"]
+    assert kinds(ai.report(tree, {"ln.scale": "ones", "*": "normal"}, values=False), "ln.scale") == []
+
+
+def test_weights_of_1_in_norms_that_add_1():
+    torch = pytest.importorskip("torch")
+
+    class GemmaRMSNorm(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(8))
+
+    model = torch.nn.Sequential(GemmaRMSNorm(), torch.nn.RMSNorm(8))
+    assert kinds(ai.report(model)) == []
+    assert kinds(ai.report(model, {"*": "ones"}, values=False)) == ["doubled"]
+    assert kinds(ai.report(model, {"*": "zeros"}, values=False)) == []
+    torch.nn.init.ones_(model[0].weight)
+    report = ai.report(model)
+    assert [(finding.path, finding.kind) for finding in report.findings] == [("0.weight", "doubled")]
+    assert "multiplies by 1 + weight" in report.findings[0].text
+    torch.nn.init.normal_(
+        model[0].weight, std=0.02
+    )  # about 0, where it starts: nobody draws it like that, but it works
+    assert kinds(ai.report(model)) == []
+    assert kinds(ai.report(model, {"0.*": ai.spec("normal", std=0.02), "*": "ones"}, values=False)) == ["random gain"]
+
+
 def test_what_is_common_is_no_finding():
     """Scales from the literature, at the widths of their models."""
     scales = {

@@ -228,6 +228,26 @@ def test_chrono_is_the_log_of_a_uniform_number(t_max):
     assert same(ai.chrono_(lstm.bias_ih_l0, t_max, seed=2).detach(), ai.chrono((8,), t_max, seed=2))
 
 
+@pytest.mark.parametrize(("low", "high"), [(1.0, 16.0), (0.0, 16.0), (0.01, 16.0), (0.0, 0.5)])
+def test_decay_rates_of_mamba2_are_uniform(low, high):
+    x = ai.mamba2_a_log((100_000,), low, high, seed=2, dtype="float64")
+    assert st.kstest(np.exp(x), st.uniform(low, high - low).cdf).pvalue > 1e-4
+    words = ai.bits(100_000, seed=2).astype(np.int64)
+    p = (words | 1) / 2**33
+    wanted = np.log(low + (high - low) * np.where(words & 1, p, 1 - p))
+    assert np.abs(x - wanted).max() < 2e-7
+    assert x.max() <= math.log(high)
+    assert low == 0 or x.min() >= math.log(low)
+
+
+def test_decay_rates_from_0_are_finite():
+    table = quantiles(distributions.log_of_uniform, (0.0, 16.0))
+    mean, std, low, high = table.moments
+    assert (mean, std) == pytest.approx((math.log(16) - 1, 1), abs=1e-6)  # of log U(0, 16)
+    assert low == pytest.approx(math.log(16 * 2.0**-33), abs=1e-6)
+    assert high == pytest.approx(math.log(16), abs=1e-6)
+
+
 def test_mamba_steps_are_log_uniform():
     x = ai.mamba_dt_bias((100_000,), seed=2, dtype="float64")
     steps = np.log1p(np.exp(x))
@@ -244,14 +264,19 @@ def test_tables_of_the_literature_are_the_same_everywhere():
     """They are + - * / alone: golden vectors hold draws, this holds every integer of a table."""
     for function, arguments in (
         (distributions.log_of_uniform, (1.0, 999.0)),
+        (distributions.log_of_uniform, (0.0, 16.0)),
         (distributions.softplus_inverse, (1e-3, 0.1, 1e-4)),
     ):
         table = quantiles(function, arguments)
         sums = [int(column.astype(np.int64).sum()) for column in table.columns]
-        assert sums == {1.0: SUMS[0], 1e-3: SUMS[1]}[arguments[0]]
+        assert sums == SUMS[arguments[0]]
 
 
-SUMS = [[3386414769959, -12783089571, -8629099], [-3133672392684, 164694668, 41124]]
+SUMS = {
+    1.0: [3386414769959, -12783089571, -8629099],
+    0.0: [302048778208, -4071175291, -24266965],
+    1e-3: [-3133672392684, 164694668, 41124],
+}
 
 
 @pytest.mark.parametrize(
@@ -262,6 +287,9 @@ SUMS = [[3386414769959, -12783089571, -8629099], [-3133672392684, 164694668, 411
         ("chrono", {"t_max": math.inf}, (8,), ValueError, ["`t_max`", "inf"]),
         ("chrono", {"t_max": 9.0}, (9,), ValueError, ["chrono", "(9,)"]),
         ("chrono", {"t_max": 9.0, "gates": "iifo"}, (8,), ValueError, ["`gates`", "'iifo'"]),
+        ("mamba2_a_log", {"a_min": 16}, (8,), ValueError, ["`a_min`", "a_min=16"]),
+        ("mamba2_a_log", {"a_min": -1.0}, (8,), ValueError, ["`a_min`", "-1.0"]),
+        ("mamba2_a_log", {"a_max": math.inf}, (8,), ValueError, ["`a_max`", "inf"]),
         ("mamba_dt_bias", {"dt_min": 0.1}, (8,), ValueError, ["`dt_max`", "dt_min=0.1"]),
         ("mamba_dt_bias", {"dt_min": 0.0}, (8,), ValueError, ["`dt_min`", "0.0"]),
         ("mamba_dt_bias", {"dt_floor": 0.2}, (8,), ValueError, ["`dt_max`", "dt_floor=0.2"]),

@@ -1,0 +1,63 @@
+"""Norms: the classes of their layers, and which parameters are their gains."""
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+
+from arrayinit.models.parameters import Parameter
+from arrayinit.models.rules import BUFFER
+
+__all__ = ["GAINS", "NORMS", "RESIDUAL_NORMS", "ZERO_CENTERED_NORMS", "gains_of", "is_zero_centered"]
+
+# Globs of class names: LayerNorm, T5LayerNorm, LlamaRMSNorm, BatchNorm2d, NemotronLayerNorm1P, Qwen3NextRMSNormGated,
+# LayerNormalization of Keras. Not NormedEmbedding, LayerNormLinear and the like, which hold matrices.
+NORMS = ("*Norm", "*Norm[0-9]*", "*NormGated", "_NormBase", "*Normalization")
+
+# Norms that multiply by 1 + weight, so that a weight of 0 leaves the scale alone. In transformers 5.23 these are all
+# classes whose `forward` adds 1 to the weight; Gemma3nRMSNorm, Gemma4RMSNorm and all gated norms don't. LayerNorm1P is
+# NeMo's, the names with For are Liger-Kernel's.
+ZERO_CENTERED_NORMS = (
+    "GemmaRMSNorm", "Gemma2RMSNorm", "Gemma3RMSNorm", "VaultGemmaRMSNorm", "RecurrentGemmaRMSNorm", "T5GemmaRMSNorm",
+    "T5Gemma2RMSNorm", "Qwen3NextRMSNorm", "Qwen3_5RMSNorm", "Qwen3_5MoeRMSNorm", "Qwen4ExpTextRMSNorm",
+    "MiniMaxM3VLRMSNorm", "Step3p7RMSNorm", "MuseGlimmerTextCenteredRMSNorm", "MuseSparkTextCenteredRMSNorm",
+    "MuseSparkTextInputScaledRMSNorm", "NemotronLayerNorm1P", "VideoPrismLayerNorm", "LayerNorm1P",
+    "LigerRMSNormForGemma", "LigerRMSNormForGemma2", "LigerRMSNormForGemma3",
+)  # fmt: skip
+
+# Global response normalization, x + weight * norm(x) + bias, whose weight starts with 0 as its bias does.
+RESIDUAL_NORMS = ("*GRN", "*GlobalResponseNorm")
+
+GAINS = ("weight", "scale", "gamma", "g")  # the last word of the path of a norm's gain
+
+
+def gains_of(parameters: Iterable[Parameter]) -> set[str]:
+    """The paths of the gains of norms.
+
+    By the class of the layer where there is one. Elsewhere a gain is an array with one axis, of a name that gains have,
+    beside no array with more axes.
+    """
+    parameters = list(parameters)
+    matrices = {_parent(each.path) for each in parameters if len(each.shape) > 1}
+    return {
+        each.path
+        for each in parameters
+        if BUFFER not in each.kinds
+        and each.path.rpartition(".")[2] in GAINS
+        and (
+            _is_any(each.kinds, NORMS)
+            if each.kinds
+            else len(each.shape) == 1 and "." in each.path and _parent(each.path) not in matrices
+        )
+    }
+
+
+def is_zero_centered(kinds: Sequence[str]) -> bool:
+    """Whether a layer multiplies by 1 + weight, by the names of its class and of those that it inherits from."""
+    return _is_any(kinds, ZERO_CENTERED_NORMS)
+
+
+def _is_any(kinds: Sequence[str], globs: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(kind, glob) for kind in kinds for glob in globs)
+
+
+def _parent(path: str) -> str:
+    return path.rpartition(".")[0]

@@ -1,0 +1,255 @@
+"""Norms in recipes: known by what they are. Laws of whole models beside those that transformers' constructors have."""
+
+import numpy as np
+import pytest
+
+import arrayinit as ai
+from arrayinit import recipes
+from arrayinit.models.norms import ZERO_CENTERED_NORMS, gains_of
+from arrayinit.models.parameters import Parameter
+from arrayinit.recipes import bert, deepnorm, gpt2, llama, mup, vit
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+from arrayinit.models.torch import init_module_, parameters_of  # noqa: E402
+
+GENERAL = {"gpt2": gpt2, "llama": llama, "bert": bert, "vit": vit, "mup": mup, "deepnorm": deepnorm}
+
+
+class RMSNorm1(nn.Module):
+    """A norm as models have it that bring their own."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(width))
+
+
+class GemmaRMSNorm(RMSNorm1):
+    pass
+
+
+class Qwen3NextRMSNormGated(RMSNorm1):
+    pass
+
+
+class GRN(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(1, 1, 1, width))
+
+
+class NormedEmbedding(nn.Embedding):
+    """A matrix, whatever its class is called."""
+
+
+def oddly_named():
+    """Norms whose names say nothing; random gains, so that none is right by chance."""
+    model = nn.ModuleDict(
+        {
+            "seq": nn.Sequential(nn.LayerNorm(6), nn.BatchNorm1d(6), nn.GroupNorm(2, 6), nn.RMSNorm(6)),
+            "ln_1": nn.LayerNorm(6),
+            "bn1": nn.BatchNorm2d(6),
+            "heads": nn.LayerNorm((2, 3)),
+            "own": RMSNorm1(6),
+            "act": nn.PReLU(6),
+        }
+    )
+    with torch.no_grad():
+        for x in model.parameters():
+            x.uniform_(2, 3)
+    return model
+
+
+@pytest.mark.parametrize("name", [*GENERAL, "torch_defaults", "resnet", "t_fixup"])
+@pytest.mark.filterwarnings("ignore:these rules decide no parameter:UserWarning")
+def test_norms_are_known_by_their_class(name):
+    model = oddly_named()
+    if name in ("torch_defaults", "resnet"):
+        del model["own"]  # they speak of torch's own layers
+    rules = recipes.recipe(name)
+    init_module_(model, rules, seed=0)
+    for path, x in model.named_parameters():
+        value = 0.25 if path == "act.weight" else float(path.endswith("weight"))
+        assert (x == value).all(), path
+
+
+@pytest.mark.parametrize("name", GENERAL)
+def test_norms_without_layers_are_known_by_their_axis(name):
+    rules = GENERAL[name]()
+    for path in ("0.weight", "h.0.ln_1.weight", "layer1.0.bn1.weight", "embed_ln.weight", "qkv.layer_norm_weight"):
+        assert rules.find(path, (8,)).initializer == ai.spec("ones"), path
+    assert rules.find("q_norm.weight", (4, 8)).initializer == ai.spec("ones")
+    assert rules.find("mlp.prelu.weight", (1,)).initializer == ai.spec("constant", val=0.25)
+    if name != "deepnorm":  # which names its matrices
+        for path in ("0.weight", "ln_1.weight", "h.0.fc.weight"):
+            assert rules.find(path, (8, 4)).initializer.name in ("normal", "variance_scaling"), path
+
+
+@pytest.mark.parametrize("name", GENERAL)
+def test_zero_centered_norms(name):
+    def gains(rules, *kinds):
+        return rules.find("model.norm.weight", (8,), kinds).initializer.name
+
+    function = GENERAL[name]
+    assert gains(function(), "GemmaRMSNorm") == "zeros"
+    assert gains(function(), "Gemma3RMSNorm", "Module") == "zeros"
+    assert [gains(function(), kind) for kind in ("Gemma3nRMSNorm", "Qwen3NextRMSNormGated", "RMSNorm")] == ["ones"] * 3
+    assert gains(function()) == "ones"
+    if name == "deepnorm":
+        return
+    zero = function(zero_centered_norms=True)
+    assert [gains(zero), gains(zero, "GemmaRMSNorm"), gains(zero, "MyRMSNorm")] == ["zeros"] * 3
+    assert gains(zero, "Qwen3NextRMSNormGated") == "ones"
+    assert zero.find("layers.0.linear_attn.norm.weight", (8,)).initializer == ai.spec("ones")
+    one = function(zero_centered_norms=False)
+    assert [gains(one), gains(one, "GemmaRMSNorm")] == ["ones"] * 2
+    with pytest.raises(TypeError, match="`zero_centered_norms` must be True, False or None; got 'gemma'"):
+        function(zero_centered_norms="gemma")
+
+
+def test_other_classes_with_norm_in_their_name():
+    model = nn.ModuleDict(
+        {"a": NormedEmbedding(40, 60), "b": GRN(6), "c": GemmaRMSNorm(6), "d": Qwen3NextRMSNormGated(6)}
+    )
+    init_module_(model, llama(), seed=0)
+    assert model["a"].weight.std().item() == pytest.approx(0.02, rel=0.1)
+    assert [model[key].weight.unique().tolist() for key in "bcd"] == [[0.0], [0.0], [1.0]]
+
+
+def test_gains_that_are_buffers_stay():
+    class FrozenBatchNorm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("weight", torch.full((6,), 3.0))
+
+    model = nn.ModuleDict({"bn": FrozenBatchNorm(), "fc": nn.Linear(6, 6)})
+    for name in ("llama", "bert", "vit"):
+        assert (init_module_(model, recipes.recipe(name), seed=0)["bn"].weight == 3).all()
+
+
+def test_layer_scales_of_vit():
+    class LayerScale(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gamma = nn.Parameter(torch.rand(6))
+
+    model = nn.ModuleDict({"ls1": LayerScale(), "other": LayerScale(), "fc": nn.Linear(6, 6)})
+    init_module_(model, vit(layer_scale=0.1), seed=0)
+    assert (model["ls1"].gamma == 0.1).all()
+    assert (model["other"].gamma == 0.1).all()
+    for path in (
+        "blocks.0.ls1.gamma",
+        "layer.0.layer_scale1.lambda1",
+        "layer.0.lambda_2",
+        "layer_scale_1",
+        "x.gamma_2",
+    ):
+        assert vit().find(path, (8,)).initializer == ai.spec("constant", val=1.0), path
+    assert vit().find("block.gamma", (8,)) is None  # of a norm or of a layer scale
+    with pytest.raises(ValueError, match="`layer_scale` must not be negative; got -1"):
+        vit(layer_scale=-1)
+
+
+def test_gains_of_trees_and_modules():
+    def tree(**shapes):
+        return gains_of(Parameter(path.replace("__", "."), shape, "float32") for path, shape in shapes.items())
+
+    assert tree(ln__scale=(4,), ln__bias=(4,), fc__weight=(4, 4), fc__scale=(4,), weight=(4,)) == {"ln.scale"}
+    assert tree(x__w=(4,), cls__weight=(1, 4), norm__weight=(2, 4)) == set()
+    model = nn.Sequential(nn.LayerNorm((2, 3)), nn.Linear(3, 3), nn.PReLU(), NormedEmbedding(3, 3), RMSNorm1(3))
+    assert gains_of(parameters_of(model)) == {"0.weight", "4.weight"}
+
+
+# transformers
+
+LAWS = {
+    "llama": """llama mistral gemma gemma2 gemma3_text gemma3n_text gemma4_text vaultgemma t5gemma mixtral qwen3_moe
+        qwen3_next qwen3_5_moe_text deepseek_v3 deepseek_v4 gpt_oss granite_swa granitemoehybrid bamba kimi_linear
+        olmo_hybrid dbrx cohere mllama_text_model diffllama laguna minimax_m3_vl_text""",
+    "bert": "bert roberta deberta lxmert marian",
+    "gpt2": "gpt2 decision_transformer",
+    "vit": "vit dinov2_with_registers",
+}
+RECIPES = {
+    "llama": lambda config: llama(std=config.initializer_range),
+    "bert": lambda config: bert(std=getattr(config, "initializer_range", None) or config.init_std),
+    "gpt2": lambda config: gpt2(layers=config.num_hidden_layers, std=config.initializer_range),
+    "vit": lambda config: vit(std=config.initializer_range, layer_scale=getattr(config, "layerscale_value", 1.0)),
+}
+
+
+@pytest.mark.parametrize(("name", "model_type"), [(name, each) for name in LAWS for each in LAWS[name].split()])
+def test_every_parameter_has_the_law_of_its_constructor(name, model_type):
+    pytest.importorskip("transformers")
+    from recipe_laws import differences_in_law
+    from tiny_transformers import model_class, tiny_config
+
+    config = tiny_config(model_type)
+    if model_type == "deepseek_v3":
+        config.first_k_dense_replace = 1  # so that the second layer has experts
+    assert differences_in_law(lambda: model_class(model_type)(config), RECIPES[name]) == []
+
+
+def test_all_zero_centered_norms_of_transformers_are_known():
+    transformers = pytest.importorskip("transformers")
+    import ast
+    import importlib
+    import pathlib
+    import re
+
+    adds_one = re.compile(r"1(\.0)? \+ self\.weight|self\.weight(\.\w+\(\))? \+ 1")
+    known = {kind for kind in ZERO_CENTERED_NORMS if not kind.startswith(("Liger", "LayerNorm1P"))}
+    for file in pathlib.Path(transformers.__file__).parent.glob("models/*/modeling_*.py"):
+        text = file.read_text()
+        if not adds_one.search(text):
+            continue
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef) and adds_one.search(ast.get_source_segment(text, node)):
+                assert node.name in known, file
+                known.discard(node.name)
+                norm = getattr(
+                    importlib.import_module(f"transformers.models.{file.parent.name}.{file.stem}"), node.name
+                )(4)
+                torch.nn.init.zeros_(norm.weight)
+                x = torch.tensor([[1.0, -1.0, 1.0, -1.0]])
+                torch.testing.assert_close(norm(x), x, rtol=1e-4, atol=0)
+    assert known == set()
+
+
+def test_what_a_report_finds_in_starts_of_transformers():
+    pytest.importorskip("transformers")
+    from tiny_transformers import tiny_model
+
+    for model_type, kind in (("nemotron", "doubled"), ("mobilevit", "random gain"), ("gemma", None)):
+        model = tiny_model(model_type)
+        report = ai.report(model)
+        assert {finding.kind for finding in report.findings} == ({kind} if kind else set())
+        wrong = {each.path for each in parameters_of(model) if kind == "doubled" or "BatchNorm2d" in each.kinds}
+        assert {finding.path for finding in report.findings} == (gains_of(parameters_of(model)) & wrong)
+
+
+def test_tables_that_a_constructor_froze_stay():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.WhisperConfig(
+        vocab_size=50, num_mel_bins=8, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_source_positions=12,
+        max_target_positions=12, pad_token_id=1, bos_token_id=2, eos_token_id=3, decoder_start_token_id=4,
+    )  # fmt: skip
+    model = transformers.WhisperModel(config)
+    table = model.encoder.embed_positions.weight.detach().clone()
+    with pytest.warns(UserWarning, match="1 frozen parameter not drawn: encoder.embed_positions.weight; say frozen="):
+        init_module_(model, bert(), seed=0)
+    assert torch.equal(model.encoder.embed_positions.weight, table)
+    assert model.decoder.embed_positions.weight.std().item() == pytest.approx(0.02, rel=0.2)
+    report = ai.report(model, bert())
+    assert not report.findings, report
+    assert report["encoder.embed_positions.weight"].expected_std is None
+    init_module_(model, bert(), seed=0, frozen="keep")  # says so, and is not warned
+    assert torch.equal(model.encoder.embed_positions.weight, table)
+    rules = ai.Rules({"encoder.embed_positions.weight": "sinusoidal"}) + bert()
+    with pytest.raises(ai.PlanError, match="say frozen='draw' or frozen='keep'"):
+        init_module_(model, rules, seed=0)
+    init_module_(model, rules, seed=0, frozen="draw")
+    assert not torch.equal(model.encoder.embed_positions.weight, table)
+    np.testing.assert_array_equal(model.encoder.embed_positions.weight.detach(), ai.sinusoidal((12, 16)))
