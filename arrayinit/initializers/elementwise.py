@@ -496,7 +496,7 @@ def scaled_truncated_normal(
         ValueError: an unknown mode, a negative or non-finite gain, a cut that is not positive, a shape of fewer than 2
             dimensions.
 
-    Sources: allenai/OLMo-core, olmo_core/nn/transformer/init.py; pytorch/torchtitan, models/llama3, `_output_linear_init`.
+    Sources: allenai/OLMo-core, olmo_core/nn/transformer/init.py; pytorch/torchtitan, models/llama3.
     """
     return draw(x, partial(_scaled_truncated_normal, gain=gain, mode=mode, cut=cut), **keywords)
 

@@ -19,11 +19,18 @@ from arrayinit.models.rules import Rules
 from arrayinit.recipes.depth import deepnorm, deepnorm_constants, t_fixup
 from arrayinit.recipes.flax import flax_defaults
 from arrayinit.recipes.keras import keras_defaults
+from arrayinit.recipes.megatron import megatron
+from arrayinit.recipes.moe import moe
 from arrayinit.recipes.mup import mup
+from arrayinit.recipes.nanochat import nanochat
+from arrayinit.recipes.olmo import olmo
+from arrayinit.recipes.recurrent import gated_deltanet, mamba2
 from arrayinit.recipes.resnet import fixup, resnet
 from arrayinit.recipes.torch import torch_defaults, torch_transformer
+from arrayinit.recipes.torchtitan import torchtitan, torchtitan_gpt_oss
 from arrayinit.recipes.transformers import bert, gpt2, llama
 from arrayinit.recipes.vit import vit, vit_jax
+from arrayinit.recipes.xlstm import xlstm
 
 __all__ = [
     "RECIPES",
@@ -32,22 +39,32 @@ __all__ = [
     "deepnorm_constants",
     "fixup",
     "flax_defaults",
+    "gated_deltanet",
     "gpt2",
     "keras_defaults",
     "llama",
+    "mamba2",
+    "megatron",
+    "moe",
     "mup",
+    "nanochat",
+    "olmo",
     "recipe",
     "resnet",
     "t_fixup",
     "torch_defaults",
     "torch_transformer",
+    "torchtitan",
+    "torchtitan_gpt_oss",
     "vit",
     "vit_jax",
+    "xlstm",
 ]
 
 _FUNCTIONS = (
     torch_defaults, torch_transformer, flax_defaults, keras_defaults, gpt2, llama, bert, vit, vit_jax, resnet, fixup,
-    deepnorm, t_fixup, mup,
+    deepnorm, t_fixup, mup, torchtitan, torchtitan_gpt_oss, olmo, nanochat, megatron, moe, mamba2, gated_deltanet,
+    xlstm,
 )  # fmt: skip
 RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name__: function for function in _FUNCTIONS})
 """Name -> function. Each can be called without arguments."""

@@ -25,7 +25,7 @@ def test_every_recipe(name):
 
 def test_by_name_with_parameters():
     assert recipes.recipe("gpt2", layers=24) == recipes.gpt2(layers=24) != recipes.gpt2()
-    with pytest.raises(ValueError, match=r"`name` must be a recipe: torch_defaults, .*, mup; got 'nothing'"):
+    with pytest.raises(ValueError, match=r"`name` must be a recipe: torch_defaults, .*, xlstm; got 'nothing'"):
         recipes.recipe("nothing")
     with pytest.raises(ValueError, match=r"`name` must be a recipe; got 'gpt3', did you mean 'gpt2'\?"):
         recipes.recipe("gpt3")
