@@ -23,16 +23,23 @@ from arrayinit.recipes.completep import completep, depth_mup
 from arrayinit.recipes.depth import deepnorm, deepnorm_constants, t_fixup
 from arrayinit.recipes.flax import flax_defaults
 from arrayinit.recipes.keras import keras_defaults
+from arrayinit.recipes.linear_recurrences import gated_deltanet, mamba2
 from arrayinit.recipes.lora import lora
+from arrayinit.recipes.megatron import megatron
 from arrayinit.recipes.modular_norm import modular_norm
+from arrayinit.recipes.moe import moe
 from arrayinit.recipes.mup import mup
+from arrayinit.recipes.nanochat import nanochat
+from arrayinit.recipes.olmo import olmo
 from arrayinit.recipes.recurrent import irnn, recurrent
 from arrayinit.recipes.resnet import fixup, resnet
 from arrayinit.recipes.timm import cait, convnext, timm_vit
 from arrayinit.recipes.torch import torch_defaults, torch_transformer
+from arrayinit.recipes.torchtitan import torchtitan, torchtitan_gpt_oss
 from arrayinit.recipes.transformers import bert, gpt2, llama
 from arrayinit.recipes.u_mup import u_mup
 from arrayinit.recipes.vit import vit, vit_jax
+from arrayinit.recipes.xlstm import xlstm
 
 __all__ = [
     "RECIPES",
@@ -45,13 +52,19 @@ __all__ = [
     "depth_mup",
     "fixup",
     "flax_defaults",
+    "gated_deltanet",
     "gpt2",
     "irnn",
     "keras_defaults",
     "llama",
     "lora",
+    "mamba2",
+    "megatron",
     "modular_norm",
+    "moe",
     "mup",
+    "nanochat",
+    "olmo",
     "recipe",
     "recurrent",
     "resnet",
@@ -59,14 +72,18 @@ __all__ = [
     "timm_vit",
     "torch_defaults",
     "torch_transformer",
+    "torchtitan",
+    "torchtitan_gpt_oss",
     "u_mup",
     "vit",
     "vit_jax",
+    "xlstm",
 ]
 
 _FUNCTIONS = (
     torch_defaults, torch_transformer, flax_defaults, keras_defaults, gpt2, llama, bert, vit, vit_jax, resnet, fixup,
-    deepnorm, t_fixup, mup, timm_vit, cait, convnext, completep, depth_mup, u_mup, modular_norm, lora, recurrent, irnn,
+    deepnorm, t_fixup, mup, torchtitan, torchtitan_gpt_oss, olmo, nanochat, megatron, moe, mamba2, gated_deltanet,
+    xlstm, timm_vit, cait, convnext, completep, depth_mup, u_mup, modular_norm, lora, recurrent, irnn,
 )  # fmt: skip
 RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name__: function for function in _FUNCTIONS})
 """Name -> function. Each can be called without arguments."""

@@ -1,9 +1,8 @@
 """CompleteP and depth-muP: hyperparameters tuned on a narrow and shallow transformer fit a wide and deep one."""
 
-import fnmatch
 import math
-import re
 from collections.abc import Sequence
+from typing import Any
 
 from arrayinit.common.arguments import finite, integer, nonnegative
 from arrayinit.common.messages import shown
@@ -11,7 +10,7 @@ from arrayinit.models.rules import Pattern, Rule, Rules
 from arrayinit.recipes.mup import globs
 from arrayinit.specs import Spec, spec
 
-__all__ = ["BLOCKS", "EMBEDDINGS", "HEADS", "completep", "depth_mup", "norms"]
+__all__ = ["BLOCKS", "EMBEDDINGS", "HEADS", "completep", "depth_mup"]
 
 EMBEDDINGS = ("*embed*", "*wte*", "*wpe*")
 HEADS = ("head.*", "*.head.*", "*lm_head.*", "*readout.*", "*output_projection.*")
@@ -78,8 +77,8 @@ def completep(
         globs(value, name) for value, name in ((blocks, "blocks"), (inputs, "inputs"), (outputs, "outputs"))
     )
 
-    def rule(pattern: Pattern, initializer: Spec, lr: float = 1.0, kind: str | None = None) -> Rule:
-        return Rule(pattern, initializer, kind=kind, lr_scale=lr, eps_scale=eps, optional=True)
+    def rule(pattern: Pattern, initializer: Spec, lr: float = 1.0, **fields: Any) -> Rule:
+        return Rule(pattern, initializer, lr_scale=lr, eps_scale=eps, optional=True, keeps_frozen=True, **fields)
 
     zeros, ones, plain = spec("zeros"), spec("ones"), spec("normal", std=scale)
     hidden = spec("normal", std=scale / math.sqrt(m))
@@ -88,10 +87,10 @@ def completep(
         rules += [
             rule(f"{glob}bias", zeros, deep),
             rule(f"{glob}weight", ones, deep, kind="*Norm*"),
-            rule(norms(glob), ones, deep),
-            rule(f"{glob}weight", hidden, deep / m),
+            rule(f"{glob}weight", ones, deep, max_ndim=1),
+            rule(f"{glob}weight", hidden, deep / m, min_ndim=2),
         ]
-    rules += [rule("*bias", zeros), rule("*weight", ones, kind="*Norm*"), rule(norms("*"), ones)]
+    rules += [rule("*bias", zeros), rule("*weight", ones, kind="*Norm*"), rule("*weight", ones, max_ndim=1)]
     rules += [rule(glob, plain) for glob in (*first, *last)]
     return Rules(rules)
 
@@ -124,8 +123,3 @@ def depth_mup(
     al., 2025, table 1, which has its numbers for transformers.
     """
     return completep(width, base_width, layers, base_layers, std, 0.5, inputs, outputs, blocks)
-
-
-def norms(glob: str) -> re.Pattern[str]:
-    """The pattern of weights of norms by their names, below a glob. Only the last module of the path counts."""
-    return re.compile(rf"(?i)^(?={fnmatch.translate(glob)})(.*norm[^.]*|(.*\.)?ln_?\w*)\.weight$")

@@ -8,14 +8,11 @@ from arrayinit.models.norms import GAINS, NORMS, RESIDUAL_NORMS, ZERO_CENTERED_N
 from arrayinit.models.rules import BUFFER, Pattern, Rule
 from arrayinit.specs import Spec, spec
 
-__all__ = ["EXPERTS", "NORM_WEIGHT", "NO_BUFFER", "norms", "rule"]
+__all__ = ["EXPERTS", "NO_BUFFER", "norms", "rule"]
 
 # Tensors of all experts together, (E, out, in) or (E, in, out), that end in no `.weight`: mlp.experts.gate_up_proj,
 # shared_experts.down_proj, ffn.experts.mlp.w1. Their biases have two axes, too, and need a rule before.
 EXPERTS = re.compile(r"(^|\.)(shared_)?experts\.(\w+\.)?\w+$")
-
-# By name alone, for recipes of one code whose names are known; others take :func:`norms`.
-NORM_WEIGHT = re.compile(r"(?i)(norm[^.]*|(^|\.)ln_?\w*)\.weight$")
 
 NO_BUFFER = (f"!{BUFFER}",)  # the weights of FrozenBatchNorm2d are buffers, and no recipe's business
 

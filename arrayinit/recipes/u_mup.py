@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from arrayinit.common.arguments import integer
 from arrayinit.models.rules import Rules
-from arrayinit.recipes.completep import BLOCKS, EMBEDDINGS, HEADS, norms
+from arrayinit.recipes.completep import BLOCKS, EMBEDDINGS, HEADS
 from arrayinit.recipes.mup import globs
 from arrayinit.recipes.shorthand import rule
 from arrayinit.specs import spec
@@ -69,11 +69,11 @@ def u_mup(
         rules += [
             rule(f"{block}bias", zeros, lr_scale=deep),
             rule(f"{block}weight", ones, kind="*Norm*", lr_scale=deep),
-            rule(norms(block), ones, lr_scale=deep),
+            rule(f"{block}weight", ones, lr_scale=deep, max_ndim=1),
             *(rule(block + glob, unit, lr_scale=deep * wider) for glob in last),
             rule(f"{block}weight", unit, lr_scale=deep * wide),
         ]
-    rules += [rule("*bias", zeros), rule("*weight", ones, kind="*Norm*"), rule(norms("*"), ones)]
+    rules += [rule("*bias", zeros), rule("*weight", ones, kind="*Norm*"), rule("*weight", ones, max_ndim=1)]
     rules += [rule(glob, unit, lr_scale=wide) for glob in globs(inputs, "inputs")]
     rules += [rule(glob, unit) for glob in globs(outputs, "outputs")]
     return Rules(rules)

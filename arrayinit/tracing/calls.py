@@ -38,6 +38,7 @@ _FIXED = (
     "eye",
     "hippo_legs",
     "identity",
+    "linspace",
     "lstm_bias",
     "mamba_a_log",
     "ones",

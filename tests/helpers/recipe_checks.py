@@ -6,7 +6,9 @@ import warnings
 import numpy as np
 from scipy import stats
 
-from arrayinit.laws import Constant, Normal, Orthogonal, Packed, Truncated, Uniform
+from arrayinit.laws import Constant, Formula, Normal, Orthogonal, Packed, Quantile, Truncated, Uniform
+from arrayinit.laws.formulas import blocks
+from arrayinit.laws.regions import box
 from arrayinit.models.plans import Plan
 from arrayinit.specs import law_of
 
@@ -40,6 +42,15 @@ def _check(path, law, geometry, arrays):
                 np.testing.assert_array_equal(array, np.asarray(value, array.dtype), path)
         case Uniform() | Normal() | Truncated():
             _check_samples(path, law, np.concatenate([array.ravel() for array in arrays]).astype(np.float64))
+        case Formula():
+            exact = np.empty(geometry.shape)
+            for position, values in blocks(law, geometry, box(geometry.shape, ...), "float64"):
+                exact[position] = values
+            slack = 3e-7 * np.abs(exact).max()  # others round to float32 on their way
+            for array in arrays:
+                np.testing.assert_allclose(array, exact, rtol=0, atol=slack, err_msg=path)
+        case Quantile(function, arguments):
+            _check_quantiles(path, function, arguments, np.concatenate([array.ravel() for array in arrays]))
         case Orthogonal(gain):
             for array in arrays:
                 matrix = array.transpose(geometry.order).reshape(geometry.sizes[0], -1).astype(np.float64)
@@ -62,6 +73,15 @@ def _check(path, law, geometry, arrays):
                 assert (array[~covered] == 0).all(), path
         case _:
             raise AssertionError(f"{path}: no check of {law}")
+
+
+def _check_quantiles(path, function, arguments, x):
+    assert x.size >= ENOUGH, f"{path}: {x.size} samples say little; construct the model more often"
+    p = np.concatenate([np.geomspace(1e-9, 1e-3, 300), np.linspace(1e-3, 0.5, 1000)])
+    lower, upper = (function(p, end, *arguments) for end in (False, True))
+    quantiles, levels = np.concatenate([lower, upper[::-1]]), np.concatenate([p, 1 - p[::-1]])
+    test = stats.kstest(x.astype(np.float64), lambda values: np.interp(values, quantiles, levels))
+    assert test.pvalue > LEAST_P, f"{path}: not the shape of {function.__name__}{arguments}"
 
 
 def _check_samples(path, law, x):

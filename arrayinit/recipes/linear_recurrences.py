@@ -1,0 +1,115 @@
+"""Language models with linear recurrences: Mamba-2 and Gated DeltaNet."""
+
+import math
+
+from arrayinit.common.arguments import flag, integer, nonnegative, one_of
+from arrayinit.models.rules import Rules
+from arrayinit.recipes.layers import gains_and_biases, named
+from arrayinit.recipes.shorthand import rule
+from arrayinit.specs import spec
+
+__all__ = ["gated_deltanet", "mamba2"]
+
+
+def mamba2(
+    layers: int = 64,
+    std: float | None = None,
+    mlp: bool = False,
+    rescale: bool | None = None,
+    library: str = "mamba_ssm",
+) -> Rules:
+    """Mamba-2: A_log = log U(1, 16), dt_bias the inverse softplus of log-uniform steps, D 1, conv1d as torch has it.
+
+    ===========================  =====================================  =============================
+    library                      "mamba_ssm"                            "transformers"
+    ===========================  =====================================  =============================
+    A_log                        log U(1, 16)                           log(1), ..., log(heads)
+    dt_bias; D                   :func:`arrayinit.mamba_dt_bias`; 1     the same
+    in_proj and other matrices   U(-b, b), b = 1 / sqrt(fan_in)         N(0, std^2)
+    out_proj, fc2                the same / sqrt(layers)                U(-b, b), fc2 has no rule
+    conv1d; its bias             U(-b, b); U(-b, b)                     U(-b, b); 0
+    embeddings                   N(0, std^2)                            N(0, std^2)
+    ===========================  =====================================  =============================
+
+    Norms are 1, all other biases 0. `rescale` divides out_proj by sqrt(layers). By paths.
+
+        >>> from arrayinit.recipes import mamba2
+        >>> mamba2().find("backbone.layers.0.mixer.A_log", (80,)).initializer
+        spec('mamba2_a_log')
+
+    Args:
+        layers: the number of layers, >= 1.
+        std: `initializer_range`, >= 0; None for the library's own, 0.02 or 0.1.
+        mlp: whether each layer has a feed-forward branch, too: out_proj and fc2 / sqrt(2 layers). In mamba_ssm.
+        rescale: `rescale_prenorm_residual`; None for the library's own, True or False.
+        library: "mamba_ssm" or "transformers".
+
+    Raises:
+        ValueError, TypeError: an argument out of range, or of another kind.
+
+    Source: state-spaces/mamba (July 2026), mamba_ssm/modules/mamba2.py, models/mixer_seq_simple.py, `_init_weights`;
+    transformers.Mamba2PreTrainedModel._init_weights (5.23).
+    """
+    ours = one_of(library, "library", ("mamba_ssm", "transformers")) == "mamba_ssm"
+    scale = nonnegative((0.02 if ours else 0.1) if std is None else std, "std")
+    branches = integer(layers, "layers") * (2 if flag(mlp, "mlp") else 1)
+    divided = flag(ours if rescale is None else rescale, "rescale")
+    if mlp and not ours:
+        raise ValueError("`mlp` is of the library 'mamba_ssm' alone; got True with 'transformers'")
+    normal, default = spec("normal", std=scale), spec("kaiming_uniform", a=math.sqrt(5))
+    # kaiming_uniform with a = sqrt(5) is U(-b, b) with b^2 = 1 / fan_in, a variance of 1 / (3 fan_in).
+    last = spec("variance_scaling", scale=1 / (3 * branches), distribution="uniform") if divided else default
+    return Rules(
+        [
+            *gains_and_biases(),
+            named("A_log", spec("mamba2_a_log" if ours else "mamba_a_log")),
+            named("dt_bias", spec("mamba_dt_bias")),
+            named("D", spec("ones")),
+            named(r"conv1d\.weight", default),
+            rule("*conv1d.bias", default, like="weight") if ours else rule("*conv1d.bias", spec("zeros")),
+            named(r"(out_proj|fc2)\.weight" if ours else r"out_proj\.weight", last),
+            named(r"(embedding|embeddings)\.weight", normal),
+            named(r"(in_proj|fc1|lm_head)\.weight", default if ours else normal),
+            named(r"(in_proj|out_proj|fc1|fc2)\.bias", spec("zeros")),
+        ]
+    )
+
+
+def gated_deltanet(std: float = 0.02, library: str = "fla") -> Rules:
+    """Gated DeltaNet: A_log = log U(0, 16), dt_bias as in Mamba, all else N(0, std^2), convolutions too. By paths.
+
+    With the library "transformers" as Qwen3-Next and Qwen3.5 have it: A_log = log U(0.01, 16), dt_bias 1, and norms
+    are 0, because they add 1 to their gain, apart from those behind a gate (linear_attn.norm); the attention, experts
+    and routers beside it N(0, std^2).
+
+        >>> from arrayinit.recipes import gated_deltanet
+        >>> gated_deltanet().find("model.layers.0.attn.A_log", (6,)).initializer
+        spec('mamba2_a_log', a_min=0.0)
+
+    Args:
+        std: `initializer_range`, >= 0.
+        library: "fla" (flash-linear-attention) or "transformers".
+
+    Raises:
+        ValueError, TypeError: an argument out of range, or of another kind.
+
+    Source: fla-org/flash-linear-attention (August 2026), fla/layers/gated_deltanet.py,
+    fla/models/gated_deltanet/modeling_gated_deltanet.py; transformers (5.23), Qwen3NextPreTrainedModel._init_weights.
+    """
+    ours = one_of(library, "library", ("fla", "transformers")) == "fla"
+    plain = spec("normal", std=nonnegative(std, "std"))
+    matrices = (
+        r"([qkvabgo]_proj|in_proj_\w+|out_proj|gate_proj|up_proj|down_proj|[qkv]_conv1d|conv1d|gate|shared_expert_gate|"
+        r"embeddings|embed_tokens|lm_head)\.weight|experts\.(gate_up|down)_proj"
+    )
+    # Norms behind a gate and those of vision towers are ordinary ones.
+    ordinary = [named(r"linear_attn\.norm\.weight", spec("ones")), rule("*weight", spec("ones"), kind="LayerNorm")]
+    return Rules(
+        [
+            *(gains_and_biases() if ours else [*ordinary, *gains_and_biases(zero_centered_norms=True)]),
+            named("A_log", spec("mamba2_a_log", a_min=0.0 if ours else 0.01)),
+            named("dt_bias", spec("mamba_dt_bias") if ours else spec("ones")),
+            named(matrices, plain),
+            named(r"(\w+_proj|\w*conv1d)\.bias", spec("zeros")),
+        ]
+    )
