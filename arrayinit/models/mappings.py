@@ -9,6 +9,7 @@ from arrayinit.backends import find_backend, is_compiling
 from arrayinit.backends.base import Backend
 from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
+from arrayinit.models.axes import Leaf, described, readings_of
 from arrayinit.models.fill import fill
 from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
 from arrayinit.models.memory import shared_in_part
@@ -144,13 +145,15 @@ def parameters_of_mapping(arrays: Mapping[str, tuple[Backend, Any]]) -> list[Par
     extents = {path: backend.extents(x) for path, (backend, x) in arrays.items()}
     tied = tied_paths((path, extents[path] or id(x)) for path, (_, x) in arrays.items())
     shared = shared_in_part((path, extents[path]) for path in tied)
+    readings = readings_of(Leaf(path, tuple(map(int, x.shape)), "oi") for path, (_, x) in arrays.items())
     result = []
     for path, others in tied.items():
         backend, x = arrays[path]
         frozen = (backend.frozen(x) for backend, x in (arrays[each] for each in (path, *others)))
         result.append(
             Parameter(
-                path, tuple(map(int, x.shape)), backend.dtype_name(x.dtype), tied=tuple(others),
+                path, tuple(map(int, x.shape)), backend.dtype_name(x.dtype), **described(readings[path]),
+                tied=tuple(others),
                 frozen=next(filter(None, frozen), ""),
                 is_loaded=any(backend.is_loaded(x) for backend, x in (arrays[each] for each in (path, *others))),
                 problem=overlapping(shared[path]) if path in shared else backend.missing(x),
