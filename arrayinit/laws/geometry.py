@@ -39,20 +39,20 @@ class Geometry:
         return tuple(self.shape[axis] for axis in self.order)
 
     @property
-    def is_stacked_bias(self) -> bool:
-        """Whether a batch axis leaves one axis or none, as of the biases of stacked layers."""
-        return self.roles is not None and "b" in self.roles and not {"o", "i"} & set(self.roles)
+    def has_fans(self) -> bool:
+        """Whether there are an output and an input axis. Biases have none, nor those of stacked layers (batch, out)."""
+        if self.roles is None:
+            return len(self.shape) >= 2
+        return "b" not in self.roles or bool({"o", "i"} & set(self.roles))
 
     @property
     def sizes(self) -> tuple[int, int, int]:
         """(out, in, spatial): products of the sizes of the axes with each role. ValueError below two dimensions."""
         roles = self.roles
-        if roles is None:
-            if len(self.shape) < 2:
-                raise _too_few(self.shape)
-            roles = "oi" + "s" * (len(self.shape) - 2)
-        elif self.is_stacked_bias:
+        if not self.has_fans:
             raise _too_few(self.shape)
+        if roles is None:
+            roles = "oi" + "s" * (len(self.shape) - 2)
         by_role = {role: math.prod(n for n, r in zip(self.shape, roles, strict=True) if r == role) for role in "ois"}
         return by_role["o"], by_role["i"], by_role["s"]
 

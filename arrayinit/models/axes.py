@@ -162,7 +162,7 @@ def _readings(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> tuple[R
     if leaf.name in BIASES or of_bias or len(shape) < 2:
         return (Reading(above + "s" * len(shape)),) if depth else ()
     if len(shape) == 2:
-        return (Reading(above + leaf.order),)
+        return tuple(Reading(above + roles) for roles in _of_matrix(leaf, depth, everything))
     groups = {1, shape[-1]} if "depthwise" in leaf.parent.lower() and leaf.order == "io" and shape[-2] == 1 else {1}
     transposed = _is_transposed(leaf, depth, everything)
     return tuple(
@@ -170,6 +170,15 @@ def _readings(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> tuple[R
         for roles in _roles(leaf, depth, everything)
         for count in sorted(groups)
     )
+
+
+def _of_matrix(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> Sequence[str]:
+    """The roles of a matrix. Where outputs come first, a stack may have been made by hand, (batch, in, out)."""
+    if leaf.order == "io" or not depth or leaf.name in TABLES:
+        return (leaf.order,)
+    bias = _bias(leaf, depth, everything)
+    fitting = ["oi", "io"] if bias is None else _beside(leaf.shape[depth:], bias, ("oi", "io")) or ["oi", "io"]
+    return _gated(leaf, depth, everything) or fitting
 
 
 def _roles(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> list[str]:
@@ -200,18 +209,20 @@ def _roles(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> list[str]:
 
 
 def _patterns(rank: int, order: str) -> list[str]:
-    """All roles of a weight: kernels and matrices, stacked or not, and where inputs come first, several axes a side."""
+    """All roles of a weight: kernels and matrices, stacked or not, and where inputs come first, several axes a side.
+
+    The likelier ones come first: one kernel, stacks, several axes without a stack.
+    """
     found = []
     for stacked in range(rank - 1):
         rest = rank - stacked
         if order == "oi":
-            found.append("oi" + "s" * (rest - 2))
-            found += ["io"] if rest == 2 else []
+            inner = ["oi" + "s" * (rest - 2), *(["io"] if rest == 2 else [])]
         else:
-            found += ["s" * (rest - 2) + "io"] if rest > 2 else []
-            found += ["i" * n + "o" * (rest - n) for n in range(rest - 1, 0, -1)]
-        found = ["b" * (rank - len(roles)) + roles for roles in found]
-    return found
+            inner = ["s" * (rest - 2) + "io"] if rest > 2 else []
+            inner += ["i" * n + "o" * (rest - n) for n in range(rest - 1, 0, -1)]
+        found += ["b" * stacked + roles for roles in inner]
+    return sorted(found, key=lambda roles: (roles != found[0], roles[0] != "b"))
 
 
 def _beside(shape: tuple[int, ...], bias: tuple[int, ...], patterns: Iterable[str]) -> list[str]:
@@ -244,25 +255,23 @@ def _is_transposed(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> bo
 
 
 def _heads(leaf: Leaf, depth: int, everything: Mapping[str, Leaf], fitting: Sequence[str]) -> list[str]:
-    """The roles of a kernel of Flax's attention: (in, heads, size) of query, key and value, (heads, size, out) of out."""
+    """The roles of a kernel of Flax's attention: (in, heads, size), or (heads, size, out) in the layer `out`."""
     above, _, layer = leaf.parent.rpartition(".")
     if leaf.name != "kernel" or layer not in ("query", "key", "value", "out"):
         return []
-    kinds = {True: "b*(iio|io)", False: "b*(ioo|io)"}  # of out, and of the others
-    possible = [roles for roles in fitting if re.fullmatch(kinds[layer == "out"], roles)]
-    other = everything.get(".".join(filter(None, (above, "query" if layer == "out" else "out", "kernel"))))
-    if other is None or len(possible) < 2:
+    last, first = "b*(iio|io)", "b*(ioo|io)"  # of out, and of the others
+    possible = [roles for roles in fitting if re.fullmatch(last if layer == "out" else first, roles)]
+    query, out = (everything.get(".".join(filter(None, (above, name, "kernel")))) for name in ("query", "out"))
+    if query is None or out is None or len(possible) < 2:
         return possible
-    there = [roles for roles in _patterns(len(other.shape) - depth, "io") if re.fullmatch(kinds[layer != "out"], roles)]
-
-    def agrees(roles: str, others: str) -> bool:
-        mine, theirs = _by_role(leaf.shape[depth:], roles), _by_role(other.shape[depth:], others)
-        first, second = (theirs["o"], mine["i"]) if layer == "out" else (mine["o"], theirs["i"])
-        # Keys and values may have fewer heads.
-        inner = first == second if layer in ("query", "out") else (len(first), first[-1]) == (len(second), second[-1])
-        return mine["b"] == theirs["b"] and inner
-
-    return [roles for roles in possible if any(agrees(roles, others) for others in there)] or possible
+    # What comes out of the query goes into out. Keys and values lie as the query does, with fewer heads perhaps.
+    agreed = set()
+    for roles in (each for each in _patterns(len(query.shape) - depth, "io") if re.fullmatch(first, each)):
+        for others in (each for each in _patterns(len(out.shape) - depth, "io") if re.fullmatch(last, each)):
+            above_it, below_it = _by_role(query.shape[depth:], roles), _by_role(out.shape[depth:], others)
+            if above_it["b"] == below_it["b"] and above_it["o"] == below_it["i"]:
+                agreed.add(others if layer == "out" else roles)
+    return [roles for roles in possible if roles in agreed] or possible
 
 
 def _gated(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> list[str]:

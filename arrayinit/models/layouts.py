@@ -13,9 +13,8 @@ SHOWN = 4  # readings in an error
 
 
 def says_axes(initializer: Spec) -> bool:
-    """Whether an initializer itself says what the axes mean; not where it has a batch axis alone."""
-    given = initializer.parameters
-    return any(name in given for name in AXIS_KEYWORDS[:3])
+    """Whether an initializer itself says what the axes mean."""
+    return any(name in initializer.parameters for name in AXIS_KEYWORDS)
 
 
 def laid_out(initializer: Spec, parameter: Parameter) -> Spec:
@@ -48,7 +47,7 @@ def settled(initializer: Spec, parameter: Parameter, dtype: str) -> Spec:
 def _laid_out(initializer: Spec, parameter: Parameter) -> list[Spec]:
     """The initializer with each reading of the axes that is left, the likeliest first."""
     given = initializer.parameters
-    if says_axes(initializer):
+    if any(name in given for name in AXIS_KEYWORDS[:3]):
         axes = [{name: value for name, value in parameter.axes.items() if name not in AXIS_KEYWORDS}]
     elif "batch_axis" in given and parameter.shape:
         axes = [each.keywords for each in _with_batch(parameter, given["batch_axis"])]
@@ -84,20 +83,16 @@ def _with_batch(parameter: Parameter, batch_axis: object) -> list[Reading]:
 
 def _open(initializer: Spec, parameter: Parameter, geometries: list[Geometry]) -> str:
     """The text of an error about axes of which it is open what they mean."""
-    readings = [Reading(each.roles or _torch(each), each.groups, each.transposed) for each in geometries]
-    texts = []
-    for each in readings[:SHOWN]:
-        fan_in, fan_out = each.fans(parameter.shape)
-        texts.append(f"{each.words} with fan_in {fan_in} and fan_out {fan_out} ({each.text})")
-    others = f", or {len(readings) - SHOWN} others" * (len(readings) > SHOWN)
-    example = f"spec({initializer.name!r}, ..., {readings[-1].text})"
+    shape = parameter.shape
+    readings = [
+        Reading(each.roles or "oi" + "s" * (len(shape) - 2), each.groups, each.transposed) for each in geometries
+    ]
+    texts = [f"{each.words}, fans {each.fans(shape)} ({each.text})" for each in readings[:SHOWN]]
+    more = f"; or one of {len(readings) - SHOWN} more" if len(readings) > SHOWN else ""
     stack = next((each.roles for each in readings if "b" in each.roles), "")
-    batch = "" if not stack else f", or batch_axis={stack.index('b')} for a stack of layers"
+    is_said = not stack or "batch_axis" in initializer.parameters
+    batch = "" if is_said else f", or batch_axis={stack.index('b')} for stacked layers"
     return (
-        f"it is open what its axes mean, and the scale depends on that: {', or '.join(texts)}{others}. "
-        f"Say which in a rule, as {example}{batch}"
+        f"its axes may mean several things, and the draw depends on which: {'; or '.join(texts)}{more}. Say which in a "
+        f"rule: ({parameter.path!r}, spec({initializer.name!r}, {readings[1].text})){batch}"
     )
-
-
-def _torch(where: Geometry) -> str:
-    return "oi" + "s" * (len(where.shape) - 2)

@@ -11,8 +11,8 @@ from arrayinit.common.messages import counted, shown, warn
 from arrayinit.job import Job
 from arrayinit.key import Key
 from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform, is_joint
-from arrayinit.models.parameters import Parameter
 from arrayinit.models.layouts import laid_out, settled
+from arrayinit.models.parameters import Parameter
 from arrayinit.models.plans import IDLE, NO_RULE, Match, Plan, PlanError, Planned
 from arrayinit.models.recorded import Program, RecordedRule, RecordedRules
 from arrayinit.models.rules import BUFFER, Rule, Rules
