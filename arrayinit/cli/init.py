@@ -73,7 +73,7 @@ def init(
     try:
         shapes = shapes_of(like)
         names = None if seed_names is None else _names(seed_names)
-        readings = readings_of(Leaf(path, shape, "oi") for path, (shape, _) in shapes.items())
+        readings = readings_of(Leaf(path, shape, "oi") for path, (shape, _) in shapes.items())  # a state dict's
         parameters = [
             Parameter(path, shape, _dtype(path, kind, dtype), **described(readings[path]))
             for path, (shape, kind) in shapes.items()

@@ -49,15 +49,25 @@ def init_tree(
     Nothing is compiled outside of `jit`; inside of it the seed may be a traced key. Paths are dotted, without the
     `.value` of Flax's boxes and the `~` of Haiku: "Dense_0.kernel", "layers.0.weight", "mlp.linear_0.w".
 
-    Unless a spec says what the axes of an array mean: `kernel` and `w` are (spatial, in, out), with the heads of Flax's
-    attention as (in, out, out) under query, key and value and (in, in, out) under out; `weight` and all arrays of
-    Equinox are (out, in, spatial); embeddings are (tokens, features); all others end in (in, out). So a Flax kernel, an
-    Equinox weight and a torch weight with one seed and name are the same weight.
+    Unless a spec says what the axes of an array mean, `weight` and all arrays of Equinox are (out, in, spatial),
+    embeddings are (tokens, features), and all others, such as `kernel` and `w`, are (spatial, in, out). So a Flax
+    kernel, an Equinox weight and a torch weight with one seed and name are the same weight.
 
-    Layers that are stacked in one array, by Flax's `nn.scan` or by `vmap`, look like convolutions. Their rules must say
-    which axis numbers the layers: `spec("lecun_normal", batch_axis=0, in_axis=1, out_axis=2)` or `layout="boi"`. A
-    pytree has no shared leaves: give `nnx.state(model, nnx.Param)` of an nnx module that holds a layer in two places,
-    which has it once.
+    Arrays of three or more axes may also be stacked layers (nn.scan, nnx.vmap, eqx.filter_vmap, Haiku's layer_stack),
+    or have several axes of inputs or outputs (DenseGeneral, attention). Their fans and their order are those of one
+    layer, and of all axes of a side together, where that can be known:
+
+    - by the fields of modules of nnx and Equinox, also groups (feature_group_count) and einsum_str;
+    - by the bias beside a kernel, which has the axes of the stack and of the outputs, and by the names of Flax's
+      attention, of convolutions and of `experts`;
+    - in a subtree where all arrays start with the same size, and a norm's scale or a bias shows that it is a stack.
+
+    Where it stays open, as in `{"wq": (512, 8, 64)}`, a rule whose law depends on it is refused, and the error lists
+    what the axes may mean. Say which by `spec("lecun_normal", layout="ioo")`, or for stacked layers by
+    `spec("lecun_normal", batch_axis=0)`. Normal, uniform and constant laws of given numbers need nothing. The groups of
+    a convolution are in no tree of linen or Haiku: for laws that depend on fan_out, give `groups` in its rule. A pytree
+    has no shared leaves: give `nnx.state(model, nnx.Param)` of an nnx module that holds a layer in two places, which
+    has it once.
 
     Args:
         tree: any pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves that are not arrays, and JAX keys, stay as they
@@ -76,7 +86,8 @@ def init_tree(
         progress: True shows a progress bar, False none; None shows one on terminals after a second, if rich is there.
 
     Raises:
-        PlanError: arrays that no rule matches, or that their rule can't draw. It lists all of them; nothing is drawn.
+        PlanError: arrays that no rule matches, or that their rule can't draw, or could draw by several meanings of the
+            axes. It lists all of them; nothing is drawn.
         TypeError: a tree whose leaves are no arrays, or arrays of a library other than JAX and NumPy.
         ValueError: a PartitionSpec among `shardings` that does not fit the mesh that is set; no seed inside `jit`; a
             pattern of `only` that selects nothing.

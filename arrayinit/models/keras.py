@@ -60,7 +60,9 @@ def init_model_(
 
     Unless a spec says what the axes of a weight mean, its last two axes are in and out. Convolutions bring their groups
     and whether they are transposed; in depthwise ones each channel is a group; EinsumDense, and so MultiHeadAttention,
-    tells which axes are in and which are out. An Embedding is numbered as it lies, (tokens, features), and so are
+    tells which axes are in and which are out. For a weight of three or more axes in a layer of one's own, its bias
+    decides (see :func:`arrayinit.jax.init_tree`), or the rule must have a `layout` or a `batch_axis` if its law depends
+    on fans. An Embedding is numbered as it lies, (tokens, features), and so are
     biases. So a Keras kernel, a torch weight and a Flax kernel with one seed and name are the same weight.
 
     Args:
@@ -221,8 +223,7 @@ def _known(owner: Any, name: str, shape: tuple[int, ...]) -> tuple[Reading, ...]
         given, weight, out = re.split(r",|->", owner.equation)
         if len(weight) != rank:  # packed by a quantization
             return ()
-        roles = ("i" if letter not in out else "b" if letter in given else "o" for letter in weight)
-        return (Reading("".join(roles)),)
+        return (Reading("".join("i" if x not in out else "b" if x in given else "o" for x in weight)),)
     depthwise = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
     if isinstance(owner, depthwise) or name == "depthwise_kernel":  # (spatial, channels, multiplier)
         return (Reading("s" * (rank - 2) + "oo", shape[-2]),)

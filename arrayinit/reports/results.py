@@ -19,8 +19,8 @@ class Finding:
     kind: "unmatched": no rule matches the parameter. "undrawable": its rule can't draw it. "integer": no rule can draw
         its dtype. "idle rule": the rule matches nothing. "not finite": NaN or infinities. "dead": a weight that is 0
         everywhere. "symmetric": all outputs (or inputs) of a layer have the same weights. "exploding", "vanishing": a
-        weight multiplies the scale of its input by more than 10 or less than 1/128. "deviates": the elements are not
-        what the rule draws.
+        weight multiplies the scale of its input by more than 10 or less than 1/128, whatever its axes may mean.
+        "deviates": the elements are not what the rule draws.
     """
 
     path: str
