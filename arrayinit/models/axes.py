@@ -89,7 +89,7 @@ class Leaf(NamedTuple):
     @property
     def is_convolution(self) -> bool:
         """Whether the name of the layer or of its class says so."""
-        return "conv" in f"{self.parent.rpartition('.')[2]} {self.kind}".lower()
+        return bool(re.search("conv(?!er)", f"{self.parent.rpartition('.')[2]} {self.kind}".lower()))  # no converter
 
 
 def described(readings: Sequence[Reading]) -> dict[str, Any]:
@@ -129,28 +129,38 @@ def _depths(leaves: Sequence[Leaf], everything: Mapping[str, Leaf]) -> dict[str,
             nodes.setdefault(".".join(words[:k]), []).append(leaf)
     depths = dict.fromkeys(everything, 0)
     for inside in nodes.values():  # from the root down, so that all arrays below a node have the same depth
-        while True:
-            depth = depths[inside[0].path]
-            sizes = {leaf.shape[depth] if len(leaf.shape) > depth else None for leaf in inside}
-            if len(sizes) > 1 or None in sizes or not any(len(leaf.shape) > depth + 2 for leaf in inside):
-                break
-            if not any(_is_stacked(leaf, depth, everything) for leaf in inside):
-                break
-            depths |= {leaf.path: depth + 1 for leaf in inside}
+        while _are_stacked(inside, depths[inside[0].path], everything):
+            depths |= {leaf.path: depths[leaf.path] + 1 for leaf in inside}
     return depths
 
 
-def _is_stacked(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> bool:
-    """Whether an array shows that its axis at `depth` numbers layers."""
+def _are_stacked(inside: Sequence[Leaf], depth: int, everything: Mapping[str, Leaf]) -> bool:
+    """Whether the axis at `depth` of all these arrays numbers layers."""
+    if min(len(leaf.shape) for leaf in inside) <= depth or len({leaf.shape[depth] for leaf in inside}) > 1:
+        return False
+    if not any(len(leaf.shape) > depth + 2 for leaf in inside):
+        return False
+    votes = [_is_stacked(leaf, depth, everything) for leaf in inside]
+    if False in votes or True in votes:
+        return False not in votes
+    # A norm's scale is (layers, features), or (features, layers) where all arrays have as many features and layers.
+    has_scale = any(leaf.name in SCALES and leaf.order == "io" and len(leaf.shape) == depth + 2 for leaf in inside)
+    return has_scale and len({leaf.shape[depth + 1] for leaf in inside if len(leaf.shape) > depth + 1}) > 1
+
+
+def _is_stacked(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> bool | None:
+    """Whether the axis of an array at `depth` numbers layers, by its module or its bias; None where they don't say."""
     if leaf.known:
         return all(reading.roles.startswith("b" * (depth + 1)) for reading in leaf.known)
-    if leaf.name in SCALES and leaf.order == "io":
-        return len(leaf.shape) == depth + 2
     bias = _bias(leaf, depth, everything)
-    if bias is None or len(leaf.shape) < depth + 3 or leaf.is_convolution:
-        return False
+    if bias is None or len(leaf.shape) < depth + 3:
+        return None
     fitting = _beside(leaf.shape[depth:], bias, _patterns(len(leaf.shape) - depth, leaf.order))
-    return bool(fitting) and all(roles[0] == "b" for roles in fitting)
+    if leaf.is_convolution:
+        fitting = [roles for roles in fitting if "s" in roles]
+        return bool(fitting and all(roles[0] == "b" for roles in fitting)) or None
+    stacked = {roles[0] == "b" for roles in fitting}
+    return None if len(stacked) == 2 else stacked == {True}
 
 
 def _readings(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> tuple[Reading, ...]:

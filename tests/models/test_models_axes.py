@@ -328,6 +328,12 @@ def test_readings_by_the_stack_around():
     nested = {path: (3, *sizes) for path, sizes in around.items()}
     assert found(**nested, t__out__kernel=(3, 24, 10), t__out__bias=(3, 10))["s.fc.kernel"] == ["bbio"]
     assert found(**around, s__pos=(5, 24))["s.fc.kernel"] == ["wio", "bio", "iio", "ioo"]  # not all are stacked
+    # Stacked along axis 1, with a bias and without.
+    assert found(s__norm__scale=(8, 3), s__fc__kernel=(8, 3, 8), s__fc__bias=(8, 3))["s.fc.kernel"][:2] == [
+        "wio",
+        "bio",
+    ]
+    assert found(s__norm__scale=(8, 3), s__fc__kernel=(8, 3, 8))["s.fc.kernel"][:2] == ["wio", "bio"]
     assert found(norm__scale=(4, 24)) == {"norm.scale": ["io"]}  # nothing that could be a stack
 
 
