@@ -319,7 +319,9 @@ def test_readings_by_names():
 
 
 def test_readings_by_the_stack_around():
-    around = {"s__norm__scale": (6, 24), "s__q_proj__kernel": (6, 24, 4, 8), "s__fc__kernel": (6, 24, 48)}
+    inputs = {"s__norm__scale": (6, 24), "s__q_proj__kernel": (6, 24, 4, 8), "s__fc__kernel": (6, 24, 48)}
+    assert found(**inputs)["s.fc.kernel"] == ["wio", "bio", "iio", "ioo"]  # six layers of 24 features, or the reverse
+    around = inputs | {"s__down__kernel": (6, 48, 24)}
     stack = found(**around, head__kernel=(24, 10))
     assert stack["s.norm.scale"] == ["bw"]
     assert stack["s.fc.kernel"] == ["bio"]
