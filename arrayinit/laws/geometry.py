@@ -193,7 +193,7 @@ def _roles_of_layout(layout: str, shape: tuple[int, ...]) -> str:
 
 
 def _roles_of_axes(shape: tuple[int, ...], in_axis: Axes | None, out_axis: Axes | None, batch_axis: Axes) -> str:
-    given = f"{in_axis!r}, {out_axis!r} and {batch_axis!r}"
+    given = in_axis, out_axis, batch_axis
     if in_axis is None and out_axis is None:
         in_axis, out_axis = _beside(shape, axis_numbers(batch_axis, "batch_axis"))
     if in_axis is None or out_axis is None:
@@ -207,8 +207,8 @@ def _roles_of_axes(shape: tuple[int, ...], in_axis: Axes | None, out_axis: Axes 
                 raise ValueError(f"`{name}` must name an axis of the shape {shape}; got {shown(axis)}")
             if roles[axis] != "s":
                 raise ValueError(
-                    f"`in_axis`, `out_axis` and `batch_axis` must name an axis only once; got {given} for the shape "
-                    f"{shape}"
+                    f"`in_axis`, `out_axis` and `batch_axis` must name an axis only once; got {given[0]!r}, "
+                    f"{given[1]!r} and {given[2]!r} for the shape {shape}"
                 )
             roles[axis] = letter
     return "".join(roles)
