@@ -57,7 +57,8 @@ class Keywords(TypedDict, total=False):
     layout: one letter an axis, "oi", "io", "oihw", "hwio", ...: out, in, b for batch, any other for spatial. Elements
         are numbered in the order (batch, out, in, spatial). Without a layout axis 0 is out, axis 1 is in, and elements
         are numbered as they lie.
-    in_axis, out_axis, batch_axis: in place of a layout, the numbers of the axes.
+    in_axis, out_axis, batch_axis: in place of a layout, the numbers of the axes. With batch_axis alone the others are
+        (out, in, spatial).
     groups: the number of groups of a convolution.
     transposed: True for the weight of a transposed convolution, (in, out, spatial).
     xp: the library of the result where `x` is a shape: a namespace or its name; "numpy" by default.

@@ -378,7 +378,7 @@ def _fans(law: Law, where: Geometry) -> tuple[int | None, int | None]:
         if len(blocks) != 1:
             return None, None
         where = blocks.pop()
-    return where.fans if where.roles is not None or len(where.shape) >= 2 else (None, None)
+    return where.fans if where.has_fans else (None, None)
 
 
 def _gain(name: str, parameters: Mapping[str, Any]) -> float | None:

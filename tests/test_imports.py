@@ -191,6 +191,7 @@ def test_only_backends_and_adapters_import_frameworks():
         "recording.jax_laws",
         "recording.jaxprs",
         "models.jax",
+        "models.jax_modules",
         "models.jax_records",
         "models.jax_scaling",
         "models.keras",

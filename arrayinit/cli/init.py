@@ -10,6 +10,7 @@ from arrayinit.cli.arguments import importing, rules_of
 from arrayinit.cli.output import say
 from arrayinit.common.escapes import printable
 from arrayinit.common.messages import counted, shown
+from arrayinit.models.axes import Leaf, described, readings_of
 from arrayinit.models.matching import plan
 from arrayinit.models.parameters import Parameter
 from arrayinit.storage.documents import parse_json, read_text
@@ -73,7 +74,11 @@ def init(
     try:
         shapes = shapes_of(like)
         names = None if seed_names is None else _names(seed_names)
-        parameters = [Parameter(path, shape, _dtype(path, kind, dtype)) for path, (shape, kind) in shapes.items()]
+        readings = readings_of(Leaf(path, shape, "oi") for path, (shape, _) in shapes.items())  # a state dict's
+        parameters = [
+            Parameter(path, shape, _dtype(path, kind, dtype), **described(readings[path]))
+            for path, (shape, kind) in shapes.items()
+        ]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             entries = plan(parameters, chosen, seed=seed, seed_names=names)

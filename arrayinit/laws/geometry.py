@@ -51,12 +51,19 @@ class Geometry:
         return tuple(self.shape[axis] for axis in self.order)
 
     @property
+    def has_fans(self) -> bool:
+        """Whether there are an output and an input axis. Biases have none, nor those of stacked layers (batch, out)."""
+        if self.roles is None:
+            return len(self.shape) >= 2
+        return "b" not in self.roles or bool({"o", "i"} & set(self.roles))
+
+    @property
     def sizes(self) -> tuple[int, int, int]:
         """(out, in, spatial): products of the sizes of the axes with each role. ValueError below two dimensions."""
         roles = self.roles
+        if not self.has_fans:
+            raise _too_few(self.shape)
         if roles is None:
-            if len(self.shape) < 2:
-                raise _too_few(self.shape)
             roles = "oi" + "s" * (len(self.shape) - 2)
         by_role = {role: math.prod(n for n, r in zip(self.shape, roles, strict=True) if r == role) for role in "ois"}
         return by_role["o"], by_role["i"], by_role["s"]
@@ -120,12 +127,15 @@ def calculate_fans(
         (144, 576)
         >>> ai.calculate_fans((64, 1, 3, 3), groups=64)
         (9, 9)
+        >>> ai.calculate_fans((8, 64, 16), batch_axis=0)  # eight matrices (out, in)
+        (16, 64)
 
     Args:
         shape: at least two axes; (out, in, *spatial) without the arguments below.
         layout: one letter an axis: o output, i input, b batch (left out of the fans, e.g. stacked layers), any other
             letter spatial; o, i and b may repeat ("ioo"). "oihw" is torch's Conv2d, "hwio" is Flax's and Keras's.
-        in_axis, out_axis, batch_axis: the same as axis numbers, as in jax.nn.initializers; exclude `layout`.
+        in_axis, out_axis, batch_axis: the same as axis numbers, as in jax.nn.initializers; exclude `layout`. With
+            `batch_axis` alone the other axes are (out, in, *spatial), in the order in which they lie.
         groups: of a grouped convolution; groups = channels is a depthwise one.
         transposed: whether the weight is that of a transposed convolution, stored as the weight of the convolution that
             it transposes (torch's ConvTranspose, whose axis 0 holds the inputs). The two fans are exchanged.
@@ -218,10 +228,13 @@ def _roles_of_layout(layout: str, shape: tuple[int, ...]) -> str:
 
 
 def _roles_of_axes(shape: tuple[int, ...], in_axis: Axes | None, out_axis: Axes | None, batch_axis: Axes) -> str:
-    roles = ["s"] * len(shape)
+    given = in_axis, out_axis, batch_axis
+    if in_axis is None and out_axis is None:
+        in_axis, out_axis = _beside(shape, axis_numbers(batch_axis, "batch_axis"))
     if in_axis is None or out_axis is None:
         raise ValueError(f"`in_axis` and `out_axis` go together; got {shown(in_axis)} and {shown(out_axis)}")
-    for letter, name, axes in (("i", "in_axis", in_axis), ("o", "out_axis", out_axis), ("b", "batch_axis", batch_axis)):
+    roles = ["s"] * len(shape)
+    for letter, name, axes in (("b", "batch_axis", batch_axis), ("i", "in_axis", in_axis), ("o", "out_axis", out_axis)):
         for axis in axis_numbers(axes, name):
             if axis == -2 and len(shape) < 2:  # a default of JAX: nobody means an axis of a bias by it
                 raise _too_few(shape)
@@ -229,11 +242,18 @@ def _roles_of_axes(shape: tuple[int, ...], in_axis: Axes | None, out_axis: Axes 
                 raise ValueError(f"`{name}` must name an axis of the shape {shape}; got {shown(axis)}")
             if roles[axis] != "s":
                 raise ValueError(
-                    f"`in_axis`, `out_axis` and `batch_axis` must name an axis only once; got {in_axis!r}, "
-                    f"{out_axis!r} and {batch_axis!r} for the shape {shape}"
+                    f"`in_axis`, `out_axis` and `batch_axis` must name an axis only once; got {given[0]!r}, "
+                    f"{given[1]!r} and {given[2]!r} for the shape {shape}"
                 )
             roles[axis] = letter
     return "".join(roles)
+
+
+def _beside(shape: tuple[int, ...], batch: tuple[int, ...]) -> tuple[Axes, Axes]:
+    """(in_axis, out_axis) where only batch axes are given: the others are (out, in, *spatial)."""
+    taken = {axis % len(shape) for axis in batch if -len(shape) <= axis < len(shape)}
+    rest = [axis for axis in range(len(shape)) if axis not in taken]
+    return (rest[1], rest[0]) if len(rest) > 1 else ((), ())
 
 
 def _too_few(shape: tuple[int, ...]) -> ValueError:

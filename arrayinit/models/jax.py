@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,7 +13,9 @@ from arrayinit.backends import backend_named, find_backend
 from arrayinit.backends.jax import JaxBackend, check_place, is_tracing
 from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
+from arrayinit.models.axes import Leaf, described, readings_of
 from arrayinit.models.fill import fill
+from arrayinit.models.jax_modules import known_readings, owner_of
 from arrayinit.models.mappings import check_depth
 from arrayinit.models.matching import SeedNames, keyed, match, root_of
 from arrayinit.models.parameters import Parameter
@@ -21,6 +24,8 @@ from arrayinit.models.selection import Only
 from arrayinit.stream.formats import is_floating
 
 __all__ = ["init_tree", "leaves_of_tree", "members_of_tree", "parameters_of_tree"]
+
+OUT_FIRST = ("weight", "embedding", "embeddings")  # arrays that are (out, in) or (tokens, features)
 
 
 def init_tree(
@@ -44,15 +49,25 @@ def init_tree(
     Nothing is compiled outside of `jit`; inside of it the seed may be a traced key. Paths are dotted, without the
     `.value` of Flax's boxes and the `~` of Haiku: "Dense_0.kernel", "layers.0.weight", "mlp.linear_0.w".
 
-    Unless a spec says what the axes of an array mean: `kernel` and `w` are (spatial, in, out), with the heads of Flax's
-    attention as (in, out, out) under query, key and value and (in, in, out) under out; `weight` and all arrays of
-    Equinox are (out, in, spatial); embeddings are (tokens, features); all others end in (in, out). So a Flax kernel, an
-    Equinox weight and a torch weight with one seed and name are the same weight.
+    Unless a spec says what the axes of an array mean, `weight` and all arrays of Equinox are (out, in, spatial),
+    embeddings are (tokens, features), and all others, such as `kernel` and `w`, are (spatial, in, out). So a Flax
+    kernel, an Equinox weight and a torch weight with one seed and name are the same weight.
 
-    Layers that are stacked in one array, by Flax's `nn.scan` or by `vmap`, look like convolutions. Their rules must say
-    which axis numbers the layers: `spec("lecun_normal", batch_axis=0, in_axis=1, out_axis=2)` or `layout="boi"`. A
-    pytree has no shared leaves: give `nnx.state(model, nnx.Param)` of an nnx module that holds a layer in two places,
-    which has it once.
+    Arrays of three or more axes may also be stacked layers (nn.scan, nnx.vmap, eqx.filter_vmap, Haiku's layer_stack),
+    or have several axes of inputs or outputs (DenseGeneral, attention). Their fans and their order are those of one
+    layer, and of all axes of a side together, where that can be known:
+
+    - by the fields of modules of nnx and Equinox, also groups (feature_group_count) and einsum_str;
+    - by the bias beside a kernel, which has the axes of the stack and of the outputs, and by the names of Flax's
+      attention, of convolutions and of `experts`;
+    - in a subtree where all arrays start with the same size, and a norm's scale or a bias shows that it is a stack.
+
+    Where it stays open, as in `{"wq": (512, 8, 64)}`, a rule whose law depends on it is refused, and the error lists
+    what the axes may mean. Say which by `spec("lecun_normal", layout="ioo")`, or for stacked layers by
+    `spec("lecun_normal", batch_axis=0)`. Normal, uniform and constant laws of given numbers need nothing. The groups of
+    a convolution are in no tree of linen or Haiku: for laws that depend on fan_out, give `groups` in its rule. A pytree
+    has no shared leaves: give `nnx.state(model, nnx.Param)` of an nnx module that holds a layer in two places, which
+    has it once.
 
     Args:
         tree: any pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves that are not arrays, and JAX keys, stay as they
@@ -71,7 +86,8 @@ def init_tree(
         progress: True shows a progress bar, False none; None shows one on terminals after a second, if rich is there.
 
     Raises:
-        PlanError: arrays that no rule matches, or that their rule can't draw. It lists all of them; nothing is drawn.
+        PlanError: arrays that no rule matches, or that their rule can't draw, or could draw by several meanings of the
+            axes. It lists all of them; nothing is drawn.
         TypeError: a tree whose leaves are no arrays, or arrays of a library other than JAX and NumPy.
         ValueError: a PartitionSpec among `shardings` that does not fit the mesh that is set; no seed inside `jit`; a
             pattern of `only` that selects nothing.
@@ -166,8 +182,8 @@ def parameters_of_tree(tree: Any) -> list[Parameter]:
 def members_of_tree(tree: Any) -> list[tuple[Parameter, Any]]:
     """The arrays of a pytree as rules see them, each with the array. TypeError for those of other libraries."""
     name_of = backend_named("jax").dtype_name
-    result = []
-    for path, leaf, is_equinox in leaves_of_tree(tree):
+    result, leaves = [], []
+    for path, leaf, keys, is_equinox in _keyed_leaves(tree):
         if _is_array(leaf):
             owner = find_backend(leaf)
             if owner is not None and owner.name not in ("jax", "numpy"):
@@ -175,21 +191,33 @@ def members_of_tree(tree: Any) -> list[tuple[Parameter, Any]]:
             shape = tuple(map(int, leaf.shape))
             dtype = name_of(leaf.dtype)
             optional = not is_floating(dtype) and not isinstance(leaf, jax.ShapeDtypeStruct)
-            axes = {} if is_equinox else _axes(path.split("."), len(shape))
-            result.append((Parameter(path, shape, dtype, axes=axes, optional=optional), _value(leaf)))
-    return result
+            order = "oi" if is_equinox or path.rpartition(".")[2] in OUT_FIRST else "io"
+            result.append((Parameter(path, shape, dtype, order=order, optional=optional), _value(leaf)))
+            if is_floating(dtype):
+                module, name = owner_of(tree, keys)
+                known = () if module is None else known_readings(module, name, shape)
+                leaves.append(Leaf(path, shape, order, known, type(module).__name__ if module is not None else ""))
+    readings = readings_of(leaves)
+    return [(replace(each, **described(readings.get(each.path, ()))), x) for each, x in result]
 
 
 def leaves_of_tree(tree: Any) -> Iterator[tuple[str, Any, bool]]:
     """(path, leaf, whether it is in a module of Equinox, wherever in the tree that is) of all leaves."""
+    for path, leaf, _, is_equinox in _keyed_leaves(tree):
+        yield path, leaf, is_equinox
+
+
+def _keyed_leaves(tree: Any) -> Iterator[tuple[str, Any, tuple[Any, ...], bool]]:
+    """As leaves_of_tree, with the keys of each leaf."""
     equinox = sys.modules.get("equinox")
     kind = () if equinox is None else equinox.Module
     for above, part in jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: isinstance(node, kind))[0]:
         if isinstance(part, kind):
             for below, leaf in jax.tree_util.tree_flatten_with_path(part)[0]:
-                yield _path((*above, *below), is_equinox=True), leaf, True
+                keys = (*above, *below)
+                yield _path(keys, is_equinox=True), leaf, keys, True
         else:
-            yield _path(above), part, False
+            yield _path(above), part, above, False
 
 
 def _is_array(leaf: Any) -> bool:
@@ -227,16 +255,6 @@ def _path(keys: tuple[Any, ...], is_equinox: bool = False) -> str:
             case _:
                 words.append(str(key).strip(".[]'"))
     return ".".join(words)
-
-
-def _axes(words: list[str], rank: int) -> dict[str, Any]:
-    """The meaning of an array's axes, by its name in Flax and Haiku."""
-    if rank < 2 or words[-1] in ("weight", "bias", "b", "embedding", "embeddings"):
-        return {}
-    parent = words[-2] if len(words) > 1 else ""
-    if words[-1] == "kernel" and rank == 3 and parent in ("query", "key", "value", "out"):
-        return {"layout": "iio" if parent == "out" else "ioo"}
-    return {"in_axis": -2, "out_axis": -1}
 
 
 def _places(shardings: Any, tree: Any, leaves: list[tuple[str, Any]]) -> list[Any]:

@@ -8,6 +8,7 @@ import keras
 
 from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
+from arrayinit.models.axes import Leaf, Reading, described, readings_of
 from arrayinit.models.fill import fill
 from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
 from arrayinit.models.parameters import Parameter, tied_paths
@@ -59,7 +60,9 @@ def init_model_(
 
     Unless a spec says what the axes of a weight mean, its last two axes are in and out. Convolutions bring their groups
     and whether they are transposed; in depthwise ones each channel is a group; EinsumDense, and so MultiHeadAttention,
-    tells which axes are in and which are out. An Embedding is numbered as it lies, (tokens, features), and so are
+    tells which axes are in and which are out. For a weight of three or more axes in a layer of one's own, its bias
+    decides (see :func:`arrayinit.jax.init_tree`), or the rule must have a `layout` or a `batch_axis` if its law depends
+    on fans. An Embedding is numbered as it lies, (tokens, features), and so are
     biases. So a Keras kernel, a torch weight and a Flax kernel with one seed and name are the same weight.
 
     Args:
@@ -121,6 +124,7 @@ def parameters_of_model(model: Any) -> list[Parameter]:
         weights[path] = owner, variable
     if problems:
         raise PlanError(problems)
+    readings = _readings(weights)
     result = []
     for path, others in tied_paths((path, id(variable)) for path, (_, variable) in weights.items()).items():
         owner, variable = weights[path]
@@ -132,13 +136,24 @@ def parameters_of_model(model: Any) -> list[Parameter]:
                 shape,
                 variable.dtype,
                 kinds=_kinds(owner) + ((BUFFER,) if optional else ()),
-                axes=_axes(owner, variable.name, shape),
+                **described(readings[path]),
+                order="io",
                 tied=tuple(others),
                 optional=optional,
                 frozen="" if optional or variable.trainable else "trainable=False",
             )
         )
     return result
+
+
+def _readings(weights: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Reading, ...]]:
+    """Path -> the readings of a weight: what its layer says, else those that its neighbours leave."""
+    shapes = {path: tuple(map(int, variable.shape)) for path, (_, variable) in weights.items()}
+    known = {path: _known(owner, variable.name, shapes[path]) for path, (owner, variable) in weights.items()}
+    found = readings_of(
+        Leaf(path, shape, "io", known[path] or (), type(weights[path][0]).__name__) for path, shape in shapes.items()
+    )
+    return {path: found[path] if (each := known[path]) is None else each for path in weights}
 
 
 def weights_of(model: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -191,29 +206,32 @@ def _snake_case(name: str) -> str:
 
 def _kinds(owner: Any) -> tuple[str, ...]:
     """The names of the type of a layer and of those that it inherits from."""
+    return tuple(kind.__name__ for kind in _classes(owner))
+
+
+def _classes(owner: Any) -> tuple[type, ...]:
+    """The type of a layer and those that it inherits from, without Layer and its bases."""
     types = type(owner).__mro__
-    stop = types.index(keras.layers.Layer)
-    return tuple(kind.__name__ for kind in types[:stop])
+    return types[: types.index(keras.layers.Layer)]
 
 
-def _axes(owner: Any, name: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """The meaning of a weight's axes, by its layer."""
-    layers = keras.layers
-    if len(shape) < 2 or isinstance(owner, layers.Embedding) or name in ("bias", "beta", "gamma", "alpha"):
-        return {}
+def _known(owner: Any, name: str, shape: tuple[int, ...]) -> tuple[Reading, ...] | None:
+    """The reading of a weight's axes, by its layer; () where they have no roles, None where the layer is a user's."""
+    layers, rank = keras.layers, len(shape)
+    if rank < 2 or isinstance(owner, layers.Embedding) or name in ("bias", "beta", "gamma", "alpha"):
+        return ()
     if isinstance(owner, layers.EinsumDense) and name == "kernel":
-        weight, out = owner.equation.split(",")[1].split("->")
-        if len(weight) != len(shape):  # packed by a quantization
-            return {}
-        axes = {True: tuple[int, ...](), False: ()}
-        for axis, letter in enumerate(weight):
-            axes[letter in out] += (axis,)
-        return {"in_axis": axes[False], "out_axis": axes[True]}
+        given, weight, out = re.split(r",|->", owner.equation)
+        if len(weight) != rank:  # packed by a quantization
+            return ()
+        return (Reading("".join("i" if x not in out else "b" if x in given else "o" for x in weight)),)
     depthwise = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
     if isinstance(owner, depthwise) or name == "depthwise_kernel":  # (spatial, channels, multiplier)
-        return {"in_axis": (), "out_axis": (-2, -1), "groups": shape[-2]}
-    matrix = {"in_axis": -2, "out_axis": -1}
+        return (Reading("s" * (rank - 2) + "oo", shape[-2]),)
+    roles = "s" * (rank - 2) + "io"
     if isinstance(owner, (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)):
-        return matrix | {"transposed": True}  # (spatial, out, in), which is torch's (in, out, spatial)
-    groups = getattr(owner, "groups", 1) if isinstance(owner, (layers.Conv1D, layers.Conv2D, layers.Conv3D)) else 1
-    return matrix | ({"groups": groups} if groups != 1 else {})
+        return (Reading(roles, transposed=True),)  # (spatial, out, in), which is torch's (in, out, spatial)
+    if isinstance(owner, (layers.Conv1D, layers.Conv2D, layers.Conv3D)):
+        return (Reading(roles, owner.groups),)
+    is_of_keras = any(kind.__module__.partition(".")[0] == "keras" for kind in _classes(owner))
+    return (Reading(roles),) if is_of_keras or rank == 2 else None

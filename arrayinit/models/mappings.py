@@ -9,12 +9,14 @@ from arrayinit.backends import find_backend, is_compiling
 from arrayinit.backends.base import Backend
 from arrayinit.common.arguments import flag
 from arrayinit.common.messages import shown
+from arrayinit.models.axes import Leaf, described, readings_of
 from arrayinit.models.fill import fill
 from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
 from arrayinit.models.memory import shared_in_part
 from arrayinit.models.parameters import Parameter, overlapping, tied_paths
 from arrayinit.models.plans import Plan, PlanError, Planned
 from arrayinit.models.selection import Only
+from arrayinit.stream.formats import is_floating
 
 __all__ = ["arrays_of", "check_depth", "init_params_", "parameters_of_mapping"]
 
@@ -52,6 +54,11 @@ def init_params_(
     path of an array is its keys, and its places in lists, joined by dots. Axis 0 is out and axis 1 is in, unless an
     initializer has a layout.
 
+    An array of three or more axes may be the kernel of a convolution, (out, in, *spatial), or a stack of matrices, as
+    (experts, out, in) or (experts, in, out). The bias beside it, names with "conv" or "experts" in them and square
+    kernels of 1, 3, 5 or 7 decide; where they don't, a rule whose law depends on that must have a `layout`, or the
+    `batch_axis` of the stack.
+
     One array under several paths, or several arrays of exactly the same memory, are tied: they are drawn once, under
     the first path. Arrays that share a part of their memory, such as a matrix and its transpose, are refused; disjoint
     slices of one array are not.
@@ -71,7 +78,8 @@ def init_params_(
 
     Raises:
         PlanError: arrays that no rule matches, that share a path or a part of their memory, that their rule can't draw,
-            that are frozen, or that can't be written to. It lists all of them; nothing is drawn.
+            or could draw by several meanings of the axes, that are frozen, or that can't be written to. It lists all of
+            them; nothing is drawn.
         TypeError: something in the mapping is not an array.
         ValueError: seed is None and an array is a DTensor, or traced by JAX; a pattern of `only` that selects nothing.
 
@@ -144,13 +152,16 @@ def parameters_of_mapping(arrays: Mapping[str, tuple[Backend, Any]]) -> list[Par
     extents = {path: backend.extents(x) for path, (backend, x) in arrays.items()}
     tied = tied_paths((path, extents[path] or id(x)) for path, (_, x) in arrays.items())
     shared = shared_in_part((path, extents[path]) for path in tied)
+    floating = {path: x for path, (backend, x) in arrays.items() if is_floating(backend.dtype_name(x.dtype))}
+    readings = readings_of(Leaf(path, tuple(map(int, x.shape)), "oi") for path, x in floating.items())
     result = []
     for path, others in tied.items():
         backend, x = arrays[path]
         frozen = (backend.frozen(x) for backend, x in (arrays[each] for each in (path, *others)))
         result.append(
             Parameter(
-                path, tuple(map(int, x.shape)), backend.dtype_name(x.dtype), tied=tuple(others),
+                path, tuple(map(int, x.shape)), backend.dtype_name(x.dtype), **described(readings.get(path, ())),
+                tied=tuple(others),
                 frozen=next(filter(None, frozen), ""),
                 is_loaded=any(backend.is_loaded(x) for backend, x in (arrays[each] for each in (path, *others))),
                 problem=overlapping(shared[path]) if path in shared else backend.missing(x),

@@ -11,6 +11,7 @@ from arrayinit.common.messages import counted, shown, warn
 from arrayinit.job import Job
 from arrayinit.key import Key
 from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform, is_joint
+from arrayinit.models.layouts import laid_out, settled
 from arrayinit.models.parameters import Parameter
 from arrayinit.models.plans import IDLE, NO_RULE, Match, Plan, PlanError, Planned
 from arrayinit.models.recorded import Program, RecordedRule, RecordedRules
@@ -25,12 +26,6 @@ SeedNames: TypeAlias = Mapping[str, Name] | Callable[[str], Name | None]
 Frozen: TypeAlias = Literal["draw", "keep"] | None
 Root: TypeAlias = Callable[[bool], Key]
 
-AXIS_KEYWORDS = (
-    "layout",
-    "in_axis",
-    "out_axis",
-    "batch_axis",
-)  # one of them in a spec replaces all that a framework says
 _ANY = Key(0)
 
 FROZEN = (
@@ -408,13 +403,17 @@ def _completed(rule: Rule, parameter: Parameter, neighbours: Mapping[str, Parame
     """The rule's initializer with the axes of the parameter, or with the numbers that a neighbour's fans give."""
     assert rule.initializer is not None
     if rule.like is None:
-        return _with_axes(rule.initializer, parameter)
+        return settled(rule.initializer, parameter, parameter.dtype)
     parent = parameter.path.rpartition(".")[0]
     path = f"{parent}.{rule.like}" if parent else rule.like
     if path not in neighbours:
         raise ValueError(f"`like` must name a neighbour; got {rule.like!r}, and there is no {printable(path)}")
     neighbour = neighbours[path]
-    job = job_of(_with_axes(rule.initializer, neighbour), neighbour.shape, parameter.dtype)
+    try:
+        whole = settled(rule.initializer, neighbour, parameter.dtype)
+    except ValueError as error:
+        raise ValueError(f"of {printable(path)}, {error}") from None
+    job = job_of(whole, neighbour.shape, parameter.dtype)
     return _without_fans(job.law, rule.initializer)
 
 
@@ -429,21 +428,11 @@ def _as_recorded(rule: RecordedRule, parameter: Parameter) -> Spec:
     if not parameter.axes:
         return initializer
     try:
-        return _with_axes(
+        return laid_out(
             _without_fans(job_of(initializer, parameter.shape, parameter.dtype).law, initializer), parameter
         )
     except ValueError:  # orthogonal and sparse matrices, whose axes are those of the constructor
         return initializer
-
-
-def _with_axes(initializer: Spec, parameter: Parameter) -> Spec:
-    """The initializer, with what the framework knows of the axes where it doesn't say so itself."""
-    if not parameter.axes:
-        return initializer
-    given = initializer.parameters
-    is_laid_out = any(name in given for name in AXIS_KEYWORDS)
-    axes = {name: value for name, value in parameter.axes.items() if not (is_laid_out and name in AXIS_KEYWORDS)}
-    return spec(initializer.name, **axes | given)
 
 
 def _without_fans(law: Law, initializer: Spec) -> Spec:

@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from arrayinit.common.messages import shape_text
+from arrayinit.models.axes import Reading
 from arrayinit.stream.formats import is_floating
 
 __all__ = ["Parameter", "overlapping", "tied_paths"]
@@ -19,6 +20,8 @@ class Parameter:
     shape, dtype: the global shape, and the name of the dtype.
     kinds: the names of the class of the layer that owns it, and of the classes that it inherits from.
     axes: layout, groups, transposed and so on, as keywords of an initializer. A spec's own come first.
+    readings: what the axes may mean, the likeliest first, where the framework doesn't say; `axes` has the first.
+    order: how the axes of a matrix lie where nothing else is known: "oi", or "io" in JAX and Keras.
     tied: the other paths of the same array.
     optional: whether it may stay as it is where no rule matches: a buffer with values of its own.
     zero_row: the row that is 0 whatever is drawn: the padding of an embedding.
@@ -38,6 +41,8 @@ class Parameter:
     _: KW_ONLY
     kinds: tuple[str, ...] = ()
     axes: Mapping[str, Any] = field(default_factory=dict)
+    readings: tuple[Reading, ...] = ()
+    order: str = "oi"
     tied: tuple[str, ...] = ()
     optional: bool = False
     zero_row: int | None = None

@@ -6,7 +6,7 @@ listed as that weight, which has its originals.
 """
 
 import sys
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,17 +19,20 @@ from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
 from arrayinit.backends import backend_of
 from arrayinit.backends.base import Extent
+from arrayinit.models.axes import Leaf, Reading, described, readings_of
 from arrayinit.models.derived import Derived, Slot, derived_of, tensor_at
 from arrayinit.models.memory import shared_in_part
 from arrayinit.models.parameters import Parameter, overlapping, tied_paths
 from arrayinit.models.plans import PlanError
 from arrayinit.models.rules import BUFFER
+from arrayinit.stream.formats import is_floating
 
 __all__ = [
     "ModuleTensor",
     "axes_of",
     "is_layer",
     "is_statistic",
+    "known_readings",
     "modules_by_path",
     "padding_of",
     "parameters_of",
@@ -48,6 +51,16 @@ WRAPPERS = (
     ("torch.nn.parallel.distributed", "DistributedDataParallel", "module"),
     ("torch.optim.swa_utils", "AveragedModel", "module"),
     ("deepspeed.runtime.engine", "DeepSpeedEngine", "module"),
+)
+
+
+# Fields for the number of outputs and inputs of one layer.
+SIZES = (
+    ("out_features", "in_features"),
+    ("output_size", "input_size"),
+    ("out_channels", "in_channels"),
+    ("output_dim", "input_dim"),
+    ("out_dim", "in_dim"),
 )
 
 
@@ -201,12 +214,58 @@ def parameters_of(module: nn.Module) -> list[Parameter]:
     tied = tied_paths((path, member.identity) for path, member in members.items())
     shared = shared_in_part((path, members[path].extents) for path in tied)
     shards = _shards(module)
-    return [
-        _parameter(
-            [members[each] for each in (path, *others)], shards, overlapping(shared[path]) if path in shared else ""
-        )
-        for path, others in tied.items()
-    ]
+    readings = _readings(members.values())
+    result = []
+    for path, others in tied.items():
+        problem = overlapping(shared[path]) if path in shared else ""
+        parameter = _parameter([members[each] for each in (path, *others)], shards, problem)
+        # Originals have the axes of their weight, or none.
+        result.append(replace(parameter, **described(readings[path])) if path in readings else parameter)
+    return result
+
+
+def _readings(members: Iterable[ModuleTensor]) -> dict[str, tuple[Reading, ...]]:
+    """Path -> the readings of stacks of layers, and of weights of which it is open what their axes mean."""
+    leaves = []
+    for each in members:
+        if not each.is_buffer and is_floating(backend_of(each.likeness).dtype_name(each.likeness.dtype)):
+            shape = tuple(map(int, each.likeness.shape))
+            known = known_readings(each.owner, each.name, shape)
+            leaves.append(Leaf(each.path, shape, "oi", known, type(each.owner).__name__))
+    return {
+        path: each for path, each in readings_of(leaves).items() if len(each) > 1 or (each and "b" in each[0].roles)
+    }
+
+
+def known_readings(owner: nn.Module, name: str, shape: tuple[int, ...]) -> tuple[Reading, ...]:
+    """The readings that the class of a layer and its fields leave for a weight; none where they say nothing.
+
+    Classes of torch.nn have weights (out, in, *spatial). Other classes may say how many inputs and outputs a layer
+    has, or, as the fused experts of transformers, whether it is transposed.
+    """
+    rank = len(shape)
+    if rank < 2:
+        return ()
+    if any(_is_layer_of_torch(kind) for kind in type(owner).__mro__) and name in ("weight", "bias_k", "bias_v"):
+        return (Reading("oi" + "s" * (rank - 2)),)
+    if rank < 3 or hasattr(owner, "kernel_size"):
+        return (Reading("oi" + "s" * (rank - 2)),) if hasattr(owner, "kernel_size") and name == "weight" else ()
+    stack = "b" * (rank - 2)
+    for first, second in SIZES:
+        out, in_ = getattr(owner, first, None), getattr(owner, second, None)
+        if isinstance(out, int) and isinstance(in_, int):
+            fitting = [roles for roles, sizes in (("oi", (out, in_)), ("io", (in_, out))) if shape[-2:] == sizes]
+            return tuple(Reading(stack + roles) for roles in fitting)
+    is_transposed = getattr(owner, "is_transposed", None)
+    if isinstance(is_transposed, bool) and hasattr(owner, "num_experts"):
+        return (Reading(stack + ("io" if is_transposed else "oi")),)
+    return ()
+
+
+def _is_layer_of_torch(kind: type) -> bool:
+    """Whether a class is a layer of torch.nn, rather than its base or a container."""
+    where = kind.__module__
+    return where.startswith("torch.nn.modules.") and where.rpartition(".")[2] not in ("module", "container")
 
 
 def _parameter(tied: Sequence[ModuleTensor], shards: dict[int, str], problem: str) -> Parameter:
@@ -295,6 +354,8 @@ def axes_of(owner: nn.Module, name: str, x: torch.Tensor) -> dict[str, Any]:
     if isinstance(owner, _ConvNd):
         axes: dict[str, Any] = {"groups": owner.groups} if owner.groups != 1 else {}
         return axes | {"transposed": True} if isinstance(owner, _ConvTransposeNd) else axes
+    if isinstance(owner, nn.Bilinear):
+        return {"layout": "oii"}
     # transformers' class, or one that fully_shard or a parametrization made of it.
     is_reversed = any(kind.__name__ == "Conv1D" for kind in type(owner).__mro__)
     return {"layout": "io"} if is_reversed and x.ndim == 2 else {}

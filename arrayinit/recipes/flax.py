@@ -19,13 +19,15 @@ def flax_defaults() -> Rules:
     nnx.SpectralNorm N(0, 0.01^2).
 
     Trees of arrays have no types of layers, so names decide: a Dense that a model names `hi` or `h` counts as a
-    recurrent one. For a DenseGeneral with several axes, outside of attention, name its axes in a rule before these:
-    Rule("*DenseGeneral_0.kernel", spec("variance_scaling", layout="ioo")). Kernels within linen's WeightNorm and
-    SpectralNorm are stored normalized, and these rules do not apply to them.
+    recurrent one. Stacks of nn.scan and nn.vmap have the fans of one layer, and a DenseGeneral those of its axes, as
+    :func:`arrayinit.jax.init_tree` finds them; where that is open, it asks for a rule before these, such as
+    Rule("*proj.kernel", spec("variance_scaling", layout="ioo")). Flax counts the batch axes of a DenseGeneral or a
+    LinearGeneral among its inputs; these rules don't. Kernels within linen's WeightNorm and SpectralNorm are stored
+    normalized, and these rules do not apply to them.
 
         >>> from arrayinit.recipes import flax_defaults
         >>> flax_defaults().find("Dense_0.kernel", (64, 128)).initializer
-        spec('variance_scaling')
+        spec('variance_scaling', transposed=False)
 
     Source: flax.linen, flax.nnx (0.12): default_kernel_init, default_embed_init, and the cells.
     """
@@ -34,7 +36,7 @@ def flax_defaults() -> Rules:
         [
             rule(recurrent, spec("orthogonal")),
             rule(re.compile(r"(^|\.)if\.bias$"), spec("ones")),
-            rule("*kernel", spec("variance_scaling")),
+            rule("*kernel", spec("variance_scaling", transposed=False)),  # whatever transpose_kernel is
             rule("*embedding", spec("variance_scaling", distribution="normal")),
             rule("*bias", spec("zeros")),
             rule("*scale", spec("ones")),

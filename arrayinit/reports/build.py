@@ -9,6 +9,7 @@ from arrayinit.common.arguments import flag
 from arrayinit.common.progress import progress_bar
 from arrayinit.laws import Law
 from arrayinit.laws.geometry import Geometry, geometry
+from arrayinit.models.layouts import says_axes
 from arrayinit.models.matching import keeps, keyed, matches_and_problems, root_of, ruled
 from arrayinit.models.members import Member, members_of
 from arrayinit.models.norms import gains_of
@@ -75,7 +76,7 @@ def _idle(matching: Iterable[Rule | None], rules: Rules) -> Iterable[Finding]:
 def _row(
     member: Member, values: bool, entry: Planned | None, rule: Rule | None, problems: Mapping[str, str], is_gain: bool
 ) -> Row:
-    parameter = member.parameter
+    parameter = _settled(member.parameter, rule)
     axes = _geometry(parameter)
     expected: Description | None = None
     law: Law | None = None
@@ -83,6 +84,8 @@ def _row(
         law, axes = entry.job.law, entry.job.geometry
         expected = describe(entry.initializer, parameter.shape, dtype=parameter.dtype)
     fan_in, fan_out = _fans(axes) if expected is None else (expected.fan_in, expected.fan_out)
+    if parameter.readings:
+        fan_in, fan_out = _agreed(parameter)
     roles = axes.roles or ("oi" + "s" * len(parameter.shape))[: len(parameter.shape)]
     roles = roles if len(roles) >= 2 else ""
     moments = measure(member.read(), parameter.dtype, roles) if values else None
@@ -131,7 +134,20 @@ def _geometry(parameter: Parameter) -> Geometry:
 
 
 def _fans(axes: Geometry) -> tuple[int | None, int | None]:
-    return axes.fans if axes.roles is not None or len(axes.shape) >= 2 else (None, None)
+    return axes.fans if axes.has_fans else (None, None)
+
+
+def _agreed(parameter: Parameter) -> tuple[int | None, int | None]:
+    """The fans in which all readings of a parameter agree."""
+    fans = {each.fans(parameter.shape) for each in parameter.readings}
+    fan_in, fan_out = ({pair[k] for pair in fans} for k in (0, 1))
+    return fan_in.pop() if len(fan_in) == 1 else None, fan_out.pop() if len(fan_out) == 1 else None
+
+
+def _settled(parameter: Parameter, rule: Rule | None) -> Parameter:
+    """The parameter; without readings where its rule says what the axes mean."""
+    initializer = None if rule is None else rule.initializer
+    return replace(parameter, readings=()) if initializer is not None and says_axes(initializer) else parameter
 
 
 def _bytes(parameter: Parameter) -> int:

@@ -78,6 +78,8 @@ def _of_weights(
     if _is_embedding(parameter):  # looked up, not summed over; small values are scaled up by later layers
         if rms > LARGEST_SCALE:
             yield "exploding", f"the root mean square of an embedding's elements is {rms:.3g}"
+    elif parameter.readings:
+        yield from _of_readings(parameter, rms)
     elif fan_in is not None:
         scale = rms * math.sqrt(fan_in)
         if not LEAST_SCALE <= scale <= LARGEST_SCALE:
@@ -112,10 +114,20 @@ def _of_gain(is_centered: bool, moments: Statistics | None, expected: Descriptio
         yield "doubled", "the norm multiplies by 1 + weight, so a weight of 1 doubles its output; start with 0"
 
 
+def _of_readings(parameter: Parameter, rms: float) -> Iterator[tuple[str, str]]:
+    """The finding about a weight of which it is open what its axes mean: a scale that no reading explains."""
+    scales = {each.words: rms * math.sqrt(each.fans(parameter.shape)[0]) for each in parameter.readings}
+    if any(LEAST_SCALE <= scale <= LARGEST_SCALE for scale in scales.values()):
+        return
+    kind = "exploding" if min(scales.values()) > LARGEST_SCALE else "vanishing"
+    texts = ", ".join(f"by {scale:.3g} as {words}" for words, scale in scales.items())
+    yield kind, f"multiplies the scale of its input {texts}, whatever its axes mean: root mean square {rms:.3g}"
+
+
 def _is_weight(parameter: Parameter) -> bool:
     """Whether a parameter is a matrix or a kernel, rather than a bias or a scale with axes of size 1."""
     name = parameter.path.rpartition(".")[2].lower()
-    is_bias = "bias" in name or name in ("b", "beta")
+    is_bias = "bias" in name or name in ("b", "beta") or set(parameter.axes) == {"batch_axis"}  # in stacked layers
     return sum(n > 1 for n in parameter.shape) >= 2 and not is_bias
 
 

@@ -19,9 +19,9 @@ class Finding:
     kind: "unmatched": no rule matches the parameter. "undrawable": its rule can't draw it. "integer": no rule can draw
         its dtype. "idle rule": the rule matches nothing. "not finite": NaN or infinities. "dead": a weight that is 0
         everywhere. "symmetric": all outputs (or inputs) of a layer have the same weights. "exploding", "vanishing": a
-        weight multiplies the scale of its input by more than 10 or less than 1/128. "random gain": the gain of a norm
-        is drawn at random. "doubled": the weight of a norm that multiplies by 1 + weight is 1. "deviates": the
-        elements are not what the rule draws.
+        weight multiplies the scale of its input by more than 10 or less than 1/128, whatever its axes may mean.
+        "random gain": the gain of a norm is drawn at random. "doubled": the weight of a norm that multiplies by
+        1 + weight is 1. "deviates": the elements are not what the rule draws.
     """
 
     path: str

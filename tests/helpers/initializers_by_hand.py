@@ -90,6 +90,10 @@ def axis_roles(rank, layout, in_axis, out_axis, batch_axis):
         return "".join(letter if letter in "oib" else "s" for letter in layout)
     if in_axis is None and out_axis is None and batch_axis == ():
         return None
+    if in_axis is None and out_axis is None:  # a batch alone: the others are (out, in, *spatial)
+        batch = {axis % rank for axis in ((batch_axis,) if isinstance(batch_axis, int) else batch_axis)}
+        rest = iter("oi" + "s" * rank if rank - len(batch) > 1 else "s" * rank)
+        return "".join("b" if axis in batch else next(rest) for axis in range(rank))
     roles = ["s"] * rank
     for role, axes in (("i", in_axis), ("o", out_axis), ("b", batch_axis)):
         for axis in (axes,) if isinstance(axes, int) else axes:

@@ -344,3 +344,31 @@ def test_variables_whose_arrays_have_another_dtype_than_they_say():
     shape = tuple(kernel.shape)
     expected = ai.normal(shape, layout="io", seed=0, name="dense.kernel", dtype=str(host(kernel).dtype))
     assert same(kernel, expected)
+
+
+class Mixture(layers.Layer):
+    def __init__(self, use_bias):
+        super().__init__(name="moe")
+        self.kernel = self.add_weight(name="kernel", shape=(5, 3, 4))
+        if use_bias:
+            self.bias = self.add_weight(name="bias", shape=(5, 4))
+        self.built = True
+
+
+def test_stacks_in_layers_of_ones_own():
+    rules = {"*": ai.spec("kaiming_normal", mode="fan_out")}
+    layer = init_model_(Mixture(use_bias=True), {"*bias": "zeros"} | rules, seed=3, seed_names={"kernel": "w"})
+    expected = ai.normal((5, 4, 3), std=0.5**0.5, seed=3, name="w")
+    assert ai.fingerprint(host(layer.kernel), layout="bio") == ai.fingerprint(expected, layout="boi")
+    with pytest.raises(PlanError, match=r"kernel .*may mean several things.*\(batch, in, out\), fans \(3, 4\)"):
+        init_model_(Mixture(use_bias=False), rules, seed=3)
+    said = {"*": ai.spec("kaiming_normal", mode="fan_out", batch_axis=0)}
+    alone = init_model_(Mixture(use_bias=False), said, seed=3, seed_names={"kernel": "w"})
+    assert same(alone.kernel, layer.kernel)
+
+
+def test_einsum_layers_with_a_batch_axis():
+    x = keras.Input((7, 5, 3))
+    model = keras.Model(x, layers.EinsumDense("...tgi,gio->...tgo", (None, 5, 4), name="fc")(x))
+    (entry,) = init_model_(model, {"*": "xavier_normal"}, seed=0, dry_run=True)
+    assert ai.describe(entry.initializer, entry.shape).fan_out == 4
