@@ -223,7 +223,7 @@ def _patterns(rank: int, order: str) -> list[str]:
 
     The likelier ones come first: one kernel, stacks, several axes without a stack.
     """
-    found = []
+    patterns = []
     for stacked in range(rank - 1):
         rest = rank - stacked
         if order == "oi":
@@ -231,8 +231,8 @@ def _patterns(rank: int, order: str) -> list[str]:
         else:
             inner = ["s" * (rest - 2) + "io"] if rest > 2 else []
             inner += ["i" * n + "o" * (rest - n) for n in range(rest - 1, 0, -1)]
-        found += ["b" * stacked + roles for roles in inner]
-    return sorted(found, key=lambda roles: (roles != found[0], roles[0] != "b"))
+        patterns += ["b" * stacked + roles for roles in inner]
+    return sorted(patterns, key=lambda roles: (roles != patterns[0], roles[0] != "b"))
 
 
 def _beside(shape: tuple[int, ...], bias: tuple[int, ...], patterns: Iterable[str]) -> list[str]:

@@ -57,10 +57,10 @@ def known_readings(owner: Any, name: str, shape: tuple[int, ...]) -> tuple[Readi
             inner, reading = _of_equinox(owner, kinds, name)
     if inner is None:
         return ()
-    found = next(expanded(shape, inner, reading.roles), "")
-    if not found or not set(found) & {"o", "i", "b"}:
+    stacked = next(expanded(shape, inner, reading.roles), "")
+    if not stacked or not set(stacked) & {"o", "i", "b"}:
         return ()
-    return (Reading(found, reading.groups, reading.transposed),)
+    return (Reading(stacked, reading.groups, reading.transposed),)
 
 
 def _of_flax(owner: Any, kinds: set[str]) -> tuple[Sequence[int] | None, Reading]:

@@ -150,10 +150,10 @@ def _readings(weights: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Reading, .
     """Path -> the readings of a weight: what its layer says, else those that its neighbours leave."""
     shapes = {path: tuple(map(int, variable.shape)) for path, (_, variable) in weights.items()}
     known = {path: _known(owner, variable.name, shapes[path]) for path, (owner, variable) in weights.items()}
-    found = readings_of(
+    readings = readings_of(
         Leaf(path, shape, "io", known[path] or (), type(weights[path][0]).__name__) for path, shape in shapes.items()
     )
-    return {path: found[path] if (each := known[path]) is None else each for path in weights}
+    return {path: readings[path] if (each := known[path]) is None else each for path in weights}
 
 
 def weights_of(model: Any) -> Iterator[tuple[str, Any, Any]]:

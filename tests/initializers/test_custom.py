@@ -307,7 +307,6 @@ counter = iter(range(1000))
         (Formula(lambda at: at[0] + 0.0, (), 0.5), ValueError, "`reach` must bound the values"),
         (Formula(lambda at: at[0] * float("nan"), (), 0.5), ValueError, "`reach` must bound the values"),
     ],
-    ids=repr,
 )
 def test_what_is_returned_must_be_a_law(value, error, words):
     f = returning(value)
