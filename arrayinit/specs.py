@@ -232,14 +232,10 @@ def _parameters_of(name: Any) -> tuple[inspect.Parameter, ...]:
     """The parameters of an initializer, without `x` and the shared keywords; ValueError for an unknown name."""
     if initializers.full_name(name) is None:
         names = initializers.known_names()
-        hint = did_you_mean(name, names) or spec_hint(name)
-        if isinstance(name, str) and ":" in name:
-            hint = ": import its module first, which must register it by arrayinit.scheme"
-        known = "" if hint else f"; there are {', '.join(names)}"
-        raise ValueError(
-            f"`name` must be an initializer of arrayinit, or one that arrayinit.scheme has registered; "
-            f"got {shown(name)}{hint or known}"
-        )
+        hint = did_you_mean(name, names) or spec_hint(name) or f"; there are {', '.join(names)}"
+        if isinstance(name, str) and not hint.startswith(":"):
+            hint += " (for a scheme of your own, import its module first; on the command line: --import MODULE)"
+        raise ValueError(f"`name` must be an initializer; got {shown(name)}{hint}")
     return _signature(initializers.function_of(name))
 
 
@@ -266,10 +262,17 @@ def complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def with_path(initializer: Spec, path: str) -> Spec:
     """The spec of a parameter of a model, with its path where a scheme of one's own has a parameter for that."""
-    if initializers.path_of(initializer.name) is None:
-        return initializer
-    takes_path = any(parameter.name == "path" for parameter in _parameters_of(initializer.name))
-    return spec(initializer.name, **{"path": path} | initializer.parameters) if takes_path else initializer
+    given = {key: _value_with_path(value, path) for key, value in initializer.parameters.items()}
+    if initializers.path_of(initializer.name) is not None:
+        takes_path = any(parameter.name == "path" for parameter in _parameters_of(initializer.name))
+        given = ({"path": path} if takes_path else {}) | given
+    return spec(initializer.name, **given) if given != initializer.parameters else initializer
+
+
+def _value_with_path(value: Any, path: str) -> Any:
+    if isinstance(value, Spec):
+        return with_path(value, path)
+    return tuple(_value_with_path(one, path) for one in value) if isinstance(value, tuple) else value
 
 
 def _distribution(parameters: dict[str, Any]) -> dict[str, Any]:

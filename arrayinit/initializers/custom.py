@@ -46,6 +46,7 @@ class CustomInitializer:
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         functools.update_wrapper(self, function)
+        self.function = function
         self.name, self.path = name, f"{function.__module__}:{function.__qualname__}"
         self.parameters = tuple(inspect.signature(function).parameters.values())[1:]
         self._names = tuple(parameter.name for parameter in self.parameters)
@@ -124,8 +125,8 @@ def scheme(
     :func:`arrayinit.spec`, :func:`arrayinit.describe`, rules, JSON and TOML, under jit and torch.compile, and on the
     command line after `--import MODULE`.
 
-    The function gets a :class:`arrayinit.laws.Geometry`, with `shape`, `fan_in`, `fan_out`, `receptive_field` and
-    `groups`, and the parameters. It returns what is to be drawn, and draws nothing itself:
+    The function gets a :class:`arrayinit.laws.Geometry`, with `shape`, `fan_in`, `fan_out`, `receptive_field`,
+    `groups` and `axis("out")`, the number of an axis in any layout, and the parameters. It returns what is to be drawn, and draws nothing itself:
 
     - a law of :mod:`arrayinit.laws`: Uniform, Normal, Truncated, Constant, Formula, or Rows of them, where the scale
       differs from slice to slice;
@@ -212,6 +213,11 @@ def _registration(function: Any, name: str | None) -> CustomInitializer:
     other = _registered.get(name)
     if other is not None and other.path != initializer.path:
         raise ValueError(f"`name` must be free; {name!r} is taken by {other.path}")
+    if other is not None and other.function.__code__ is function.__code__ and function.__closure__:
+        raise ValueError(
+            f"`name` must be free; {name!r} is taken by the same function with other numbers around it: give them as "
+            f"parameters, or each a name of its own"
+        )
     from arrayinit import initializers  # here, because it imports this module
 
     if name in initializers.NAMES or name in initializers.ALIASES or name == "bits":

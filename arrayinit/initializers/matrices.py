@@ -74,6 +74,8 @@ dirac_ = filling(dirac)
 def _orthogonal(geometry: Geometry, gain: float) -> Law:
     if len(geometry.shape) < 2:
         raise ValueError(f"orthogonal needs a shape of at least 2 dimensions; got {geometry.shape}")
+    if geometry.roles is not None and not {"o", "i"} & set(geometry.roles):
+        raise ValueError(f"orthogonal needs an output or an input axis; got none in {geometry.shape}, a stacked vector")
     return Orthogonal(finite(gain, "gain"))
 
 

@@ -238,7 +238,7 @@ def _values(f: Callable[[Any], Any], z: Floats) -> Floats:
             with torch.no_grad():
                 values = f(torch.from_numpy(z)).numpy()
         else:
-            with _wide(jax), np.errstate(over="ignore"):
+            with _wide(jax), _now(jax), np.errstate(over="ignore"):
                 values = np.asarray(f(z))
     except Exception as error:
         if torch is None:
@@ -258,6 +258,14 @@ def _values(f: Callable[[Any], Any], z: Floats) -> Floats:
         raise ValueError(f"`f` must be finite on [-{REACH}, {REACH}]; got {shown(f)}, which is not")
     result: Floats = values.astype(np.float64)
     return result
+
+
+def _now(jax: Any) -> AbstractContextManager[Any]:
+    """A context in which JAX, if it is imported, computes at once, also while it traces a function."""
+    if jax is None:
+        return nullcontext()
+    now: AbstractContextManager[Any] = jax.ensure_compile_time_eval()
+    return now
 
 
 def _wide(jax: Any) -> AbstractContextManager[Any]:

@@ -16,6 +16,7 @@ __all__ = ["Leaf", "Reading", "described", "expanded", "layout_of", "readings_of
 BIASES = ("bias", "b")
 SCALES = ("scale", "offset", "gamma", "beta")  # of norms, with one axis in a layer by itself
 TABLES = ("embedding", "embeddings")
+KERNEL_NAMES = ("kernel", "w", "weight")  # of a layer's one weight
 KERNELS = (1, 3, 5, 7)  # sizes of square kernels that no weight of several heads or layers has at its end
 SPATIAL = {1: "w", 2: "hw", 3: "dhw"}  # the letters of spatial axes in a layout
 
@@ -68,6 +69,7 @@ class Leaf(NamedTuple):
     order: how the last two axes of a matrix lie: "io" in JAX and Keras, "oi" in torch and Equinox.
     known: what its module says of its axes: the readings that are left; none where it says nothing.
     kind: the name of the module's class.
+    is_fused: whether its module, a single one, stacks the weights of several layers.
     """
 
     path: str
@@ -75,6 +77,7 @@ class Leaf(NamedTuple):
     order: str
     known: tuple[Reading, ...] = ()
     kind: str = ""
+    is_fused: bool = False
 
     @property
     def name(self) -> str:
@@ -89,6 +92,8 @@ class Leaf(NamedTuple):
     @property
     def is_convolution(self) -> bool:
         """Whether the name of the layer or of its class says so."""
+        if self.name not in KERNEL_NAMES:
+            return False
         return bool(re.search("conv(?!er)", f"{self.parent.rpartition('.')[2]} {self.kind}".lower()))  # no converter
 
 
@@ -141,6 +146,8 @@ def _are_stacked(inside: Sequence[Leaf], depth: int, everything: Mapping[str, Le
     if not any(len(leaf.shape) > depth + 2 for leaf in inside):
         return False
     votes = [_is_stacked(leaf, depth, everything) for leaf in inside]
+    if not all(map(_is_of_experts, inside)):  # experts are a stack by themselves, and the router beside them is none
+        votes = [None if vote and _is_of_experts(leaf) else vote for vote, leaf in zip(votes, inside, strict=True)]
     if False in votes or True in votes:
         return False not in votes
     # A norm's scale is (layers, features), or (features, layers) where all arrays have as many features and layers.
@@ -149,9 +156,13 @@ def _are_stacked(inside: Sequence[Leaf], depth: int, everything: Mapping[str, Le
 
 
 def _is_stacked(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> bool | None:
-    """Whether the axis of an array at `depth` numbers layers, by its module or its bias; None where they don't say."""
+    """Whether the axis of an array at `depth` numbers layers, by its module or its bias; None where they don't say.
+
+    A module that stacks its own weights, as fused experts are, says nothing of the arrays beside it.
+    """
     if leaf.known:
-        return all(reading.roles.startswith("b" * (depth + 1)) for reading in leaf.known)
+        is_stacked = all(reading.roles.startswith("b" * (depth + 1)) for reading in leaf.known)
+        return None if is_stacked and leaf.is_fused else is_stacked
     bias = _bias(leaf, depth, everything)
     if bias is None or len(leaf.shape) < depth + 3:
         return None
@@ -197,12 +208,19 @@ def _roles(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> list[str]:
     kernel = "s" * (len(shape) - 2) + "io" if order == "io" else "oi" + "s" * (len(shape) - 2)
     patterns = _patterns(len(shape), order)
     bias = _bias(leaf, depth, everything)
-    fitting = patterns if bias is None else _beside(shape, bias, patterns) or patterns
-    if leaf.is_convolution:
-        stacked = [roles for roles in fitting if kernel not in fitting and {"b", "s"} <= set(roles)]
-        return stacked[:1] or [kernel]
-    if order == "oi" and len(shape) > 3 and len(set(shape[2:])) == 1 and shape[2] in KERNELS:
-        return [kernel] if kernel in fitting else fitting
+    fitting = patterns if bias is None else _beside(shape, bias, patterns)
+    spatial = shape[2:] if order == "oi" else shape[:-2]
+    if leaf.is_convolution and kernel in fitting and (bias is not None or len({1, *spatial}) <= 2):
+        return [kernel]
+    if leaf.is_convolution and bias is not None:
+        stacked = [roles for roles in fitting if {"b", "s"} <= set(roles)]
+        # The bias may show that the kernel lies as in other libraries.
+        others = ["s" * (len(shape) - 2) + "io", "oi" + "s" * (len(shape) - 2), "s" * (len(shape) - 2) + "oi"]
+        return stacked[:1] or _beside(shape, bias, others) or [*patterns, *others]
+    is_square = len(shape) > 3 and len(set(spatial)) == 1 and spatial[0] in KERNELS
+    if is_square and leaf.name in KERNEL_NAMES and kernel in fitting:
+        return [kernel]
+    fitting = fitting or patterns
     if leaf.name in TABLES:
         return [roles for roles in fitting if not roles.endswith("io")]
     heads = _heads(leaf, depth, everything, fitting)

@@ -161,7 +161,10 @@ def _placed(values: Any, leaf: Any, place: Any) -> Any:
 def _check(matches: list[Match], places: dict[str, Any]) -> None:
     """Refuse what JAX can't hold as its rule says, before a key is taken. PlanError."""
     backend = backend_named("jax")
-    problems = {}
+    problems = dict.fromkeys(
+        _statistics(matches),
+        "a running statistic must not be drawn at random: give it a rule of its own before, such as ('*mean', 'zeros') and ('*var', 'ones'), or (path, None)",
+    )
     for each in matches:
         if each.is_drawn:
             dtype = each.parameter.dtype
@@ -172,6 +175,16 @@ def _check(matches: list[Match], places: dict[str, Any]) -> None:
                 problems[each.path] = str(error)
     if problems:
         raise PlanError(problems)
+
+
+def _statistics(matches: list[Match]) -> list[str]:
+    """The paths of running statistics that would be drawn at random: an array `mean` beside an array `var`."""
+    parts = {each.path: each.path.rpartition(".") for each in matches}
+    names = {name: {parent for parent, _, last in parts.values() if last == name} for name in ("mean", "var")}
+    both = names["mean"] & names["var"]
+    return [
+        each.path for each in matches if each.is_random and parts[each.path][2] in names and parts[each.path][0] in both
+    ]
 
 
 def parameters_of_tree(tree: Any) -> list[Parameter]:

@@ -327,7 +327,7 @@ def ruled(parameters: Iterable[Parameter], rules: Rules) -> list[tuple[Parameter
 
     pairs: list[tuple[Parameter, Rule | None]] = []
     for parameter in parameters:
-        rule = rules.find(parameter.path, parameter.shape, parameter.kinds)
+        rule = rules.find(parameter.path, parameter.shape, parameter.kinds, parameter.layer_ndim)
         originals = [(original, _naming(rules, original)) for original in parameter.originals]
         if any(place(naming) < place(rule) for _, naming in originals):
             pairs += originals
@@ -367,7 +367,9 @@ def _decided(
         if isinstance(rule, RecordedRule):
             initializer = _as_recorded(rule, parameter)
         else:
-            initializer = with_path(_completed(rule, parameter, neighbours), parameter.path)
+            assert rule.initializer is not None
+            named = replace(rule, initializer=with_path(rule.initializer, parameter.path))
+            initializer = _completed(named, parameter, neighbours)
         job = job_of(initializer, parameter.shape, parameter.dtype)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{error} (rule {rule.text})") from None

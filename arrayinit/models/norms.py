@@ -1,16 +1,19 @@
 """Norms: the classes of their layers, and which parameters are their gains."""
 
-import fnmatch
 from collections.abc import Iterable, Sequence
 
 from arrayinit.models.parameters import Parameter
-from arrayinit.models.rules import BUFFER
+from arrayinit.models.rules import BUFFER, is_of
 
 __all__ = ["GAINS", "NORMS", "RESIDUAL_NORMS", "ZERO_CENTERED_NORMS", "gains_of", "is_zero_centered"]
 
 # Globs of class names: LayerNorm, T5LayerNorm, LlamaRMSNorm, BatchNorm2d, NemotronLayerNorm1P, Qwen3NextRMSNormGated,
-# LayerNormalization of Keras. Not NormedEmbedding, LayerNormLinear and the like, which hold matrices.
-NORMS = ("*Norm", "*Norm[0-9]*", "*NormGated", "_NormBase", "*Normalization")
+# LayerNormalization of Keras. Not NormedEmbedding, LayerNormLinear and the like, which hold matrices, nor a LinearNorm
+# that is a Linear.
+NORMS = (
+    "*Norm", "*Norm[0-9]*", "*NormGated", "_NormBase", "*Normalization",
+    "!Linear", "!_ConvNd", "!Embedding", "!Dense", "!Conv",
+)  # fmt: skip
 
 # Norms that multiply by 1 + weight, so that a weight of 0 leaves the scale alone. In transformers 5.23 these are all
 # classes whose `forward` adds 1 to the weight; Gemma3nRMSNorm, Gemma4RMSNorm and all gated norms don't. LayerNorm1P is
@@ -43,7 +46,7 @@ def gains_of(parameters: Iterable[Parameter]) -> set[str]:
         if BUFFER not in each.kinds
         and each.path.rpartition(".")[2] in GAINS
         and (
-            _is_any(each.kinds, NORMS)
+            is_of(each.kinds, NORMS)
             if each.kinds
             else len(each.shape) == 1 and "." in each.path and _parent(each.path) not in matrices
         )
@@ -52,11 +55,7 @@ def gains_of(parameters: Iterable[Parameter]) -> set[str]:
 
 def is_zero_centered(kinds: Sequence[str]) -> bool:
     """Whether a layer multiplies by 1 + weight, by the names of its class and of those that it inherits from."""
-    return _is_any(kinds, ZERO_CENTERED_NORMS)
-
-
-def _is_any(kinds: Sequence[str], globs: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(kind, glob) for kind in kinds for glob in globs)
+    return is_of(kinds, ZERO_CENTERED_NORMS)
 
 
 def _parent(path: str) -> str:

@@ -56,6 +56,13 @@ class Parameter:
     marks: tuple[str, ...] = ()
 
     @property
+    def layer_ndim(self) -> int:
+        """The number of axes that it has in one layer, without those that number stacked layers."""
+        batch = self.axes.get("batch_axis", ())
+        stacked = len(batch) if isinstance(batch, tuple) else 1
+        return len(self.shape) - max(stacked, str(self.axes.get("layout", "")).count("b"))
+
+    @property
     def size(self) -> int:
         """The number of elements."""
         return math.prod(self.shape)

@@ -60,7 +60,7 @@ class RecordedRule(Rule):
     def _paths(self) -> tuple[str, ...]:
         return self.path, *self.tied
 
-    def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> bool:
+    def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = (), ndim: int | None = None) -> bool:
         """Whether this is the path; a record knows buffers, too."""
         return path in self._paths
 

@@ -12,7 +12,9 @@ from arrayinit.common.messages import shown
 from arrayinit.laws.geometry import check_shape
 from arrayinit.specs import Spec, spec, spec_hint
 
-__all__ = ["BUFFER", "Pattern", "Rule", "Rules", "in_words", "is_path", "is_pattern", "matches", "pattern_text"]
+__all__ = [
+    "BUFFER", "Pattern", "Rule", "Rules", "in_words", "is_of", "is_path", "is_pattern", "matches", "pattern_text",
+]  # fmt: skip
 
 Pattern: TypeAlias = str | re.Pattern[str] | Callable[[str, tuple[int, ...]], bool]
 
@@ -40,6 +42,15 @@ def matches(pattern: Pattern, path: str, shape: tuple[int, ...]) -> bool:
     if isinstance(pattern, re.Pattern):
         return pattern.search(path) is not None
     return bool(pattern(path, shape))
+
+
+def is_of(kinds: Sequence[str], globs: Sequence[str]) -> bool:
+    """Whether a layer of these classes is of one of the kinds that globs name, and of none that they exclude."""
+    wanted = [glob for glob in globs if not glob.startswith(NOT)] or ["*"]
+    excluded = [glob.removeprefix(NOT) for glob in globs if glob.startswith(NOT)]
+    return any(fnmatch.fnmatchcase(kind, glob) for kind in kinds for glob in wanted) and not any(
+        fnmatch.fnmatchcase(kind, glob) for kind in kinds for glob in excluded
+    )
 
 
 def pattern_text(pattern: Pattern) -> str:
@@ -107,8 +118,8 @@ class Rule:
         if not isinstance(self.like, str | None):
             raise TypeError(f"`like` must be a string or None; got {shown(self.like)}")
         object.__setattr__(self, "kind", _kind(self.kind))
-        nonnegative(self.lr_scale, "lr_scale")
-        nonnegative(self.eps_scale, "eps_scale")
+        object.__setattr__(self, "lr_scale", nonnegative(self.lr_scale, "lr_scale"))
+        object.__setattr__(self, "eps_scale", nonnegative(self.eps_scale, "eps_scale"))
         flag(self.optional, "optional")
         for name, ndim in (("min_ndim", self.min_ndim), ("max_ndim", self.max_ndim)):
             if ndim is not None:
@@ -119,8 +130,10 @@ class Rule:
             )
         flag(self.keeps_frozen, "keeps_frozen")
 
-    def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> bool:
+    def matches(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = (), ndim: int | None = None) -> bool:
         """Whether this rule matches a parameter; an earlier rule may still come first.
+
+        ndim: its axes in one layer, where the shape is that of a stack; by default those of the shape.
 
         >>> ai.Rule("*.bias", "zeros", kind="Conv*").matches("fc.bias", (3,), ["Linear", "Module"])
         False
@@ -128,21 +141,14 @@ class Rule:
         if self.kind is None:
             if BUFFER in kinds:
                 return False
-        elif not self._is_of(kinds):
+        elif not is_of(kinds, self.kinds):
             return False
-        if self.min_ndim is not None and len(shape) < self.min_ndim:
+        count = len(shape) if ndim is None else ndim
+        if self.min_ndim is not None and count < self.min_ndim:
             return False
-        if self.max_ndim is not None and len(shape) > self.max_ndim:
+        if self.max_ndim is not None and count > self.max_ndim:
             return False
         return matches(self.pattern, path, shape)
-
-    def _is_of(self, kinds: Sequence[str]) -> bool:
-        """Whether a layer is of one of the kinds that the rule names, and of none that it excludes."""
-        wanted = [glob for glob in self.kinds if not glob.startswith(NOT)] or ["*"]
-        excluded = [glob.removeprefix(NOT) for glob in self.kinds if glob.startswith(NOT)]
-        return any(fnmatch.fnmatchcase(kind, glob) for kind in kinds for glob in wanted) and not any(
-            fnmatch.fnmatchcase(kind, glob) for kind in kinds for glob in excluded
-        )
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -312,7 +318,9 @@ class Rules(Sequence[Rule]):
     def __str__(self) -> str:
         return "\n".join(f"{rule.text:<40} {rule.words}" for rule in self.rules)
 
-    def find(self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = ()) -> Rule | None:
+    def find(
+        self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = (), ndim: int | None = None
+    ) -> Rule | None:
         """The first rule that matches a parameter, or None. TypeError or ValueError: arguments of the wrong type.
 
         >>> ai.Rules({"*.bias": "zeros", "*": "xavier_uniform"}).find("fc.bias", (3,)).text
@@ -325,7 +333,7 @@ class Rules(Sequence[Rule]):
         shape = check_shape(shape, "shape")
         exact, patterns = self._places
         candidates = sorted([*exact[path], *patterns]) if path in exact else patterns
-        return next((self.rules[k] for k in candidates if self.rules[k].matches(path, shape, kinds)), None)
+        return next((self.rules[k] for k in candidates if self.rules[k].matches(path, shape, kinds, ndim)), None)
 
     @cached_property
     def _places(self) -> tuple[dict[str, list[int]], list[int]]:
@@ -442,10 +450,14 @@ def _rule(given: Any) -> Rule:
 
 def _kind(given: Any) -> str | tuple[str, ...] | None:
     """One glob, or a tuple of them."""
-    if given is None or (isinstance(given, str) and given):
-        return given
+    if given is None:
+        return None
+    if isinstance(given, str) and given:
+        given = (given,)
     if not isinstance(given, tuple | list) or not given or not all(isinstance(each, str) and each for each in given):
         raise TypeError(f"`kind` must be a glob, a sequence of globs or None; got {shown(given)}")
+    if not all(each.removeprefix(NOT).removeprefix(NOT) == each.removeprefix(NOT) != "" for each in given):
+        raise ValueError(f"`kind` must have a glob behind each {NOT!r}; got {shown(given)}")
     return given[0] if len(given) == 1 else tuple(given)
 
 

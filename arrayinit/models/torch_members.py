@@ -231,7 +231,7 @@ def _readings(members: Iterable[ModuleTensor]) -> dict[str, tuple[Reading, ...]]
         if not each.is_buffer and is_floating(backend_of(each.likeness).dtype_name(each.likeness.dtype)):
             shape = tuple(map(int, each.likeness.shape))
             known = known_readings(each.owner, each.name, shape)
-            leaves.append(Leaf(each.path, shape, "oi", known, type(each.owner).__name__))
+            leaves.append(Leaf(each.path, shape, "oi", known, type(each.owner).__name__, is_fused=True))
     return {
         path: each for path, each in readings_of(leaves).items() if len(each) > 1 or (each and "b" in each[0].roles)
     }

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from arrayinit.common.arguments import finite, integer, nonnegative
 from arrayinit.common.messages import shown
 from arrayinit.models.rules import Pattern, Rule, Rules
 from arrayinit.recipes.mup import globs
+from arrayinit.recipes.shorthand import gains_of_kinds
 from arrayinit.specs import Spec, spec
 
 __all__ = ["BLOCKS", "EMBEDDINGS", "HEADS", "completep", "depth_mup"]
@@ -86,12 +88,13 @@ def completep(
     for glob in within:
         rules += [
             rule(f"{glob}bias", zeros, deep),
-            rule(f"{glob}weight", ones, deep, kind="*Norm*"),
+            *(replace(each, lr_scale=deep, eps_scale=eps) for each in gains_of_kinds(glob)),
             rule(f"{glob}weight", ones, deep, max_ndim=1),
             rule(f"{glob}weight", hidden, deep / m, min_ndim=2),
         ]
-    rules += [rule("*bias", zeros), rule("*weight", ones, kind="*Norm*"), rule("*weight", ones, max_ndim=1)]
-    rules += [rule(glob, plain) for glob in (*first, *last)]
+    rules += [rule("*bias", zeros), *(replace(each, eps_scale=eps) for each in gains_of_kinds())]
+    rules += [rule("*weight", ones, max_ndim=1)]
+    rules += [rule(glob, plain, min_ndim=2) for glob in (*first, *last)]
     return Rules(rules)
 
 

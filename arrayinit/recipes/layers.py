@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 from arrayinit.common.messages import shown
+from arrayinit.models.norms import NORMS
 from arrayinit.models.rules import Rule
 from arrayinit.recipes.shorthand import norms, rule
 from arrayinit.specs import Spec, spec
@@ -32,11 +33,11 @@ def named(names: str, initializer: Spec) -> Rule:
     return rule(re.compile(rf"(^|\.)({names})$"), initializer)
 
 
-def gains_and_biases(zero_centered_norms: bool = False) -> list[Rule]:
+def gains_and_biases(zero_centered_norms: bool | None = None) -> list[Rule]:
     """Norms: gains as :func:`norms` has them, and biases 0."""
     named_as_norms = re.compile(r"(?i)(norm[^.]*|(^|\.)ln_?\w*)\.bias$")
     zeros = spec("zeros")
-    return [*norms(zero_centered_norms), rule("*bias", zeros, kind="*Norm*"), rule(named_as_norms, zeros)]
+    return [*norms(zero_centered_norms), rule("*bias", zeros, kind=NORMS), rule(named_as_norms, zeros)]
 
 
 def buffers_of_experts() -> list[Rule]:

@@ -1,7 +1,7 @@
 """The start of models that are trained in the modular norm: orthogonal matrices of a scale that no width changes."""
 
 from arrayinit.models.rules import Rules
-from arrayinit.recipes.shorthand import rule
+from arrayinit.recipes.shorthand import gains_of_kinds, rule
 from arrayinit.specs import spec
 
 __all__ = ["modular_norm"]
@@ -26,7 +26,7 @@ def modular_norm() -> Rules:
     row = spec("spectral_orthogonal", out_axis=1, in_axis=(), batch_axis=0)
     return Rules(
         [
-            rule("*weight", spec("ones"), kind="*Norm*"),
+            *gains_of_kinds(),
             *(rule("*weight", row, kind=kind) for kind in ("Embedding", "EmbeddingBag")),
             rule("*weight", spec("spectral_orthogonal"), kind="Linear"),
             rule("*kernel", spec("spectral_orthogonal")),

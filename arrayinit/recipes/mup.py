@@ -83,8 +83,8 @@ def mup(
             *(rule(f"{glob}bias", spec("zeros")) for glob in last),
             rule("*bias", spec("zeros"), lr_scale=vector),
             *norms(zero_centered_norms, vector),
-            *(rule(glob, spec("normal", std=scale), lr_scale=vector) for glob in globs(inputs, "inputs")),
-            *(rule(glob, output, lr_scale=output_lr) for glob in last),
+            *(rule(glob, spec("normal", std=scale), lr_scale=vector, min_ndim=2) for glob in globs(inputs, "inputs")),
+            *(rule(glob, output, lr_scale=output_lr, min_ndim=2) for glob in last),
             rule("*weight", hidden, lr_scale=hidden_lr, optional=False, min_ndim=2),
             rule(EXPERTS, hidden, lr_scale=hidden_lr, min_ndim=2),
         ]

@@ -5,9 +5,11 @@ import re
 from collections.abc import Callable
 
 from arrayinit.common.arguments import integer, nonnegative, one_of, positive
+from arrayinit.common.messages import shown
+from arrayinit.models.norms import NORMS
 from arrayinit.models.rules import Rule, Rules
 from arrayinit.recipes.layers import named, of_each_layer
-from arrayinit.recipes.shorthand import rule
+from arrayinit.recipes.shorthand import gains_of_kinds, rule
 from arrayinit.specs import Spec, spec
 
 __all__ = ["olmo"]
@@ -66,9 +68,9 @@ def olmo(
     scale, depth = nonnegative(std, "std"), integer(layers, "layers")
     one_of(method, "method", METHODS)
     if embedding_std is not None and method != "normal":
-        raise ValueError(f"`embedding_std` is of the method 'normal' alone; got {embedding_std!r} with {method!r}")
+        raise ValueError(f"`embedding_std` is of the method 'normal' alone; got {shown(embedding_std)} with {method!r}")
     if embed_scale is not None and method != "fan_in":
-        raise ValueError(f"`embed_scale` is of the method 'fan_in' alone; got {embed_scale!r} with {method!r}")
+        raise ValueError(f"`embed_scale` is of the method 'fan_in' alone; got {shown(embed_scale)} with {method!r}")
     weights = r"attention\.(w_q|w_k|w_v|w_g|w_a|w_b|w_qkv)\.weight|feed_forward\.w1\.weight"
     last = r"attention\.w_out\.weight|feed_forward\.w[23]\.weight"
     matrix, head, embedding = spec("scaled_truncated_normal"), spec("scaled_truncated_normal"), spec("normal")
@@ -109,10 +111,13 @@ def olmo(
 
 def _norms() -> list[Rule]:
     """Norms by class and by name: routers and experts have weights of one axis, too, so that axes tell nothing here."""
-    rules = []
-    for word, value in (("weight", spec("ones")), ("bias", spec("zeros"))):
-        rules += [rule(f"*{word}", value, kind="*Norm*"), rule(re.compile(rf"norm[^.]*\.{word}$"), value)]
-    return rules
+    zeros = spec("zeros")
+    return [
+        *gains_of_kinds(),
+        rule(re.compile(r"norm[^.]*\.weight$"), spec("ones")),
+        rule("*bias", zeros, kind=NORMS),
+        rule(re.compile(r"norm[^.]*\.bias$"), zeros),
+    ]
 
 
 def _cut(std: float) -> Spec:

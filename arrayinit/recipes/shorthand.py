@@ -8,7 +8,7 @@ from arrayinit.models.norms import GAINS, NORMS, RESIDUAL_NORMS, ZERO_CENTERED_N
 from arrayinit.models.rules import BUFFER, Pattern, Rule
 from arrayinit.specs import Spec, spec
 
-__all__ = ["EXPERTS", "NO_BUFFER", "norms", "rule"]
+__all__ = ["EXPERTS", "NO_BUFFER", "gains_of_kinds", "norms", "rule"]
 
 # Tensors of all experts together, (E, out, in) or (E, in, out), that end in no `.weight`: mlp.experts.gate_up_proj,
 # shared_experts.down_proj, ffn.experts.mlp.w1. Their biases have two axes, too, and need a rule before.
@@ -47,6 +47,15 @@ def rule(
         max_ndim=max_ndim,
         keeps_frozen=True,
     )
+
+
+def gains_of_kinds(below: str = "*") -> list[Rule]:
+    """The rules of gains by class alone, for layers below a glob: slopes of PReLU, and norms as each class has them."""
+    return [
+        rule(f"{below}weight", spec("constant", val=0.25), kind="PReLU"),
+        rule(f"{below}weight", spec("zeros"), kind=(*RESIDUAL_NORMS, *ZERO_CENTERED_NORMS, *NO_BUFFER)),
+        rule(f"{below}weight", spec("ones"), kind=(*NORMS, *NO_BUFFER)),
+    ]
 
 
 def norms(zero_centered_norms: bool | None = None, lr_scale: float = 1.0) -> list[Rule]:

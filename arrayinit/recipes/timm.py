@@ -4,8 +4,9 @@ import math
 import re
 
 from arrayinit.common.arguments import finite, integer, nonnegative, one_of
+from arrayinit.models.norms import NORMS
 from arrayinit.models.rules import Rule, Rules
-from arrayinit.recipes.shorthand import rule
+from arrayinit.recipes.shorthand import gains_of_kinds, rule
 from arrayinit.recipes.torch import torch_defaults
 from arrayinit.specs import Spec, spec
 
@@ -157,7 +158,7 @@ def _small(scale: float) -> Spec:
 
 def _rest() -> list[Rule]:
     """Norms of any library, and torch's defaults for all other layers."""
-    return [rule("*weight", ONES, kind="*Norm*"), rule("*bias", ZEROS, kind="*Norm*"), *torch_defaults()]
+    return [*gains_of_kinds(), rule("*bias", ZEROS, kind=NORMS), *torch_defaults()]
 
 
 def _layer_scale(pattern: str, value: float, kind: str | None = None) -> list[Rule]:

@@ -40,7 +40,7 @@ def example(name):
     arguments, shape = EXAMPLES.get(name, ({}, (4, 4)))
     parameters = inspect.signature(getattr(initializers, name)).parameters.values()
     own = {p.name: p.default for p in parameters if p.default is not p.empty} | arguments
-    return partial(initializers.scheme_of(name), **own) if own else initializers.scheme(name), shape
+    return partial(initializers.scheme_of(name), **own) if own else initializers.scheme_of(name), shape
 
 
 def law(scheme, shape):
