@@ -129,11 +129,8 @@ def first_key(seed):
 
 def recipe_calls():
     yield Call("recipe", lambda name: recipes.recipe(name), {"name": "gpt2"})
-    takes = {
-        "layers": ("None",),
-        "zero_centered_norms": ("None", "True", "False"),
-        "rescale": ("None", "True", "False"),
-    }
+    flags = ("None", "True", "False")
+    takes = {"layers": ("None",), "zero_centered_norms": flags, "rescale": flags}
     for name, function in recipes.RECIPES.items():
         given = {p.name: p.default for p in inspect.signature(function).parameters.values()}
         if given:

@@ -126,7 +126,8 @@ def scheme(
     command line after `--import MODULE`.
 
     The function gets a :class:`arrayinit.laws.Geometry`, with `shape`, `fan_in`, `fan_out`, `receptive_field`,
-    `groups` and `axis("out")`, the number of an axis in any layout, and the parameters. It returns what is to be drawn, and draws nothing itself:
+    `groups` and `axis("out")`, the number of an axis in any layout, and the parameters. It returns what is to be drawn,
+    and draws nothing itself:
 
     - a law of :mod:`arrayinit.laws`: Uniform, Normal, Truncated, Constant, Formula, or Rows of them, where the scale
       differs from slice to slice;

@@ -25,6 +25,11 @@ from arrayinit.stream.formats import is_floating
 
 __all__ = ["init_tree", "leaves_of_tree", "members_of_tree", "parameters_of_tree"]
 
+OF_STATISTICS = (
+    "a running statistic must not be drawn at random: give it a rule of its own before, such as ('*mean', 'zeros') and "
+    "('*var', 'ones'), or (path, None)"
+)
+
 OUT_FIRST = ("weight", "embedding", "embeddings")  # arrays that are (out, in) or (tokens, features)
 
 
@@ -161,10 +166,7 @@ def _placed(values: Any, leaf: Any, place: Any) -> Any:
 def _check(matches: list[Match], places: dict[str, Any]) -> None:
     """Refuse what JAX can't hold as its rule says, before a key is taken. PlanError."""
     backend = backend_named("jax")
-    problems = dict.fromkeys(
-        _statistics(matches),
-        "a running statistic must not be drawn at random: give it a rule of its own before, such as ('*mean', 'zeros') and ('*var', 'ones'), or (path, None)",
-    )
+    problems = dict.fromkeys(_statistics(matches), OF_STATISTICS)
     for each in matches:
         if each.is_drawn:
             dtype = each.parameter.dtype
@@ -182,9 +184,8 @@ def _statistics(matches: list[Match]) -> list[str]:
     parts = {each.path: each.path.rpartition(".") for each in matches}
     names = {name: {parent for parent, _, last in parts.values() if last == name} for name in ("mean", "var")}
     both = names["mean"] & names["var"]
-    return [
-        each.path for each in matches if each.is_random and parts[each.path][2] in names and parts[each.path][0] in both
-    ]
+    random = [each.path for each in matches if each.is_random]
+    return [path for path in random if parts[path][2] in names and parts[path][0] in both]
 
 
 def parameters_of_tree(tree: Any) -> list[Parameter]:
