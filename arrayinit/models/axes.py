@@ -210,6 +210,8 @@ def _roles(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> list[str]:
     bias = _bias(leaf, depth, everything)
     fitting = patterns if bias is None else _beside(shape, bias, patterns)
     spatial = shape[2:] if order == "oi" else shape[:-2]
+    if leaf.is_convolution and "local" in leaf.parent.rpartition(".")[2].lower():  # its bias has spatial axes, too
+        return [kernel]
     if leaf.is_convolution and kernel in fitting and (bias is not None or len({1, *spatial}) <= 2):
         return [kernel]
     if leaf.is_convolution and bias is not None:

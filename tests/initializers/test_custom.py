@@ -266,20 +266,20 @@ def test_arguments_of_a_call():
 # --- what is no scheme ------------------------------------------------------------------------------------------------
 
 
+counter = iter(range(10**6))
+
+
 def returning(value):
     def scheme(geometry):
         return value
 
-    return ai.scheme(name="returning")(scheme)
-
-
-counter = iter(range(1000))
+    return ai.scheme(name=f"returning{next(counter)}")(scheme)
 
 
 @pytest.mark.parametrize(
     ("value", "error", "words"),
     [
-        (None, TypeError, "returning must return a law of arrayinit.laws or a spec, and draw nothing itself; got None"),
+        (None, TypeError, "must return a law of arrayinit.laws or a spec, and draw nothing itself; got None"),
         (np.ones((2, 3)), TypeError, r"got an array of shape \(2, 3\)"),
         (torch.ones(2), TypeError, r"got an array of shape \(2,\)"),
         (0.02, TypeError, "got 0.02"),

@@ -496,3 +496,89 @@ def test_a_scale_that_no_reading_explains_has_a_finding():
     (finding,) = report(1.2, {"*": ai.spec("lecun_normal")}).findings
     assert finding.kind == "undrawable"
     assert "layout='bio'" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("order", "shapes", "layouts"),
+    [
+        # The bias shows that a kernel lies as in other libraries.
+        ("io", {"conv1.w": (64, 3, 3, 3), "conv1.b": (64,)}, ["oihw"]),
+        ("oi", {"conv1.weight": (3, 3, 3, 64), "conv1.bias": (64,)}, ["hwio"]),
+        ("io", {"deconv.w": (2, 2, 64, 16), "deconv.b": (64,)}, ["hwoi"]),
+        # Without a bias: kernels whose sizes are those of kernels, whatever the layer is called.
+        ("io", {"Conv_0.kernel": (3, 3, 8, 8)}, ["hwio"]),
+        ("io", {"Conv_0.kernel": (1, 7, 8, 8)}, ["hwio"]),
+        ("io", {"stem.kernel": (3, 3, 3, 8)}, ["hwio"]),
+        ("io", {"query.kernel": (1, 1, 8, 8)}, ["hwio"]),
+    ],
+)
+def test_kernels(order, shapes, layouts):
+    path = next(iter(shapes))
+    readings = readings_of([Leaf(each, sizes, order) for each, sizes in shapes.items()])[path]
+    assert [layout_of(each.roles) for each in readings] == layouts
+
+
+@pytest.mark.parametrize(
+    ("order", "shapes"),
+    [
+        ("oi", {"up.weight": (64, 16, 3, 3), "up.bias": (16,)}),  # of a transposed convolution, perhaps
+        ("io", {"Conv_0.kernel": (4, 3, 8, 8)}),  # four layers of one-dimensional kernels, perhaps
+        ("io", {"conv_block.wq": (64, 4, 16)}),
+    ],
+)
+def test_kernels_that_may_be_something_else(order, shapes):
+    path = next(iter(shapes))
+    assert len(readings_of([Leaf(each, sizes, order) for each, sizes in shapes.items()])[path]) > 1
+
+
+def test_the_router_beside_experts_is_a_matrix():
+    class Experts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.num_experts, self.is_transposed = 4, False
+            self.gate_up_proj = nn.Parameter(torch.empty(4, 32, 8))
+            self.gate_up_proj_bias = nn.Parameter(torch.empty(4, 32))
+
+    class Router(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(torch.empty(4, 8)), nn.Parameter(torch.empty(4))
+
+    model = nn.ModuleDict({"experts": Experts(), "router": Router()})
+    entries = {e.path: e for e in init_module_(model, {"*bias": "zeros", "*": "xavier_normal"}, seed=0, dry_run=True)}
+    router, experts = (entries[path] for path in ("router.weight", "experts.gate_up_proj"))
+    assert ai.describe(router.initializer, router.shape).fan_in == 8
+    assert experts.job.geometry.roles == "boi"
+    tree = {path: np.empty(e.shape, np.float32) for path, e in entries.items()}
+    drawn = ai.init_params_(tree, {"*bias": "zeros", "*": "xavier_normal"}, seed=0)
+    assert same(drawn["router.weight"], ai.xavier_normal((4, 8), seed=0, name="router.weight"))
+
+
+def test_gains_in_a_stack_have_one_axis_in_a_layer():
+    eqx = namespace("equinox")
+
+    class Block(eqx.Module):
+        ln: eqx.nn.LayerNorm
+        fc: eqx.nn.Linear
+
+        def __init__(self, key):
+            self.ln, self.fc = eqx.nn.LayerNorm(8), eqx.nn.Linear(8, 8, key=key)
+
+    layers = eqx.filter_vmap(Block)(jax.random.split(jax.random.key(0), 3))
+    for rules in (recipes.llama(), recipes.mup()):
+        drawn = init_tree({"layers": layers}, rules, seed=0)["layers"]
+        assert (drawn.ln.weight == 1).all()
+        assert float(drawn.fc.weight.std()) > 0
+
+
+def test_running_statistics_are_not_drawn_at_random():
+    tree = {"bn.mean": shape(4), "bn.var": shape(4), "bn.scale": shape(4), "fc.kernel": shape(4, 4)}
+    nested = {
+        "bn": {name: tree[f"bn.{name}"] for name in ("mean", "var", "scale")},
+        "fc": {"kernel": tree["fc.kernel"]},
+    }
+    rules = {"*scale": "ones", "*": ai.spec("normal", std=0.02)}
+    with pytest.raises(ai.PlanError, match=r"bn\.var +a running statistic must not be drawn at random"):
+        init_tree(nested, rules, seed=0)
+    drawn = init_tree(nested, {"*mean": "zeros", "*var": "ones", **rules}, seed=0)
+    assert (drawn["bn"]["var"] == 1).all()

@@ -253,3 +253,47 @@ def test_tables_that_a_constructor_froze_stay():
     init_module_(model, rules, seed=0, frozen="draw")
     assert not torch.equal(model.encoder.embed_positions.weight, table)
     np.testing.assert_array_equal(model.encoder.embed_positions.weight.detach(), ai.sinusoidal((12, 16)))
+
+
+class LinearNorm(nn.Linear):
+    pass
+
+
+class LayerNormLinear(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(8, 8))
+
+
+@pytest.mark.parametrize("name", sorted(recipes.RECIPES))
+def test_matrices_are_never_gains(name):
+    rules = recipes.recipe(name)
+    for layer in (LinearNorm(8, 8), LayerNormLinear()):
+        kinds = [kind.__name__ for kind in type(layer).__mro__]
+        rule = rules.find("layers.0.a.weight", (8, 8), kinds)
+        drawn = rule and rule.initializer
+        assert drawn is None or drawn.name not in ("ones", "zeros", "constant"), rule
+
+
+@pytest.mark.parametrize("name", ["mup", "completep", "depth_mup", "u_mup"])
+def test_vectors_of_a_head_are_no_matrices(name):
+    rules = recipes.recipe(name)
+    for path, shape in (("head.temperature", (1,)), ("head.gamma", (8,)), ("head.logit_scale", ())):
+        rule = rules.find(path, shape, ["Head"])
+        assert rule is None or rule.initializer.name == "ones", path
+    assert rules.find("head.weight", (8, 8), ["Linear"]).initializer.name == "normal"
+
+
+@pytest.mark.parametrize(
+    "name", ["moe", "torchtitan", "olmo", "mamba2", "timm_vit", "modular_norm", "completep", "u_mup"]
+)
+def test_zero_centred_norms_by_class_in_all_recipes(name):
+    for kind, start in (("GemmaRMSNorm", "zeros"), ("LlamaRMSNorm", "ones")):
+        assert recipes.recipe(name).find("layers.0.norm.weight", (8,), [kind]).initializer == ai.spec(start)
+
+
+@pytest.mark.parametrize("name", ["completep", "u_mup", "llama"])
+def test_slopes_of_prelu(name):
+    assert recipes.recipe(name).find("layers.0.act.weight", (1,), ["PReLU"]).initializer == ai.spec(
+        "constant", val=0.25
+    )
