@@ -220,7 +220,7 @@ def _roles(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> list[str]:
         others = ["s" * (len(shape) - 2) + "io", "oi" + "s" * (len(shape) - 2), "s" * (len(shape) - 2) + "oi"]
         return stacked[:1] or _beside(shape, bias, others) or [*patterns, *others]
     is_square = len(shape) > 3 and len(set(spatial)) == 1 and spatial[0] in KERNELS
-    if is_square and leaf.name in KERNEL_NAMES and kernel in fitting:
+    if is_square and (order == "oi" or leaf.name in KERNEL_NAMES) and kernel in fitting:
         return [kernel]
     fitting = fitting or patterns
     if leaf.name in TABLES:
