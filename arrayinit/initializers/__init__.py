@@ -182,7 +182,7 @@ def scheme_of(name: str) -> Callable[..., Law]:
     own = custom(name)
     if own is None:
         raise KeyError(name)
-    return own.law_of
+    return own.scheme
 
 
 def path_of(name: str) -> str | None:

@@ -42,6 +42,9 @@ class CustomInitializer:
     Attributes:
         name: the name by which specs, rules, JSON, TOML and the command line know it.
         path: "module:function", by which they know it, too.
+        function: the decorated function.
+        parameters: those that follow the geometry.
+        scheme: geometry and parameters -> law, checked.
     """
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
@@ -51,7 +54,7 @@ class CustomInitializer:
         self.parameters = tuple(inspect.signature(function).parameters.values())[1:]
         self._names = tuple(parameter.name for parameter in self.parameters)
         self._defaults = {p.name: plain(p.default) for p in self.parameters if p.default is not p.empty}
-        self.law_of = _law_function(function, name)
+        self.scheme = _law_function(function, name)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -87,7 +90,7 @@ class CustomInitializer:
         if missing:
             raise TypeError(f"{self.name} must be given {', '.join(missing)}; got {', '.join(given) or 'nothing'}")
         parameters = {key: given[key] if key in given else self._defaults[key] for key in self._names}
-        return draw(x, partial(self.law_of, **parameters), in_place, **shared)
+        return draw(x, partial(self.scheme, **parameters), in_place, **shared)
 
     def __reduce__(self) -> str:
         return self.path.partition(":")[2]  # pickled as functions are, by module and name

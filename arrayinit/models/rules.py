@@ -456,7 +456,7 @@ def _kind(given: Any) -> str | tuple[str, ...] | None:
         given = (given,)
     if not isinstance(given, tuple | list) or not given or not all(isinstance(each, str) and each for each in given):
         raise TypeError(f"`kind` must be a glob, a sequence of globs or None; got {shown(given)}")
-    if not all(each.removeprefix(NOT).removeprefix(NOT) == each.removeprefix(NOT) != "" for each in given):
+    if any(each[1:].startswith(NOT) or each == NOT for each in given if each.startswith(NOT)):
         raise ValueError(f"`kind` must have a glob behind each {NOT!r}; got {shown(given)}")
     return given[0] if len(given) == 1 else tuple(given)
 

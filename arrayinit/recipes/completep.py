@@ -8,14 +8,12 @@ from typing import Any
 from arrayinit.common.arguments import finite, integer, nonnegative
 from arrayinit.common.messages import shown
 from arrayinit.models.rules import Pattern, Rule, Rules
-from arrayinit.recipes.mup import globs
+from arrayinit.recipes.mup import EMBEDDINGS, HEADS, globs
 from arrayinit.recipes.shorthand import gains_of_kinds
 from arrayinit.specs import Spec, spec
 
-__all__ = ["BLOCKS", "EMBEDDINGS", "HEADS", "completep", "depth_mup"]
+__all__ = ["BLOCKS", "completep", "depth_mup"]
 
-EMBEDDINGS = ("*embed*", "*wte*", "*wpe*")
-HEADS = ("head.*", "*.head.*", "*lm_head.*", "*readout.*", "*output_projection.*")
 BLOCKS = ("h.[0-9]*", "*.h.[0-9]*", "layers.[0-9]*", "*.layers.[0-9]*", "blocks.[0-9]*", "*.blocks.[0-9]*")
 
 

@@ -9,10 +9,12 @@ from arrayinit.models.rules import Rules
 from arrayinit.recipes.shorthand import EXPERTS, norms, rule
 from arrayinit.specs import spec
 
-__all__ = ["globs", "mup"]
+__all__ = ["EMBEDDINGS", "HEADS", "globs", "mup"]
 
 OPTIMIZERS = ("adam", "sgd")
 READOUTS = ("multiplier", "variance")
+EMBEDDINGS = ("*embed*", "*wte*", "*wpe*")
+HEADS = ("head.*", "*.head.*", "*lm_head.*", "*readout.*", "*output_projection.*")
 
 
 def mup(
@@ -22,8 +24,8 @@ def mup(
     optimizer: str = "adam",
     readout: str = "multiplier",
     zero_readout: bool = False,
-    inputs: str | Sequence[str] = ("*embed*", "*wte*", "*wpe*"),
-    outputs: str | Sequence[str] = ("head.*", "*.head.*", "*lm_head.*", "*readout.*", "*output_projection.*"),
+    inputs: str | Sequence[str] = EMBEDDINGS,
+    outputs: str | Sequence[str] = HEADS,
     zero_centered_norms: bool | None = None,
 ) -> Rules:
     """muP: standard deviations and learning rates for a model of `width`, tuned on one of `base_width`.

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from arrayinit.common.arguments import integer
 from arrayinit.models.rules import Rules
-from arrayinit.recipes.completep import BLOCKS, EMBEDDINGS, HEADS
-from arrayinit.recipes.mup import globs
+from arrayinit.recipes.completep import BLOCKS
+from arrayinit.recipes.mup import EMBEDDINGS, HEADS, globs
 from arrayinit.recipes.shorthand import gains_of_kinds, rule
 from arrayinit.specs import spec
 

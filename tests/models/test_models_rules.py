@@ -5,6 +5,7 @@ import json
 import pickle
 import re
 
+import numpy as np
 import pytest
 
 import arrayinit as ai
@@ -291,3 +292,14 @@ def test_a_set_has_no_first_match():
 def test_what_rules_look_for(given):
     with pytest.raises(TypeError, match=rf"`{next(iter(given))}`"):
         Rules({"*": "zeros"}).find(**({"path": "a", "shape": (2,)} | given))
+
+
+@pytest.mark.parametrize("kind", ["!", "!!Norm", ("Linear", "!")])
+def test_kinds_that_exclude_nothing(kind):
+    with pytest.raises(ValueError, match="`kind` must have a glob behind each '!'"):
+        ai.Rule("*", "zeros", kind=kind)
+
+
+def test_factors_of_any_library_are_numbers_that_json_holds():
+    rules = ai.Rules([ai.Rule("*", "zeros", lr_scale=np.float32(0.5), eps_scale=np.float64(2))])
+    assert ai.Rules.from_json(rules.to_json()) == rules
