@@ -260,7 +260,7 @@ class Rows:
         >>> bool((w[1] == ai.normal((3, 2), std=0.5, seed=0)[1]).all())
         True
 
-    So a slice does not depend on the laws of the others. Each distinct scale takes some 60 us of a processor.
+    So a slice does not depend on the laws of the others. Each distinct scale takes some 80 us of a processor.
 
     laws: one for each index of the axis: Uniform, Normal, Truncated, Constant and Formula, or specs of laws whose
         elements don't depend on each other.
