@@ -78,15 +78,19 @@ from arrayinit.common.messages import shown, warn
 from arrayinit.draw import Keywords, draw
 from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import calculate_fans
+from arrayinit.models.hooks import init_method, param_init_
 from arrayinit.models.records import Record, record
-from arrayinit.models.torch import init_module_
+from arrayinit.models.shards import Part, Shard
+from arrayinit.models.torch import init_module_, shards_of
 from arrayinit.models.torch_scaling import lsuv_, unit_output_
 from arrayinit.recording.tape import RecordError
 from arrayinit.tracing import torch_operator  # noqa: F401 # registers the operator that saved graphs call
 
 __all__ = [
+    "Part",
     "Record",
     "RecordError",
+    "Shard",
     "calculate_gain",
     "constant",
     "constant_",
@@ -94,6 +98,7 @@ __all__ = [
     "dirac_",
     "eye",
     "eye_",
+    "init_method",
     "init_module_",
     "kaiming_normal",
     "kaiming_normal_",
@@ -105,7 +110,9 @@ __all__ = [
     "ones_",
     "orthogonal",
     "orthogonal_",
+    "param_init_",
     "record",
+    "shards_of",
     "sparse",
     "sparse_",
     "trunc_normal_",

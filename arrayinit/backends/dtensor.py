@@ -39,13 +39,20 @@ class DTensorBackend(TorchBackend):
             )
 
     def check_writable(self, x: Any) -> None:
+        base = x._base if x._is_view() else None
+        if isinstance(base, DTensor) and not _is_same_memory(local(base), local(x)):
+            raise ValueError(
+                f"`x` must be a DTensor itself; got a part {tuple(x.shape)} of one {tuple(base.shape)}, which torch "
+                f"has gathered from other ranks into memory of its own, so that nothing would change. Draw into what "
+                f"each rank holds, x.to_local(), with the `shape` and its `index`; or into the whole"
+            )
         super().check_writable(local(x))
 
     def check_device(self, device: Any) -> Any:
         raise TypeError(f"`device` of a DTensor is that of its mesh; got {device!r}")
 
     def is_abstract(self, x: Any) -> bool:
-        return super().is_abstract(local(x))
+        return super().is_abstract(local(x) if isinstance(x, DTensor) else x)
 
     def is_recorded(self, x: Any) -> bool:
         maps = torch._C._functorch.TransformType.Vmap
@@ -88,6 +95,11 @@ class DTensorBackend(TorchBackend):
                 split_factor = int(getattr(placement, "split_factor", 1))
                 cuts[placement.dim].append((x.device_mesh.size(dimension), coordinate[dimension], split_factor))
         return [held(int(n), each, int(m)) for n, each, m in zip(x.shape, cuts, local(x).shape, strict=True)]
+
+
+def _is_same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two local tensors have one storage; tensors without elements have nothing to lose."""
+    return not (a.numel() and b.numel()) or a.untyped_storage()._cdata == b.untyped_storage()._cdata
 
 
 def local(x: Any) -> torch.Tensor:

@@ -30,6 +30,7 @@ class Parameter:
     has_values: whether it has values yet.
     persistent: whether state dicts hold it, as they do all but some buffers.
     problem: why it can't be drawn, whatever the rule; "" where it can.
+    cut: how it is cut into parts of which this process has some; "" where it is whole, or a DTensor.
     through: what makes this weight of other tensors, such as WeightNorm; "" for a tensor of its own.
     originals: those other tensors (torch's word), which are drawn instead where rules name them.
     marks: of an original, the texts of which a pattern must contain one to mean it.
@@ -51,6 +52,7 @@ class Parameter:
     has_values: bool = True
     persistent: bool = True
     problem: str = ""
+    cut: str = ""
     through: str = ""
     originals: "tuple[Parameter, ...]" = ()
     marks: tuple[str, ...] = ()

@@ -108,10 +108,10 @@ class Planned(Match):
         """Draw into an array of the parameter's shape and dtype."""
         self._draw(x, True)
 
-    def fill_part_(self, part: Any, index: tuple[slice, ...]) -> None:
-        """Draw into an array that holds `whole[index]`, a part of the parameter."""
+    def fill_part_(self, part: Any, index: Any, flat: slice | None = None) -> None:
+        """Draw into an array that holds `whole[index]`, or `whole.reshape(-1)[flat]`, a part of the parameter."""
         assert self.initializer is not None
-        self.initializer.fill_(part, seed=self.key, shape=self.shape, index=index)
+        self.initializer.fill_(part, seed=self.key, shape=self.shape, index=index, flat=flat)
 
     def new_like(self, x: Any) -> Any:
         """Draw a new array like one of the parameter's shape and dtype."""
@@ -222,6 +222,8 @@ def _in_words(entry: Planned) -> str:
         words.append(f"row {parameter.zero_row} is 0")
     if entry.seed_name != entry.path:
         words.append(f"seed name {entry.seed_name!r}")
+    if parameter.cut:
+        words.append(parameter.cut)
     if parameter.tied:
         words.append(f"also {printable(', '.join(parameter.tied))}")
     return ", ".join(words)

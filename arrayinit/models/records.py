@@ -325,7 +325,7 @@ def _rules(tape: Tape, root: nn.Module) -> list[RecordedRule]:
                 if len(paths[id(x)]) == 1:
                     tensors.setdefault(each.path, each)
     views = {path: tape.view(tensor.read()) for path, tensor in tensors.items()}
-    axes = {path: axes_of(tensor.owner, tensor.name, tensor.read()) for path, tensor in tensors.items()}
+    axes = {path: axes_of(tensor.owner, tensor.name, tensor.read().ndim) for path, tensor in tensors.items()}
     laws = _laws(tape, {path: view for path, view in views.items() if view is not None}, axes)
     programs = {
         path: notes_behind(tape, view.storage)

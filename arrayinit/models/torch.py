@@ -1,5 +1,6 @@
 """torch modules: their parameters and buffers, drawn by rules in place, from the meta device and sharded ones too."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 import torch
@@ -7,6 +8,7 @@ from torch import nn
 
 from arrayinit.backends import backend_named, backend_of, is_compiling
 from arrayinit.common.arguments import flag
+from arrayinit.common.messages import shown
 from arrayinit.key import Key
 from arrayinit.models.derived import held, tensor_at, write
 from arrayinit.models.fill import fill
@@ -14,8 +16,10 @@ from arrayinit.models.matching import Frozen, SeedNames, keyed, match, root_of
 from arrayinit.models.plans import Plan, PlanError, Planned
 from arrayinit.models.recorded import RecordedRule
 from arrayinit.models.selection import Only
+from arrayinit.models.shards import Part, Shard, rows_of
 from arrayinit.models.torch_members import (
     ModuleTensor,
+    Shards,
     is_statistic,
     parameters_of,
     registered,
@@ -23,21 +27,22 @@ from arrayinit.models.torch_members import (
     tensors_of,
 )
 
-__all__ = ["init_module_", "parameters_of"]
+__all__ = ["init_module_", "parameters_of", "shards_of"]
 
 
 @overload
 def init_module_(
     module: nn.Module, rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
-    frozen: Frozen = None, only: Only = None, dry_run: Literal[False] = False, device: Any = None,
-    progress: bool | None = None,
+    frozen: Frozen = None, only: Only = None, shards: Shards = None, dry_run: Literal[False] = False,
+    device: Any = None, progress: bool | None = None,
 ) -> nn.Module: ...  # fmt: skip
 
 
 @overload
 def init_module_(
     module: nn.Module, rules: Any, *, seed: Any, seed_names: SeedNames | None = None,
-    frozen: Frozen = None, only: Only = None, dry_run: Literal[True], device: Any = None, progress: bool | None = None,
+    frozen: Frozen = None, only: Only = None, shards: Shards = None, dry_run: Literal[True], device: Any = None,
+    progress: bool | None = None,
 ) -> Plan: ...  # fmt: skip
 
 
@@ -49,6 +54,7 @@ def init_module_(
     seed_names: SeedNames | None = None,
     frozen: Frozen = None,
     only: Only = None,
+    shards: Shards = None,
     dry_run: bool = False,
     device: Any = None,
     progress: bool | None = None,
@@ -56,8 +62,7 @@ def init_module_(
     """Draw all parameters of a torch module by rules, and the buffers that rules ask for; returns the module.
 
     Parameters are filled in place. Tied ones are drawn once, under their first path. Tensors on the meta device are
-    allocated first, on `device`, except those that a rule keeps. DTensors (FSDP2, tensor parallelism) are filled on
-    each rank without communication, which gives the same model for any number of ranks. Groups, transposition and the
+    allocated first, on `device`, except those that a rule keeps. Groups, transposition and the
     (in, out) layout of transformers' Conv1D are taken from the layer, so that fans are right; a spec's own `groups`,
     `transposed` and `layout` come first. The row of an embedding's `padding_idx` is 0, as in torch.
 
@@ -65,6 +70,12 @@ def init_module_(
     experts, (experts, out, in) or (experts, in, out). The bias beside it, a gate_up_proj beside a down_proj, and fields
     such as in_features and out_features or transformers' is_transposed decide. Where they don't, a rule whose law
     depends on it is refused, and must have a `layout` or the `batch_axis` of the stack.
+
+    **Models that are cut** get the same values for any number of ranks: each rank fills what it holds, with the fans of
+    the global shape and without communication. That goes for DTensors (FSDP2, tensor parallelism); FSDP1's flat
+    parameters, with use_orig_params and without; ZeRO-3's partitions, before deepspeed.initialize, padding left alone;
+    Megatron's tensor parallelism, where layers and experts have the numbers of the whole model in their paths, under
+    pipeline and expert parallelism, too. :func:`shards_of` tells the parts, and `shards` is for schemes of your own.
 
     **Paths** are those of the model's own `state_dict`. Wrappers add nothing to them at any depth: torch.compile,
     checkpoint_wrapper, DataParallel, DDP, FSDP1, AveragedModel, DeepSpeed's engine. Tensors of exactly the same memory
@@ -101,6 +112,9 @@ def init_module_(
             of them, such as what `load_state_dict(..., strict=False)` returns, or a mapping from such to slices of rows
             ({"embed.weight": slice(50257, None)} for rows that were added). A tied parameter is drawn where all of its
             paths are asked for. Buffers that no state dict holds also get their values, if they are on the meta device.
+        shards: what this process holds of parameters that are cut in a way of your own: path -> :class:`Shard`, or a
+            function of a path and its tensor that returns one, or None for others. What :func:`shards_of` finds needs
+            none.
         dry_run: return the plan; draw and allocate nothing, and take no key. The plan has the keys of the next draw.
         device: for tensors on the meta device; by default that of a DTensor's mesh, the one that a recorded constructor
             asked for, or torch's default device.
@@ -109,11 +123,12 @@ def init_module_(
     Raises:
         PlanError: parameters, and buffers on the meta device, that no rule matches; lazy parameters without a shape;
             tensors that their rule can't draw, that can't be written to, that are frozen, that share a part of their
-            memory, or that are not whole here (flat parameters of FSDP1, partitions of ZeRO-3, unsharded copies of
-            FSDP2); weights whose parametrization has no right_inverse, or turns the draw into NaN (rows of zeros with
-            weight_norm). It lists all of them, and the module is as it was.
-        TypeError: `module` is not a torch.nn.Module.
-        ValueError: seed is None and a parameter is a DTensor, whose ranks would take different keys; a `device` that
+            memory, or of which a part is here that can't be drawn (partitions on disks, gathered copies of FSDP1 and
+            FSDP2, parameters without elements that no library explains); weights whose parametrization has no
+            right_inverse, or turns the draw into NaN (rows of zeros with weight_norm). It lists all of them, and the
+            module is as it was.
+        TypeError: `module` is not a torch.nn.Module; `shards` has no Shard.
+        ValueError: seed is None and a parameter is cut, whose ranks would take different keys; a `device` that
             is unknown or holds no values; a pattern of `only` that selects nothing, or rows that are not there.
 
     Warns:
@@ -139,8 +154,8 @@ def init_module_(
         from arrayinit.tracing import torch_compiled  # imported here: the compiler has been loaded by now
 
         options = {
-            "seed_names": seed_names, "frozen": frozen, "only": only, "dry_run": dry_run, "device": device,
-            "progress": progress,
+            "seed_names": seed_names, "frozen": frozen, "only": only, "shards": shards, "dry_run": dry_run,
+            "device": device, "progress": progress,
         }  # fmt: skip
         result: nn.Module | Plan = torch_compiled.unserved(init_module_, module, rules, seed=seed, **options)
         return result
@@ -155,11 +170,19 @@ def init_module_(
     unknown = shapeless(module)
     if unknown:
         raise PlanError(unknown)
-    parameters = parameters_of(module)
-    members = {each.path: each for member in tensors_of(module) for each in (member, *member.originals)}
+    _check_shards(module, shards)
+    parameters = parameters_of(module, shards)
+    members = {each.path: each for member in tensors_of(module, shards) for each in (member, *member.originals)}
     tensors = [x for member in members.values() for x in member.tensors]
     # The seed is checked for a tensor for which None would be another key on each process, or baked into a graph.
     root = root_of(seed, next(((backend_of(x), x) for x in tensors if _needs_seed(x)), None))
+    if seed is None:
+        cut = next((each for each in parameters if each.cut), None)
+        if cut is not None:
+            raise ValueError(
+                f"`seed` must be given where parameters are cut, since each rank would take another key; got None, and "
+                f"{cut.path} is {cut.cut}"
+            )
     matches = match(parameters, rules, seed_names, frozen, only, registered(module), runs_programs=True)
     plan = keyed(matches, root, dry_run=True)  # refuses a wrong seed
     if dry_run:
@@ -184,6 +207,72 @@ def init_module_(
     return module
 
 
+def shards_of(module: nn.Module) -> dict[str, Shard]:
+    """Path -> what this process holds of it, for each parameter and buffer of a module that is cut.
+
+    Of DTensors (FSDP2, tensor parallelism), DeepSpeed's ZeRO-3, FSDP1 and Megatron's tensor and expert parallelism; by
+    the attributes and groups that these libraries set, without communication. What is whole here is not listed.
+    `init_module_` draws by the same shards; for another scheme, pass your own as its `shards`.
+
+    Args:
+        module: any torch.nn.Module.
+
+    Raises:
+        PlanError: parameters that are cut and can't be drawn now, such as a partition on a disk.
+
+    Example:
+        >>> import torch
+        >>> from arrayinit.torch import shards_of
+        >>> layer = torch.nn.Linear(8, 2)
+        >>> layer.weight.ds_shape, layer.weight.ds_numel = (2, 8), 16  # as DeepSpeed's second of two ranks has it
+        >>> layer.weight.ds_tensor = torch.zeros(8)
+        >>> layer.weight.ds_zero_partition_rank, layer.weight.ds_zero_partition_world_size = 1, 2
+        >>> layer.weight.data = torch.empty(0)
+        >>> shard = shards_of(layer)["weight"]
+        >>> shard.shape, shard.parts[0].flat
+        ((2, 8), slice(8, 16, None))
+    """
+    shards, problems = {}, {}
+    for member in tensors_of(module):
+        if member.derived is not None:
+            continue
+        x = member.read()
+        backend = backend_of(x)
+        if backend.is_distributed:
+            shards[member.path] = _of_dtensor(x)
+            continue
+        try:
+            shard = member.shard()
+        except ValueError as error:
+            problems[member.path] = str(error)
+            continue
+        if shard is not None:
+            shards[member.path] = shard
+    if problems:
+        raise PlanError(problems)
+    return shards
+
+
+def _of_dtensor(x: Any) -> Shard:
+    parts = []
+    for corner, part in held(x):
+        index = tuple(slice(a, a + n) for a, n in zip(corner, part.shape, strict=True))
+        parts.append(Part(part, index))
+    return Shard(tuple(map(int, x.shape)), parts, f"placed {tuple(x.placements)}")
+
+
+def _check_shards(module: nn.Module, shards: Any) -> None:
+    if shards is None or callable(shards):
+        return
+    if not isinstance(shards, Mapping) or not all(isinstance(each, Shard) for each in shards.values()):
+        raise TypeError(
+            f"`shards` must be a mapping of paths to Shard, or a function of a path and its tensor; got {shown(shards)}"
+        )
+    unknown = sorted(set(shards) - {member.path for member in tensors_of(module)}, key=str)
+    if unknown:
+        raise ValueError(f"`shards` must have paths of the model; got {', '.join(map(str, unknown))}")
+
+
 def _needs_seed(x: torch.Tensor) -> bool:
     backend = backend_of(x)
     return backend.is_distributed or backend.is_tracing(x)
@@ -195,6 +284,10 @@ def _draw(entry: Planned, member: ModuleTensor, device: Any) -> None:
             member.derived.assign(_weight(entry, member, device), entry.key)
         return
     x = member.read()
+    shard = member.shard()
+    if shard is not None:
+        _draw_shard(entry, shard)
+        return
     if entry.rows is not None:
         _draw_rows(entry, x, entry.rows)
     elif entry.program is None:
@@ -204,6 +297,25 @@ def _draw(entry: Planned, member: ModuleTensor, device: Any) -> None:
     row = entry.parameter.zero_row
     if row is not None and (entry.rows is None or row in entry.rows):
         _zero_row(x, row)
+
+
+def _draw_shard(entry: Planned, shard: Shard) -> None:
+    """Draw what is here of a tensor that is cut."""
+    if all(backend_of(part.x).is_abstract(part.x) for part in shard.parts):
+        return
+    whole = None if entry.program is None else entry.values()
+    row = entry.parameter.zero_row
+    for part in shard.parts:
+        for each in (part,) if entry.rows is None else rows_of(part, shard.shape, entry.rows):
+            if whole is None:
+                entry.fill_part_(each.x, each.index, each.flat)
+            else:
+                with torch.no_grad():
+                    each.x.copy_(each.of(whole))
+            if row is not None:
+                for padding in rows_of(each, shard.shape, range(row, row + 1)):
+                    with torch.no_grad():
+                        padding.x.zero_()
 
 
 def _draw_rows(entry: Planned, x: torch.Tensor, rows: range) -> None:
@@ -312,6 +424,7 @@ def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor]
         if member.derived is not None and not any(id(x) in drawn for x in member.tensors):
             kept |= {id(tensor_at(slot)) for slot in member.derived.made_anew}
     before = {path: member.read() for path, member in members.items() if member.derived is None}
+    attributes = {path: vars(x) for path, x in before.items() if x.is_meta and isinstance(x, nn.Parameter)}
 
     recorded = {
         id(x): entry.rule.device
@@ -338,6 +451,10 @@ def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor]
             owner.reset_running_stats()
             for name, values in others.items():
                 getattr(owner, name).copy_(values)
+    for path, kept_attributes in attributes.items():  # such as Megatron's; `_apply` makes new parameters without them
+        new = members[path].read()
+        if vars(new) is not kept_attributes:
+            vars(new).update(kept_attributes)
     # Each path was given a tensor of its own.
     for entry in plan:
         if members[entry.path].derived is None and before[entry.path].is_meta:

@@ -6,10 +6,10 @@ listed as that weight, which has its originals.
 """
 
 import sys
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -19,16 +19,21 @@ from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
 from arrayinit.backends import backend_of
 from arrayinit.backends.base import Extent
+from arrayinit.common.messages import shown
 from arrayinit.models.axes import Leaf, Reading, described, readings_of
 from arrayinit.models.derived import Derived, Slot, derived_of, tensor_at
+from arrayinit.models.megatron import Context, context_of
 from arrayinit.models.memory import shared_in_part
 from arrayinit.models.parameters import Parameter, overlapping, tied_paths
 from arrayinit.models.plans import PlanError
 from arrayinit.models.rules import BUFFER
+from arrayinit.models.shards import Shard
+from arrayinit.models.torch_shards import FlatWeight, flat_weights, shard_of, without_elements
 from arrayinit.stream.formats import is_floating
 
 __all__ = [
     "ModuleTensor",
+    "Shards",
     "axes_of",
     "is_layer",
     "is_statistic",
@@ -41,6 +46,9 @@ __all__ = [
     "tensors_of",
     "walk",
 ]
+
+# What is here of parameters that are cut in a way of the caller's own, by path; None for others.
+Shards: TypeAlias = Mapping[str, Shard] | Callable[[str, torch.Tensor], Shard | None] | None
 
 # Modules that are put around another one: where the class is defined, its name, and what it calls the one within.
 WRAPPERS = (
@@ -67,18 +75,19 @@ SIZES = (
 def walk(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """(path, module) of all modules, shared ones under each path; one that holds a module above it ends there."""
     wrappers = [(kind, within) for where, name, within in WRAPPERS if (kind := _class(where, name)) is not None]
-    return _walk(module, "", (), wrappers)
+    return _walk(module, "", (), wrappers, context_of(module))
 
 
 def _walk(
-    module: nn.Module, prefix: str, above: tuple[nn.Module, ...], wrappers: list[tuple[type, str]]
+    module: nn.Module, prefix: str, above: tuple[nn.Module, ...], wrappers: list[tuple[type, str]], context: Context
 ) -> Iterator[tuple[str, nn.Module]]:
     yield prefix, module
     above = (*above, module)
     within = next((name for kind, name in wrappers if isinstance(module, kind)), None)
     for name, child in module._modules.items():
         if child is not None and not any(child is one for one in above):
-            yield from _walk(child, prefix if name == within else _join(prefix, name), above, wrappers)
+            inner = prefix if name == within else _join(prefix, context.name(module, name))
+            yield from _walk(child, inner, above, wrappers, context)
 
 
 def modules_by_path(module: nn.Module) -> dict[str, nn.Module]:
@@ -106,26 +115,89 @@ class ModuleTensor:
     name: str
     is_buffer: bool
     derived: Derived | None = None
+    flat: FlatWeight | None = None
+    context: Context = field(default_factory=Context)
+    shards: Shards = None
 
     @property
     def places(self) -> tuple[Slot, ...]:
         """The places of the tensors that a draw writes to."""
         return ((self.owner, self.name),) if self.derived is None else tuple(self.derived.originals.values())
 
+    def shard(self) -> Shard | None:
+        """What is here of a tensor that is cut; None where it is whole, or a DTensor.
+
+        Raises:
+            ValueError: why what is here can't be drawn.
+        """
+        if self.derived is not None:
+            return None
+        given = self.shards.get(self.path) if isinstance(self.shards, Mapping) else None
+        if callable(self.shards):
+            given = self.shards(self.path, self.tensors[0])
+        if given is not None:
+            if not isinstance(given, Shard):
+                raise TypeError(f"`shards` must give a Shard or None for {self.path!r}; got {shown(given)}")
+            if isinstance(self.shards, Mapping) and any(part.x.is_meta for part in given.parts):
+                raise ValueError("`shards` must have parts with values; on the meta device, pass a function")
+            return given
+        if self.flat is not None:
+            if self.flat.problem:
+                raise ValueError(self.flat.problem)
+            return self.flat.shard
+        return shard_of(self.owner, self.name, self.tensors[0], self.context)
+
     @property
     def tensors(self) -> list[torch.Tensor]:
         """The tensors that a draw writes to."""
+        if self.flat is not None and tensor_at(self.places[0]) is None:
+            return [self.flat.flat]
         return [x for x in map(tensor_at, self.places) if x is not None]
 
     @cached_property
     def likeness(self) -> torch.Tensor:
         """A tensor of the member's shape and dtype."""
-        x: torch.Tensor = tensor_at(self.places[0]) if self.derived is None else self.derived.likeness()
-        return x
+        return self.tensors[0] if self.derived is None else self.derived.likeness()
+
+    @cached_property
+    def _cut(self) -> tuple[tuple[int, ...], str, str]:
+        """(global shape, how it is cut, why it can't be drawn)."""
+        if self.derived is None:
+            try:
+                shard = self.shard()
+            except ValueError as error:
+                return tuple(map(int, self.likeness.shape)), "", str(error)
+            if shard is not None:
+                return shard.shape, shard.how, ""
+            if not self.is_buffer:
+                return tuple(map(int, self.likeness.shape)), "", without_elements(self.owner, self.likeness)
+        return tuple(map(int, self.likeness.shape)), "", ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The global shape."""
+        return self._cut[0]
+
+    @property
+    def cut(self) -> str:
+        """How it is cut into parts; "" for a tensor that is whole or a DTensor."""
+        return self._cut[1]
+
+    @property
+    def problem(self) -> str:
+        """Why what is here of it can't be drawn; "" where it can."""
+        return self._cut[2]
 
     @cached_property
     def extents(self) -> tuple[Extent, ...]:
         """The memory that a draw changes."""
+        if self.derived is None:
+            try:
+                shard = self.shard()
+            except ValueError:  # it can't be drawn, and so is its own problem
+                return ()
+            if shard is not None:
+                return tuple(extent for part in shard.parts for extent in backend_of(part.x).extents(part.x))
         return tuple(extent for x in self.tensors for extent in backend_of(x).extents(x))
 
     @property
@@ -133,12 +205,13 @@ class ModuleTensor:
         """Equal for tensors that are tied: the weight of one layer, one tensor, or the same memory."""
         if self.derived is not None:
             return self.owner, self.name
+        if self.flat is not None:
+            return self.flat.first
         return self.extents or id(self.likeness)
 
     def read(self) -> torch.Tensor:
         """Its values; without any where it is on the meta device, or made of DTensors."""
-        x: torch.Tensor = tensor_at(self.places[0]) if self.derived is None else self.derived.value()
-        return x
+        return self.tensors[0] if self.derived is None else self.derived.value()
 
     @property
     def originals(self) -> "list[ModuleTensor]":
@@ -155,9 +228,13 @@ class ModuleTensor:
         ]
 
 
-def tensors_of(module: nn.Module) -> list[ModuleTensor]:
+def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
     """All parameters, then all buffers, under each path that they have; a derived weight comes first in its layer."""
-    modules = list(walk(module))
+    modules, context = list(walk(module)), context_of(module)
+    wrapper = _class("torch.distributed.fsdp", "FullyShardedDataParallel")
+    wrapped = [each for _, each in modules if wrapper is not None and isinstance(each, wrapper)]
+    flats = {(id(flat.owner), flat.name): flat for each in wrapped for flat in flat_weights(each)}
+    flattened = {id(flat.flat) for flat in flats.values()}
     derived = {owner: derived_of(owner) for _, owner in modules}
     behind = {
         (id(holder), name)
@@ -172,19 +249,24 @@ def tensors_of(module: nn.Module) -> list[ModuleTensor]:
                 if all(name in holder._buffers for holder, name in weight.originals.values()) == is_buffer:
                     result.append(ModuleTensor(_join(prefix, weight.name), owner, weight.name, is_buffer, weight))
             tensors: dict[str, torch.Tensor | None] = owner._buffers if is_buffer else owner._parameters
-            result += [
-                ModuleTensor(_join(prefix, name), owner, name, is_buffer)
+            names = [
+                name
                 for name, x in tensors.items()
-                if x is not None and (id(owner), name) not in behind
+                if x is not None and (id(owner), name) not in behind and id(x) not in flattened
             ]
+            names += [name for at, name in flats if at == id(owner) and not is_buffer and name not in tensors]
+            for name in names:
+                path, flat = _join(prefix, context.name(owner, name)), flats.get((id(owner), name))
+                result.append(ModuleTensor(path, owner, name, is_buffer, None, flat, context, shards))
     return result
 
 
 def registered(module: nn.Module) -> Iterator[str]:
     """The paths of everything that a state dict may have: tensors, those behind weights too, and extra states."""
+    context = context_of(module)
     for prefix, owner in walk(module):
         for name in (*owner._parameters, *owner._buffers, _EXTRA_STATE_KEY_SUFFIX):
-            yield _join(prefix, name)
+            yield _join(prefix, context.name(owner, name))
 
 
 def shapeless(module: nn.Module) -> dict[str, str]:
@@ -198,7 +280,7 @@ def shapeless(module: nn.Module) -> dict[str, str]:
     return reasons
 
 
-def parameters_of(module: nn.Module) -> list[Parameter]:
+def parameters_of(module: nn.Module, shards: Shards = None) -> list[Parameter]:
     """The parameters and buffers of a module as rules see them; those that are tied once, under their first path.
 
     Raises:
@@ -206,19 +288,19 @@ def parameters_of(module: nn.Module) -> list[Parameter]:
     """
     members: dict[str, ModuleTensor] = {}
     twice = {}
-    for member in tensors_of(module):
+    for member in tensors_of(module, shards):
         if members.setdefault(member.path, member).identity != member.identity:
             twice[member.path] = "the path of several tensors"
     if twice:
         raise PlanError(twice)
     tied = tied_paths((path, member.identity) for path, member in members.items())
     shared = shared_in_part((path, members[path].extents) for path in tied)
-    shards = _shards(module)
+    lost = _lost(module)
     readings = _readings(members.values())
     result = []
     for path, others in tied.items():
         problem = overlapping(shared[path]) if path in shared else ""
-        parameter = _parameter([members[each] for each in (path, *others)], shards, problem)
+        parameter = _parameter([members[each] for each in (path, *others)], lost, problem)
         # Originals have the axes of their weight, or none.
         result.append(replace(parameter, **described(readings[path])) if path in readings else parameter)
     return result
@@ -229,7 +311,7 @@ def _readings(members: Iterable[ModuleTensor]) -> dict[str, tuple[Reading, ...]]
     leaves = []
     for each in members:
         if not each.is_buffer and is_floating(backend_of(each.likeness).dtype_name(each.likeness.dtype)):
-            shape = tuple(map(int, each.likeness.shape))
+            shape = each.shape
             known = known_readings(each.owner, each.name, shape)
             leaves.append(Leaf(each.path, shape, "oi", known, type(each.owner).__name__, is_fused=True))
     return {
@@ -248,6 +330,8 @@ def known_readings(owner: nn.Module, name: str, shape: tuple[int, ...]) -> tuple
         return ()
     if any(_is_layer_of_torch(kind) for kind in type(owner).__mro__) and name in ("weight", "bias_k", "bias_v"):
         return (Reading("oi" + "s" * (rank - 2)),)
+    if rank == 3 and type(owner).__name__ == "GroupedMLP":  # Megatron's, as its shards are
+        return (Reading("bio"),)
     if rank < 3 or hasattr(owner, "kernel_size"):
         return (Reading("oi" + "s" * (rank - 2)),) if hasattr(owner, "kernel_size") and name == "weight" else ()
     stack = "b" * (rank - 2)
@@ -268,19 +352,24 @@ def _is_layer_of_torch(kind: type) -> bool:
     return where.startswith("torch.nn.modules.") and where.rpartition(".")[2] not in ("module", "container")
 
 
-def _parameter(tied: Sequence[ModuleTensor], shards: dict[int, str], problem: str) -> Parameter:
+def _parameter(tied: Sequence[ModuleTensor], lost: dict[int, str], problem: str) -> Parameter:
     """One weight under all of its paths."""
     member = tied[0]
+    cut = member.cut
+    problem = problem or member.problem
     owner, name, x = member.owner, member.name, member.likeness
     tensors = [y for each in tied for y in each.tensors]
-    problem = problem or next((reason for y in member.tensors if (reason := _problem(y, shards))), "")
+    shard = member.shard() if cut else None
+    written = member.tensors if shard is None else [part.x for part in shard.parts]
+    is_known = bool(cut) or member.flat is not None
+    problem = problem or next((reason for y in written if (reason := _problem(y, lost, is_known))), "")
     kinds = tuple(kind.__name__ for kind in type(owner).__mro__[:-1] if kind is not nn.Module)
     parameter = Parameter(
         member.path,
-        tuple(map(int, x.shape)),
+        member.shape,
         backend_of(x).dtype_name(x.dtype),
         kinds=kinds + ((BUFFER,) if member.is_buffer else ()),
-        axes=axes_of(owner, name, x),
+        axes=axes_of(owner, name, len(member.shape)),
         tied=tuple(each.path for each in tied[1:]),
         optional=member.is_buffer and (not x.is_meta or is_statistic(owner, name)),
         zero_row=next((row for each in tied if (row := padding_of(each.owner, each.name)) is not None), None),
@@ -289,12 +378,13 @@ def _parameter(tied: Sequence[ModuleTensor], shards: dict[int, str], problem: st
         has_values=not any(y.is_meta for y in tensors),
         persistent=not (member.is_buffer and name in owner._non_persistent_buffers_set),
         problem=problem,
+        cut=cut,
     )
     if member.derived is None:
         return parameter
     originals = []
     for each, marks in zip(member.originals, member.derived.marks.values(), strict=False):  # no originals, or all
-        original = _parameter([each], shards, problem)
+        original = _parameter([each], lost, problem)
         axes = parameter.axes if original.shape == parameter.shape else {}
         optional = parameter.optional or original.optional
         originals.append(replace(original, kinds=parameter.kinds, axes=axes, optional=optional, marks=marks))
@@ -306,14 +396,14 @@ def _parameter(tied: Sequence[ModuleTensor], shards: dict[int, str], problem: st
     )
 
 
-def _problem(x: torch.Tensor, shards: dict[int, str]) -> str:
-    """Why a tensor can't be written to; "" where it can."""
+def _problem(x: torch.Tensor, lost: dict[int, str], is_known: bool) -> str:
+    """Why a tensor, of which it may be known how it is cut, can't be written to; "" where it can."""
     backend = backend_of(x)
-    lost = shards.get(id(x))
-    if lost is None:
-        lost = backend.missing(x)
-    if lost:
-        return lost
+    reason = lost.get(id(x), "")
+    if not reason and not is_known:
+        reason = backend.missing(x)
+    if reason:
+        return reason
     try:
         backend.check_readable(x)
         if not backend.is_abstract(x):
@@ -323,16 +413,12 @@ def _problem(x: torch.Tensor, shards: dict[int, str]) -> str:
     return ""
 
 
-def _shards(module: nn.Module) -> dict[int, str]:
-    """id of a tensor that FSDP holds -> why a draw into it would be lost; "" where it would not."""
+def _lost(module: nn.Module) -> dict[int, str]:
+    """id of a tensor that fully_shard holds -> why a draw into it would be lost."""
     reasons: dict[int, str] = {}
-    first, second = (_class("torch.distributed.fsdp", name) for name in ("FullyShardedDataParallel", "FSDPModule"))
-    for _, each in walk(module) if first or second else ():
-        if first is not None and isinstance(each, first):
-            flat = getattr(getattr(each, "_handle", None), "flat_param", None)
-            originals, shapes = getattr(flat, "_params", None) or (), getattr(flat, "_shapes", None) or ()
-            reasons |= {id(x): "" for x, shape in zip(originals, shapes, strict=False) if x.shape == shape}
-        if second is not None and isinstance(each, second):
+    sharded = _class("torch.distributed.fsdp", "FSDPModule")
+    for _, each in walk(module) if sharded else ():
+        if isinstance(each, sharded):
             state = each._get_fsdp_state()
             groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
             for group in groups:
@@ -347,9 +433,9 @@ def is_statistic(owner: nn.Module, name: str) -> bool:
     return isinstance(owner, _NormBase) and name in ("running_mean", "running_var", "num_batches_tracked")
 
 
-def axes_of(owner: nn.Module, name: str, x: torch.Tensor) -> dict[str, Any]:
+def axes_of(owner: nn.Module, name: str, ndim: int) -> dict[str, Any]:
     """The meaning of a weight's axes, by its layer."""
-    if name != "weight" or x.ndim < 2:
+    if name != "weight" or ndim < 2:
         return {}
     if isinstance(owner, _ConvNd):
         axes: dict[str, Any] = {"groups": owner.groups} if owner.groups != 1 else {}
@@ -358,7 +444,7 @@ def axes_of(owner: nn.Module, name: str, x: torch.Tensor) -> dict[str, Any]:
         return {"layout": "oii"}
     # transformers' class, or one that fully_shard or a parametrization made of it.
     is_reversed = any(kind.__name__ == "Conv1D" for kind in type(owner).__mro__)
-    return {"layout": "io"} if is_reversed and x.ndim == 2 else {}
+    return {"layout": "io"} if is_reversed and ndim == 2 else {}
 
 
 def padding_of(owner: nn.Module, name: str) -> int | None:

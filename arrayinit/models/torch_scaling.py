@@ -228,7 +228,11 @@ def _check(module: nn.Module) -> None:
                     f"`module` must hold values; got none at {member.path!r}, which is on the meta device or fake: "
                     f"call init_module_ first, and pass rules=None here"
                 )
-    problems = {each.path: each.problem for each in parameters_of(module) if each.problem and not each.through}
+    problems = {
+        each.path: each.problem or f"is {each.cut}, so that its layer can't be scaled here"
+        for each in parameters_of(module)
+        if (each.problem or each.cut) and not each.through
+    }
     if problems:
         raise PlanError(problems)
 

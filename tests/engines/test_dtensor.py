@@ -141,3 +141,14 @@ def test_bad_placements_are_refused_on_every_rank(tmp_path):
         assert "`device`" in messages["device"]
         assert "`index`" in messages["index"]
         assert "modified by an inplace operation" in messages["autograd"]
+
+
+@pytest.mark.slow
+def test_slices_are_drawn_or_refused(tmp_path):
+    """Where torch gathers a slice into memory of its own, a draw into that would be lost."""
+    gathered = {"rows, S(0)", "row, S(0)", "part of rows, S(0)", "columns, S(1)"}
+    for found in world(2, tmp_path / "store", "slices"):
+        assert len(found) == 21
+        refused = {name for name, what in found.items() if what == "refused"}
+        assert refused == {name.replace("S(", "Shard(dim=") for name in gathered} or refused == gathered
+        assert {what for name, what in found.items() if name not in refused} == {"drawn"}

@@ -215,16 +215,35 @@ def refused(rank, size):
     return {"messages": messages, "untouched": untouched}
 
 
+def slices(rank, size):
+    """What becomes of a draw into a view of a DTensor: "drawn" as into one of a plain tensor, "refused", or "lost"."""
+    mesh = init_device_mesh("cpu", (size,))
+    views = {
+        "rows": lambda x: x[1:6], "columns": lambda x: x[:, 1:4], "row": lambda x: x[2],
+        "part of rows": lambda x: x[1:6][:2], "transposed": lambda x: x.t(), "all": lambda x: x[:],
+        "detached": lambda x: x.detach(),
+    }  # fmt: skip
+    found = {}
+    for placement in (Shard(0), Shard(1), Replicate()):
+        for name, view in views.items():
+            x = distribute_tensor(torch.zeros(8, 6), mesh, [placement], src_data_rank=None)
+            wanted = torch.zeros(8, 6)
+            ai.normal_(view(wanted), seed=0)
+            try:
+                ai.normal_(view(x), seed=0)
+            except ValueError as error:
+                found[f"{name}, {placement}"] = "refused" if "gathered from other ranks" in str(error) else str(error)
+            else:
+                found[f"{name}, {placement}"] = "drawn" if torch.equal(x.full_tensor(), wanted) else "lost"
+    return found
+
+
 def main():
     rank, size, store, what = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
     dist.init_process_group("gloo", store=dist.FileStore(store, size), rank=rank, world_size=size)
     try:
-        print(
-            json.dumps(
-                {"cases": cases, "model": model, "rules": rules, "part": part, "refused": refused}[what](rank, size)
-            ),
-            flush=True,
-        )
+        commands = {each.__name__: each for each in (cases, model, rules, part, refused, slices)}
+        print(json.dumps(commands[what](rank, size)), flush=True)
         while "wait" in sys.argv:
             time.sleep(0.1)
     finally:

@@ -13,7 +13,7 @@ from torch import nn  # noqa: E402
 
 import arrayinit as ai  # noqa: E402
 from arrayinit.models.torch import parameters_of  # noqa: E402
-from arrayinit.torch import init_module_  # noqa: E402
+from arrayinit.torch import init_module_, shards_of  # noqa: E402
 
 NORMAL = ai.spec("normal", std=0.02)
 
@@ -239,7 +239,7 @@ def test_partitions_of_zero_3():
     model = nn.Linear(4, 3)
     model.weight = nn.Parameter(torch.zeros(0))
     model.weight.ds_shape, model.weight.ds_id = torch.Size((3, 4)), 0
-    assert "partitioned by ZeRO-3, and only (0,) of (3, 4) is here" in refused(model)["weight"]
+    assert "partitioned by ZeRO-3, without a partition (ds_tensor): only (0,)" in refused(model)["weight"]
     with pytest.raises(ai.PlanError, match="partitioned by ZeRO-3"):
         ai.init_params_({"w": model.weight}, {"*": NORMAL}, seed=3)
     assert ai.report(model, {"*": NORMAL}).findings[0].kind == "undrawable"
@@ -250,15 +250,16 @@ def test_partitions_of_zero_3():
 
 @pytest.mark.parametrize("use_orig_params", [False, True])
 def test_flat_parameters_of_fsdp(world, use_orig_params):
+    """They are drawn under the names of their weights, unless they are gathered. See test_models_shards, too."""
     fsdp = pytest.importorskip("torch.distributed.fsdp").FullyShardedDataParallel
     inner = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3))
     model = fsdp(inner, use_orig_params=use_orig_params, device_id=torch.device("cpu"))
     names = ["0.weight", "0.bias", "1.weight", "1.bias"]
-    problems = refused_dry(model)
-    assert list(problems) == (names if use_orig_params else ["_flat_param"])
-    assert all("flattened and sharded by FullyShardedDataParallel" in said for said in problems.values())
+    assert paths(model) == names
+    assert all(shard.how == "flattened by FSDP1" for shard in shards_of(model).values())
     with fsdp.summon_full_params(model, writeback=False):
         assert paths(model) == names
+        assert shards_of(model) == {}
 
 
 def test_copies_that_fully_shard_throws_away(world):

@@ -1,0 +1,111 @@
+"""Models in FSDP1, whose weights are pieces of flat parameters, beside one in one piece.
+
+`python flat_world.py SIZE STORE` runs a gloo world and prints, for each rank, what differs. See test_models_shards.
+"""
+
+import json
+import multiprocessing
+import sys
+import warnings
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy
+
+from arrayinit import PlanError
+from arrayinit.torch import init_module_, shards_of
+
+RULES = {"*.bias": "normal", "1.1.weight": "ones", "*": "kaiming_normal"}
+
+
+def model():
+    """Layers of odd sizes, one with a padded embedding that is tied."""
+    layers = nn.Sequential(
+        nn.Linear(7, 5), nn.Sequential(nn.Linear(5, 3), nn.LayerNorm(3)), nn.Embedding(11, 3, padding_idx=2)
+    )
+    layers.decoder = nn.Linear(3, 11, bias=False)
+    layers.decoder.weight = layers[2].weight
+    return layers
+
+
+def compare(original, is_nested, strategy):
+    """Paths that differ from the model in one piece, and how many were compared."""
+    options = {"use_orig_params": original, "device_id": torch.device("cpu"), "sharding_strategy": strategy}
+    cut = model()
+    if is_nested:
+        cut[1] = FullyShardedDataParallel(cut[1], **options)
+    cut = FullyShardedDataParallel(cut, **options)
+    init_module_(cut, RULES, seed=3)
+    whole = dict(init_module_(model(), RULES, seed=3).named_parameters())
+    different = []
+    for path, shard in shards_of(cut).items():
+        name = "2.weight" if path == "decoder.weight" else path
+        if shard.shape != whole[name].shape or not all(
+            torch.equal(part.x, part.of(whole[name])) for part in shard.parts
+        ):
+            different.append(f"the part of {path}")
+    with FullyShardedDataParallel.summon_full_params(cut):
+        names = {name.replace("_fsdp_wrapped_module.", ""): x.detach().clone() for name, x in cut.named_parameters()}
+    different += [name for name, x in whole.items() if not torch.equal(names[name], x)]
+    return different, len(whole)
+
+
+def refused(original):
+    """What is said of weights that stay gathered between the forward and the backward pass."""
+    cut = FullyShardedDataParallel(
+        nn.Linear(6, 5),
+        use_orig_params=original,
+        device_id=torch.device("cpu"),
+        sharding_strategy=ShardingStrategy.SHARD_GRAD_OP,
+    )
+    loss = cut(torch.zeros(2, 6)).sum()
+    try:
+        init_module_(cut, {"*": "normal"}, seed=3)
+    except PlanError as error:
+        said = dict(error.problems)
+    else:
+        said = {}
+    loss.backward()
+    init_module_(cut, {"*": "normal"}, seed=3)
+    return said
+
+
+def run(rank, size, store, results):
+    """One rank."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", store=dist.FileStore(store, size), rank=rank, world_size=size, timeout=timedelta(seconds=120)
+    )
+    found = {"different": [], "compared": 0}
+    strategies = [ShardingStrategy.FULL_SHARD] + ([] if size == 1 else [ShardingStrategy.NO_SHARD])
+    for strategy in strategies:
+        for original in (False, True):
+            for is_nested in (False, True):
+                different, compared = compare(original, is_nested, strategy)
+                found["different"] += [f"{strategy.name} {original} {is_nested} {each}" for each in different]
+                found["compared"] += compared
+    found["refused"] = [] if size == 1 else [refused(original) for original in (False, True)]
+    results[rank] = found
+    dist.destroy_process_group()
+
+
+def main():
+    """A process for each rank."""
+    size, store = int(sys.argv[1]), sys.argv[2]
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        results = manager.dict()
+        processes = [context.Process(target=run, args=(rank, size, store, results)) for rank in range(size)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert all(process.exitcode == 0 for process in processes)
+        print(json.dumps([results[rank] for rank in range(size)]))
+
+
+if __name__ == "__main__":
+    main()
