@@ -23,7 +23,7 @@ from arrayinit.recipes.completep import completep, depth_mup
 from arrayinit.recipes.depth import deepnorm, deepnorm_constants, t_fixup
 from arrayinit.recipes.flax import flax_defaults
 from arrayinit.recipes.keras import keras_defaults
-from arrayinit.recipes.linear_recurrences import gated_deltanet, mamba2
+from arrayinit.recipes.linear_recurrences import gated_deltanet, lru, mamba2
 from arrayinit.recipes.lora import lora
 from arrayinit.recipes.megatron import megatron
 from arrayinit.recipes.modular_norm import modular_norm
@@ -58,6 +58,7 @@ __all__ = [
     "keras_defaults",
     "llama",
     "lora",
+    "lru",
     "mamba2",
     "megatron",
     "modular_norm",
@@ -83,7 +84,7 @@ __all__ = [
 _FUNCTIONS = (
     torch_defaults, torch_transformer, flax_defaults, keras_defaults, gpt2, llama, bert, vit, vit_jax, resnet, fixup,
     deepnorm, t_fixup, mup, torchtitan, torchtitan_gpt_oss, olmo, nanochat, megatron, moe, mamba2, gated_deltanet,
-    xlstm, timm_vit, cait, convnext, completep, depth_mup, u_mup, modular_norm, lora, recurrent, irnn,
+    lru,    xlstm, timm_vit, cait, convnext, completep, depth_mup, u_mup, modular_norm, lora, recurrent, irnn,
 )  # fmt: skip
 RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name__: function for function in _FUNCTIONS})
 """Name -> function. Each can be called without arguments."""
