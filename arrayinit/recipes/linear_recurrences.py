@@ -1,4 +1,4 @@
-"""Models with linear recurrences: LRU, Mamba-2 and Gated DeltaNet."""
+"""Models with linear recurrences: LRU, Mamba, Mamba-2 and Gated DeltaNet."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from arrayinit.recipes.layers import gains_and_biases, named
 from arrayinit.recipes.shorthand import rule
 from arrayinit.specs import law_of, spec
 
-__all__ = ["gated_deltanet", "lru", "mamba2"]
+__all__ = ["gated_deltanet", "lru", "mamba", "mamba2"]
 
 
 def lru(r_min: float = 0.0, r_max: float = 1.0, max_phase: float = 6.28) -> Rules:
@@ -56,6 +56,61 @@ def lru(r_min: float = 0.0, r_max: float = 1.0, max_phase: float = 6.28) -> Rule
             named("C", spec("variance_scaling", scale=2.0, **normal)),
             named("D", spec("normal")),
             rule("*", None),
+        ]
+    )
+
+
+def mamba(layers: int = 64, std: float | None = None, rescale: bool | None = None, library: str = "mamba_ssm") -> Rules:
+    """Mamba: A_log = log 1, ..., log N, dt_proj.bias the inverse softplus of log-uniform steps, D 1. By paths.
+
+    ===========================  =====================================  ====================================
+    library                      "mamba_ssm"                            "transformers"
+    ===========================  =====================================  ====================================
+    A_log, (channels, N); D      log(n + 1) in each row; 1              the same
+    dt_proj; its bias            U(-b, b); mamba_dt_bias                the same
+    in_proj, x_proj, lm_head     U(-b, b)                               N(0, std^2)
+    out_proj                     U(-b, b) / sqrt(layers)                U(-b, b)
+    conv1d; its bias             U(-b, b); U(-b, b)                     U(-b, b); 0
+    embeddings                   N(0, std^2)                            N(0, std^2)
+    ===========================  =====================================  ====================================
+
+    Here b is 1 / sqrt(fan_in), which for dt_proj is 1 / sqrt(dt_rank), with dt_scale 1. Norms are 1, all other biases
+    0. `rescale` divides out_proj by sqrt(layers).
+
+        >>> from arrayinit.recipes import mamba
+        >>> mamba().find("backbone.layers.0.mixer.dt_proj.bias", (1536,)).initializer
+        spec('mamba_dt_bias')
+
+    Args:
+        layers: the number of layers, >= 1.
+        std: `initializer_range`, >= 0; None for the library's own, 0.02 or 0.1.
+        rescale: `rescale_prenorm_residual`; None for the library's own, True or False.
+        library: "mamba_ssm" or "transformers".
+
+    Raises:
+        ValueError, TypeError: an argument out of range, or of another kind.
+
+    Source: Gu and Dao, Mamba, 2023, section 3.6; state-spaces/mamba (July 2026), mamba_ssm/modules/mamba_simple.py,
+    models/mixer_seq_simple.py, `_init_weights`; transformers.MambaPreTrainedModel._init_weights (5.23).
+    """
+    ours = one_of(library, "library", ("mamba_ssm", "transformers")) == "mamba_ssm"
+    scale = nonnegative((0.02 if ours else 0.1) if std is None else std, "std")
+    divided = flag(ours if rescale is None else rescale, "rescale")
+    normal, default = spec("normal", std=scale), spec("kaiming_uniform", a=math.sqrt(5))
+    count = integer(layers, "layers")
+    last = spec("variance_scaling", scale=1 / (3 * count), distribution="uniform") if divided else default
+    return Rules(
+        [
+            *gains_and_biases(),
+            named("A_log", spec("mamba_a_log")),
+            named(r"dt_proj\.bias", spec("mamba_dt_bias")),
+            named("D", spec("ones")),
+            named(r"(conv1d|dt_proj)\.weight", default),
+            rule("*conv1d.bias", default, like="weight") if ours else rule("*conv1d.bias", spec("zeros")),
+            named(r"out_proj\.weight", last),
+            named(r"(embedding|embeddings)\.weight", normal),
+            named(r"(in_proj|x_proj|lm_head)\.weight", default if ours else normal),
+            named(r"(in_proj|out_proj)\.bias", spec("zeros")),
         ]
     )
 

@@ -45,6 +45,7 @@ def vit(std: float = 0.02, layer_scale: float = 1.0, zero_centered_norms: bool |
             rule("*pos_embed", tokens),
             rule("*mask_token", spec("zeros")),
             rule("*register_tokens", spec("zeros")),
+            rule("*reg_token", spec("zeros")),
             rule("*", branch, kind=("*LayerScale", *NO_BUFFER), max_ndim=1),
             rule(_LAYER_SCALE, branch, max_ndim=1),
             *norms(zero_centered_norms),
