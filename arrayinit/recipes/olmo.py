@@ -45,8 +45,8 @@ def olmo(
     =============  ===========  ==========================  =====================  =====================
 
     Normals in the column of embeddings are not cut. Routers and experts' w1, w2 and w3 have all the std of "w3; w2",
-    std for "normalized"; for "fan_in" routers, w1 and w3 d^-1/2, and w2 its hidden size^-1/2, which their flat shapes do
-    not tell: so there are no rules for them unless `width` and `expert_hidden` say it. Gated DeltaNet mixers,
+    std for "normalized"; for "fan_in" d^-1/2, and w2 its hidden size^-1/2. Their flat shapes tell neither size, so that
+    "fan_in" has rules for them only with `width` and `expert_hidden`. Gated DeltaNet mixers,
     for the first three methods: as other matrices, convolutions too, log U(0, 16) for A_log, Mamba's dt_bias. Norms are
     1, biases 0. "normalized" is nGPT's before its matrices are divided by their lengths. By paths.
 

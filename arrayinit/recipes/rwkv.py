@@ -17,7 +17,7 @@ MIXES = {"x_r": 0.2, "x_w": 0.9, "x_k": 0.7, "x_v": 0.7, "x_a": 0.9, "x_g": 0.2}
 
 
 def rwkv7(layers: int = 12, head_size: int = 64, matrices: str = "orthogonal", container: str = "blocks") -> Rules:
-    """RWKV-7: mixing coefficients and decays that depend on layer and channel, orthogonal or uniform matrices. By paths.
+    """RWKV-7: mixing and decays that depend on layer and channel, orthogonal or uniform matrices. By paths.
 
     For channel i of C, layer l of L, q = 1 - l / L, and z = s |s|, where s goes from -1 to 1 within each head:
 
@@ -43,13 +43,13 @@ def rwkv7(layers: int = 12, head_size: int = 64, matrices: str = "orthogonal", c
     ffn.key               gain 1              U(-0.5, 0.5) / sqrt(C)
     ====================  ==================  =============================
 
-    "orthogonal" is what training starts from, the file that `generate_init_weight` writes; "uniform" has the four as the
-    modules themselves draw them. Other norms are 1 and 0. The vocabulary is larger than C, and C at least as large as
-    the ranks of w2, a2, v2 and g2, as in all published models.
+    "orthogonal" is what training starts from, the file that `generate_init_weight` writes; "uniform" has the four as
+    the modules themselves draw them. Other norms are 1 and 0. The vocabulary must be larger than C, and C
+    at least as large as the ranks of w2, a2, v2 and g2, as in all published models.
 
         >>> from arrayinit.recipes import rwkv7
         >>> rwkv7(layers=12).find("blocks.3.att.x_w", (1, 1, 768)).initializer
-        spec('linspace', end=0.0, endpoint=False, power=0.675, start=1.0)
+        spec('linspace', end=0.0, endpoint=False, layout='boi', power=0.675, start=1.0)
 
     Args:
         layers: L, >= 2. A model with more has parameters that no rule matches.
@@ -111,4 +111,4 @@ def _mix(power: float) -> Spec:
 
 
 def _ramp(start: float, end: float, **parameters: Any) -> Spec:
-    return spec("linspace", start=start, end=end, **parameters)
+    return spec("linspace", start=start, end=end, layout="boi", **parameters)  # of shape (1, 1, C)
