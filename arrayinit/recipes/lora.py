@@ -22,8 +22,8 @@ def lora(init: str = "kaiming", rank: int | None = None) -> Rules:
 
     For the names of peft (lora_A, lora_B, lora_embedding_A, lora_embedding_B, each with the name of an adapter behind
     it) and of loralib. The base model keeps its values, frozen or not, and so does DoRA's magnitude, which is computed
-    from them. Not here are peft's "orthogonal", which multiplies both A and B with rows of one random rotation and so is no
-    draw of one tensor each, and what depends on weights or data: PiSSA, OLoRA, MiCA, LoftQ, CorDA, EVA and LoRA-GA.
+    from them. Not here are peft's "orthogonal", whose A and B are made with rows of one random rotation and so are no
+    draws of one tensor each, and what depends on weights or data: PiSSA, OLoRA, MiCA, LoftQ, CorDA, EVA and LoRA-GA.
 
         >>> from arrayinit.recipes import lora
         >>> lora().find("model.q_proj.lora_A.default.weight", (8, 4096)).initializer
