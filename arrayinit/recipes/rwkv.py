@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from arrayinit.common.arguments import integer, one_of
+from arrayinit.common.messages import shown
 from arrayinit.models.rules import Rule, Rules
 from arrayinit.recipes.layers import gains_and_biases, named
 from arrayinit.recipes.shorthand import rule
@@ -70,7 +71,7 @@ def rwkv7(layers: int = 12, head_size: int = 64, matrices: str = "orthogonal", c
         raise ValueError(f"`head_size` must be at least 2; got {head_size!r}")
     is_orthogonal = one_of(matrices, "matrices", MATRICES) == "orthogonal"
     if not isinstance(container, str) or not container:
-        raise TypeError(f"`container` must be the word before the numbers of layers in paths; got {container!r}")
+        raise TypeError(f"`container` must be the word before the numbers of layers in paths; got {shown(container)}")
 
     def large(gain: float, bound: float) -> Spec:
         # A variance of bound^2 / (3 fan_in) is U(-bound, bound) / sqrt(fan_in).
