@@ -103,6 +103,7 @@ def rules():
         "min_ndim": None,
         "max_ndim": None,
         "keeps_frozen": False,
+        "seed_of": None,
     }
     yield Call("Rule", ai.Rule, given, takes={"initializer": ("None",), "pattern": ("function", "type")})
     yield Call("Rule.from_dict", ai.Rule.from_dict, {"data": {"pattern": "*", "initializer": "normal"}})

@@ -40,6 +40,10 @@ from arrayinit.initializers.custom import CustomInitializer as CustomInitializer
 from arrayinit.initializers.distributions import (
     distribution as distribution,
     distribution_ as distribution_,
+    lru_gamma_log as lru_gamma_log,
+    lru_gamma_log_ as lru_gamma_log_,
+    lru_nu_log as lru_nu_log,
+    lru_nu_log_ as lru_nu_log_,
     mamba2_a_log as mamba2_a_log,
     mamba2_a_log_ as mamba2_a_log_,
     mamba_dt_bias as mamba_dt_bias,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from arrayinit.common.arguments import nonnegative, positive
 from arrayinit.draw import Keywords, draw, filling
 from arrayinit.laws import Law, Quantile
 from arrayinit.laws.geometry import Geometry
+
+if TYPE_CHECKING:
+    from arrayinit.stream.quantile_tables import Function
 
 
 def _distribution(geometry: Geometry, distribution: Any, parameters: Any) -> Law:
@@ -141,3 +144,88 @@ def mamba_dt_bias(
 
 
 mamba_dt_bias_ = filling(mamba_dt_bias)
+
+
+def _ring(function: "Function", r_min: float, r_max: float, is_finite_at_0: bool) -> Law:
+    """The law of a function of S, uniform on [r_min^2, r_max^2]."""
+    small, large = nonnegative(r_min, "r_min"), positive(r_max, "r_max")
+    if not (small < large <= 1 and small * small < large * large):
+        raise ValueError(
+            f"`r_min` must be below `r_max`, which must be at most 1; got r_min={r_min!r} and r_max={r_max!r}"
+        )
+    low, high = small * small, large * large
+    first = -math.inf if high == 1 else float(function(np.zeros(1), False, low, high)[0])
+    last = math.inf if low == 0 and not is_finite_at_0 else float(function(np.zeros(1), True, low, high)[0])
+    return Quantile(function, (low, high), first, last)
+
+
+def _lru_nu_log(geometry: Geometry, r_min: float, r_max: float) -> Law:
+    from arrayinit.laws.quantile_functions import ring_decay  # imported here: few processes need it
+
+    return _ring(ring_decay, r_min, r_max, is_finite_at_0=False)
+
+
+def lru_nu_log(x: Any, r_min: float = 0.0, r_max: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
+    """log(-log r), r^2 uniform on [r_min^2, r_max^2]: nu_log of an LRU, whose eigenvalues have the absolute value r.
+
+    r = exp(-exp(nu_log)). Eigenvalues with these lengths and with uniform phases are uniform on the ring between r_min
+    and r_max. :func:`lru_gamma_log` of the same seed and name belongs to these eigenvalues, element by element. The
+    same on each machine: the quantile function is computed with + - * / of binary64 alone.
+
+        >>> x = ai.lru_nu_log(3, 0.9, 0.999, seed=0)
+        >>> np.exp(-np.exp(x)).round(4)
+        array([0.98  , 0.9567, 0.9376], dtype=float32)
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        r_min, r_max: the ring, 0 <= r_min < r_max <= 1.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
+
+    Raises:
+        ValueError: a ring that is empty, or not within the unit circle.
+
+    Source: Orvieto et al., Resurrecting Recurrent Neural Networks for Long Sequences, ICML 2023, section 3.2 and
+    appendix A.
+    """
+    return draw(x, partial(_lru_nu_log, r_min=r_min, r_max=r_max), **keywords)
+
+
+lru_nu_log_ = filling(lru_nu_log)
+
+
+def _lru_gamma_log(geometry: Geometry, r_min: float, r_max: float) -> Law:
+    from arrayinit.laws.quantile_functions import ring_norm  # imported here: few processes need it
+
+    return _ring(ring_norm, r_min, r_max, is_finite_at_0=True)
+
+
+def lru_gamma_log(x: Any, r_min: float = 0.0, r_max: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
+    """log sqrt(1 - r^2), r^2 uniform on [r_min^2, r_max^2]: gamma_log of an LRU, by which its inputs are scaled.
+
+    With the seed and the name of :func:`lru_nu_log`, r is that of the eigenvalue of each element: gamma_log = 1/2 log(1
+    - exp(-2 exp(nu_log))), within about 1e-6. In rules, `seed_of="nu_log"` does that. Where r is close to 1, gamma_log
+    is more exact than what is computed from nu_log in float32.
+
+        >>> x = ai.lru_gamma_log(3, 0.9, 0.999, seed=0)
+        >>> np.sqrt(1 - np.exp(2 * x)).round(4)
+        array([0.98  , 0.9567, 0.9376], dtype=float32)
+
+    Args:
+        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        r_min, r_max: the ring, 0 <= r_min < r_max <= 1.
+        seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
+            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
+            :mod:`arrayinit.initializers`.
+
+    Raises:
+        ValueError: a ring that is empty, or not within the unit circle.
+
+    Source: Orvieto et al., Resurrecting Recurrent Neural Networks for Long Sequences, ICML 2023, section 3.4 and
+    appendix A.
+    """
+    return draw(x, partial(_lru_gamma_log, r_min=r_min, r_max=r_max), **keywords)
+
+
+lru_gamma_log_ = filling(lru_gamma_log)

@@ -4,7 +4,7 @@ import math
 from functools import partial
 from typing import Any, Unpack
 
-from arrayinit.common.arguments import finite, flag, one_of, positive
+from arrayinit.common.arguments import finite, flag, integer, one_of, positive
 from arrayinit.draw import Keywords, draw, filling
 from arrayinit.laws import Constant, Formula, Law
 from arrayinit.laws.geometry import Geometry, check_plain
@@ -135,13 +135,23 @@ def mamba_a_log(x: Any, **keywords: Unpack[Keywords]) -> Any:
 mamba_a_log_ = filling(mamba_a_log)
 
 
-def _linspace(geometry: Geometry, start: float, end: float, power: float, endpoint: bool) -> Law:
+def _linspace(
+    geometry: Geometry, start: float, end: float, power: float, endpoint: bool, zigzag: float, period: int
+) -> Law:
     from arrayinit.laws import formulas  # imported here: few processes need it
 
     first, last, exponent = finite(start, "start"), finite(end, "end"), positive(power, "power")
     if not math.isfinite(last - first):
         raise ValueError(f"`start` and `end` must not be further apart than float64 reaches; got {start!r} and {end!r}")
     steps = _last(geometry, "linspace") - (1 if flag(endpoint, "endpoint") else 0)
+    height, length = finite(zigzag, "zigzag"), integer(period, "period")
+    if height and length < 2:
+        raise ValueError(f"`period` must be at least 2 for a zigzag; got {period!r}")
+    if height:
+        reach = max(abs(first), abs(last)) + abs(height)
+        if not math.isfinite(reach):
+            raise ValueError(f"`zigzag` must stay within float64 beside start and end; got {zigzag!r}")
+        return Formula(formulas.zigzag_ramp, (first, last, exponent, steps, height, length), reach)
     if steps < 1:
         return Constant(first)
     return Formula(formulas.ramp, (first, last, exponent, steps), max(abs(first), abs(last)))
@@ -153,12 +163,17 @@ def linspace(
     end: float = 1.0,
     power: float = 1.0,
     endpoint: bool = True,
+    zigzag: float = 0.0,
+    period: int = 64,
     **keywords: Unpack[Keywords],
 ) -> Any:
     """start + (end - start) (n / (N - 1))^power for n along the last axis, of size N: a number for each unit, or layer.
 
     With power 1 evenly spaced numbers, such as the biases of forget gates from 3 to 6 in xLSTM. The other axes hold
     copies; where N is 1, the element is start. The same on each machine.
+
+    With a zigzag, z s |s| is added, where s goes from -1 to 1 within each period: s = 2 (n mod period) / (period - 1) -
+    1. So RWKV-7 starts the decays of each head.
 
         >>> ai.linspace(4, 3.0, 6.0)
         array([3., 4., 5., 6.], dtype=float32)
@@ -170,17 +185,24 @@ def linspace(
         start, end: the first and the last number; end may be the smaller one.
         power: of the way from start to end, > 0: above 1, the first numbers are closer to each other than the last.
         endpoint: False divides n by N instead, so that end itself is not reached, as in numpy.linspace.
+        zigzag: z, the height of the steps within each period.
+        period: elements from one step to the next, >= 2: the size of a head.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
             chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
             :mod:`arrayinit.initializers`.
 
     Raises:
-        ValueError: a number or a distance that is not finite, a power that is not positive, a shape without axes.
+        ValueError: a number or a distance that is not finite, a power that is not positive, a period below 2, a shape
+            without axes.
         TypeError: an integer dtype.
 
     Sources: numpy.linspace; NX-AI/xlstm, xlstm/components/init.py, bias_linspace_init_; with powers, BlinkDL/RWKV-LM.
     """
-    return draw(x, partial(_linspace, start=start, end=end, power=power, endpoint=endpoint), **keywords)
+    return draw(
+        x,
+        partial(_linspace, start=start, end=end, power=power, endpoint=endpoint, zigzag=zigzag, period=period),
+        **keywords,
+    )
 
 
 linspace_ = filling(linspace)

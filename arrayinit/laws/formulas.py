@@ -36,6 +36,7 @@ __all__ = [
     "sinusoid",
     "tent",
     "upsampling",
+    "zigzag_ramp",
 ]
 
 RUN = 1 << 20  # elements that are computed at a time, at most,
@@ -143,6 +144,15 @@ def ramp(at: list[Integers], start: float, end: float, power: float, steps: int)
         inner = np.where(t > 0, t, 1.0)
         t = np.where(t > 0, exp(np.maximum(power * log(inner), -700.0)), t)
     return np.where(t == 1, end, start + (end - start) * t)
+
+
+def zigzag_ramp(
+    at: list[Integers], start: float, end: float, power: float, steps: int, height: float, period: int
+) -> Any:
+    """The ramp plus height * s |s|, s from -1 to 1 within each period."""
+    s = (2.0 * (at[-1] % period) - (period - 1)) / (period - 1)
+    level = ramp(at, start, end, power, steps) if steps > 0 else start
+    return level + height * (s * np.abs(s))
 
 
 @functools.lru_cache(maxsize=8)

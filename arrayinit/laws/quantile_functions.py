@@ -12,7 +12,9 @@ from arrayinit.common.messages import shown
 from arrayinit.laws import Quantile, elementary
 from arrayinit.stream.quantile_tables import Floats, Function
 
-__all__ = ["as_data", "bounded_law", "frozen", "law", "log_of_uniform", "named", "softplus_inverse"]
+__all__ = [
+    "as_data", "bounded_law", "frozen", "law", "log_of_uniform", "named", "ring_decay", "ring_norm", "softplus_inverse",
+]  # fmt: skip
 
 MAX_PARAMETERS = 16  # parameters of a distribution, far more than any of scipy's has
 
@@ -114,6 +116,22 @@ def softplus_inverse(p: Floats, upper: bool, low: float, high: float, floor: flo
     at = ends[1] - p * (ends[1] - ends[0]) if upper else ends[0] + p * (ends[1] - ends[0])
     d = np.maximum(elementary.exp(at), floor)
     return d + elementary.log(-elementary.expm1(-d))
+
+
+def ring_decay(p: Floats, upper: bool, low: float, high: float) -> Floats:
+    """log(-1/2 log S), S uniform on [low, high] within [0, 1]; S falls as p rises."""
+    if upper:
+        logs = elementary.log(low + p * (high - low))
+    else:
+        logs = elementary.log(np.full_like(p, high)) + elementary.log1p(p * ((low - high) / high))
+    return elementary.log(-0.5 * logs)
+
+
+def ring_norm(p: Floats, upper: bool, low: float, high: float) -> Floats:
+    """1/2 log(1 - S) of the same S as in :func:`ring_decay`."""
+    if upper:
+        return 0.5 * elementary.log1p(-(low + p * (high - low)))
+    return 0.5 * elementary.log((1 - high) + p * (high - low))
 
 
 def _names(base: Any) -> list[str]:

@@ -225,7 +225,7 @@ def matches_and_problems(
         if count[path] > 1:
             problems[path] = f"{parameter}: {count[path]} of the parameters have this path"
             continue
-        shares = rule.drawn_as(path) if isinstance(rule, RecordedRule) else None
+        shares = _shares(parameter, rule, neighbours)
         name = _seed_name(shares or path, seed_names)
         if selection is not None and path not in selection.rows:
             matches.append(
@@ -243,6 +243,8 @@ def matches_and_problems(
                 parameter, program = _recorded(parameter, rule, choice, rows)
             if program is None:
                 initializer, job = _decided(parameter, rule, neighbours, choice)
+            if job is not None and rule is not None and rule.seed_of is not None:
+                _check_shared(parameter, rule, neighbours, rules)
             if rows is not None and job is not None and is_joint(job.law):
                 raise ValueError(f"rows can't be drawn alone by a rule of whole matrices, {initializer}")
             if selection is not None and path in selection.problems:
@@ -406,8 +408,7 @@ def _completed(rule: Rule, parameter: Parameter, neighbours: Mapping[str, Parame
     assert rule.initializer is not None
     if rule.like is None:
         return settled(rule.initializer, parameter, parameter.dtype)
-    parent = parameter.path.rpartition(".")[0]
-    path = f"{parent}.{rule.like}" if parent else rule.like
+    path = _beside(parameter.path, rule.like)
     if path not in neighbours:
         raise ValueError(f"`like` must name a neighbour; got {rule.like!r}, and there is no {printable(path)}")
     neighbour = neighbours[path]
@@ -417,6 +418,44 @@ def _completed(rule: Rule, parameter: Parameter, neighbours: Mapping[str, Parame
         raise ValueError(f"of {printable(path)}, {error}") from None
     job = job_of(whole, neighbour.shape, parameter.dtype)
     return _without_fans(job.law, rule.initializer)
+
+
+def _beside(path: str, word: str) -> str:
+    """The path of a neighbour."""
+    parent = path.rpartition(".")[0]
+    return f"{parent}.{word}" if parent else word
+
+
+def _shares(parameter: Parameter, rule: Rule | None, neighbours: Mapping[str, Parameter]) -> str | None:
+    """The path of another parameter, whose seed name this one has; None where it has its own."""
+    if isinstance(rule, RecordedRule):
+        return rule.drawn_as(parameter.path)
+    if rule is None or rule.seed_of is None:
+        return None
+    path = _beside(parameter.path, rule.seed_of)
+    return neighbours[path].path if path in neighbours else path
+
+
+def _check_shared(parameter: Parameter, rule: Rule, neighbours: Mapping[str, Parameter], rules: Rules) -> None:
+    """Refuse a neighbour that is not there, has no seed name of its own, or another shape. ValueError."""
+    assert rule.seed_of is not None
+    path = _beside(parameter.path, rule.seed_of)
+    if path not in neighbours:
+        raise ValueError(f"`seed_of` must name a neighbour; got {rule.seed_of!r}, and there is no {printable(path)}")
+    other = neighbours[path]
+    if other.path == parameter.path:
+        raise ValueError(f"`seed_of` must name another parameter; got {rule.seed_of!r} for itself")
+    if other.shape != parameter.shape:
+        raise ValueError(
+            f"`seed_of` must name a neighbour of the same shape, {parameter.shape}; got {rule.seed_of!r}, which has "
+            f"{other.shape}"
+        )
+    of_other = rules.find(other.path, other.shape, other.kinds, other.layer_ndim)
+    if of_other is not None and of_other.seed_of is not None:
+        raise ValueError(
+            f"`seed_of` must name a neighbour with a seed name of its own; got {rule.seed_of!r}, whose rule has "
+            f"seed_of={of_other.seed_of!r}"
+        )
 
 
 def _as_recorded(rule: RecordedRule, parameter: Parameter) -> Spec:

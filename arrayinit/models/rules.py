@@ -83,6 +83,9 @@ class Rule:
             With min_ndim=2, "*.weight" leaves the gains of norms to other rules.
         keeps_frozen: True if frozen parameters that the rule matches stay as they are; False if they are an error. The
             argument `frozen` of the function that draws comes first.
+        seed_of: the last word of the path of a neighbour whose seed name these parameters take instead of their own, so
+            that both are drawn from the same random words: two laws of one draw, as `nu_log` and `gamma_log` of LRU.
+            The neighbour has the same shape. What `seed_names` says of the neighbour holds for both.
 
     Raises:
         TypeError, ValueError: an argument of the wrong type, or an initializer that does not exist.
@@ -106,6 +109,7 @@ class Rule:
     min_ndim: int | None = None
     max_ndim: int | None = None
     keeps_frozen: bool = False
+    seed_of: str | None = None
 
     def __post_init__(self) -> None:
         if not is_pattern(self.pattern):
@@ -115,8 +119,9 @@ class Rule:
             )
         if self.initializer is not None:
             object.__setattr__(self, "initializer", _spec(self.initializer))
-        if not isinstance(self.like, str | None):
-            raise TypeError(f"`like` must be a string or None; got {shown(self.like)}")
+        for name, neighbour in (("like", self.like), ("seed_of", self.seed_of)):
+            if not isinstance(neighbour, str | None):
+                raise TypeError(f"`{name}` must be a string or None; got {shown(neighbour)}")
         object.__setattr__(self, "kind", _kind(self.kind))
         object.__setattr__(self, "lr_scale", nonnegative(self.lr_scale, "lr_scale"))
         object.__setattr__(self, "eps_scale", nonnegative(self.eps_scale, "eps_scale"))
@@ -180,6 +185,7 @@ class Rule:
         """What it does to a parameter, in one line."""
         words = [in_words(self.initializer)]
         words += [f"fans of {self.like}"] if self.like else []
+        words += [f"seed of {self.seed_of}"] if self.seed_of else []
         words += [f"lr x {self.lr_scale:g}"] if self.lr_scale != 1 else []
         words += [f"eps x {self.eps_scale:g}"] if self.eps_scale != 1 else []
         return ", ".join(words)
@@ -253,6 +259,7 @@ _DEFAULTS: dict[str, Any] = {
     "min_ndim": None,
     "max_ndim": None,
     "keeps_frozen": False,
+    "seed_of": None,
 }
 
 

@@ -23,9 +23,10 @@ from arrayinit.recipes.completep import completep, depth_mup
 from arrayinit.recipes.depth import deepnorm, deepnorm_constants, t_fixup
 from arrayinit.recipes.flax import flax_defaults
 from arrayinit.recipes.keras import keras_defaults
-from arrayinit.recipes.linear_recurrences import gated_deltanet, mamba2
+from arrayinit.recipes.linear_recurrences import gated_deltanet, lru, mamba, mamba2
 from arrayinit.recipes.lora import lora
 from arrayinit.recipes.megatron import megatron
+from arrayinit.recipes.modded_nanogpt import modded_nanogpt
 from arrayinit.recipes.modular_norm import modular_norm
 from arrayinit.recipes.moe import moe
 from arrayinit.recipes.mup import mup
@@ -33,7 +34,8 @@ from arrayinit.recipes.nanochat import nanochat
 from arrayinit.recipes.olmo import olmo
 from arrayinit.recipes.recurrent import irnn, recurrent
 from arrayinit.recipes.resnet import fixup, resnet
-from arrayinit.recipes.timm import cait, convnext, timm_vit
+from arrayinit.recipes.rwkv import rwkv7
+from arrayinit.recipes.timm import beit, cait, convnext, timm_vit
 from arrayinit.recipes.torch import torch_defaults, torch_transformer
 from arrayinit.recipes.torchtitan import torchtitan, torchtitan_gpt_oss
 from arrayinit.recipes.transformers import bert, gpt2, llama
@@ -43,6 +45,7 @@ from arrayinit.recipes.xlstm import xlstm
 
 __all__ = [
     "RECIPES",
+    "beit",
     "bert",
     "cait",
     "completep",
@@ -58,8 +61,11 @@ __all__ = [
     "keras_defaults",
     "llama",
     "lora",
+    "lru",
+    "mamba",
     "mamba2",
     "megatron",
+    "modded_nanogpt",
     "modular_norm",
     "moe",
     "mup",
@@ -68,6 +74,7 @@ __all__ = [
     "recipe",
     "recurrent",
     "resnet",
+    "rwkv7",
     "t_fixup",
     "timm_vit",
     "torch_defaults",
@@ -82,8 +89,9 @@ __all__ = [
 
 _FUNCTIONS = (
     torch_defaults, torch_transformer, flax_defaults, keras_defaults, gpt2, llama, bert, vit, vit_jax, resnet, fixup,
-    deepnorm, t_fixup, mup, torchtitan, torchtitan_gpt_oss, olmo, nanochat, megatron, moe, mamba2, gated_deltanet,
-    xlstm, timm_vit, cait, convnext, completep, depth_mup, u_mup, modular_norm, lora, recurrent, irnn,
+    deepnorm, t_fixup, mup, torchtitan, torchtitan_gpt_oss, olmo, nanochat, modded_nanogpt, megatron, moe, lru, mamba,
+    mamba2, gated_deltanet, xlstm, rwkv7, timm_vit, beit, cait, convnext, completep, depth_mup, u_mup, modular_norm,
+    lora, recurrent, irnn,
 )  # fmt: skip
 RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name__: function for function in _FUNCTIONS})
 """Name -> function. Each can be called without arguments."""

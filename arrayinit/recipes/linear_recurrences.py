@@ -1,14 +1,118 @@
-"""Language models with linear recurrences: Mamba-2 and Gated DeltaNet."""
+"""Models with linear recurrences: LRU, Mamba, Mamba-2 and Gated DeltaNet."""
 
 import math
+import re
 
-from arrayinit.common.arguments import flag, integer, nonnegative, one_of
+from arrayinit.common.arguments import flag, integer, nonnegative, one_of, positive
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.layers import gains_and_biases, named
 from arrayinit.recipes.shorthand import rule
-from arrayinit.specs import spec
+from arrayinit.specs import law_of, spec
 
-__all__ = ["gated_deltanet", "mamba2"]
+__all__ = ["gated_deltanet", "lru", "mamba", "mamba2"]
+
+
+def lru(r_min: float = 0.0, r_max: float = 1.0, max_phase: float = 6.28) -> Rules:
+    """LRU: eigenvalues uniform on a ring, gamma_log that belongs to them, normal B, C and D. All else stays. By paths.
+
+    ============  ==============================================================================
+    nu_log        log(-log r), r^2 uniform on [r_min^2, r_max^2]: :func:`arrayinit.lru_nu_log`
+    theta_log     log of a phase that is uniform on [0, max_phase]
+    gamma_log     log sqrt(1 - r^2) of the r of nu_log: :func:`arrayinit.lru_gamma_log`
+    B_re, B_im    (states, width), N(0, 1 / (2 width)) each
+    C_re, C_im    (width, states), N(0, 1 / states) each
+    D             N(0, 1)
+    ============  ==============================================================================
+
+    B and C without _re and _im are complex, with these parts. gamma_log has the seed name of nu_log beside it, so that
+    both come from one draw, and the square of r is uniform. Norms and dense layers have recipes of their own, which go
+    before the last of these rules.
+
+        >>> from arrayinit.recipes import lru
+        >>> lru(r_min=0.9, r_max=0.999).find("layers_0.seq.gamma_log", (64,)).words
+        'lru_gamma_log, r_max=0.999, r_min=0.9, seed of nu_log'
+
+    Args:
+        r_min, r_max: the ring, 0 <= r_min < r_max <= 1.
+        max_phase: the largest phase, > 0, in radians.
+
+    Raises:
+        ValueError, TypeError: an argument out of range, or of another kind.
+
+    Source: Orvieto et al., Resurrecting Recurrent Neural Networks for Long Sequences, ICML 2023, appendix A;
+    NicolasZucchet/minimal-LRU, lru/model.py.
+    """
+    ring = {"r_min": nonnegative(r_min, "r_min"), "r_max": positive(r_max, "r_max")}
+    decays = spec("lru_nu_log", **ring)
+    law_of(decays, (1,))  # refuses an empty ring
+    normal = {"distribution": "normal", "in_axis": -1, "out_axis": -2}
+    return Rules(
+        [
+            named("nu_log", decays),
+            named("theta_log", spec("mamba2_a_log", a_min=0.0, a_max=positive(max_phase, "max_phase"))),
+            rule(re.compile(r"(^|\.)gamma_log$"), spec("lru_gamma_log", **ring), seed_of="nu_log"),
+            named("B_re|B_im", spec("variance_scaling", scale=0.5, **normal)),
+            named("C_re|C_im|B", spec("variance_scaling", **normal)),
+            named("C", spec("variance_scaling", scale=2.0, **normal)),
+            named("D", spec("normal")),
+            rule("*", None),
+        ]
+    )
+
+
+def mamba(layers: int = 64, std: float | None = None, rescale: bool | None = None, library: str = "mamba_ssm") -> Rules:
+    """Mamba: A_log = log 1, ..., log N, dt_proj.bias the inverse softplus of log-uniform steps, D 1. By paths.
+
+    ===========================  =====================================  ====================================
+    library                      "mamba_ssm"                            "transformers"
+    ===========================  =====================================  ====================================
+    A_log, (channels, N); D      log(n + 1) in each row; 1              the same
+    dt_proj; its bias            U(-b, b); mamba_dt_bias                the same
+    in_proj, x_proj, lm_head     U(-b, b)                               N(0, std^2)
+    out_proj                     U(-b, b) / sqrt(layers)                U(-b, b)
+    conv1d; its bias             U(-b, b); U(-b, b)                     U(-b, b); 0
+    embeddings                   N(0, std^2)                            N(0, std^2)
+    ===========================  =====================================  ====================================
+
+    Here b is 1 / sqrt(fan_in), which for dt_proj is 1 / sqrt(dt_rank), with dt_scale 1. Norms are 1, all other biases
+    0. `rescale` divides out_proj by sqrt(layers).
+
+        >>> from arrayinit.recipes import mamba
+        >>> mamba().find("backbone.layers.0.mixer.dt_proj.bias", (1536,)).initializer
+        spec('mamba_dt_bias')
+
+    Args:
+        layers: the number of layers, >= 1.
+        std: `initializer_range`, >= 0; None for the library's own, 0.02 or 0.1.
+        rescale: `rescale_prenorm_residual`; None for the library's own, True or False.
+        library: "mamba_ssm" or "transformers".
+
+    Raises:
+        ValueError, TypeError: an argument out of range, or of another kind.
+
+    Source: Gu and Dao, Mamba, 2023, section 3.6; state-spaces/mamba (July 2026), mamba_ssm/modules/mamba_simple.py,
+    models/mixer_seq_simple.py, `_init_weights`; transformers.MambaPreTrainedModel._init_weights (5.23).
+    """
+    ours = one_of(library, "library", ("mamba_ssm", "transformers")) == "mamba_ssm"
+    scale = nonnegative((0.02 if ours else 0.1) if std is None else std, "std")
+    divided = flag(ours if rescale is None else rescale, "rescale")
+    normal, default = spec("normal", std=scale), spec("kaiming_uniform", a=math.sqrt(5))
+    count = integer(layers, "layers")
+    last = spec("variance_scaling", scale=1 / (3 * count), distribution="uniform") if divided else default
+    return Rules(
+        [
+            *gains_and_biases(),
+            named("A_log", spec("mamba_a_log")),
+            named(r"dt_proj\.bias", spec("mamba_dt_bias")),
+            named("D", spec("ones")),
+            named(r"(conv1d|dt_proj)\.weight", default),
+            rule("*conv1d.bias", default, like="weight") if ours else rule("*conv1d.bias", spec("zeros")),
+            named(r"out_proj\.weight", last),
+            named(r"(embedding|embeddings)\.weight", normal),
+            named(r"(in_proj|x_proj|lm_head)\.weight", default if ours else normal),
+            named(r"(in_proj|out_proj)\.bias", spec("zeros")),
+        ]
+    )
 
 
 def mamba2(

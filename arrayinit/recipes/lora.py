@@ -22,8 +22,8 @@ def lora(init: str = "kaiming", rank: int | None = None) -> Rules:
 
     For the names of peft (lora_A, lora_B, lora_embedding_A, lora_embedding_B, each with the name of an adapter behind
     it) and of loralib. The base model keeps its values, frozen or not, and so does DoRA's magnitude, which is computed
-    from them. peft's "orthogonal" draws A and B of one matrix, and PiSSA, OLoRA, EVA and LoftQ compute them from the
-    weight: these are not draws of one tensor each, and not here.
+    from them. Not here are peft's "orthogonal", whose A and B are made with rows of one random rotation and so are no
+    draws of one tensor each, and what depends on weights or data: PiSSA, OLoRA, MiCA, LoftQ, CorDA, EVA and LoRA-GA.
 
         >>> from arrayinit.recipes import lora
         >>> lora().find("model.q_proj.lora_A.default.weight", (8, 4096)).initializer

@@ -26,6 +26,8 @@ def olmo(
     embedding_std: float | None = None,
     embed_scale: float | None = None,
     container: str = "blocks",
+    width: int | None = None,
+    expert_hidden: int | None = None,
 ) -> Rules:
     """OLMo-core's `InitMethod`s: truncated normals, cut at 3 standard deviations of their own.
 
@@ -43,7 +45,8 @@ def olmo(
     =============  ===========  ==========================  =====================  =====================
 
     Normals in the column of embeddings are not cut. Routers and experts' w1, w2 and w3 have all the std of "w3; w2",
-    std for "normalized"; for "fan_in" there is no rule, because their flat shapes do not tell d. Gated DeltaNet mixers,
+    std for "normalized"; for "fan_in" d^-1/2, and w2 its hidden size^-1/2. Their flat shapes tell neither size, so that
+    "fan_in" has rules for them only with `width` and `expert_hidden`. Gated DeltaNet mixers,
     for the first three methods: as other matrices, convolutions too, log U(0, 16) for A_log, Mamba's dt_bias. Norms are
     1, biases 0. "normalized" is nGPT's before its matrices are divided by their lengths. By paths.
 
@@ -58,6 +61,7 @@ def olmo(
         embedding_std: `embedding_init_std` of "normal"; None for std.
         embed_scale: of "fan_in", whose embeddings are N(0, 1 / embed_scale^2); None for 1.
         container: the word before the number of a layer in paths.
+        width, expert_hidden: d, and the hidden size of an expert, of "fan_in" with experts; both or neither.
 
     Raises:
         ValueError, TypeError: an argument out of range, of another kind, or one that the method does not use.
@@ -71,12 +75,26 @@ def olmo(
         raise ValueError(f"`embedding_std` is of the method 'normal' alone; got {shown(embedding_std)} with {method!r}")
     if embed_scale is not None and method != "fan_in":
         raise ValueError(f"`embed_scale` is of the method 'fan_in' alone; got {shown(embed_scale)} with {method!r}")
+    for name, size in (("width", width), ("expert_hidden", expert_hidden)):
+        if size is not None and method != "fan_in":
+            raise ValueError(f"`{name}` is of the method 'fan_in' alone; got {shown(size)} with {method!r}")
+    if (width is None) != (expert_hidden is None):
+        raise ValueError(
+            f"`width` and `expert_hidden` go together; got width={shown(width)} and "
+            f"expert_hidden={shown(expert_hidden)}"
+        )
     weights = r"attention\.(w_q|w_k|w_v|w_g|w_a|w_b|w_qkv)\.weight|feed_forward\.w1\.weight"
     last = r"attention\.w_out\.weight|feed_forward\.w[23]\.weight"
     matrix, head, embedding = spec("scaled_truncated_normal"), spec("scaled_truncated_normal"), spec("normal")
     rules: list[Rule]
     if method == "fan_in":
         rules = [named(f"{weights}|{last}", matrix)]
+        if width is not None and expert_hidden is not None:
+            small = _cut(1 / math.sqrt(integer(expert_hidden, "expert_hidden")))
+            rules += [
+                named(r"feed_forward_moe\.experts\.mlp\.w2", small),
+                named(EXPERTS, _cut(1 / math.sqrt(integer(width, "width")))),
+            ]
         embedding = spec("normal", std=1 / (1.0 if embed_scale is None else positive(embed_scale, "embed_scale")))
     elif method == "normalized":
         # Both of these weights write to the residual stream, so that d is their fan_out.

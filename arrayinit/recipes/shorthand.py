@@ -31,6 +31,7 @@ def rule(
     optional: bool = True,
     min_ndim: int | None = None,
     max_ndim: int | None = None,
+    seed_of: str | None = None,
 ) -> Rule:
     """A rule that may match nothing in a model, unless `optional` is False, and that keeps frozen parameters.
 
@@ -46,6 +47,7 @@ def rule(
         min_ndim=min_ndim,
         max_ndim=max_ndim,
         keeps_frozen=True,
+        seed_of=seed_of,
     )
 
 

@@ -1,4 +1,4 @@
-"""Models of vision as timm starts them: ViT and DeiT, CaiT, ConvNeXt."""
+"""Models of vision as timm starts them: ViT and DeiT, BEiT and EVA, CaiT, ConvNeXt."""
 
 import math
 import re
@@ -6,11 +6,12 @@ import re
 from arrayinit.common.arguments import finite, integer, nonnegative, one_of
 from arrayinit.models.norms import NORMS
 from arrayinit.models.rules import Rule, Rules
+from arrayinit.recipes.layers import of_each_layer
 from arrayinit.recipes.shorthand import gains_of_kinds, rule
 from arrayinit.recipes.torch import torch_defaults
 from arrayinit.specs import Spec, spec
 
-__all__ = ["cait", "convnext", "timm_vit"]
+__all__ = ["beit", "cait", "convnext", "timm_vit"]
 
 WEIGHT_INITS = ("", "jax", "jax_nlhb", "moco")
 ZEROS, ONES = spec("zeros"), spec("ones")
@@ -79,6 +80,47 @@ def timm_vit(weight_init: str = "", layer_scale: float | None = None, num_classe
             rule("*weight", xavier if mode else _small(1.0), kind="Linear", optional=False),
             rule("*bias", ZEROS, kind="Linear"),
             *_rest(),
+        ]
+    )
+
+
+def beit(layers: int = 12, layer_scale: float | None = None, head_init_scale: float = 0.001) -> Rules:
+    """BEiT and EVA of timm: N(0, 0.02^2), the last weights of branches / sqrt(2 (l + 1)). By kinds, for torch modules.
+
+    In layer l, from 0, attn.proj and mlp.fc2 are divided by sqrt(2 (l + 1)); the head, `head.weight`, is multiplied by
+    head_init_scale, or stays as all others where that is 0. Positions, cls and register tokens are N(0, 0.02^2) too,
+    biases and tables of relative positions 0, norms 1 and 0, patches torch's default. Each N(0, 0.02^2) is cut at the
+    absolute -2 and 2, which is 100 std.
+
+        >>> from arrayinit.recipes import beit
+        >>> beit().find("blocks.7.attn.proj.weight", (768, 768), ["Linear"]).initializer
+        spec('trunc_normal', a=-0.5, b=0.5, std=0.005)
+
+    Args:
+        layers: the number of layers, >= 1. Those of a model beyond it have no rule.
+        layer_scale: timm's `init_values`, gamma_1 and gamma_2, of models that have them: 0.1 or 1e-5. None leaves them
+            without a rule.
+        head_init_scale: a factor of the head's weight, >= 0.
+
+    Raises:
+        ValueError, TypeError: layers below 1, a number that is not finite, a negative head_init_scale.
+
+    Source: Bao et al., BEiT, 2022, section 2.5; timm (August 2026), timm.models.beit and timm.models.eva,
+    `fix_init_weight` and `_init_weights`.
+    """
+    scale, count = nonnegative(head_init_scale, "head_init_scale"), integer(layers, "layers")
+    last = r"attn\.proj\.weight|mlp\.fc2\.weight"
+    rest = re.compile(rf"^(?!(.*\.)?blocks\.\d+\.({last})$).*weight$")  # all but those of layers beyond
+    return Rules(
+        [
+            *([] if layer_scale is None else _layer_scale("*.gamma_?", layer_scale)),
+            *(rule(f"*{name}", _small(1.0)) for name in ("cls_token", "reg_token", "pos_embed")),
+            *(rule(f"*{name}", ZEROS) for name in ("relative_position_bias_table", "q_bias", "v_bias")),
+            rule(re.compile(r"(^|\.)head\.weight$"), _small(scale or 1.0), kind="Linear"),
+            *of_each_layer(count, "blocks", last, lambda layer: _small(1 / math.sqrt(2 * (layer + 1))), optional=True),
+            rule(rest, _small(1.0), kind="Linear", optional=False),
+            rule("*bias", ZEROS, kind="Linear"),
+            *(each for each in _rest() if "Linear" not in each.kinds),
         ]
     )
 

@@ -15,8 +15,9 @@ def vit(std: float = 0.02, layer_scale: float = 1.0, zero_centered_norms: bool |
 
     By paths, norms and layer scales by kinds, too. The transformers library draws this for ViT and DINOv2. It truncates
     cls token and positions at the absolute -2 and 2, which is 100 std and cuts nothing off. Norms are 1 and 0, register
-    tokens 0. Position embeddings that are frozen, as the sines and cosines of MAE, stay. DeiT, BEiT and the audio
-    spectrogram transformer start cls token and positions with 0: put a rule for that before these.
+    tokens 0, also under timm's name, reg_token. Position embeddings that are frozen, as the sines and cosines of MAE,
+    stay. DeiT, BEiT and the audio spectrogram transformer start cls token and positions with 0: put a rule for that
+    before these.
 
         >>> from arrayinit.recipes import vit
         >>> vit().find("embeddings.cls_token", (1, 1, 768)).initializer
@@ -45,6 +46,7 @@ def vit(std: float = 0.02, layer_scale: float = 1.0, zero_centered_norms: bool |
             rule("*pos_embed", tokens),
             rule("*mask_token", spec("zeros")),
             rule("*register_tokens", spec("zeros")),
+            rule("*reg_token", spec("zeros")),
             rule("*", branch, kind=("*LayerScale", *NO_BUFFER), max_ndim=1),
             rule(_LAYER_SCALE, branch, max_ndim=1),
             *norms(zero_centered_norms),

@@ -567,16 +567,24 @@ def mamba_a_log(tensor):
     return formula(tensor, lambda *at: math.log(at[-1] + 1))
 
 
-def linspace(tensor, start=0.0, end=1.0, power=1.0, endpoint=True):
+def linspace(tensor, start=0.0, end=1.0, power=1.0, endpoint=True, zigzag=0.0, period=64):
     """To a tolerance, because of powers."""
     if not tensor.shape:
         raise Refused("rank")
     steps = tensor.canonical[-1] - bool(endpoint)
-    if steps < 1:
+    if zigzag and period < 2:
+        raise Refused("period")
+    if steps < 1 and not zigzag:
         return constant(tensor, float(start))
-    return formula(
-        tensor, lambda *at: start + (end - start) * (at[-1] / steps) ** power, reach=max(abs(start), abs(end))
-    )
+
+    def value(*at):
+        level = start + (end - start) * (at[-1] / steps) ** power if steps > 0 else start
+        if not zigzag:
+            return level
+        s = (2 * (at[-1] % period) - (period - 1)) / (period - 1)
+        return level + zigzag * s * abs(s)
+
+    return formula(tensor, value, reach=max(abs(start), abs(end)) + abs(zigzag))
 
 
 def sinusoidal(tensor, base=10000.0, interleaved=True):

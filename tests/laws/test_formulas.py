@@ -179,6 +179,20 @@ def test_linspace(start, end, n):
     assert same(ai.linspace((n, 2), start, end, layout="io", dtype="float64")[:, 1], x[0])
 
 
+def test_linspace_with_a_zigzag():
+    c, size = 24, 8
+    s = (np.arange(c) % size - (size - 1) / 2) / ((size - 1) / 2)
+    wanted = -5.5 + 6 * (np.arange(c) / (c - 1)) ** 1.7 + 2.5 * s * np.abs(s)
+    x = ai.linspace((1, 1, c), -5.5, 0.5, power=1.7, zigzag=2.5, period=size, dtype="float64")
+    assert np.allclose(x, wanted, rtol=1e-14, atol=1e-14)
+    assert same(ai.linspace((c,), 1.0, 2.0, zigzag=0.0, period=size), ai.linspace((c,), 1.0, 2.0))
+    assert ai.linspace((1,), 2.0, 5.0, zigzag=0.5, period=2).tolist() == [1.5]
+    with pytest.raises(ValueError, match="`period` must be at least 2 for a zigzag; got 1"):
+        ai.linspace((c,), zigzag=1.0, period=1)
+    with pytest.raises(ValueError, match="`zigzag` must stay within float64"):
+        ai.linspace((c,), 0.0, 1e308, zigzag=1.7e308)
+
+
 def test_linspace_of_one():
     assert ai.linspace((3, 1), 2.0, 5.0).tolist() == [[2]] * 3
     assert ai.linspace(1, 2.0, 5.0, endpoint=False).tolist() == [2]

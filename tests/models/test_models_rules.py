@@ -109,6 +109,7 @@ SAMPLE_RULES = Rules(
         Rule("*.weight", ai.spec("trunc_normal", a=-float("inf"), b=1.0)),
         Rule("*.scale", "ones", kind=("*Norm", "*GRN"), max_ndim=1, keeps_frozen=True),
         Rule("*.kernel", NORMAL, min_ndim=2, max_ndim=5),
+        Rule("*.gamma_log", "lru_gamma_log", seed_of="nu_log"),
         Rule("*.experts", ai.spec("kaiming_normal", in_axis=(1, 2), out_axis=0)),
         Rule("*", ai.spec("zeros")),
     ]
@@ -124,7 +125,7 @@ def test_texts_give_back_what_was_written(form):
         r.matches("x.Q.weight", (2, 3)) for r in SAMPLE_RULES
     ]
     assert read.as_dict() == SAMPLE_RULES.as_dict()
-    names = ("like", "kind", "lr_scale", "eps_scale", "optional", "min_ndim", "max_ndim", "keeps_frozen")
+    names = ("like", "kind", "lr_scale", "eps_scale", "optional", "min_ndim", "max_ndim", "keeps_frozen", "seed_of")
     for name in names:
         assert [getattr(rule, name) for rule in read] == [getattr(rule, name) for rule in SAMPLE_RULES]
 
@@ -159,6 +160,7 @@ def test_a_reader_can_print_them():
         "*.weight                                 trunc_normal, a=-inf, b=1.0",
         "*.scale of *Norm, *GRN, ndim <= 1        ones",
         "*.kernel, ndim >= 2, ndim <= 5           normal, std=0.02",
+        "*.gamma_log                              lru_gamma_log, seed of nu_log",
         "*.experts                                kaiming_normal, in_axis=(1, 2), out_axis=0",
         "*                                        zeros",
     ]
@@ -180,6 +182,7 @@ def test_a_reader_can_print_them():
             ValueError,
             "`min_ndim` must not be above `max_ndim`; got min_ndim=2 and max_ndim=1",
         ),
+        (lambda: Rule("*", NORMAL, seed_of=1), TypeError, "`seed_of` must be a string or None; got 1"),
         (lambda: Rule("*", NORMAL, keeps_frozen=1), TypeError, "`keeps_frozen` must be True or False; got 1"),
         (lambda: Rule("*", NORMAL, lr_scale="1"), TypeError, "`lr_scale` must be a real number"),
         (lambda: Rule("*", NORMAL, lr_scale=float("nan")), ValueError, "`lr_scale` must be finite"),

@@ -224,6 +224,9 @@ def olmo(method, layers=3, moe=False, recurrent=False, std=0.02, embedding_std=0
         cut(x, HIDDEN**-0.5) if method == "fan_in" else w_out(x, layer)
 
     def experts(x, layer):
+        if method == "fan_in":  # w2 is the only one with as many columns as the model is wide
+            cut(x, 32**-0.5 if x.ndim == 2 and x.shape[1] == WIDTH else WIDTH**-0.5)
+            return
         cut(x, std / depth(layer) if method in ("llama", "llama_depth") else std)
 
     def embeddings(x, layer):
@@ -343,6 +346,64 @@ def mamba2(layers=3, mlp=False, rescale=True):
     )  # fmt: skip
 
 
+def mamba(layers=3, rescale=True):
+    rank, states = 8, 16
+    parts = {
+        "backbone.embedding": linear(TOKENS, WIDTH),
+        "backbone.norm_f": RMSNorm(WIDTH),
+        "lm_head": linear(TOKENS, WIDTH),
+    }
+    for k in range(layers):
+        at = f"backbone.layers.{k}"
+        parts |= {f"{at}.norm": RMSNorm(WIDTH), f"{at}.mixer": Plain(A_log=(MANY, states), D=(MANY,))}
+        parts |= {f"{at}.mixer.in_proj": linear(HIDDEN, WIDTH, True), f"{at}.mixer.out_proj": linear(WIDTH, HIDDEN)}
+        parts |= {f"{at}.mixer.conv1d": nn.Conv1d(MANY, MANY, 4, groups=MANY)}
+        parts |= {f"{at}.mixer.x_proj": linear(rank + 2 * states, WIDTH)}
+        parts |= {f"{at}.mixer.dt_proj": linear(MANY, rank, True)}
+
+    def output(x, layer):
+        default(x, layer)
+        if rescale:
+            x /= math.sqrt(layers)
+
+    return filled(
+        parts,
+        {
+            r"norm(_f)?\.weight|D": ones, r"embedding\.weight": normal(0.02), r"in_proj\.bias": zeros,
+            r"out_proj\.weight": output, r"dt_proj\.bias": steps,
+            r"A_log": lambda x, layer: x.copy_(torch.arange(1, states + 1.0).log().expand_as(x)),
+            r"dt_proj\.weight": lambda x, layer: init.uniform_(x, -(rank**-0.5), rank**-0.5),
+            r"conv1d\.bias": lambda x, layer: init.uniform_(x, -0.5, 0.5), r"\w+\.weight": default,
+        },
+    )  # fmt: skip
+
+
+def modded_nanogpt(layers=3, world_size=8):
+    parts = {path: linear(TOKENS, WIDTH) for path in ("lm_head", "embed", "embed2", "value_embeds.0", "value_embeds.4")}
+    parts |= {path: linear(1, MANY) for path in ("smear_gate", "skip_gates.0", "skip_gates.2")}
+    for k in range(layers):
+        parts[f"blocks.{k}.attn"] = Plain(qkvo_w=(4 * WIDTH, WIDTH))
+        parts |= {f"blocks.{k}.attn.{gate}": linear(4, 16) for gate in ("attn_gate", "value_embed_gate")}
+        parts[f"blocks.{k}.mlp"] = Plain(c_fc=(4 * WIDTH, WIDTH), c_proj=(4 * WIDTH, WIDTH))
+    bound = math.sqrt(3 / WIDTH)
+
+    def attention(x, layer):
+        init.uniform_(x[: 3 * WIDTH], -bound, bound)
+        init.zeros_(x[3 * WIDTH :])
+
+    root = filled(
+        parts,
+        {
+            r"lm_head\.weight": normal(0.005), r"embed2?\.weight": normal(1.0), r"qkvo_w": attention,
+            r"c_fc": lambda x, layer: init.uniform_(x, -bound / 2, bound / 2), r".*": zeros,
+        },
+    )  # fmt: skip
+    numbers = [1.05] * layers + [0.5, 1.0] * layers + [0.0, 0.5, -1.5, -1.5, -1.5]
+    root.scalars = nn.Parameter(torch.tensor(numbers + [1.0] * (-len(numbers) % world_size)))
+    root.x0_lambdas = nn.Parameter(torch.zeros(2 * layers))
+    return root
+
+
 def gated_deltanet(layers=2):
     parts = {"model.embeddings": linear(TOKENS, WIDTH), "model.norm": RMSNorm(WIDTH), "lm_head": linear(TOKENS, WIDTH)}
     for k in range(layers):
@@ -432,6 +493,15 @@ MODELS = {  # name -> (constructor, rules, how many are made)
     "Mamba-2": (mamba2, recipes.mamba2(layers=3), 5),
     "Mamba-2 with feed-forward layers": (lambda: mamba2(mlp=True), recipes.mamba2(layers=3, mlp=True), 5),
     "Mamba-2, not rescaled": (lambda: mamba2(rescale=False), recipes.mamba2(layers=3, rescale=False), 5),
+    "Mamba": (mamba, recipes.mamba(layers=3), 5),
+    "Mamba, not rescaled": (lambda: mamba(rescale=False), recipes.mamba(layers=3, rescale=False), 5),
+    "modded-nanogpt": (modded_nanogpt, recipes.modded_nanogpt(layers=3), 2),
+    "modded-nanogpt on 7 GPUs": (
+        lambda: modded_nanogpt(world_size=7), recipes.modded_nanogpt(layers=3, world_size=7), 2,
+    ),
+    "OLMo-core, experts, fan_in": (
+        lambda: olmo("fan_in", moe=True), recipes.olmo("fan_in", layers=3, width=WIDTH, expert_hidden=32), 2,
+    ),
     "Gated DeltaNet": (gated_deltanet, recipes.gated_deltanet(), 5),
     "xLSTM": (xlstm, recipes.xlstm(layers=3, width=WIDTH), 5),
     "xLSTM, vanilla": (
@@ -500,6 +570,10 @@ CONFIGS = {  # name of the model -> (name of its configuration, its arguments, r
     "Qwen3MoeForCausalLM": ("Qwen3MoeConfig", SMALL | EXPERTS, recipes.moe(), 5),
     "DeepseekV3ForCausalLM": ("DeepseekV3Config", DEEPSEEK, recipes.moe(), 5),
     "GptOssForCausalLM": ("GptOssConfig", GPT_OSS | {"initializer_range": 0.05}, recipes.moe(std=0.05), 32),
+    "MambaForCausalLM": (
+        "MambaConfig", {key: MAMBA[key] for key in ("vocab_size", "hidden_size", "state_size", "num_hidden_layers")},
+        recipes.mamba(layers=2, library="transformers"), 40,
+    ),
     "Mamba2ForCausalLM": ("Mamba2Config", MAMBA, recipes.mamba2(layers=2, library="transformers"), 70),
     "Mamba2Model": (
         "Mamba2Config", MAMBA | {"rescale_prenorm_residual": True, "use_bias": True, "initializer_range": 0.02},
@@ -584,6 +658,14 @@ def test_weights_of_transformers_names_scaled_as_torchtitan_scales_them():
         (lambda: recipes.megatron(embedding_std=-1), ValueError, "`embedding_std` must not be negative; got -1"),
         (lambda: recipes.megatron(hybrid=2), TypeError, "`hybrid` must be True or False; got 2"),
         (lambda: recipes.moe(layers=0), ValueError, "`layers` must be at least 1; got 0"),
+        (lambda: recipes.olmo("llama", width=64), ValueError, "`width` is of the method 'fan_in' alone; got 64"),
+        (
+            lambda: recipes.olmo("fan_in", width=64),
+            ValueError,
+            "`width` and `expert_hidden` go together; got width=64 and expert_hidden=None",
+        ),
+        (lambda: recipes.mamba(library="fla"), ValueError, "`library` must be one of 'mamba_ssm', 'transformers'"),
+        (lambda: recipes.modded_nanogpt(world_size=0), ValueError, "`world_size`"),
         (lambda: recipes.mamba2(library="fla"), ValueError, "`library` must be one of 'mamba_ssm', 'transformers'"),
         (lambda: recipes.mamba2(mlp=True, library="transformers"), ValueError, "`mlp` is of the library 'mamba_ssm'"),
         (lambda: recipes.mamba2(rescale=0), TypeError, "`rescale` must be True or False; got 0"),

@@ -132,6 +132,43 @@ class Cait(nn.Module):
                 start_timm("", module, "")
 
 
+class BeitBlock(nn.Module):
+    """A block of BEiT or, with a gate, of EVA."""
+
+    def __init__(self, scale, gated):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(WIDTH)
+        self.attn = nn.ModuleDict({"qkv": nn.Linear(WIDTH, 3 * WIDTH, bias=False), "proj": nn.Linear(WIDTH, WIDTH)})
+        self.attn.q_bias, self.attn.v_bias = table(WIDTH), table(WIDTH)
+        self.attn.relative_position_bias_table = table(20, 4)
+        first = ("fc1_g", "fc1_x") if gated else ("fc1",)
+        self.mlp = nn.ModuleDict({name: nn.Linear(WIDTH, 2 * WIDTH) for name in first})
+        self.mlp["fc2"] = nn.Linear(2 * WIDTH, WIDTH)
+        if scale is not None:
+            self.gamma_1 = nn.Parameter(torch.full((WIDTH,), scale))
+            self.gamma_2 = nn.Parameter(torch.full((WIDTH,), scale))
+
+
+class Beit(nn.Module):
+    def __init__(self, scale=None, gated=False, head_scale=0.001, layers=3):
+        super().__init__()
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, WIDTH, 4)})
+        self.cls_token, self.reg_token, self.pos_embed = (table(1, n, WIDTH) for n in (1, 4, 17))
+        self.blocks = nn.ModuleList([BeitBlock(scale, gated) for _ in range(layers)])
+        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, CLASSES)
+        for x in (self.cls_token, self.reg_token, self.pos_embed):
+            small_(x)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                small_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for layer, block in enumerate(self.blocks):
+            for last in (block.attn["proj"], block.mlp["fc2"]):
+                last.weight.div_(math.sqrt(2.0 * (layer + 1)))
+        self.head.weight.mul_(head_scale)
+
+
 class GlobalResponseNorm(nn.Module):
     def __init__(self, width):
         super().__init__()
@@ -168,6 +205,9 @@ MODELS = {
     "ViT, jax_nlhb": (lambda: Vit("jax_nlhb"), recipes.timm_vit("jax_nlhb", num_classes=CLASSES)),
     "ViT, moco": (lambda: Vit("moco"), recipes.timm_vit("moco")),
     "CaiT": (lambda: Cait(1e-4), recipes.cait(layer_scale=1e-4)),
+    "BEiT": (lambda: Beit(0.1), recipes.beit(layers=3, layer_scale=0.1)),
+    "EVA": (lambda: Beit(gated=True), recipes.beit(layers=3)),
+    "EVA, whole head": (lambda: Beit(head_scale=1.0), recipes.beit(layers=3, head_init_scale=0)),
     "ConvNeXt": (ConvNeXt, recipes.convnext()),
     "ConvNeXt, head": (lambda: ConvNeXt(head_scale=0.001), recipes.convnext(head_init_scale=0.001)),
     "ConvNeXt, no head": (lambda: ConvNeXt(head_scale=0.0), recipes.convnext(head_init_scale=0)),
@@ -191,6 +231,22 @@ def test_packed_projections_of_moco_have_the_fans_of_one():
     assert 0.98 * math.sqrt(6 / 96) < np.abs(x).max() < math.sqrt(6 / 96)
 
 
+def test_a_layer_of_beit_beyond_is_refused():
+    from arrayinit.models.plans import PlanError
+    from arrayinit.models.torch import init_module_
+
+    with torch.no_grad():
+        module = Beit(layers=4)
+    with pytest.raises(PlanError) as caught:
+        init_module_(module, recipes.beit(layers=3), seed=0)
+    assert set(caught.value.problems) == {"blocks.3.attn.proj.weight", "blocks.3.mlp.fc2.weight"}
+
+
+def test_register_tokens_of_vit_are_0_whatever_they_are_called():
+    for path in ("reg_token", "embeddings.register_tokens"):
+        assert recipes.vit().find(path, (1, 4, 48)).initializer == ai.spec("zeros")
+
+
 def test_layer_scales_have_no_rule_unless_they_are_asked_for():
     assert recipes.timm_vit().find("blocks.0.ls1.gamma", (4,), ["LayerScale"]) is None
     rule = recipes.timm_vit(layer_scale=0.1).find("blocks.0.ls1.gamma", (4,), ["LayerScale"])
@@ -203,6 +259,8 @@ def test_layer_scales_have_no_rule_unless_they_are_asked_for():
         (lambda: recipes.timm_vit("moco_v3"), ValueError, "`weight_init` must be one of '', 'jax', 'jax_nlhb', 'moco'"),
         (lambda: recipes.timm_vit(num_classes=0), ValueError, "`num_classes` must be at least 1; got 0"),
         (lambda: recipes.timm_vit(layer_scale="1"), TypeError, "`layer_scale` must be a real number"),
+        (lambda: recipes.beit(layers=0), ValueError, "`layers` must be at least 1; got 0"),
+        (lambda: recipes.beit(head_init_scale=-1), ValueError, "`head_init_scale` must not be negative; got -1"),
         (lambda: recipes.cait(math.nan), ValueError, "`layer_scale` must be finite"),
         (lambda: recipes.cait(None), TypeError, "`layer_scale` must be a real number"),
         (lambda: recipes.convnext(head_init_scale=-1), ValueError, "`head_init_scale` must not be negative; got -1"),

@@ -260,12 +260,37 @@ def test_mamba_steps_are_log_uniform():
     assert np.log1p(np.exp(floored)).min() == pytest.approx(1e-2, rel=1e-4)
 
 
+RINGS = ((0.0, 1.0), (0.9, 0.999), (0.5, 1.0), (0.0, 0.9), (0.9999, 0.99999))
+
+
+@pytest.mark.parametrize(("r_min", "r_max"), RINGS)
+def test_eigenvalues_of_lru_are_uniform_on_a_ring(r_min, r_max):
+    nu, gamma = (f((100_000,), r_min, r_max, seed=2, dtype="float64") for f in (ai.lru_nu_log, ai.lru_gamma_log))
+    low, high = r_min**2, r_max**2
+    assert st.kstest(np.exp(-2 * np.exp(nu)), st.uniform(low, high - low).cdf).pvalue > 1e-4
+    words = ai.bits(100_000, seed=2).astype(np.int64)
+    p = (words | 1) / 2**33
+    s = high - (high - low) * np.where(words & 1, p, 1 - p)
+    assert np.abs(nu - np.log(-0.5 * np.log(s))).max() < 2e-7
+    assert np.abs(gamma - 0.5 * np.log(1 - s)).max() < 2e-6  # 1 - s loses digits here, not in the table
+    assert np.abs(gamma - 0.5 * np.log(-np.expm1(-2 * np.exp(nu)))).max() < 1e-7
+    for x in (nu, gamma):
+        assert np.isfinite(x).all()
+    if r_max < 1:
+        assert nu.min() >= math.log(-math.log(r_max)) - 1e-15
+        assert gamma.min() >= 0.5 * math.log((1 - r_max) * (1 + r_max)) - 1e-10
+    if r_min:
+        assert nu.max() <= math.log(-math.log(r_min)) + 1e-15
+
+
 def test_tables_of_the_literature_are_the_same_everywhere():
     """They are + - * / alone: golden vectors hold draws, this holds every integer of a table."""
     for function, arguments in (
         (distributions.log_of_uniform, (1.0, 999.0)),
         (distributions.log_of_uniform, (0.0, 16.0)),
         (distributions.softplus_inverse, (1e-3, 0.1, 1e-4)),
+        (distributions.ring_decay, (0.25, 1.0)),
+        (distributions.ring_norm, (0.5, 1.0)),
     ):
         table = quantiles(function, arguments)
         sums = [int(column.astype(np.int64).sum()) for column in table.columns]
@@ -275,6 +300,8 @@ def test_tables_of_the_literature_are_the_same_everywhere():
 SUMS = {
     1.0: [3386414769959, -12783089571, -8629099],
     0.0: [302048778208, -4071175291, -24266965],
+    0.25: [-3109170293211, -975353237, -11167429],
+    0.5: [-3022901515878, -1415672883, -11829326],
     1e-3: [-3133672392684, 164694668, 41124],
 }
 
@@ -290,6 +317,10 @@ SUMS = {
         ("mamba2_a_log", {"a_min": 16}, (8,), ValueError, ["`a_min`", "a_min=16"]),
         ("mamba2_a_log", {"a_min": -1.0}, (8,), ValueError, ["`a_min`", "-1.0"]),
         ("mamba2_a_log", {"a_max": math.inf}, (8,), ValueError, ["`a_max`", "inf"]),
+        ("lru_nu_log", {"r_min": 0.5, "r_max": 0.5}, (8,), ValueError, ["`r_min`", "r_max=0.5"]),
+        ("lru_nu_log", {"r_max": 1.5}, (8,), ValueError, ["`r_max`", "1.5"]),
+        ("lru_gamma_log", {"r_min": -0.5}, (8,), ValueError, ["`r_min`", "-0.5"]),
+        ("lru_gamma_log", {"r_max": 1e-200}, (8,), ValueError, ["`r_max`", "1e-200"]),
         ("mamba_dt_bias", {"dt_min": 0.1}, (8,), ValueError, ["`dt_max`", "dt_min=0.1"]),
         ("mamba_dt_bias", {"dt_min": 0.0}, (8,), ValueError, ["`dt_min`", "0.0"]),
         ("mamba_dt_bias", {"dt_floor": 0.2}, (8,), ValueError, ["`dt_max`", "dt_floor=0.2"]),

@@ -12,7 +12,7 @@ from arrayinit import Spec, initializers
 from arrayinit.conformance.cases import CASES, DTYPES, SEED, golden
 from arrayinit.conformance.check import tolerance
 
-BY_TABLES_OF_SCIPY = {"chrono", "distribution", "mamba2_a_log", "mamba_dt_bias"}
+BY_TABLES_OF_SCIPY = {"chrono", "distribution", "lru_gamma_log", "lru_nu_log", "mamba2_a_log", "mamba_dt_bias"}
 
 
 @pytest.mark.parametrize("name", ["stream_by_hand", "initializers_by_hand"])
