@@ -51,7 +51,9 @@ def fingerprint(
     Copies are read on one process. Without a collective, see :func:`arrayinit.fingerprint_part`.
 
     Memory maps, zarr and h5py arrays may be larger than memory, and are read once, block by block; so are Dask arrays.
-    Memory on a device is copied to the host in slabs. Hashing takes all processors; one of them hashes SPEED.
+    Memory on a device is copied to the host in slabs. All processors hash; one of an AMD EPYC took in 0.95 GB/s of float32
+    or float64, 0.5 of 16-bit and 0.25 of 8-bit elements (BLAKE2b of the same bytes: 0.95, whatever the dtype), and 0.75
+    of a transposed float32 matrix (BLAKE2b: 0.2).
 
     Args:
         x: an array of any library, or in a file (zarr, h5py), or a model: see :func:`arrayinit.fingerprints`.

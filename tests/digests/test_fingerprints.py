@@ -4,6 +4,8 @@ import hashlib
 import itertools
 import json
 import os
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -313,6 +315,33 @@ def test_jax_arrays_over_devices():
     for spec in (("d",), (None,), (None, None)):
         y = jax.device_put(x, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec)))
         assert ai.fingerprint(y) == ai.fingerprint(x)
+
+
+EIGHT = """
+import json, jax, numpy as np, arrayinit as ai
+from jax.sharding import NamedSharding, PartitionSpec as P
+assert len(jax.devices()) == 8
+mesh = jax.make_mesh((4, 2), ("a", "b"))
+x = {name: ai.normal(shape, seed=0, dtype="float32") for name, shape in {"m": (8, 6), "v": (16,), "t": (4, 2, 3)}.items()}
+marks = []
+for specs in ((P("a", "b"), P("a"), P("a", "b")), (P("b"), P(("a", "b")), P(None, "b")), (P(), P(), P())):
+    y = {name: jax.device_put(each, NamedSharding(mesh, s)) for (name, each), s in zip(x.items(), specs)}
+    marks.append(ai.fingerprints(y) == ai.fingerprints(x) and ai.fingerprint(y) == ai.fingerprint(x))
+    for each, other in zip(y.values(), x.values()):
+        parts = {str(s.index): ai.fingerprint_part(s.data, shape=each.shape, index=s.index) for s in each.addressable_shards}
+        marks.append(sum(parts.values()).digest() == ai.fingerprint(other))
+print(json.dumps(marks))
+"""
+
+
+@pytest.mark.slow
+def test_jax_on_eight_devices():
+    namespace("jax")
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", EIGHT], capture_output=True, text=True, check=True, env=os.environ | flags, timeout=120
+    )
+    assert json.loads(done.stdout) == [True] * 12
 
 
 def test_fingerprints_of_models_take_threads_and_no_order(monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import arrayinit as ai
 from arrayinit.backends.chunks import chunk, held, strided_chunk
 
 torch = pytest.importorskip("torch")
@@ -141,3 +142,19 @@ def test_bad_placements_are_refused_on_every_rank(tmp_path):
         assert "`device`" in messages["device"]
         assert "`index`" in messages["index"]
         assert "modified by an inplace operation" in messages["autograd"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_fingerprints_of_what_is_sharded(tmp_path, size):
+    """FSDP2, tensor parallelism and both, uneven shards: that of the whole, by one all-reduce a mesh, none gathered."""
+    results = world(size, tmp_path / "store", "marks")
+    for result in results:
+        assert result["differing"] == []
+        assert result["changed"] == ["up.weight"]
+        assert result["gathered"] == 0
+        assert all(len(sizes) <= 2 for sizes in result["collectives"].values()), result["collectives"]
+        assert len(result["collectives"]["fsdp"]) == 1
+        assert result["refused"].startswith("`x` must be what this process holds")
+    parts = [ai.FingerprintPart.from_dict(result["part"]) for result in results]  # as from files
+    assert {sum(parts).digest()} == {result["tensor"] for result in results}
