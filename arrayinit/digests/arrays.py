@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from arrayinit.backends import find_backend
+from arrayinit.common.messages import shown
 from arrayinit.digests.models import combined, digests_of, fingerprints
 from arrayinit.digests.parts import part_held
 from arrayinit.digests.stored import is_stored
@@ -51,9 +52,9 @@ def fingerprint(
     Copies are read on one process. Without a collective, see :func:`arrayinit.fingerprint_part`.
 
     Memory maps, zarr and h5py arrays may be larger than memory, and are read once, block by block; so are Dask arrays.
-    Memory on a device is copied to the host in slabs. All processors hash; one of an AMD EPYC took in 0.95 GB/s of float32
-    or float64, 0.5 of 16-bit and 0.25 of 8-bit elements (BLAKE2b of the same bytes: 0.95, whatever the dtype), and 0.75
-    of a transposed float32 matrix (BLAKE2b: 0.2).
+    Memory on a device is copied to the host in slabs. All processors hash. One of an AMD EPYC took in 0.95 GB/s of
+    float32 or float64, 0.5 of 16-bit and 0.25 of 8-bit elements (BLAKE2b of the same bytes: 0.95, 0.95 and 0.75), and
+    0.75 of a transposed float32 matrix (BLAKE2b: 0.2).
 
     Args:
         x: an array of any library, or in a file (zarr, h5py), or a model: see :func:`arrayinit.fingerprints`.
@@ -72,7 +73,7 @@ def fingerprint(
     if is_array or hasattr(x, "__array_namespace__"):
         return digests_of([(part_held(x, geometry(tuple(x.shape), *axes)), x)])[0]
     if axes != (None, None, None, ()):
-        raise TypeError(f"`layout` and axes are those of one array; got a {type(x).__name__}")
+        raise TypeError(f"`x` must be an array where `layout` or an axis is given; got {shown(x)}")
     try:
         return combined(fingerprints(x))
     except TypeError as error:

@@ -187,7 +187,7 @@ def test_refusals():
         (lambda: ai.fingerprint(np.zeros(2, "i4,f4")), TypeError, "array of numbers"),
         (lambda: ai.fingerprint(3.0), TypeError, "`x` must be an array"),
         (lambda: ai.fingerprint({"w": 3.0}), TypeError, "`model` must hold arrays"),
-        (lambda: ai.fingerprint({"w": x}, layout="oi"), TypeError, "`layout`"),
+        (lambda: ai.fingerprint({"w": x}, layout="oi"), TypeError, "`x` must be an array where `layout`"),
         (lambda: ai.fingerprint({"w": torch.zeros(2, device="meta")}), TypeError, "'w': `x` must hold values"),
         (lambda: ai.fingerprint({"a": {"b": x}, "a.b": x + 1}), ValueError, "one array for each path"),
         (lambda: ai.fingerprint(torch.nn.LazyLinear(3)), ValueError, "`model` must have shapes"),
@@ -322,14 +322,16 @@ import json, jax, numpy as np, arrayinit as ai
 from jax.sharding import NamedSharding, PartitionSpec as P
 assert len(jax.devices()) == 8
 mesh = jax.make_mesh((4, 2), ("a", "b"))
-x = {name: ai.normal(shape, seed=0, dtype="float32") for name, shape in {"m": (8, 6), "v": (16,), "t": (4, 2, 3)}.items()}
+shapes = {"m": (8, 6), "v": (16,), "t": (4, 2, 3)}
+x = {name: ai.normal(shape, seed=0) for name, shape in shapes.items()}
 marks = []
 for specs in ((P("a", "b"), P("a"), P("a", "b")), (P("b"), P(("a", "b")), P(None, "b")), (P(), P(), P())):
     y = {name: jax.device_put(each, NamedSharding(mesh, s)) for (name, each), s in zip(x.items(), specs)}
     marks.append(ai.fingerprints(y) == ai.fingerprints(x) and ai.fingerprint(y) == ai.fingerprint(x))
     for each, other in zip(y.values(), x.values()):
-        parts = {str(s.index): ai.fingerprint_part(s.data, shape=each.shape, index=s.index) for s in each.addressable_shards}
-        marks.append(sum(parts.values()).digest() == ai.fingerprint(other))
+        shards = {str(shard.index): shard for shard in each.addressable_shards}.values()
+        parts = [ai.fingerprint_part(shard.data, shape=each.shape, index=shard.index) for shard in shards]
+        marks.append(sum(parts).digest() == ai.fingerprint(other))
 print(json.dumps(marks))
 """
 
