@@ -82,7 +82,9 @@ def combined(digests: Mapping[str, str]) -> str:
 
 def _arrays(model: Any) -> list[tuple[str, Any]]:
     torch: Any = sys.modules.get("torch")
-    if isinstance(model, getattr(getattr(torch, "nn", None), "Module", ())):
+    keras: Any = sys.modules.get("keras")
+    is_keras = isinstance(model, getattr(getattr(keras, "layers", None), "Layer", ()))  # on torch a module, too
+    if not is_keras and isinstance(model, getattr(getattr(torch, "nn", None), "Module", ())):
         listed = list(_of_module(model))
     elif isinstance(model, Mapping | list) and (plain := _of_mapping(model)) is not None:
         listed = plain
