@@ -12,7 +12,12 @@ An initializer `f` returns a new array, and `f_` fills an array in place. All in
 import types as _types
 import typing as _typing
 
-from arrayinit.fingerprints import fingerprint as fingerprint
+from arrayinit.digests import (
+    FingerprintPart as FingerprintPart,
+    fingerprint as fingerprint,
+    fingerprint_part as fingerprint_part,
+    fingerprints as fingerprints,
+)
 from arrayinit.initializers import (
     bilinear as bilinear,
     bilinear_ as bilinear_,

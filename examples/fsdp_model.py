@@ -70,7 +70,7 @@ def rank() -> None:
 
     held = sum(parameter.to_local().numel() for parameter in model.parameters())
     total = sum(parameter.numel() for parameter in model.parameters())
-    mark = ai.fingerprint(torch.cat([parameter.full_tensor().flatten() for parameter in model.parameters()]))
+    mark = ai.fingerprint(model)  # of what each process holds, added by one small collective
     loss = model(torch.arange(64).reshape(2, 32)).square().mean()
     loss.backward()
     if dist.get_rank() == 0:

@@ -357,6 +357,22 @@ class Backend:
         """The arrays in which this process holds x or its part of it, each with the position of its first element."""
         yield (0,) * len(x.shape), x
 
+    def pieces(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+        """As `blocks`, with each element of a shared array in one piece of one process."""
+        yield from self.blocks(x)
+
+    def is_shared(self, x: Any) -> bool:
+        """Whether other processes may hold other elements of x."""
+        return self.is_distributed
+
+    def added(self, xs: Sequence[Any], rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        """A row of integers from 0 to 2^64 - 1 for each shared array, added over its processes, modulo 2^64."""
+        raise NotImplementedError
+
+    def bits(self, x: Any) -> npt.NDArray[Any]:
+        """The values of x in host memory, in a dtype of NumPy's that has the same bits."""
+        return self.to_numpy(x)
+
 
 def _dtype_name(dtype: Any) -> str:
     if dtype is None or hasattr(type(dtype), "__array__"):  # NumPy would take float64, and the dtype of an array

@@ -1,19 +1,22 @@
 """torch's DTensors: each rank fills its own part of the global tensor, without communication."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise, product
 from typing import Any
 
 import array_api_compat.torch as xp
 import numpy.typing as npt
 import torch
+import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
 from arrayinit.backends.chunks import Cut, Runs, held
 from arrayinit.backends.torch import TorchBackend
 
 __all__ = ["DTensorBackend", "make"]
+
+HALF, MASK = (1 << 32) - 1, (1 << 64) - 1
 
 
 class DTensorBackend(TorchBackend):
@@ -73,6 +76,33 @@ class DTensorBackend(TorchBackend):
 
     def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
         yield from super().blocks(x.to_local())
+
+    def pieces(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+        coordinate = x.device_mesh.get_coordinate()
+        if coordinate is None:
+            raise ValueError("`x` must be a DTensor of a mesh that has this rank; got one of other ranks")
+        copies = zip(coordinate, x.placements, strict=True)
+        if not any(place for place, placement in copies if placement.is_replicate()):
+            for corner, place in self.parts(x):
+                part = local(x)[place]
+                if part.numel():
+                    yield corner, part
+
+    def added(self, xs: Sequence[Any], rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        """One all-reduce for each mesh that has all ranks, else one along each dimension of a mesh."""
+        result = [list(row) for row in rows]
+        for mesh in dict.fromkeys(x.device_mesh for x in xs):
+            numbers = [k for k, x in enumerate(xs) if x.device_mesh == mesh]
+            halves = [[half for n in rows[k] for half in (n & HALF, n >> 32)] for k in numbers]  # no sum overflows
+            table = torch.tensor(halves, dtype=torch.int64, device=mesh.device_type)
+            if mesh.size() == dist.get_world_size():
+                dist.all_reduce(table)
+            else:
+                for dimension in range(mesh.ndim):
+                    dist.all_reduce(table, group=mesh.get_group(dimension))
+            for k, sums in zip(numbers, table.tolist(), strict=True):
+                result[k] = [(low + (high << 32)) & MASK for low, high in zip(sums[::2], sums[1::2], strict=True)]
+        return result
 
     def parts(self, x: Any) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
         """Parts of the global tensor that this rank holds: the first element of each, and its place in `local(x)`."""

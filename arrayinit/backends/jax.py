@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
@@ -339,6 +339,18 @@ class JaxBackend(Backend):
         for shard in x.addressable_shards:
             if shard.replica_id == 0:
                 yield tuple(axis.start or 0 for axis in shard.index), np.asarray(shard.data)
+
+    def is_shared(self, x: Any) -> bool:
+        return not x.is_fully_addressable
+
+    def added(self, xs: Sequence[Any], rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        """One gather of all rows over all processes."""
+        from jax.experimental.multihost_utils import process_allgather
+
+        words = [[n >> shift & 0xFFFFFFFF for n in row for shift in (0, 32)] for row in rows]
+        gathered = np.asarray(process_allgather(np.array(words, np.uint32))).astype(np.uint64)
+        sums = (gathered[..., ::2] | gathered[..., 1::2] << np.uint64(32)).reshape(-1, len(rows), len(rows[0])).sum(0)
+        return [[int(n) for n in row] for row in sums]
 
 
 def _filled(shape: tuple[int, ...], dtype: Any, corner: tuple[int, ...], fill: Fill) -> npt.NDArray[Any]:

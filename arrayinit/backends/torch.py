@@ -261,6 +261,10 @@ class TorchBackend(Backend):
             host = host ^ np.uint16(1 << 15) if is_bits else np.negative(host)
         return host
 
+    def bits(self, x: Any) -> npt.NDArray[Any]:
+        is_float8 = x.dtype.is_floating_point and x.dtype.itemsize == 1  # which NumPy lacks
+        return self.to_numpy(x.view(torch.uint8) if is_float8 else x)
+
     def blocks(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
         yield from super().blocks(x.detach())
 

@@ -1,8 +1,8 @@
 """`arrayinit fingerprint`: digests of the tensors in a file."""
 
-import hashlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import click
 import numpy as np
@@ -14,9 +14,13 @@ from arrayinit.cli.output import say
 from arrayinit.common.escapes import printable
 from arrayinit.common.messages import counted, shape_text, shown
 from arrayinit.common.tables import Column, line
+from arrayinit.digests.models import combined
 from arrayinit.storage.files import open_regular
+from arrayinit.storage.shapes import NAMES
 
 __all__ = ["fingerprint"]
+
+FLOAT8 = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}  # dtypes of files that no initializer draws
 
 COLUMNS = (Column("digest", width=32), Column("dtype", width=9), Column("shape", width=15), Column("name"))
 
@@ -32,17 +36,14 @@ def fingerprint(file: str, layout: str | None) -> int:
     """Print a digest of each tensor in FILE, and one of all.
 
     FILE is a safetensors, npy or npz file and may be larger than memory. The digest of a tensor is that of
-    `arrayinit.fingerprint`, which is the same on every library. The last line is a digest of all names and digests; it
-    does not depend on their order in the file.
+    `arrayinit.fingerprint`, which is the same on every library. The last line is a digest of all names and digests,
+    `arrayinit.fingerprint` of a model with these tensors; it does not depend on their order in the file.
     """
     marks = {}
     for name, mark, dtype, size in _marks(file, layout):
         marks[name] = mark
         say(line((mark, dtype, size, printable(name)), COLUMNS))
-    whole = hashlib.blake2b(digest_size=16)
-    for name in sorted(marks):
-        whole.update(f"{name} {marks[name]}\n".encode())
-    say(f"{whole.hexdigest()}  {counted(len(marks), 'tensor')}")
+    say(f"{combined(marks)}  {counted(len(marks), 'tensor')}")
     return 0
 
 
@@ -66,19 +67,29 @@ def _tensors(file: str) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
     elif file.endswith(".npy"):
         yield "", np.load(file, mmap_mode="r")
     else:
-        from arrayinit.storage.shapes import NAMES, header_of
+        from arrayinit.storage.shapes import header_of
 
         size = os.stat(file).st_size
         for name, entry in header_of(file).items():
-            if entry["dtype"] not in NAMES:
-                raise ValueError(
-                    f"`dtype` of {shown(name)} must be one of {', '.join(NAMES)}; got {shown(entry['dtype'])}"
-                )
+            if entry["dtype"] not in {**NAMES, **FLOAT8}:
+                words = ", ".join((*NAMES, *FLOAT8))
+                raise ValueError(f"`dtype` of {shown(name)} must be one of {words}; got {shown(entry['dtype'])}")
             if entry["data_offsets"][1] > size:
                 raise ValueError(f"{printable(file)} must hold the whole of {shown(name)}; it ends at byte {size:,}")
-            dtype = backend_named("numpy").dtype(NAMES[entry["dtype"]])
+            dtype = _dtype(entry["dtype"])
             shape = tuple(entry["shape"])
             if 0 in shape:
                 yield name, np.empty(shape, dtype)
             else:
                 yield name, np.memmap(file, dtype, "r", entry["data_offsets"][0], shape or (1,)).reshape(shape)
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    """The dtype of a tensor of a safetensors file, whose name is one of the format's."""
+    if name in FLOAT8:
+        import ml_dtypes
+
+        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, FLOAT8[name]))
+    else:
+        dtype = backend_named("numpy").dtype(NAMES[name])
+    return dtype

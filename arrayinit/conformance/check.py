@@ -13,7 +13,7 @@ import numpy as np
 
 from arrayinit.backends import backend_of
 from arrayinit.conformance.cases import CASES, DTYPES, SEED, Case, golden
-from arrayinit.fingerprints import fingerprint
+from arrayinit.conformance.vector_digest import vector_digest
 from arrayinit.specs import spec
 from arrayinit.stream.formats import is_complex
 
@@ -133,7 +133,7 @@ def check(site: Site, dtype: str, cases: Iterable[Case] = CASES) -> Comparison:
     cases = list(cases)
     with site.precision(dtype):
         drawn = site.draw(cases, dtype)
-        marks = {case.name: fingerprint(drawn[case.name]) for case in cases if case.is_exact}
+        marks = {case.name: vector_digest(drawn[case.name]) for case in cases if case.is_exact}
         inexact = [case for case in cases if not case.is_exact]
         orthogonal = max((_distance(case, drawn[case.name], dtype) for case in inexact), default=0.0)
         return Comparison(site, dtype, marks, orthogonal, _rate(site, dtype))

@@ -31,8 +31,8 @@ def test_check_says_that_everything_is_identical(capsys):
 
 
 def test_check_fails_where_one_bit_differs(capsys, monkeypatch):
-    real = check.fingerprint
-    monkeypatch.setattr(check, "fingerprint", lambda x: real(x) if x.shape != (31, 17) else "0" * 32)
+    real = check.vector_digest
+    monkeypatch.setattr(check, "vector_digest", lambda x: real(x) if x.shape != (31, 17) else "0" * 32)
     assert command.main(["check", "--backend", "numpy", "--dtype", "float16"]) == 1
     out = capsys.readouterr().out
     assert " NO " in out

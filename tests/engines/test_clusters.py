@@ -54,7 +54,7 @@ JAX_RANK = """
         "normal": ours.normal(), "glorot_uniform": ours.glorot_uniform(), "glorot_normal": ours.glorot_normal(),
         "sparse": ours.initializer(ai.spec("sparse", sparsity=0.3)), "eye": ours.initializer("eye"),
     }
-    compared, differing, held = 0, [], set()
+    compared, differing, held, marks = 0, [], set(), []
     for name, init in inits.items():
         wanted = np.asarray(init(5, shape))  # the whole, by this process alone
         for spec in (P("a", "b"), P("a"), P(None, "b"), P("b", "a") if size == 2 else P(), P()):
@@ -65,6 +65,7 @@ JAX_RANK = """
             if name != "sparse":
                 assert not any(word in text for word in ("all-gather", "all-reduce", "all-to-all", "collective")), text
             traced = drawn(jax.random.key(5))
+            marks.append(ai.fingerprint(placed) == ai.fingerprint(wanted))
             for made in (placed, traced):
                 for shard in made.addressable_shards:
                     compared += 1
@@ -72,7 +73,11 @@ JAX_RANK = """
                         differing.append([name, str(spec)])
                     if spec == P("a"):
                         held.add(str(shard.index[0]))
-    print(json.dumps({"compared": compared, "differing": differing, "held": sorted(held)}))
+    tree = {name: init(5, shape, out_sharding=NamedSharding(mesh, P("a", "b"))) for name, init in inits.items()}
+    tree["here"] = np.arange(7)
+    whole = {name: np.asarray(init(5, shape)) for name, init in inits.items()} | {"here": tree["here"]}
+    marks.append(ai.fingerprints(tree) == ai.fingerprints(whole))
+    print(json.dumps({"compared": compared, "differing": differing, "held": sorted(held), "marks": marks}))
 """
 
 
@@ -88,6 +93,7 @@ def test_jax_in_several_processes(size):
     for result in results:
         assert result["differing"] == []
         assert result["compared"] == 5 * 5 * 2 * 2
+        assert result["marks"] == [True] * 26
     parts = [part for result in results for part in result["held"]]
     assert len(parts) == len(set(parts)) == size  # nobody holds what another process does
 

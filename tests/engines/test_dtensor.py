@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import arrayinit as ai
 from arrayinit.backends.chunks import chunk, held, strided_chunk
 
 torch = pytest.importorskip("torch")
@@ -152,3 +153,19 @@ def test_slices_are_drawn_or_refused(tmp_path):
         refused = {name for name, what in found.items() if what == "refused"}
         assert refused == {name.replace("S(", "Shard(dim=") for name in gathered} or refused == gathered
         assert {what for name, what in found.items() if name not in refused} == {"drawn"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_fingerprints_of_what_is_sharded(tmp_path, size):
+    """FSDP2, tensor parallelism and both, uneven shards: that of the whole, by one all-reduce a mesh, none gathered."""
+    results = world(size, tmp_path / "store", "marks")
+    for result in results:
+        assert result["differing"] == []
+        assert result["changed"] == ["up.weight"]
+        assert result["gathered"] == 0
+        assert all(len(sizes) <= 2 for sizes in result["collectives"].values()), result["collectives"]
+        assert len(result["collectives"]["fsdp"]) == 1
+        assert result["refused"].startswith("`x` must be what this process holds")
+    parts = [ai.FingerprintPart.from_dict(result["part"]) for result in results]  # as from files
+    assert {sum(parts).digest()} == {result["tensor"] for result in results}

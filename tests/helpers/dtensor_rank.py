@@ -238,11 +238,74 @@ def slices(rank, size):
     return found
 
 
+def marks(rank, size):
+    """Fingerprints of models and tensors in every way of cutting beside those in one piece, and what that took."""
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+    reduced, gathered = [], []
+    real = dist.all_reduce
+    dist.all_reduce = lambda x, **options: (reduced.append(x.numel()), real(x, **options))[1]
+    full = DTensor.full_tensor
+    DTensor.full_tensor = lambda x: (gathered.append(x.shape), full(x))[1]
+    whole = init.init_module_(Normed(), RULES, seed=7)
+    wanted, paths = ai.fingerprint(whole), ai.fingerprints(whole)
+    line = init_device_mesh("cpu", (size,), mesh_dim_names=("dp",))
+    with torch.device("meta"):
+        models = {"fsdp": Normed()}
+        fully_shard(models["fsdp"], mesh=line)
+        if size % 2 == 0:
+            models |= {"tp": Normed(), "both": Normed()}
+            grid = init_device_mesh("cpu", (size // 2, 2), mesh_dim_names=("dp", "tp"))
+            plan = {"up": ColwiseParallel(), "down": RowwiseParallel()}
+            parallelize_module(models["tp"], grid["tp"], plan)
+            parallelize_module(models["both"], grid["tp"], plan)
+            fully_shard(models["both"], mesh=grid["dp"])
+            models["hybrid"] = Normed()
+            fully_shard(models["hybrid"], mesh=init_device_mesh("cpu", (2, size // 2), mesh_dim_names=("r", "s")))
+    result = {"differing": [], "collectives": {}}
+    for name, model in models.items():
+        init.init_module_(model, RULES, seed=7, device="cpu")
+        reduced.clear()
+        if ai.fingerprint(model) != wanted:
+            result["differing"].append(name)
+        result["collectives"][name] = list(reduced)
+        if ai.fingerprints(model) != paths or ai.fingerprint(model.state_dict()) != wanted:
+            result["differing"].append(f"{name}, by path or as a state dict")
+    one = models["fsdp"].up.weight  # one element on one rank is enough
+    if rank == 0:
+        with torch.no_grad():
+            one.to_local()[0, 0] += 1
+    changed = ai.fingerprints(models["fsdp"])
+    result["changed"] = [path for path, each in changed.items() if each != paths[path]]
+    for mesh, placements in meshes(size):
+        for shape in (*SHAPES, (5, 3, 4)):
+            for dtype in (torch.float32, torch.bfloat16, torch.int64):
+                x = torch.arange(torch.Size(shape).numel(), dtype=dtype).reshape(shape)
+                for placement in placements:
+                    y = distribute_tensor(x, mesh, placement, src_data_rank=None)
+                    if ai.fingerprint(y) != ai.fingerprint(x):
+                        result["differing"].append(f"{shape} {dtype} {placement}")
+                    if ai.fingerprint(y, layout="ois"[: x.ndim][::-1]) != ai.fingerprint(
+                        x, layout="ois"[: x.ndim][::-1]
+                    ):
+                        result["differing"].append(f"{shape} {dtype} {placement}, by its layout")
+    y = distribute_tensor(x, line, [Shard(0)], src_data_rank=None)
+    try:
+        ai.fingerprint_part(y, shape=y.shape)
+    except TypeError as error:
+        result["refused"] = str(error)
+    start = sum(len(c) for c in torch.arange(5).chunk(size)[:rank])
+    own = y.to_local()
+    part = ai.fingerprint_part(own, shape=y.shape, index=np.s_[start : start + len(own)])
+    return result | {"part": part.as_dict(), "tensor": ai.fingerprint(y), "gathered": len(gathered)}
+
+
 def main():
     rank, size, store, what = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
     dist.init_process_group("gloo", store=dist.FileStore(store, size), rank=rank, world_size=size)
     try:
-        commands = {each.__name__: each for each in (cases, model, rules, part, refused, slices)}
+        commands = {each.__name__: each for each in (cases, model, rules, part, refused, slices, marks)}
         print(json.dumps(commands[what](rank, size)), flush=True)
         while "wait" in sys.argv:
             time.sleep(0.1)

@@ -372,3 +372,15 @@ def test_einsum_layers_with_a_batch_axis():
     model = keras.Model(x, layers.EinsumDense("...tgi,gio->...tgo", (None, 5, 4), name="fc")(x))
     (entry,) = init_model_(model, {"*": "xavier_normal"}, seed=0, dry_run=True)
     assert ai.describe(entry.initializer, entry.shape).fan_out == 4
+
+
+def test_fingerprints_of_models():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4), layers.BatchNormalization()])
+    marks = ai.fingerprints(model)
+    assert [*marks] == sorted([
+        "dense.kernel", "dense.bias", *(f"batch_normalization.{name}" for name in
+                                        ("gamma", "beta", "moving_mean", "moving_variance"))])  # fmt: skip
+    assert marks["dense.kernel"] == ai.fingerprint(host(model.layers[0].kernel))
+    assert ai.fingerprint(model) == ai.fingerprint(
+        {path: host(weight(model, path.replace(".", "/"))) for path in marks}
+    )

@@ -1,0 +1,365 @@
+"""Fingerprints: the same whole, in parts, on files and in models; another one for other bits."""
+
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+from conftest import namespace
+from hypothesis import given, settings, strategies as st
+
+import arrayinit as ai
+from arrayinit.conformance.vector_digest import vector_digest
+
+MASK = (1 << 64) - 1
+DTYPES = (
+    "bool", "int8", "uint8", "int16", "float16", "int32", "float32", "int64", "uint64", "float64", "complex64",
+    "complex128", ">f4", ">u8", ">c16",
+)  # fmt: skip
+
+
+def by_hand(x, order=None):
+    """The formulas of arrayinit/digests/sums.py, word by word."""
+    x = x if order is None else x.transpose(order)
+    dtype = x.dtype.newbyteorder("<")
+    size, data = dtype.itemsize, np.ascontiguousarray(x, dtype).tobytes()
+    words = [data[at : at + min(size, 4)] for at in range(0, len(data), min(size, 4))]
+    a = b = 0
+    for n, word in enumerate(words):
+        z = n * 0x9E3779B97F4A7C15 + int.from_bytes(word, "little") & MASK
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & MASK
+        f = (z ^ z >> 27) * 0x94D049BB133111EB & MASK
+        s = (z ^ z >> 33) * 0xC4CEB9FE1A85EC53 & MASK
+        a, b = a + (f ^ f >> 31) & MASK, b + (s ^ s >> 29) & MASK
+    text = f"{x.dtype.name} {x.shape} {a:016x}{b:016x}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def random(shape, dtype, seed=0):
+    dtype = np.dtype(dtype)
+    if dtype.kind == "b":
+        return np.random.default_rng(seed).random(shape) < 0.5
+    return np.frombuffer(
+        np.random.default_rng(seed).bytes(int(np.prod(shape)) * dtype.itemsize), dtype
+    ).reshape(shape)  # NaNs and infinities among them  # fmt: skip
+
+
+shapes = st.lists(st.integers(0, 5), max_size=4).map(tuple)
+
+
+@settings(deadline=None)
+@given(shapes, st.sampled_from(DTYPES), st.integers(0, 9), st.randoms())
+def test_the_sum_is_that_of_the_formulas(shape, dtype, seed, rng):
+    x = random(shape, dtype, seed)
+    assert ai.fingerprint(x) == by_hand(x)
+    axes = rng.sample(range(x.ndim), x.ndim)
+    lying_otherwise = np.array(x.transpose(axes), order="C").transpose(np.argsort(axes))
+    assert ai.fingerprint(lying_otherwise) == by_hand(x)
+    assert ai.fingerprint(np.flip(x)) == by_hand(np.flip(x))
+    if x.ndim >= 2:
+        layout = "".join(rng.sample("oi" + "s" * (x.ndim - 2), x.ndim))
+        order = [layout.index("o"), layout.index("i"), *(k for k, letter in enumerate(layout) if letter == "s")]
+        assert ai.fingerprint(x, layout=layout) == by_hand(x, order)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "complex128"])
+@pytest.mark.parametrize("shape", [(70_001,), (3, 17_000), (9_001, 5, 2), (2, 3, 40_003), (40_003, 1, 3)])
+def test_arrays_of_many_chunks(shape, dtype, monkeypatch):
+    x = random(shape, dtype)
+    wanted = by_hand(x)
+    assert ai.fingerprint(x) == wanted
+    assert ai.fingerprint(np.asfortranarray(x)) == wanted
+    monkeypatch.setattr("arrayinit.digests.sums.SLAB", 100_003)
+    monkeypatch.setattr("arrayinit.digests.parts.SLAB", 100_003)
+    monkeypatch.setattr("arrayinit.digests.sums.SHARE", 30_011)
+    assert ai.fingerprint(x) == wanted
+    assert ai.fingerprint(namespace("torch").from_numpy(x.copy())) == wanted
+
+
+def boxes(shape, rng):
+    """A random partition into boxes."""
+    if not shape or 0 in shape or rng.random() < 0.3:
+        return [tuple(slice(0, n) for n in shape)]
+    axis = rng.randrange(len(shape))
+    cut = rng.randint(0, shape[axis])
+    low = boxes((*shape[:axis], cut, *shape[axis + 1 :]), rng)
+    high = boxes((*shape[:axis], shape[axis] - cut, *shape[axis + 1 :]), rng)
+    shifted = [
+        tuple(slice(s.start + cut, s.stop + cut) if k == axis else s for k, s in enumerate(each)) for each in high
+    ]
+    return low + shifted
+
+
+@settings(deadline=None)
+@given(shapes, st.sampled_from(DTYPES), st.randoms())
+def test_parts_add_up(shape, dtype, rng):
+    x = random(shape, dtype)
+    axes = {"layout": "".join(rng.sample("oi" + "s" * (x.ndim - 2), x.ndim))} if x.ndim >= 2 else {}
+    for keywords in ({}, axes):
+        wanted = ai.fingerprint(x, **keywords)
+        parts = [ai.fingerprint_part(x[index], shape=shape, index=index, **keywords) for index in boxes(shape, rng)]
+        rng.shuffle(parts)
+        assert sum(parts).digest() == wanted
+        ends = sorted([0, x.size, *(rng.randint(0, x.size) for _ in range(3))])
+        flats = [slice(a, b) for a, b in itertools.pairwise(ends)]
+        parts = [ai.fingerprint_part(x.reshape(-1)[s], shape=shape, flat=s, **keywords) for s in flats]
+        parts = [ai.FingerprintPart.from_dict(json.loads(json.dumps(part.as_dict()))) for part in parts]
+        rng.shuffle(parts)
+        assert sum(parts).digest() == wanted
+
+
+def test_parts_by_steps_and_integers():
+    x = random((7, 6, 4), "float32")
+    for places in ((np.s_[::2], np.s_[1::2]), (np.s_[::-2], np.s_[5:0:-2]), (np.s_[3], np.s_[:3], np.s_[4:])):
+        parts = [ai.fingerprint_part(x[place], shape=x.shape, index=place) for place in places]
+        assert sum(parts).digest() == ai.fingerprint(x)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 5), max_size=3).map(tuple), st.sampled_from(DTYPES[1:]), st.data())
+def test_one_bit_and_an_exchange_change_it(shape, dtype, data):
+    x = random(shape, dtype)
+    mark = ai.fingerprint(x)
+    bit = data.draw(st.integers(0, 8 * x.nbytes - 1))
+    y = x.copy()
+    y.reshape(-1).view(np.uint8)[bit // 8] ^= 1 << bit % 8
+    assert ai.fingerprint(y) != mark
+    i, j = data.draw(st.integers(0, x.size - 1)), data.draw(st.integers(0, x.size - 1))
+    y = x.copy()
+    flat = y.reshape(-1)
+    flat[[i, j]] = flat[[j, i]]
+    assert (ai.fingerprint(y) == mark) == (vector_digest(y) == vector_digest(x))
+
+
+def test_few_collisions_of_structured_arrays():
+    """All arrays of few bits, where a weak hash would have equal sums: 3 x 2^16 different ones."""
+    x = np.arange(1 << 16, dtype=np.uint16)
+    bits = (x[:, None] >> np.arange(16, dtype=np.uint16) & 1).astype(np.uint8)
+    marks = {ai.fingerprint(row) for row in bits[::16]} | {ai.fingerprint(2 * row) for row in bits[16::16]}
+    assert len(marks) == 2 * (1 << 12) - 1
+
+
+def test_bits_count_not_values():
+    zeros = np.zeros(3, "float32")
+    assert ai.fingerprint(zeros) != ai.fingerprint(-zeros)
+    nans = np.array([0x7FC00000, 0x7FC00001], np.uint32).view(np.float32)
+    assert ai.fingerprint(nans[:1]) != ai.fingerprint(nans[1:])
+    assert ai.fingerprint(nans[:1]) == ai.fingerprint(nans[:1].copy())
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2"])
+def test_small_floats(name):
+    ml_dtypes, torch, jnp = namespace("ml_dtypes"), namespace("torch"), namespace("jax.numpy")
+    dtype = np.dtype(getattr(ml_dtypes, name))
+    x = random((5, 7), "uint8" if dtype.itemsize == 1 else "uint16")
+    y = torch.from_numpy(x.copy()).view(getattr(torch, name))
+    mark = ai.fingerprint(x.view(dtype))
+    assert mark != ai.fingerprint(x)
+    assert ai.fingerprint(y) == ai.fingerprint(y.T.contiguous().T) == mark
+    finite = jnp.asarray(np.arange(6, dtype=dtype))
+    assert ai.fingerprint(finite) == ai.fingerprint(np.asarray(finite))
+    assert ai.fingerprint({"w": y}) == ai.fingerprint({"w": x.view(dtype)})
+
+
+def test_refusals():
+    torch = namespace("torch")
+    x = np.zeros((4, 6), "float32")
+    part = ai.fingerprint_part(x[:2], shape=(4, 6), index=np.s_[:2])
+    for what, error, words in [
+        (lambda: part.digest(), ValueError, "each of the 24 elements .* got 12, so some are missing"),
+        (lambda: (part + part + part).digest(), ValueError, "got 36, so some were added twice"),
+        (lambda: part + ai.fingerprint_part(x, shape=(4, 6)).digest(), TypeError, "unsupported operand"),
+        (lambda: part + ai.fingerprint_part(x.astype("f8"), shape=(4, 6)), ValueError, "parts must be of one tensor"),
+        (lambda: ai.fingerprint_part(x, shape=(4, 7)), ValueError, r"`x` must have the shape .*`index`.* \(4, 7\)"),
+        (lambda: ai.fingerprint_part(x[0], shape=(4, 6), flat=slice(0, 7)), ValueError, "`flat`"),
+        (lambda: ai.fingerprint_part(x[0], shape=(4, 6), flat=slice(20, 30)), ValueError, "`flat` must be 0 <= start"),
+        (lambda: ai.fingerprint_part(x, shape=(4, 6), index=0, flat=slice(0, 6)), TypeError, "in place of `index`"),
+        (lambda: ai.fingerprint_part(x, shape=(4, 6), index=np.s_[2:9]), ValueError, "`index` must lie inside"),
+        (lambda: ai.fingerprint_part([1.0], shape=(1,)), TypeError, "`x` must be an array"),
+        (lambda: ai.FingerprintPart.from_dict({**part.as_dict(), "sum": "x"}), ValueError, "`data` must be"),
+        (lambda: ai.FingerprintPart.from_dict(3), ValueError, "`data` must be"),
+        (lambda: ai.fingerprint(np.array(["a"])), TypeError, "array of numbers"),
+        (lambda: ai.fingerprint(np.zeros(2, "i4,f4")), TypeError, "array of numbers"),
+        (lambda: ai.fingerprint(3.0), TypeError, "`x` must be an array"),
+        (lambda: ai.fingerprint({"w": 3.0}), TypeError, "`model` must hold arrays"),
+        (lambda: ai.fingerprint({"w": x}, layout="oi"), TypeError, "`x` must be an array where `layout`"),
+        (lambda: ai.fingerprint({"w": torch.zeros(2, device="meta")}), TypeError, "'w': `x` must hold values"),
+        (lambda: ai.fingerprint({"a": {"b": x}, "a.b": x + 1}), ValueError, "one array for each path"),
+        (lambda: ai.fingerprint(torch.nn.LazyLinear(3)), ValueError, "`model` must have shapes"),
+    ]:
+        with pytest.raises(error, match=words):
+            what()
+
+
+def test_a_partition_that_hides_its_place_is_refused():
+    torch = namespace("torch")
+    x = torch.nn.Parameter(torch.zeros(0))
+    x.ds_shape = torch.Size((4, 6))
+    with pytest.raises(ValueError, match=r"is partitioned by ZeRO-3.*fingerprint_part"):
+        ai.fingerprint({"w": x})
+
+
+# Files and models.
+
+
+def test_zarr_and_h5py(tmp_path, monkeypatch):
+    zarr, h5py = namespace("zarr"), namespace("h5py")
+    monkeypatch.setattr("arrayinit.digests.stored.BLOCK", 3000)
+    x = random((50, 31, 3), "float32")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for number, chunks in enumerate([None, (7, 31, 2), (50, 1, 3), (1, 1, 1)]):
+            y = zarr.open_array(
+                tmp_path / f"x{number}", mode="w", shape=x.shape, dtype=x.dtype, chunks=chunks or x.shape
+            )
+            y[:] = x
+            stored = file.create_dataset(f"x{number}", data=x, chunks=chunks)
+            assert ai.fingerprint(y) == ai.fingerprint(stored) == ai.fingerprint(x)
+            assert ai.fingerprint(stored, layout="iob") == ai.fingerprint(x, layout="iob")
+        file["g/scalar"], file["g/empty"] = np.float64(3), np.empty((0, 3))
+        assert ai.fingerprint(file["g/scalar"]) == ai.fingerprint(np.float64(3))
+        assert ai.fingerprint(file["g"]) == ai.fingerprint({"scalar": np.float64(3), "empty": np.empty((0, 3))})
+        part = ai.fingerprint_part(file["x1"], shape=(100, 31, 3), index=np.s_[:50])
+        assert (part + part).count == 100 * 31 * 3
+
+
+def test_stored_arrays_take_little_memory(tmp_path):
+    zarr = namespace("zarr")
+    x = zarr.open_array(tmp_path / "x", mode="w", shape=(1 << 26,), dtype="float32", chunks=(1 << 20,))  # 256 MiB
+    x[:3] = [1, 2, 3]
+    tracemalloc.start()
+    try:
+        ai.fingerprint(x)
+        assert tracemalloc.get_traced_memory()[1] < 160 << 20  # a block of 64 MiB, and what zarr makes of it
+    finally:
+        tracemalloc.stop()
+
+
+def test_dask_is_read_block_by_block():
+    dask = namespace("dask.array")
+    x = random((60, 50), "float64")
+    assert ai.fingerprint(dask.from_array(x, chunks=(7, 11))) == ai.fingerprint(x)
+    assert ai.fingerprint(dask.from_array(x, chunks=(7, 11)), layout="io") == ai.fingerprint(x.T)
+
+
+def net(torch):
+    nn = torch.nn
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv1d(2, 3, 3), nn.BatchNorm1d(3), nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)))
+    model.append(nn.Linear(4, 4))
+    model[3].weight = model[2].parametrizations.weight.original1  # tied
+    model.register_buffer("scratch", torch.zeros(3), persistent=False)
+    return model
+
+
+def test_a_model_its_state_dict_and_its_file(tmp_path, capsys):
+    torch = namespace("torch")
+    from arrayinit.cli import main
+
+    model = net(torch)
+    state = model.state_dict()
+    assert list(ai.fingerprints(model)) == sorted(state)
+    assert ai.fingerprints(model) == ai.fingerprints(state) == {k: ai.fingerprint(v) for k, v in sorted(state.items())}
+    assert "3.weight" in state
+    assert "2.parametrizations.weight.original1" in state
+    mark = ai.fingerprint(model)
+    assert mark == ai.fingerprint(state) == ai.fingerprint(torch.compile(model, backend="eager"))
+    assert mark == ai.fingerprint({k: v.numpy() for k, v in state.items()})
+    namespace("safetensors.torch").save_file({k: v.clone() for k, v in state.items()}, tmp_path / "m")
+    np.savez(tmp_path / "m.npz", **{k: v.numpy() for k, v in state.items()})
+    for name in ("m", "m.npz"):
+        assert main(["fingerprint", str(tmp_path / name)]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == f"{mark}  {len(state)} tensors"
+    with np.load(tmp_path / "m.npz") as arrays:
+        assert ai.fingerprint(arrays) == mark
+    lines = "".join(f"{path} {each}\n" for path, each in ai.fingerprints(model).items())
+    assert mark == hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
+    with torch.no_grad():
+        model[1].running_mean[0] += 1
+    assert ai.fingerprint(model) != mark
+
+
+def test_float8_in_a_file(tmp_path, capsys):
+    torch = namespace("torch")
+    namespace("ml_dtypes")
+    from arrayinit.cli import main
+
+    state = {name: torch.ones(3, 2).to(getattr(torch, name)) for name in ("float8_e4m3fn", "float8_e5m2")}
+    namespace("safetensors.torch").save_file(state, tmp_path / "m")
+    assert main(["fingerprint", str(tmp_path / "m")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[0] == ai.fingerprint(state)
+
+
+def test_trees_of_jax():
+    jax, nnx = namespace("jax"), namespace("flax.nnx")
+    eqx = namespace("equinox")
+    params = {"a": {"kernel": jax.numpy.ones((2, 3)), "bias": jax.numpy.zeros(3)}}
+    assert ai.fingerprint(params) == ai.fingerprint({"a.bias": np.zeros(3, "f4"), "a.kernel": np.ones((2, 3), "f4")})
+    model = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
+    assert ai.fingerprints(model) == {
+        "bias": ai.fingerprint(model.bias[...]), "kernel": ai.fingerprint(model.kernel[...]),
+    }  # fmt: skip
+    layer = eqx.nn.Linear(2, 3, key=jax.random.key(0))
+    assert ai.fingerprints(layer) == {"bias": ai.fingerprint(layer.bias), "weight": ai.fingerprint(layer.weight)}
+
+
+def test_jax_arrays_over_devices():
+    jax = namespace("jax")
+    devices = np.array(jax.devices())
+    mesh = jax.sharding.Mesh(devices, ("d",))
+    x = random((len(devices) * 3, 5), "int32")
+    for spec in (("d",), (None,), (None, None)):
+        y = jax.device_put(x, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec)))
+        assert ai.fingerprint(y) == ai.fingerprint(x)
+
+
+EIGHT = """
+import json, jax, numpy as np, arrayinit as ai
+from jax.sharding import NamedSharding, PartitionSpec as P
+assert len(jax.devices()) == 8
+mesh = jax.make_mesh((4, 2), ("a", "b"))
+shapes = {"m": (8, 6), "v": (16,), "t": (4, 2, 3)}
+x = {name: ai.normal(shape, seed=0) for name, shape in shapes.items()}
+marks = []
+for specs in ((P("a", "b"), P("a"), P("a", "b")), (P("b"), P(("a", "b")), P(None, "b")), (P(), P(), P())):
+    y = {name: jax.device_put(each, NamedSharding(mesh, s)) for (name, each), s in zip(x.items(), specs)}
+    marks.append(ai.fingerprints(y) == ai.fingerprints(x) and ai.fingerprint(y) == ai.fingerprint(x))
+    for each, other in zip(y.values(), x.values()):
+        shards = {str(shard.index): shard for shard in each.addressable_shards}.values()
+        parts = [ai.fingerprint_part(shard.data, shape=each.shape, index=shard.index) for shard in shards]
+        marks.append(sum(parts).digest() == ai.fingerprint(other))
+print(json.dumps(marks))
+"""
+
+
+@pytest.mark.slow
+def test_jax_on_eight_devices():
+    namespace("jax")
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", EIGHT], capture_output=True, text=True, check=True, env=os.environ | flags, timeout=120
+    )
+    assert json.loads(done.stdout) == [True] * 12
+
+
+def test_fingerprints_of_models_take_threads_and_no_order(monkeypatch):
+    x = random((3, 1 << 20), "float32")
+    marks = set()
+    for count in ("1", "3"):
+        monkeypatch.setenv("ARRAYINIT_NUM_THREADS", count)
+        marks.add(ai.fingerprint({"a": x, "b": x[0]}))
+        marks.add(ai.fingerprint({"b": x[0], "a": x}))
+    assert len(marks) == 1
+
+
+def test_a_transposed_map_is_read_as_it_lies(tmp_path):
+    path = tmp_path / "w"
+    x = random((300, 200), "float32")
+    x.tofile(path)
+    mapped = np.memmap(path, "float32", "r", shape=(300, 200))
+    assert ai.fingerprint(mapped.T) == ai.fingerprint(x.T) == by_hand(x.T)
+    assert os.path.getsize(path) == x.nbytes
