@@ -12,6 +12,7 @@ An initializer `f` returns a new array, and `f_` fills an array in place. All in
 import types as _types
 import typing as _typing
 
+from arrayinit.draws import Draw as Draw
 from arrayinit.fingerprints import fingerprint as fingerprint
 from arrayinit.initializers import (
     bilinear as bilinear,

@@ -114,7 +114,7 @@ def test_ranks_of_several_adapters_by_rules_before():
         (
             lambda: recipes.lora("orthogonal"),
             ValueError,
-            "`init` must be one of 'kaiming', 'gaussian'; got 'orthogonal'",
+            "`init` must be one of 'kaiming', 'gaussian', 'xavier'; got 'orthogonal'",
         ),
         (lambda: recipes.lora("gaussian"), ValueError, "`rank` must be the rank of the adapters .* got None"),
         (lambda: recipes.lora("gaussian", rank=0), ValueError, "`rank` must be at least 1; got 0"),
