@@ -18,6 +18,7 @@ from arrayinit.digests import (
     fingerprint_part as fingerprint_part,
     fingerprints as fingerprints,
 )
+from arrayinit.draws import Draw as Draw
 from arrayinit.initializers import (
     bilinear as bilinear,
     bilinear_ as bilinear_,

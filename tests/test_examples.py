@@ -18,6 +18,7 @@ PROGRAMS = {
     "torch_models": (["torch"], "ok: the same 31 fingerprints from NumPy, in reverse order, and in a model of 45"),
     "flax_model": (["jax", "flax"], "ok: all bits equal, eagerly and under jit, in linen, nnx and NumPy"),
     "fsdp_model": (["torch"], "the same weights in every world"),
+    "lora": (["torch"], "ok: the same adapters on every rank, and the same projections from their config"),
     "six_frameworks": (
         ["torch", "jax", "flax", "equinox", "haiku", "keras", "sklearn"],
         "ok: the same weights in six frameworks, and curves that part by less than 0.0001",

@@ -39,6 +39,7 @@ ORDER = (
     "draw",
     "initializers",
     "specs",
+    "draws",
     "tracing",
     "recording",
     "models",

@@ -102,6 +102,77 @@ def test_an_adapter_changes_nothing_at_the_start():
     assert not (embedding.lora_embedding_B["default"] @ embedding.lora_embedding_A["default"]).any()
 
 
+class BlockDiagonalLinear(nn.Linear):
+    """The A of peft's BD-LoRA: its weight has the inputs of one block."""
+
+
+def test_names_of_other_libraries():
+    kaiming, zeros = ai.spec("kaiming_uniform", a=math.sqrt(5)), ai.spec("zeros")
+    for path, initializer in {
+        "layers.0.attn.q_proj.lora_a.weight": kaiming,  # torchtune, torchtitan
+        "layers.0.attn.q_proj.lora_b.weight": zeros,
+        "decoder.layers.0.self_attention.linear_qkv.adapter.linear_in.weight": kaiming,  # Megatron-Bridge, NeMo
+        "decoder.layers.0.self_attention.linear_qkv.adapter.linear_out.weight": zeros,
+        "decoder.layers.0.self_attention.linear_qkv.to_wrap.weight": None,
+        "encoder.linear_in.weight": None,  # no adapter
+        "layers.0.attn.q_proj.lora_magnitude_vector.default.weight": None,
+    }.items():
+        assert recipes.lora().find(path, (8, 32)).initializer == initializer, path
+    path = "decoder.layers.0.mlp.linear_fc1.adapter.linear_in.weight"
+    assert recipes.lora("xavier").find(path, (8, 32)).initializer == ai.spec("xavier_normal")
+
+
+def test_block_diagonal_adapters_have_the_fans_of_a_block():
+    module = nn.Module()
+    module.lora_A = nn.ModuleDict({"default": BlockDiagonalLinear(16, RANK, bias=False)})
+    plan = init_module_(module, recipes.lora("gaussian", rank=RANK), seed=0, dry_run=True)
+    assert [entry.initializer for entry in plan] == [ai.spec("kaiming_uniform")]
+
+
+def two_adapters():
+    """As peft makes them: the second one is not active, and frozen."""
+    layer = PeftLayer(nn.Linear(32, 48).requires_grad_(False), False)
+    for pair in (layer.lora_A, layer.lora_B):
+        pair["second"] = nn.Linear(*(pair["default"].weight.shape[::-1]), bias=False).requires_grad_(False)
+    return nn.ModuleDict({"fc": layer})
+
+
+def test_one_adapter_by_name():
+    module = two_adapters()
+    before = {path: x.copy() for path, x in tensors(module).items()}
+    init_module_(module, recipes.lora(adapter="default"), seed=0)  # no warning of the frozen one
+    init_module_(module, recipes.lora("gaussian", rank=RANK, adapter="second"), seed=0, frozen="draw")
+    after = tensors(module)
+    assert {path for path, x in after.items() if not np.array_equal(x, before[path])} == {
+        "fc.lora_A.default.weight", "fc.lora_A.second.weight", "fc.lora_B.second.weight",
+    }  # fmt: skip
+    assert not after["fc.lora_B.second.weight"].any()
+    first = ai.kaiming_uniform((RANK, 32), a=math.sqrt(5), seed=0, name="fc.lora_A.default.weight")
+    assert np.array_equal(after["fc.lora_A.default.weight"], first)
+    second = ai.normal((RANK, 32), std=1 / RANK, seed=0, name="fc.lora_A.second.weight")
+    assert np.array_equal(after["fc.lora_A.second.weight"], second)
+
+
+def test_an_adapter_that_is_not_active_stays_with_a_warning():
+    module = two_adapters()
+    before = tensors(module)["fc.lora_A.second.weight"].copy()
+    with pytest.warns(UserWarning, match="2 frozen parameters not drawn.* or frozen='draw'"):
+        init_module_(module, recipes.lora(), seed=0)
+    assert np.array_equal(tensors(module)["fc.lora_A.second.weight"], before)
+    init_module_(module, recipes.lora(), seed=0, frozen="draw")
+    assert not np.array_equal(tensors(module)["fc.lora_A.second.weight"], before)
+
+
+def test_the_name_of_an_adapter_is_matched_whole():
+    rules = recipes.lora(adapter="en")
+    for path, drawn in {
+        "fc.lora_A.en.weight": True, "fc.lora_B.en.bias": True, "t.lora_embedding_A.en": True,
+        "fc.lora_A.english.weight": False, "fc.lora_A.en-2.weight": False, "fc.lora_A.default.weight": False,
+        "fc.lora_a.weight": False,
+    }.items():  # fmt: skip
+        assert (rules.find(path, (8, 32)).initializer is not None) is drawn, path
+
+
 def test_ranks_of_several_adapters_by_rules_before():
     rules = ai.Rules([("*.lora_A.small.weight", ai.spec("normal", std=1 / 4)), *recipes.lora("gaussian", rank=16)])
     assert rules.find("fc.lora_A.small.weight", (4, 9)).initializer == ai.spec("normal", std=0.25)
@@ -114,11 +185,15 @@ def test_ranks_of_several_adapters_by_rules_before():
         (
             lambda: recipes.lora("orthogonal"),
             ValueError,
-            "`init` must be one of 'kaiming', 'gaussian'; got 'orthogonal'",
+            "`init` must be one of 'kaiming', 'gaussian', 'xavier'; got 'orthogonal'",
         ),
         (lambda: recipes.lora("gaussian"), ValueError, "`rank` must be the rank of the adapters .* got None"),
         (lambda: recipes.lora("gaussian", rank=0), ValueError, "`rank` must be at least 1; got 0"),
         (lambda: recipes.lora("gaussian", rank=1.5), TypeError, "`rank` must be an integer; got 1.5"),
+        (lambda: recipes.lora("xavier", rank=8), ValueError, "`rank` goes with init='gaussian', and 'xavier'.* got 8"),
+        (lambda: recipes.lora(adapter=""), ValueError, "`adapter` must be a name without dots; got ''"),
+        (lambda: recipes.lora(adapter="a.b"), ValueError, "`adapter` must be a name without dots; got 'a.b'"),
+        (lambda: recipes.lora(adapter=0), TypeError, "`adapter` must be the name of an adapter or None; got 0"),
         (lambda: recipes.lora(rank=8), ValueError, "`rank` goes with init='gaussian'.* got 8"),
     ],
 )

@@ -1,0 +1,177 @@
+"""A draw as data: what a config or a checkpoint stores in place of a random array."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from arrayinit.backends import backend_named
+from arrayinit.common.messages import shown
+from arrayinit.key import Key
+from arrayinit.laws.geometry import check_shape
+from arrayinit.laws.regions import Index
+from arrayinit.seeds import Name, resolve
+from arrayinit.specs import Spec, law_of, spec, spec_hint
+
+__all__ = ["Draw"]
+
+_FIELDS = ("initializer", "shape", "seed", "name", "dtype", "stream_version")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """An array as data: an initializer, a shape, a seed, a name and a dtype. The array is drawn where it is needed.
+
+    Random projections that are never trained, as VeRA's, need no other storage: the values are the same in every
+    process, on every backend and in later versions, until the stream's version changes. A draw that was stored under
+    another version is refused, because its values would differ.
+
+        >>> a = ai.Draw(ai.spec("kaiming_uniform"), (8, 64), seed=0, name="vera_A")
+        >>> a.as_dict()["stream_version"]
+        1
+        >>> np.array_equal(ai.Draw.from_dict(a.as_dict())(), ai.kaiming_uniform((8, 64), seed=0, name="vera_A"))
+        True
+
+    Args:
+        initializer: a Spec, or the name of an initializer.
+        shape: of the whole array.
+        seed: an integer in [0, 2**64), or an `arrayinit.Key`, which is stored as its integer.
+        name: folded into the key: a string, an integer, or a tuple of them; None for none. The path of a parameter
+            gives what `init_module_` and `init_tree` draw for it with the same seed.
+        dtype: the dtype of new arrays, by name.
+
+    Raises:
+        TypeError, ValueError: a seed of another kind, and whatever the initializer refuses. Nothing is drawn.
+    """
+
+    initializer: Spec
+    shape: tuple[int, ...]
+    seed: int
+    name: Name | None = None
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        given = self.initializer
+        if isinstance(given, str):
+            given = spec(given)
+        if not isinstance(given, Spec):
+            raise TypeError(
+                f"`initializer` must be an arrayinit.Spec or the name of an initializer; got {shown(given)}"
+                f"{spec_hint(given)}"
+            )
+        seed = self.seed
+        if isinstance(seed, bool) or not isinstance(seed, int | Key) or (isinstance(seed, Key) and seed.is_traced):
+            raise TypeError(f"`seed` must be an integer or an arrayinit.Key, to be stored; got {shown(seed)}")
+        resolve(seed, self.name)  # checks both
+        object.__setattr__(self, "initializer", given)
+        object.__setattr__(self, "shape", check_shape(self.shape, "shape"))
+        object.__setattr__(self, "seed", int(seed))
+        object.__setattr__(self, "dtype", backend_named("numpy").dtype_name(self.dtype))
+        law_of(given, self.shape, self.dtype)  # refuses what can't be drawn
+
+    def __call__(
+        self,
+        *,
+        xp: str | ModuleType | Any = None,
+        device: Any = None,
+        index: Index | None = None,
+        flat: slice | None = None,
+        chunks: Any = None,
+    ) -> Any:
+        """A new array, or a part of it; the keywords are those of every initializer.
+
+            >>> b = ai.Draw("normal", (1000, 4), seed=3, dtype="float16")
+            >>> np.array_equal(b(index=slice(0, 2)), b()[:2])
+            True
+
+        Raises:
+            TypeError, ValueError: as the initializer.
+        """
+        return self.initializer(
+            self.shape, seed=self.seed, name=self.name, dtype=self.dtype, xp=xp, device=device, index=index, flat=flat,
+            chunks=chunks,
+        )  # fmt: skip
+
+    def fill_(self, x: Any, *, index: Index | None = None, flat: slice | None = None) -> Any:
+        """Fill x, which holds the array or a part of it; returns x. The values are rounded to the dtype of x.
+
+            >>> x = np.empty((2, 4), "float16")
+            >>> ai.Draw("ones", (2, 4), seed=0).fill_(x) is x
+            True
+
+        Raises:
+            ValueError: x has another shape than the array or the part. TypeError, ValueError: as the initializer.
+        """
+        if index is None and flat is None:
+            shape = tuple(getattr(x, "shape", self.shape))
+            if shape != self.shape:
+                raise ValueError(f"`x` must have the shape {self.shape} of the draw; got {shape}")
+            return self.initializer.fill_(x, seed=self.seed, name=self.name)
+        return self.initializer.fill_(x, seed=self.seed, name=self.name, shape=self.shape, index=index, flat=flat)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON or TOML, with the version of the stream. A name of None is left out.
+
+        >>> ai.Draw("normal", (2, 3), seed=0).as_dict()
+        {'initializer': 'normal', 'shape': [2, 3], 'seed': 0, 'dtype': 'float32', 'stream_version': 1}
+        """
+        name = {} if self.name is None else {"name": [*self.name] if isinstance(self.name, tuple) else self.name}
+        return {
+            "initializer": self.initializer.as_dict() if self.initializer.items else self.initializer.name,
+            "shape": [*self.shape],
+            "seed": self.seed,
+            **name,
+            "dtype": self.dtype,
+            "stream_version": _stream_version(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Draw":
+        """The inverse of :meth:`as_dict`.
+
+            >>> ai.Draw.from_dict({"initializer": "eye", "shape": [2, 2], "seed": 0, "stream_version": 1})()
+            array([[1., 0.],
+                   [0., 1.]], dtype=float32)
+
+        Raises:
+            ValueError: another stream version, entries that are missing or unknown. TypeError, ValueError: as the
+                class.
+        """
+        if not isinstance(data, Mapping):
+            raise TypeError(f"`data` of a draw must be a mapping; got {shown(data)}")
+        _check_version(data.get("stream_version"))
+        unknown = [key for key in data if key not in _FIELDS]
+        missing = [key for key in ("initializer", "shape", "seed") if key not in data]
+        if unknown or missing:
+            raise ValueError(
+                f"`data` of a draw must have {', '.join(_FIELDS)}, of which name and dtype may be left out; "
+                f"got {shown(dict(data))}"
+            )
+        rest = {key: value for key, value in data.items() if key != "stream_version"}
+        if isinstance(rest["initializer"], Mapping):
+            rest["initializer"] = Spec.from_dict(rest["initializer"])
+        if isinstance(rest.get("name"), list):
+            rest["name"] = tuple(rest["name"])
+        return cls(**rest)
+
+    def __reduce__(self) -> Any:
+        return (_unpickled, (_stream_version(), self.initializer, self.shape, self.seed, self.name, self.dtype))
+
+
+def _unpickled(version: int, *fields: Any) -> Draw:
+    _check_version(version)
+    return Draw(*fields)
+
+
+def _check_version(version: Any) -> None:
+    if isinstance(version, bool) or version != _stream_version():
+        raise ValueError(
+            f"`stream_version` must be {_stream_version()}, that of this arrayinit, which draws other values in place "
+            f"of those that were stored; got {shown(version)}"
+        )
+
+
+def _stream_version() -> int:
+    from arrayinit import STREAM_VERSION  # here, because it is defined at the top of the package
+
+    return STREAM_VERSION
