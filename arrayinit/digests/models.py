@@ -9,7 +9,7 @@ import numpy as np
 
 from arrayinit.backends import backend_of, find_backend
 from arrayinit.common.messages import shown
-from arrayinit.digests.parts import FingerprintPart, part_held
+from arrayinit.digests.parts import FingerprintPart, fingerprint_part, part_held
 from arrayinit.digests.stored import is_stored
 from arrayinit.laws.geometry import geometry
 
@@ -33,6 +33,9 @@ def fingerprints(model: Any) -> dict[str, str]:
     DTensors and JAX arrays of several processes are read where they lie: each process hashes what it holds, and a few
     numbers for each array are added, by one collective for each device mesh (torch), or by one for the model (JAX).
     All processes must call this, with the same arrays. Elements that several hold as copies are read on one of them.
+    What ZeRO-3, FSDP1 and Megatron cut is hashed where it lies, too, and gathered as a few numbers for each part, by
+    one collective of all processes; copies that differ are refused. A stage of a pipeline has the parameters that it
+    holds.
 
     Args:
         model: a torch.nn.Module; a state dict, or mappings and lists of arrays of any library or in files (zarr, h5py);
@@ -40,8 +43,9 @@ def fingerprints(model: Any) -> dict[str, str]:
 
     Raises:
         TypeError: no model, or an array without values or of a dtype that :func:`arrayinit.fingerprint` refuses.
-        ValueError: two arrays have one path; a parameter is partitioned in a way that leaves its place unknown (ZeRO-3,
-            FSDP1): see :func:`arrayinit.fingerprint_part`.
+        ValueError: two arrays have one path; a parameter is cut, and can't be read now (see
+            :func:`arrayinit.torch.shards_of`), or copies of a part of it differ between processes. For other ways of
+            cutting see :func:`arrayinit.fingerprint_part`.
     """
     arrays = dict(sorted(_arrays(model)))
     shared: dict[int, str] = {}  # the first path of each array
@@ -54,7 +58,8 @@ def fingerprints(model: Any) -> dict[str, str]:
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path!r}: {error}") from None
     digests = dict(zip(parts, digests_of(list(parts.values())), strict=True))
-    return {path: digests[first[path]] for path in arrays}
+    found = {path: digests[first[path]] for path in arrays} | _digests_of_cut(model)
+    return dict(sorted(found.items()))
 
 
 def digests_of(parts: list[tuple[FingerprintPart, Any]]) -> list[str]:
@@ -117,15 +122,50 @@ def _of_mapping(model: Any) -> list[tuple[str, Any]] | None:
 
 
 def _of_module(module: Any) -> Iterator[tuple[str, Any]]:
-    """The parameters and persistent buffers of a torch module, under the paths of its state dict."""
-    from arrayinit.models.torch_members import shapeless, walk
+    """The parameters and persistent buffers of a torch module that are whole or DTensors, as a state dict has them."""
+    from arrayinit.models.torch_members import cut_tensors, registered_tensors, shapeless
 
     unknown = shapeless(module)
     if unknown:
         raise ValueError(
             f"`model` must have shapes, and a lazy one be called once on a batch; got {', '.join(unknown)}"
         )
-    for prefix, owner in walk(module):
-        for name, x in (*owner._parameters.items(), *owner._buffers.items()):
-            if x is not None and name not in owner._non_persistent_buffers_set:
-                yield f"{prefix}.{name}" if prefix else name, x
+    _, cut = cut_tensors(module)
+    for path, owner, name, x in registered_tensors(module):
+        if name not in owner._non_persistent_buffers_set and id(x) not in cut:
+            yield path, x
+
+
+def _digests_of_cut(model: Any) -> dict[str, str]:
+    """Path -> digest of the parameters of a torch module that are cut in other ways than as DTensors."""
+    torch: Any = sys.modules.get("torch")
+    if not isinstance(model, getattr(getattr(torch, "nn", None), "Module", ())):
+        return {}
+    from arrayinit.models.torch_members import cut_tensors
+
+    own: dict[str, dict[Any, FingerprintPart]] = {}
+    for path, shard in cut_tensors(model)[0].items():
+        own[path] = {}
+        for part in shard.parts[:1] if shard.is_repeated else shard.parts:
+            place = part.flat if part.index is None else part.index
+            own[path][repr(place)] = fingerprint_part(part.x, shape=shard.shape, index=part.index, flat=part.flat)
+    if not own:
+        return {}
+    everyone: list[Any] = [own]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        everyone = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(everyone, own)
+    digests = {}
+    for path in own:
+        parts: dict[Any, FingerprintPart] = {}
+        for held in everyone:
+            for place, part in held.get(path, {}).items():
+                if parts.setdefault(place, part) != part:
+                    raise ValueError(f"{path!r}: processes that hold copies of elements {place} hold other values")
+        if not parts:
+            raise ValueError(f"{path!r}: no process holds elements of it")
+        try:
+            digests[path] = sum(parts.values()).digest()  # type: ignore[union-attr]
+        except ValueError as error:
+            raise ValueError(f"{path!r}: {error}") from None
+    return digests

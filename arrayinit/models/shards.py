@@ -77,6 +77,11 @@ class Shard:
     parts: Sequence[Part]
     how: str = "cut by `shards`"
 
+    @property
+    def is_repeated(self) -> bool:
+        """Whether the first part has elements that others have, too: a partition that is gathered besides."""
+        return len(self.parts) > 1 and self.parts[0].flat is not None and self.parts[1].index is not None
+
     def __post_init__(self) -> None:
         shape = check_shape(self.shape, "shape")
         object.__setattr__(self, "shape", shape)

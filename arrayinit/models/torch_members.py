@@ -35,6 +35,7 @@ __all__ = [
     "ModuleTensor",
     "Shards",
     "axes_of",
+    "cut_tensors",
     "is_layer",
     "is_statistic",
     "known_readings",
@@ -42,6 +43,7 @@ __all__ = [
     "padding_of",
     "parameters_of",
     "registered",
+    "registered_tensors",
     "shapeless",
     "tensors_of",
     "walk",
@@ -259,6 +261,34 @@ def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
                 path, flat = _join(prefix, context.name(owner, name)), flats.get((id(owner), name))
                 result.append(ModuleTensor(path, owner, name, is_buffer, None, flat, context, shards))
     return result
+
+
+def cut_tensors(module: nn.Module) -> tuple[dict[str, Shard], set[int]]:
+    """Path -> what is here of each tensor that is cut, but for DTensors; and the ids of the tensors that hold it.
+
+    Raises:
+        ValueError: a part that can't be reached now.
+    """
+    shards, holders = {}, set[int]()
+    for member in tensors_of(module):
+        for each in (member,) if member.derived is None else member.originals:
+            try:
+                shard = each.shard()
+            except ValueError as error:
+                raise ValueError(f"{each.path!r} {error}") from None
+            if shard is not None:
+                shards[each.path] = shard
+                holders |= set(map(id, each.tensors))
+    return shards, holders
+
+
+def registered_tensors(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:
+    """(path, owner, name, tensor) of all that is registered, those behind derived weights too."""
+    context = context_of(module)
+    for prefix, owner in walk(module):
+        for name, x in (*owner._parameters.items(), *owner._buffers.items()):
+            if x is not None:
+                yield _join(prefix, context.name(owner, name)), owner, name, x
 
 
 def registered(module: nn.Module) -> Iterator[str]:

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy
 
+import arrayinit as ai
 from arrayinit import PlanError
 from arrayinit.torch import init_module_, shards_of
 
@@ -46,6 +47,8 @@ def compare(original, is_nested, strategy):
             torch.equal(part.x, part.of(whole[name])) for part in shard.parts
         ):
             different.append(f"the part of {path}")
+    marks, wanted = ai.fingerprints(cut), ai.fingerprints(init_module_(model(), RULES, seed=3))
+    different += [f"the fingerprint of {path}" for path in wanted if marks.get(path) != wanted[path]]
     with FullyShardedDataParallel.summon_full_params(cut):
         names = {name.replace("_fsdp_wrapped_module.", ""): x.detach().clone() for name, x in cut.named_parameters()}
     different += [name for name, x in whole.items() if not torch.equal(names[name], x)]

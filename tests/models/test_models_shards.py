@@ -97,6 +97,20 @@ def test_plans_and_shards_tell_of_partitions():
     assert shards_of(cut)["decoder.weight"].parts[0].x.data_ptr() == cut[2].weight.ds_tensor.data_ptr()
 
 
+def test_fingerprints_of_partitions():
+    """In one process a partition is not all; a single rank's is, gathered besides or not."""
+    wanted = ai.fingerprints(drawn())
+    for gathered in ((), ("0.weight",)):
+        cut = init_module_(partitioned(model(), 0, 1, gathered=gathered), RULES, seed=3)
+        assert ai.fingerprints(cut) == wanted
+    cut = init_module_(partitioned(model(), 0, 2), RULES, seed=3)
+    with pytest.raises(ValueError, match=r"'0.weight': parts must have each of the 35 elements .* got 18"):
+        ai.fingerprints(cut)
+    cut[0].weight.ds_tensor.ds_quant_scale = 1.0
+    with pytest.raises(ValueError, match=r"'0.weight' is partitioned by ZeRO-3, and its partition is quantized"):
+        ai.fingerprint(cut)
+
+
 def spoil(x, what):
     match what:
         case "numel":
