@@ -93,7 +93,11 @@ def part_of_megatron(owner: nn.Module, name: str, x: torch.Tensor, context: Cont
 
 def _tensor_parallel(owner: nn.Module, name: str, x: torch.Tensor, is_gated: bool) -> Shard | None:
     sizes = _sizes(owner, name)
-    if getattr(x, "tensor_model_parallel", False):
+    if hasattr(owner, "parallel_mode"):
+        axis, stride = _axis_of_transformer_engine(owner, name, x.ndim), 1
+        if axis is None:
+            return None
+    elif getattr(x, "tensor_model_parallel", False):
         axis, stride = int(getattr(x, "partition_dim", -1)), int(getattr(x, "partition_stride", 1))
         if not 0 <= axis < x.ndim or stride < 1 or x.shape[axis] % stride:
             raise ValueError(
@@ -156,6 +160,22 @@ def _grouped_experts(owner: Any, name: str, x: torch.Tensor) -> Shard:
     return Shard(tuple(shape), parts, "expert parallel in Megatron")
 
 
+def _axis_of_transformer_engine(owner: Any, name: str, ndim: int) -> int | None:
+    """The axis along which a weight or bias of Transformer Engine's layers is cut; None where it is whole.
+
+    These layers mark all their weights as tensor parallel, duplicated ones too, so their parallel_mode counts. Experts
+    have none, because Megatron cuts them itself, by the names of its classes.
+    """
+    if not name.startswith(WEIGHTS):
+        return None
+    kind = type(owner).__name__
+    by_name = "column" if kind.startswith("TEColumn") else "row" if kind.startswith("TERow") else None
+    mode = owner.parallel_mode or by_name
+    if mode == "column":
+        return 0
+    return 1 if mode == "row" and ndim == 2 else None
+
+
 def _sizes(owner: nn.Module, name: str) -> tuple[int, ...] | None:
     """The global shape of a layer's parameter, by its fields."""
     if not is_of_megatron(owner) or name not in ("weight", "bias"):
@@ -176,7 +196,7 @@ def _sizes(owner: nn.Module, name: str) -> tuple[int, ...] | None:
 
 def _place(owner: nn.Module) -> tuple[int, int]:
     """The rank in the tensor-parallel group of a layer, and how many there are."""
-    for attribute in ("tp_group", "_tp_group"):
+    for attribute in ("_tp_group", "tp_group"):  # the second may be Transformer Engine's, which has none for experts
         group = getattr(owner, attribute, None)
         if group is not None:
             return int(group.rank()), int(group.size())

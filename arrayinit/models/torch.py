@@ -101,7 +101,9 @@ def init_module_(
         module: any torch.nn.Module.
         rules: an :class:`arrayinit.Rules`, or anything `Rules()` accepts: a mapping from patterns to initializers, ...
             :func:`record` makes them of the model's constructor.
-        seed: as in every initializer; the key of each parameter is fold(seed, its path).
+        seed: as in every initializer; the key of each parameter is fold(seed, its path). All ranks must pass the same
+            one. Nothing is sent between them, so another seed goes unnoticed here: :func:`arrayinit.fingerprint` shows
+            it.
         seed_names: path -> name to be folded instead, as a mapping or a function.
         frozen: "draw" draws parameters that do not require a gradient, and tensors that transformers has loaded (it
             sets `_is_hf_initialized` on them), as their rules say; "keep" leaves them as they are. None leaves alone

@@ -364,6 +364,43 @@ def test_grouped_experts(gated):
     assert torch.equal(cut.weight2.view(2, -1, 6), second[2:, 6:])
 
 
+@pytest.mark.parametrize(("name", "mode", "axis"), [
+    ("TEColumnParallelLinear", "column", 0), ("TERowParallelLinear", "row", 1), ("TELinear", None, None),
+    ("TEColumnParallelGroupedLinear", None, 0), ("TERowParallelGroupedLinear", None, 1),
+])  # fmt: skip
+def test_layers_of_transformer_engine(name, mode, axis):
+    """They mark each weight as cut along axis 0, whatever it is. Read, not run: it needs a GPU."""
+    layer = nn.Linear(6, 8)
+    layer.__class__ = type(name, (nn.Linear,), {"__module__": "megatron.core.standin"})
+    layer.parallel_mode, layer.tp_group, layer._tp_group = mode, None, group(1, 2)
+    layer.weight.tensor_model_parallel, layer.weight.partition_dim, layer.weight.partition_stride = True, 0, 1
+    layer.layer_norm_weight = nn.Parameter(torch.empty(6))
+    init_module_(layer, {"*": "normal"}, seed=3)
+    shape = (8 * (1 + (axis == 0)), 6 * (1 + (axis == 1)))
+    whole = ai.normal(shape, seed=3, name="weight", xp=torch)
+    assert torch.equal(layer.weight, {0: whole[8:], 1: whole[:, 6:], None: whole}[axis])
+    bias = ai.normal(shape[0], seed=3, name="bias", xp=torch)
+    assert torch.equal(layer.bias, bias[8:] if axis == 0 else bias)
+    assert torch.equal(layer.layer_norm_weight, ai.normal(6, seed=3, name="layer_norm_weight", xp=torch))
+
+
+def test_grouped_experts_of_transformer_engine_have_the_numbers_of_the_whole():
+    kind = type("TEGroupedMLP", (nn.Module,), {"__module__": "megatron.core.standin"})
+    experts = kind()
+    experts.config, experts.num_local_experts = SimpleNamespace(gated_linear_unit=True), 2
+    experts.ep_group = group(1, 2)
+    inner = type("TEColumnParallelGroupedLinear", (nn.Module,), {"__module__": "megatron.core.standin"})
+    experts.linear_fc1 = inner()
+    experts.linear_fc1.parallel_mode, experts.linear_fc1._tp_group = None, group(1, 2)
+    for k in range(2):
+        setattr(experts.linear_fc1, f"weight{k}", nn.Parameter(torch.empty(8, 6)))
+    plan = init_module_(experts, {"*": "normal"}, seed=3, dry_run=True)
+    assert [entry.path for entry in plan] == ["linear_fc1.weight2", "linear_fc1.weight3"]
+    init_module_(experts, {"*": "normal"}, seed=3)
+    whole = ai.normal((16, 6), seed=3, name="linear_fc1.weight3", xp=torch)
+    assert torch.equal(experts.linear_fc1.weight1, torch.cat([whole[4:8], whole[12:16]]))
+
+
 @pytest.mark.parametrize(("spoil", "said"), [
     (lambda layer: setattr(layer.weight, "partition_dim", 2), "partition_dim 2"),
     (lambda layer: setattr(layer.weight, "partition_stride", 5), "partition_stride 5"),
