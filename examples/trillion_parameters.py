@@ -1,6 +1,6 @@
 """Draw the parts of a model of a trillion parameters that single ranks of 16,384 hold, each on this machine.
 
-    python examples/trillion_parameters.py                     # ten ranks at random; 3 GiB of memory, two minutes
+    python examples/trillion_parameters.py                     # ten ranks at random; 3 GiB, one to three minutes
     python examples/trillion_parameters.py --ranks 0 16383     # these ranks
     python examples/trillion_parameters.py --count 3 --width 448 --hidden 128    # smaller weights, as many ranks
 
