@@ -28,6 +28,13 @@ PROGRAMS = {
         ["torch", "jax", "flax", "optax", "sklearn", "matplotlib"],
         "accuracy on 450 held-out digits: torch 9",
     ),
+    "trillion_parameters": (["torch", "resource"], "elements equal the slices of the whole"),
+    "sharded_tree": (["jax"], "elements equal the slices of the whole on 10 devices"),
+}
+# program: smaller sizes than its own
+ARGUMENTS = {
+    "trillion_parameters": ["--count", "2", "--width", "448", "--hidden", "128", "--layers", "5", "--tokens", "2048"],
+    "sharded_tree": ["--width", "256", "--layers", "2"],
 }
 
 
@@ -95,7 +102,7 @@ def test_every_program_is_tested():
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_program(run, program):
-    assert PROGRAMS[program][1] in run(program)
+    assert PROGRAMS[program][1] in run(program, *ARGUMENTS.get(program, ()))
 
 
 def test_plots_are_the_same_each_time(run, tmp_path):
