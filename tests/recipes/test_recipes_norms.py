@@ -156,7 +156,8 @@ def test_gains_of_trees_and_modules():
         return gains_of(Parameter(path.replace("__", "."), shape, "float32") for path, shape in shapes.items())
 
     assert tree(ln__scale=(4,), ln__bias=(4,), fc__weight=(4, 4), fc__scale=(4,), weight=(4,)) == {"ln.scale"}
-    assert tree(x__w=(4,), cls__weight=(1, 4), norm__weight=(2, 4)) == set()
+    assert tree(x__w=(4,), cls__weight=(1, 4), norm_proj__weight=(2, 4)) == set()
+    assert tree(norm__weight=(2, 4), norm__bias=(2, 4)) == {"norm.weight"}  # a stack of two layers
     model = nn.Sequential(nn.LayerNorm((2, 3)), nn.Linear(3, 3), nn.PReLU(), NormedEmbedding(3, 3), RMSNorm1(3))
     assert gains_of(parameters_of(model)) == {"0.weight", "4.weight"}
 
