@@ -259,5 +259,6 @@ def _beside(shape: tuple[int, ...], batch: tuple[int, ...]) -> tuple[Axes, Axes]
 def _too_few(shape: tuple[int, ...]) -> ValueError:
     return ValueError(
         f"fans need a shape of at least 2 dimensions, for an output and an input axis; got {shape}: "
-        "a bias has none, draw it with zeros, constant, uniform or normal"
+        "a bias or the gain of a norm has none; draw a bias with zeros, a gain with ones, or either with constant, "
+        "uniform or normal"
     )

@@ -1,5 +1,6 @@
 """Norms: the classes of their layers, and which parameters are their gains."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from arrayinit.models.parameters import Parameter
@@ -31,12 +32,15 @@ RESIDUAL_NORMS = ("*GRN", "*GlobalResponseNorm")
 
 GAINS = ("weight", "scale", "gamma", "g")  # the last word of the path of a norm's gain
 
+# Names of norms in trees, whose gains may be stacked, (layers, d): input_layernorm, LayerNorm_0, norm2, ln_f, bn1.
+_NAMED = re.compile(r"(?i)(\w*norm(_?\d+|_\w)?|(\w*_)?[lb]n(_\w+|\d+)?)")
+
 
 def gains_of(parameters: Iterable[Parameter]) -> set[str]:
     """The paths of the gains of norms.
 
-    By the class of the layer where there is one. Elsewhere a gain is an array with one axis, of a name that gains have,
-    beside no array with more axes.
+    By the class of the layer where there is one. Elsewhere a gain is an array of a name that gains have, in a layer
+    with the name of a norm, whatever its axes, or with one axis and beside no array with more axes.
     """
     parameters = list(parameters)
     matrices = {_parent(each.path) for each in parameters if len(each.shape) > 1}
@@ -48,7 +52,8 @@ def gains_of(parameters: Iterable[Parameter]) -> set[str]:
         and (
             is_of(each.kinds, NORMS)
             if each.kinds
-            else len(each.shape) == 1 and "." in each.path and _parent(each.path) not in matrices
+            else bool(_NAMED.fullmatch(_parent(each.path).rpartition(".")[2]))
+            or (len(each.shape) == 1 and "." in each.path and _parent(each.path) not in matrices)
         )
     }
 

@@ -9,7 +9,7 @@ from arrayinit.common.arguments import finite, integer, nonnegative
 from arrayinit.common.messages import shown
 from arrayinit.models.rules import Pattern, Rule, Rules
 from arrayinit.recipes.mup import EMBEDDINGS, HEADS, globs
-from arrayinit.recipes.shorthand import gains_of_kinds
+from arrayinit.recipes.shorthand import biases, gains_of_kinds
 from arrayinit.specs import Spec, spec
 
 __all__ = ["BLOCKS", "completep", "depth_mup"]
@@ -85,12 +85,15 @@ def completep(
     rules = []
     for glob in within:
         rules += [
-            rule(f"{glob}bias", zeros, deep),
+            rule(f"{glob}bias", zeros, deep, max_ndim=1),
             *(replace(each, lr_scale=deep, eps_scale=eps) for each in gains_of_kinds(glob)),
             rule(f"{glob}weight", ones, deep, max_ndim=1),
             rule(f"{glob}weight", hidden, deep / m, min_ndim=2),
         ]
-    rules += [rule("*bias", zeros), *(replace(each, eps_scale=eps) for each in gains_of_kinds())]
+    rules += [
+        *(replace(each, eps_scale=eps) for each in biases()),
+        *(replace(each, eps_scale=eps) for each in gains_of_kinds()),
+    ]
     rules += [rule("*weight", ones, max_ndim=1)]
     rules += [rule(glob, plain, min_ndim=2) for glob in (*first, *last)]
     return Rules(rules)

@@ -5,7 +5,7 @@ import re
 
 from arrayinit.common.arguments import integer
 from arrayinit.models.rules import Rule, Rules
-from arrayinit.recipes.shorthand import norms, rule
+from arrayinit.recipes.shorthand import biases, norms, rule
 from arrayinit.specs import Spec, spec
 
 __all__ = ["deepnorm", "deepnorm_constants", "t_fixup"]
@@ -128,5 +128,5 @@ def _rest(scale: float) -> list[Rule]:
         *norms(),
         rule(re.compile(r"embed[^.]*\.weight$"), _embedding(scale), min_ndim=2),
         rule(re.compile(r"\b(lm_head|head|generator|output_projection)\.weight$"), _embedding(1.0)),
-        rule("*bias", spec("zeros")),
+        *biases(),
     ]

@@ -38,7 +38,7 @@ def flax_defaults() -> Rules:
             rule(re.compile(r"(^|\.)if\.bias$"), spec("ones")),
             rule("*kernel", spec("variance_scaling", transposed=False)),  # whatever transpose_kernel is
             rule("*embedding", spec("variance_scaling", distribution="normal")),
-            rule("*bias", spec("zeros")),
+            rule(re.compile(r"(^|\.)bias$"), spec("zeros")),
             rule("*scale", spec("ones")),
             rule(re.compile(r"(^|\.)mean$"), spec("zeros")),
             rule(re.compile(r"(^|\.)var$"), spec("ones")),

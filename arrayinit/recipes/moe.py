@@ -5,6 +5,7 @@ import math
 from arrayinit.common.arguments import integer, nonnegative
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.layers import buffers_of_experts, gains_and_biases, named
+from arrayinit.recipes.shorthand import routers_and_sinks
 from arrayinit.specs import spec
 
 __all__ = ["moe"]
@@ -17,9 +18,11 @@ def moe(std: float = 0.02, layers: int | None = None) -> Rules:
     """Mixtral, DeepSeek-V3, GPT-OSS, Qwen-MoE: N(0, std^2) for matrices, fused experts, routers and sinks; norms 1.
 
     Experts are tensors (experts, out, in), or (experts, in, out) in GPT-OSS, without the suffix `.weight`:
-    gate_up_proj and down_proj. Routers' biases are N(0, std^2), those that correct the choice of experts
-    (e_score_correction_bias) and all other biases 0. With `layers` the projections onto the residual stream, o_proj and
-    down_proj, are drawn with std / sqrt(2 layers), as in Megatron-LM; the library does not do that. By paths.
+    gate_up_proj and down_proj; or lists of layers: experts.0.gate_proj.weight, experts.0.w1.weight. Routers' biases and
+    attention sinks are N(0, std^2), but the sinks of DeepSeek-V4, Granite and HY-V4 and the router of AFMoE 0. Biases
+    that correct the choice of experts (e_score_correction_bias) and all other biases are 0. With `layers` the
+    projections onto the residual stream, o_proj, down_proj and w2, are drawn with std / sqrt(2 layers), as in
+    Megatron-LM; the library does not do that. By paths, sinks by kinds.
 
         >>> from arrayinit.recipes import moe
         >>> moe().find("model.layers.0.mlp.experts.gate_up_proj", (8, 28672, 4096)).initializer
@@ -42,8 +45,9 @@ def moe(std: float = 0.02, layers: int | None = None) -> Rules:
         [
             *gains_and_biases(),
             *buffers_of_experts(),
-            named(r"(o_proj|down_proj)\.weight|experts\.down_proj", last),
-            named(rf"({ATTENTION}|{OTHERS})\.weight|experts\.gate_up_proj|sinks|router\.bias", plain),
-            named(r"experts\.(gate_up|down)_proj_bias|\w+_proj(_with_mqa)?\.bias", spec("zeros")),
+            *routers_and_sinks(plain),
+            named(r"(o_proj|down_proj|experts\.\d+\.w2)\.weight|experts\.down_proj", last),
+            named(rf"({ATTENTION}|{OTHERS}|experts\.\d+\.w[13])\.weight|experts\.gate_up_proj", plain),
+            named(r"experts\.(gate_up|down)_proj_bias|(\w+_proj(_with_mqa)?|score)\.bias", spec("zeros")),
         ]
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from arrayinit.common.arguments import flag, integer, nonnegative, one_of
 from arrayinit.common.messages import shown
 from arrayinit.models.rules import Rules
-from arrayinit.recipes.shorthand import EXPERTS, norms, rule
+from arrayinit.recipes.shorthand import EXPERTS, biases, norms, rule
 from arrayinit.specs import spec
 
 __all__ = ["EMBEDDINGS", "HEADS", "globs", "mup"]
@@ -82,8 +82,8 @@ def mup(
     last = globs(outputs, "outputs")
     return Rules(
         [
-            *(rule(f"{glob}bias", spec("zeros")) for glob in last),
-            rule("*bias", spec("zeros"), lr_scale=vector),
+            *(rule(f"{glob}bias", spec("zeros"), max_ndim=1) for glob in last),
+            *biases(vector),
             *norms(zero_centered_norms, vector),
             *(rule(glob, spec("normal", std=scale), lr_scale=vector, min_ndim=2) for glob in globs(inputs, "inputs")),
             *(rule(glob, output, lr_scale=output_lr, min_ndim=2) for glob in last),

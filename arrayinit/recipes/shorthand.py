@@ -1,4 +1,4 @@
-"""Shorthand for recipes: rules that are optional by default, and those of norms."""
+"""Shorthand for recipes: rules that are optional by default, those of norms, biases, routers and sinks."""
 
 import re
 from collections.abc import Sequence
@@ -8,13 +8,17 @@ from arrayinit.models.norms import GAINS, NORMS, RESIDUAL_NORMS, ZERO_CENTERED_N
 from arrayinit.models.rules import BUFFER, Pattern, Rule
 from arrayinit.specs import Spec, spec
 
-__all__ = ["EXPERTS", "NO_BUFFER", "gains_of_kinds", "norms", "rule"]
+__all__ = ["EXPERTS", "NO_BUFFER", "biases", "gains_of_kinds", "norms", "routers_and_sinks", "rule"]
 
 # Tensors of all experts together, (E, out, in) or (E, in, out), that end in no `.weight`: mlp.experts.gate_up_proj,
 # shared_experts.down_proj, ffn.experts.mlp.w1. Their biases have two axes, too, and need a rule before.
 EXPERTS = re.compile(r"(^|\.)(shared_)?experts\.(\w+\.)?\w+$")
 
 NO_BUFFER = (f"!{BUFFER}",)  # the weights of FrozenBatchNorm2d are buffers, and no recipe's business
+
+# Not those that start otherwise: logit_bias of SigLIP (-10 in its paper), the gates of xLSTM, and the steps of Mamba.
+_BIAS = re.compile(r"(?<!logit_)(?<!gate_preact\.)(?<!mixer\.dt_proj\.)bias$")
+_EXPERT_BIAS = re.compile(r"(^|\.)(shared_)?experts\.(\w+\.)?\w*bias$")
 
 _GAIN = re.compile(rf"(^|[._])({'|'.join(GAINS)})$")
 _WEIGHT = re.compile(r"(^|\.|_norm_)weight$")  # linear_qkv.layer_norm_weight, too, which stands beside a matrix
@@ -49,6 +53,34 @@ def rule(
         keeps_frozen=True,
         seed_of=seed_of,
     )
+
+
+def biases(lr_scale: float = 1.0) -> list[Rule]:
+    """The rules of biases, which are 0: those with one axis, those of norms, and of all experts together, (E, out).
+
+    What has more axes and a name that ends in bias is a table: relative_attention_bias of CPM-Ant, or the causal mask
+    in files of GPT-2.
+    """
+    zeros = spec("zeros")
+    return [
+        rule(_BIAS, zeros, lr_scale=lr_scale, max_ndim=1),
+        rule("*bias", zeros, kind=(*NORMS, *NO_BUFFER), lr_scale=lr_scale),
+        rule(_EXPERT_BIAS, zeros, lr_scale=lr_scale, max_ndim=2),
+    ]
+
+
+def routers_and_sinks(normal: Spec) -> list[Rule]:
+    """The rules of what starts otherwise than matrices and biases in mixtures of experts of transformers (5.23).
+
+    The routers' biases of GPT-OSS and OpenAI's privacy filter, and the sinks of attention, which are 0 in four models;
+    the router of AFMoE is 0.
+    """
+    return [
+        rule(re.compile(r"(^|\.)router\.bias$"), normal),
+        rule(re.compile(r"(^|\.)mlp\.router\.gate\.weight$"), spec("zeros")),
+        rule("*sinks", spec("zeros"), kind=("DeepseekV4*", "GraniteSWA*", "GraniteMoeSWA*", "HYV4*")),
+        rule("*sinks", normal),
+    ]
 
 
 def gains_of_kinds(below: str = "*") -> list[Rule]:

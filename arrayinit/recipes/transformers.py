@@ -5,7 +5,7 @@ import re
 
 from arrayinit.common.arguments import flag, integer, nonnegative
 from arrayinit.models.rules import BUFFER, Rules
-from arrayinit.recipes.shorthand import EXPERTS, norms, rule
+from arrayinit.recipes.shorthand import EXPERTS, biases, norms, routers_and_sinks, rule
 from arrayinit.specs import spec
 
 __all__ = ["bert", "gpt2", "llama"]
@@ -41,7 +41,7 @@ def gpt2(layers: int = 12, std: float = 0.02, zero_centered_norms: bool | None =
             rule("*c_proj.weight", spec("normal", std=scale / math.sqrt(2 * depth)), optional=False, min_ndim=2),
             *norms(zero_centered_norms),
             rule("*.weight", spec("normal", std=scale), optional=False, min_ndim=2),
-            rule("*bias", spec("zeros")),
+            *biases(),
         ]
     )
 
@@ -57,9 +57,15 @@ def llama(std: float = 0.02, layers: int | None = None, zero_centered_norms: boo
     not Gemma 3n and 4, nor the gated norms of Qwen3-Next), and 1 elsewhere. Nemotron and Muse Glimmer have such norms,
     too, whose weights transformers starts with 1, so that they double their outputs; here they are 0.
 
-    Routers and experts are matrices, biases and correction biases 0; the router's bias in GPT-OSS is N(0, std^2). So
-    are attention sinks, but 0 in DeepSeek-V4, Granite and HY-V4. In layers of Mamba-2 and of the gated delta rule D is
-    1, dt_bias 1 or :func:`arrayinit.mamba_dt_bias`, and A_log log n, log U(0.01, 16) in Qwen, log U(1, 16) in Kimi.
+    Routers and experts are matrices, biases and correction biases 0; the router's bias in GPT-OSS is N(0, std^2), the
+    router of AFMoE 0. Attention sinks are N(0, std^2), but 0 in DeepSeek-V4, Granite and HY-V4. In layers of Mamba-2
+    and of the gated delta rule D is 1, dt_bias 1 or :func:`arrayinit.mamba_dt_bias`, and A_log log n, log U(0.01, 16)
+    in Qwen, log U(1, 16) in Kimi.
+
+    No rule matches matrices of models that start otherwise, so that they are refused: Mamba and Mamba-2 (:func:`mamba`,
+    :func:`mamba2`), Nemotron-H, xLSTM, RWKV-4, RecurrentGemma, T5, ModernBERT and BLT; nor what is called a bias and is
+    a table, with two axes, or logit_bias. Towers for images and sound are drawn like the rest, whatever their own start
+    is. NanoChat scales its o_proj alone, which its names don't show; Youtu has an std of its own for embeddings.
 
         >>> from arrayinit.recipes import llama
         >>> llama(layers=8).find("layers.0.mlp.down_proj.weight", (4096, 11008)).initializer
@@ -90,9 +96,7 @@ def llama(std: float = 0.02, layers: int | None = None, zero_centered_norms: boo
         [
             *residual,
             *norms(zero_centered_norms),
-            rule("*router.bias", normal, kind="GptOssTopKRouter"),
-            rule("*sinks", spec("zeros"), kind=("DeepseekV4*", "GraniteSWA*", "GraniteMoeSWA*", "HYV4*")),
-            rule("*sinks", normal),
+            *routers_and_sinks(normal),
             *_STATE_SPACES,
             rule("*fn", normal, kind=_HYPER),
             rule("*scale", spec("ones"), kind=_HYPER),
@@ -100,16 +104,25 @@ def llama(std: float = 0.02, layers: int | None = None, zero_centered_norms: boo
             rule("*.lambda_[qk][12]", spec("normal", std=0.1)),  # DiffLlama
             rule("*.cross_attn_*_gate", spec("zeros")),  # Llama 3.2 with vision
             rule("*.correct_output_scale", spec("zeros")),  # Gemma 3n
-            rule("*bias", spec("zeros")),
+            rule("*e_score_correction_bias", spec("zeros")),
             rule("*e_score_correction_bias", spec("zeros"), kind=BUFFER),
-            rule("*.weight", normal, optional=False, min_ndim=2),
+            rule("*compressor.*position_bias", spec("zeros")),  # DeepSeek-V4
+            *biases(),
+            rule(_MATRICES, normal, optional=False, min_ndim=2),
             rule(EXPERTS, normal, min_ndim=2),
         ]
     )
 
 
 # Projections onto the residual stream; those of fused experts have no `.weight`.
-_RESIDUAL = re.compile(r"(^|\.)(o_proj|down_proj|out_proj|wo|w2)(\.weight)?$")
+_RESIDUAL = re.compile(r"(^|\.)(o_proj|down_proj|(?<!mixer\.)out_proj|wo|w2)(\.weight)?$")
+
+# Matrices, apart from those of Mamba, xLSTM, RWKV-4, RecurrentGemma, T5, ModernBERT and BLT, which start otherwise.
+_MATRICES = re.compile(
+    r"^(?!.*\b(mixer\.(dt|out)_proj|mlstm_layer\.\w+|attention\.receptance|temporal_block\.linear_\w+|"
+    r"(Self|EncDec)Attention\.\w+|(attn|mlp)\.W[io]|(local_encoder|local_decoder|global_transformer)\..*)\.weight$)"
+    r".*\.weight$"
+)
 
 _HYPER = ("DeepseekV4HyperConnection", "DeepseekV4HyperHead", "Glm5NextTextHyperConnection", "Glm5NextTextHyperHead")
 
@@ -156,6 +169,6 @@ def bert(std: float = 0.02, truncated: bool = False, zero_centered_norms: bool |
         [
             *norms(zero_centered_norms),
             rule("*.weight", spec(name, std=nonnegative(std, "std")), optional=False, min_ndim=2),
-            rule("*bias", spec("zeros")),
+            *biases(),
         ]
     )

@@ -8,7 +8,7 @@ from arrayinit.common.arguments import integer
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.completep import BLOCKS
 from arrayinit.recipes.mup import EMBEDDINGS, HEADS, globs
-from arrayinit.recipes.shorthand import gains_of_kinds, rule
+from arrayinit.recipes.shorthand import biases, gains_of_kinds, rule
 from arrayinit.specs import spec
 
 __all__ = ["u_mup"]
@@ -68,13 +68,13 @@ def u_mup(
     rules = []
     for block in globs(blocks, "blocks"):
         rules += [
-            rule(f"{block}bias", zeros, lr_scale=deep),
+            rule(f"{block}bias", zeros, lr_scale=deep, max_ndim=1),
             *(replace(each, lr_scale=deep) for each in gains_of_kinds(block)),
             rule(f"{block}weight", ones, lr_scale=deep, max_ndim=1),
             *(rule(block + glob, unit, lr_scale=deep * wider) for glob in last),
             rule(f"{block}weight", unit, lr_scale=deep * wide),
         ]
-    rules += [rule("*bias", zeros), *gains_of_kinds(), rule("*weight", ones, max_ndim=1)]
+    rules += [*biases(), *gains_of_kinds(), rule("*weight", ones, max_ndim=1)]
     rules += [rule(glob, unit, lr_scale=wide, min_ndim=2) for glob in globs(inputs, "inputs")]
     rules += [rule(glob, unit, min_ndim=2) for glob in globs(outputs, "outputs")]
     return Rules(rules)

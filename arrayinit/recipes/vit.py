@@ -4,7 +4,7 @@ import re
 
 from arrayinit.common.arguments import finite, nonnegative
 from arrayinit.models.rules import Rules
-from arrayinit.recipes.shorthand import NO_BUFFER, norms, rule
+from arrayinit.recipes.shorthand import NO_BUFFER, biases, norms, rule
 from arrayinit.specs import spec
 
 __all__ = ["vit", "vit_jax"]
@@ -51,7 +51,7 @@ def vit(std: float = 0.02, layer_scale: float = 1.0, zero_centered_norms: bool |
             rule(_LAYER_SCALE, branch, max_ndim=1),
             *norms(zero_centered_norms),
             rule("*.weight", spec("normal", std=scale), optional=False, min_ndim=2),
-            rule("*bias", spec("zeros")),
+            *biases(),
         ]
     )
 

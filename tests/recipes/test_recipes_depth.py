@@ -196,7 +196,7 @@ def test_the_table_of_mup():
 
     def table(**parameters):
         rules = recipes.mup(width=1024, base_width=256, std=0.02, **parameters)
-        found = [rules.find(path, (4,) if "ln_" in path else (4, 4)) for path in gpt]
+        found = [rules.find(path, (4,) if "ln_" in path or path.endswith("bias") else (4, 4)) for path in gpt]
         return [(rule.initializer.parameters.get("std", rule.initializer.name), rule.lr_scale) for rule in found]
 
     hidden = (0.01, 0.25)

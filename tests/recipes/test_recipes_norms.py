@@ -156,7 +156,8 @@ def test_gains_of_trees_and_modules():
         return gains_of(Parameter(path.replace("__", "."), shape, "float32") for path, shape in shapes.items())
 
     assert tree(ln__scale=(4,), ln__bias=(4,), fc__weight=(4, 4), fc__scale=(4,), weight=(4,)) == {"ln.scale"}
-    assert tree(x__w=(4,), cls__weight=(1, 4), norm__weight=(2, 4)) == set()
+    assert tree(x__w=(4,), cls__weight=(1, 4), norm_proj__weight=(2, 4)) == set()
+    assert tree(norm__weight=(2, 4), norm__bias=(2, 4)) == {"norm.weight"}  # a stack of two layers
     model = nn.Sequential(nn.LayerNorm((2, 3)), nn.Linear(3, 3), nn.PReLU(), NormedEmbedding(3, 3), RMSNorm1(3))
     assert gains_of(parameters_of(model)) == {"0.weight", "4.weight"}
 
@@ -166,12 +167,15 @@ def test_gains_of_trees_and_modules():
 LAWS = {
     "llama": """llama mistral gemma gemma2 gemma3_text gemma3n_text gemma4_text vaultgemma t5gemma mixtral qwen3_moe
         qwen3_next qwen3_5_moe_text deepseek_v3 deepseek_v4 gpt_oss granite_swa granitemoehybrid bamba kimi_linear
-        olmo_hybrid dbrx cohere mllama_text_model diffllama laguna minimax_m3_vl_text""",
+        olmo_hybrid dbrx cohere mllama_text_model diffllama laguna minimax_m3_vl_text afmoe openai_privacy_filter
+        ernie4_5_moe jamba falcon_h1 flint mimo_v2_flash""",
+    "moe": "mixtral gpt_oss deepseek_v3 granite_swa granitemoe_swa afmoe openai_privacy_filter flint mimo_v2_flash",
     "bert": "bert roberta deberta lxmert marian",
     "gpt2": "gpt2 decision_transformer",
     "vit": "vit dinov2_with_registers",
 }
 RECIPES = {
+    "moe": lambda config: recipes.moe(std=config.initializer_range),
     "llama": lambda config: llama(std=config.initializer_range),
     "bert": lambda config: bert(std=getattr(config, "initializer_range", None) or config.init_std),
     "gpt2": lambda config: gpt2(layers=config.num_hidden_layers, std=config.initializer_range),
@@ -189,6 +193,68 @@ def test_every_parameter_has_the_law_of_its_constructor(name, model_type):
     if model_type == "deepseek_v3":
         config.first_k_dense_replace = 1  # so that the second layer has experts
     assert differences_in_law(lambda: model_class(model_type)(config), RECIPES[name]) == []
+
+
+@pytest.mark.parametrize(
+    ("model_type", "path"),
+    [
+        ("cpmant", "cpmant.position_bias.relative_attention_bias"),
+        ("mamba", "backbone.layers.0.mixer.dt_proj.bias"),
+        ("falcon_mamba", "backbone.layers.1.mixer.dt_proj.weight"),
+        ("mamba2", "backbone.layers.0.mixer.out_proj.weight"),
+        ("nemotron_h", "model.layers.0.mixer.out_proj.weight"),
+        ("xlstm", "backbone.blocks.0.mlstm_layer.igate_preact.bias"),
+        ("xlstm", "backbone.blocks.0.mlstm_layer.q.weight"),
+        ("xlnet", "transformer.layer.0.rel_attn.r_w_bias"),
+        ("zamba", "model.layers.0.mamba.dt_proj_bias"),
+        ("rwkv", "rwkv.blocks.0.attention.receptance.weight"),
+        ("recurrent_gemma", "model.layers.0.temporal_block.linear_x.weight"),
+        ("t5", "encoder.block.0.layer.0.SelfAttention.q.weight"),
+        ("modernbert-decoder", "model.layers.0.attn.Wo.weight"),
+        ("blt", "model.local_encoder.layers.0.self_attn.q_proj.weight"),
+    ],
+)
+@pytest.mark.parametrize("layers", [None, 2])
+def test_llama_refuses_models_that_start_otherwise(model_type, path, layers):
+    pytest.importorskip("transformers")
+    from tiny_transformers import tiny_model
+
+    with pytest.raises(ai.PlanError) as caught:
+        init_module_(tiny_model(model_type), llama(layers=layers), seed=0)
+    assert path in caught.value.problems
+
+
+@pytest.mark.parametrize("name", GENERAL)
+def test_tables_called_biases_are_no_biases(name):
+    rules = GENERAL[name]()
+    for path, shape in (
+        ("position_bias.relative_attention_bias", (32, 4)),
+        ("transformer.h.0.attn.bias", (1, 1, 8, 8)),  # the causal mask in files of GPT-2
+        ("logit_bias", (1,)),
+        ("layers.0.mixer.dt_proj.bias", (8,)),
+    ):
+        assert rules.find(path, shape) is None, path
+    for path, shape in (("layers.0.q_proj.bias", (8,)), ("layers.0.mlp.experts.gate_up_proj_bias", (4, 8))):
+        assert rules.find(path, shape).initializer == ai.spec("zeros"), path
+
+
+def test_biases_in_stacks_of_layers():
+    tree = {"layers": {"q": {"weight": np.ones((3, 4, 4), "f"), "bias": np.ones((3, 4), "f")}}}
+    assert (ai.init_params_(tree, llama(), seed=0)["layers"]["q"]["bias"] == 0).all()
+
+
+def test_flax_sets_only_its_own_biases_to_0():
+    rules = recipes.flax_defaults()
+    assert rules.find("logit_bias", (1,)) is None
+    assert rules.find("attn.query.bias", (4, 8)).initializer == ai.spec("zeros")
+
+
+def test_moe_knows_lists_of_experts():
+    rules = recipes.moe(layers=2)
+    block = "model.layers.0.block_sparse_moe"
+    for name, std in (("experts.0.w1", 0.02), ("experts.7.w3", 0.02), ("experts.0.w2", 0.01), ("gate", 0.02)):
+        assert rules.find(f"{block}.{name}.weight", (8, 8)).initializer == ai.spec("normal", std=std), name
+    assert rules.find(f"{block}.w1.weight", (8, 8)) is None
 
 
 def test_all_zero_centered_norms_of_transformers_are_known():

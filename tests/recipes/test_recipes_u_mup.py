@@ -48,6 +48,37 @@ def test_a_decoder():
     assert set(plan.eps_scales.values()) == {1.0}
 
 
+# Table 2 of Blake et al. 2024, whose base learning rate is 1: parameters -> their factor under Adam. An embedding's
+# 1 / sqrt(fan-out) has the width; hidden weights have 1 / sqrt(fan-in) and, within a residual branch, 1 / sqrt(depth).
+FACTORS = [
+    ("embedding.weight", (50, WIDTH), ["Embedding"], WIDTH**-0.5),
+    ("layers.0.q_proj.weight", (WIDTH, WIDTH), ["Linear"], (WIDTH * LAYERS) ** -0.5),
+    ("layers.4.mlp.linear_2.weight", (WIDTH, WIDER), ["Linear"], (WIDER * LAYERS) ** -0.5),
+    ("layers.0.down_proj.weight", (WIDTH, WIDER), ["Linear"], (WIDER * LAYERS) ** -0.5),
+    ("layers.0.mlp.c_proj.weight", (WIDTH, WIDER), ["Linear"], (WIDER * LAYERS) ** -0.5),
+    ("layers.0.fc2.weight", (WIDTH, WIDER), ["Linear"], (WIDER * LAYERS) ** -0.5),
+    ("layers.0.linear2.weight", (WIDTH, WIDER), ["Linear"], (WIDER * LAYERS) ** -0.5),
+    ("layers.0.w2.weight", (WIDTH, WIDER), ["Linear"], (WIDER * LAYERS) ** -0.5),
+    ("layers.0.q_proj.bias", (WIDTH,), ["Linear"], LAYERS**-0.5),
+    ("layers.0.norm.weight", (WIDTH,), ["LayerNorm"], LAYERS**-0.5),
+    ("layers.0.norm.weight", (WIDTH,), ["GemmaRMSNorm"], LAYERS**-0.5),
+    ("layers.0.norm.weight", (WIDTH,), [], LAYERS**-0.5),
+    ("layers.0.act.weight", (1,), ["PReLU"], LAYERS**-0.5),
+    ("head.weight", (50, WIDTH), ["Linear"], 1.0),
+    ("head.bias", (50,), ["Linear"], 1.0),
+    ("final_norm.weight", (WIDTH,), ["LayerNorm"], 1.0),
+    ("final_norm.weight", (WIDTH,), ["GemmaRMSNorm"], 1.0),
+    ("final_norm.weight", (WIDTH,), [], 1.0),
+]
+
+
+@pytest.mark.parametrize(("path", "shape", "kinds", "factor"), FACTORS)
+def test_learning_rates_of_the_paper(path, shape, kinds, factor):
+    rule = recipes.u_mup(width=WIDTH, ffn_width=WIDER, layers=LAYERS).find(path, shape, kinds)
+    assert rule.lr_scale == pytest.approx(factor, rel=1e-15)
+    assert rule.eps_scale == 1.0
+
+
 def test_a_matrix_outside_of_all_globs_has_no_rule():
     rules = recipes.u_mup()
     assert rules.find("adapter.weight", (4, 4)) is None

@@ -422,6 +422,25 @@ def test_symmetric():
     assert "every input" in found[0].text
 
 
+@pytest.mark.parametrize(
+    "layer", ["norm", "input_layernorm", "LayerNorm_0", "layer_norm_1", "norm2", "q_norm", "ln_1", "ln_f", "bn1"]
+)
+@pytest.mark.parametrize("name", ["weight", "scale", "gamma", "g"])
+def test_stacked_gains_are_gains(layer, name):
+    def found(x, rules=None):
+        return kinds(ai.report({"layers": {layer: {name: x}}}, rules))
+
+    ones = np.ones((4, 256), np.float32)
+    assert found(ones) == found(ones * 0) == found(ones[None]) == []  # 0 is a norm's that adds 1
+    assert found(ones, {"*": "ones"}) == []
+    assert found(normal(4, 256)) == found(ones, {"*": "xavier_normal"})[:1] == ["random gain"]
+
+
+@pytest.mark.parametrize("layer", ["q", "linear", "normalizer", "norm_proj", "column"])
+def test_matrices_of_ones_are_symmetric(layer):
+    assert "symmetric" in kinds(ai.report({"layers": {layer: {"weight": np.ones((4, 8), np.float32)}}}))
+
+
 def test_exploding_and_vanishing():
     assert kinds(ai.report({"w": normal(64, 256, std=1.0)})) == ["exploding"]
     assert kinds(ai.report({"w": normal(64, 81, std=1.0)})) == []
