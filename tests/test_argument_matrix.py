@@ -140,7 +140,7 @@ def recipe_calls():
 
 
 def of_torch():
-    of_models = ("init_module_", "lsuv_", "unit_output_")
+    of_models = ("init_module_", "lsuv_", "unit_output_", "param_init_")
     for name in (name for name in arrayinit.torch.__all__ if name.endswith("_") and name not in of_models):
         function = getattr(arrayinit.torch, name)
         own = {p: GIVEN.get(name[:-1], {}).get(p, d) for p, d in defaults(function).items() if p != "keywords"}

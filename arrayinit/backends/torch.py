@@ -247,14 +247,13 @@ class TorchBackend(Backend):
     def host(self, x: Any) -> npt.NDArray[Any] | None:
         with _real_and_without_gradients():
             plain = _plain(x.detach())
-            result: npt.NDArray[Any] = (plain.view(torch.uint16) if x.dtype == torch.bfloat16 else plain).numpy()
-            return result
+            return _as_numpy(plain.view(torch.uint16) if x.dtype == torch.bfloat16 else plain)
 
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:
         is_bits = x.dtype == torch.bfloat16
         with _real_and_without_gradients():
             below = self.below(x).cpu()
-            host: npt.NDArray[Any] = (below.view(torch.uint16) if is_bits else below).numpy()
+            host = _as_numpy(below.view(torch.uint16) if is_bits else below)
         if x.is_conj():
             host = np.conjugate(host)
         if x.is_neg():
@@ -284,6 +283,11 @@ class TorchBackend(Backend):
                 components.neg_()
             if x.is_conj():
                 components[..., 1].neg_()
+
+
+def _as_numpy(x: torch.Tensor) -> npt.NDArray[Any]:
+    """A NumPy array of the same memory. After Tensor.numpy() torch refuses to resize that, which FSDP1 does."""
+    return np.from_dlpack(x)
 
 
 def _is_abstract(x: torch.Tensor) -> bool:

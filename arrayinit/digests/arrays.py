@@ -45,7 +45,7 @@ def fingerprint(
 
     Bits are compared: 0.0 and -0.0 differ, and so do NaNs of different bits. An array with one other element of at most
     32 bits never has the same sum; for other changes this is as unlikely as for 128 random bits, 2^-128. That holds for
-    accidents. The sum is not cryptographic: who wants to can make two arrays of one fingerprint.
+    accidents. The sum is not cryptographic: anyone who wants to can make two arrays of one fingerprint.
 
     A DTensor or a JAX array of several processes is hashed by each process where it holds the array, and the sums are
     added by a small collective (for a DTensor an all-reduce of 48 bytes over its mesh); all of them must call this.
@@ -64,7 +64,8 @@ def fingerprint(
     Raises:
         TypeError: x is no array and no model, has no values (abstract, traced, deleted), or has a dtype whose elements
             are not numbers of 1, 2, 4 or 8 bytes, or complex ones of 8 or 16; a layout for a model.
-        ValueError: an impossible layout; a part of a tensor that does not say where in it lies (ZeRO-3, FSDP1).
+        ValueError: an impossible layout; a tensor of ZeRO-3 or FSDP1 alone, which doesn't say which part of
+            the whole it holds; their module does.
 
     Sources: the hash is in arrayinit/digests/sums.py; blake2b: RFC 7693.
     """

@@ -32,10 +32,13 @@ def fingerprints(model: Any) -> dict[str, str]:
 
     DTensors and JAX arrays of several processes are read where they lie: each process hashes what it holds, and a few
     numbers for each array are added, by one collective for each device mesh (torch), or by one for the model (JAX).
-    All processes must call this, with the same arrays. Elements that several hold as copies are read on one of them.
-    What ZeRO-3, FSDP1 and Megatron cut is hashed where it lies, too, and gathered as a few numbers for each part, by
-    one collective of all processes; copies that differ are refused. A stage of a pipeline has the parameters that it
-    holds.
+    All processes must call this, with the same arrays. Elements that several hold as copies are read on one of them,
+    so copies of a DTensor that differ go unnoticed. What ZeRO-3, FSDP1 and Megatron cut is hashed where it lies, too,
+    and gathered as a few numbers for each part, by one collective of all processes; copies that differ are refused. A
+    stage of a pipeline has the parameters that it holds.
+
+    All ranks of a cut model get one fingerprint, whatever they hold. That the model is right shows only beside the
+    fingerprint of the whole, or of another run.
 
     Args:
         model: a torch.nn.Module; a state dict, or mappings and lists of arrays of any library or in files (zarr, h5py);
@@ -161,7 +164,7 @@ def _digests_of_cut(model: Any) -> dict[str, str]:
         for held in everyone:
             for place, part in held.get(path, {}).items():
                 if parts.setdefault(place, part) != part:
-                    raise ValueError(f"{path!r}: processes that hold copies of elements {place} hold other values")
+                    raise ValueError(f"{path!r}: copies of the elements {place} differ between processes")
         if not parts:
             raise ValueError(f"{path!r}: no process holds elements of it")
         try:

@@ -63,6 +63,9 @@ class InitMethod:
         self.initializer, self.seed, self.name = initializer, seed, name
         self.calls = 0
 
+    def __repr__(self) -> str:
+        return f"init_method({self.initializer}, seed={self.seed!r}, name={self.name!r})"
+
     def __call__(self, weight: torch.Tensor) -> torch.Tensor:
         """Fill a weight with the next draw; returns it."""
         state: Any = sys.modules.get("megatron.core.parallel_state")
@@ -79,6 +82,11 @@ class InitMethod:
                 f"`init_method` can't tell whether a parameter {tuple(weight.shape)} without tensor_model_parallel is "
                 f"whole, or a part of {ranks}: set perform_initialization=False, and call "
                 "arrayinit.torch.init_module_ on the model"
+            )
+        if is_cut and not is_parallel:
+            raise ValueError(
+                f"`init_method` needs Megatron's parallel_state to know which part of the whole a parameter "
+                f"{tuple(weight.shape)} with tensor_model_parallel is: call initialize_model_parallel first"
             )
         stage = state.get_pipeline_model_parallel_rank() if is_parallel else 0
         options = {"seed": self.seed, "name": (*self.name, stage, self.calls)}

@@ -165,6 +165,7 @@ def match(
         _warn_of_frozen(matches)
         if not any(each.is_drawn for each in matches):
             _warn_of_loaded(matches)
+            _warn_of_nothing(rules, matches, idle)
     if isinstance(seed_names, Mapping):
         unknown = sorted(set(seed_names) - {each.path for each in matches}, key=str)
         if unknown:
@@ -200,6 +201,14 @@ def _warn_of_loaded(matches: Iterable[Match]) -> None:
             f"nothing is drawn: {counted(len(loaded), 'parameter')} stay as transformers has loaded them, "
             f"{printable(loaded[0])} and so on; frozen='draw' draws them"
         )
+
+
+def _warn_of_nothing(rules: Rules, matches: Iterable[Match], idle: Sequence[str]) -> None:
+    """Warn where the only rules that match keep what they match, as a recipe for layers that the model lacks."""
+    kept = [each for each in matches if each.is_selected and each.rule is not None and each.rule.initializer is None]
+    could = not isinstance(rules, RecordedRules) and any(map(_draws, rules))
+    if kept and could and not idle and not any(_draws(each.rule) for each in matches):
+        warn("nothing is drawn: no rule that draws matches any path of this model; print the rules to see which do")
 
 
 def _draws(rule: Rule | None) -> bool:

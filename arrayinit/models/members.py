@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from arrayinit.backends import find_backend
@@ -79,8 +80,15 @@ def _of_torch(model: Any) -> list[Member] | None:
             Member(original, each.read) for original, each in zip(parameter.originals, tensor.originals, strict=True)
         )
         drawn = None if tensor.derived is None else tensor.derived.drawn
-        result.append(Member(parameter, tensor.read, drawn, originals))
+        read = partial(_held, tensor) if parameter.cut else tensor.read
+        result.append(Member(parameter, read, drawn, originals))
     return result
+
+
+def _held(tensor: Any) -> Any:
+    """All elements that are here of a tensor that is cut, along one axis."""
+    parts = [part.x.detach().reshape(-1) for part in tensor.shard().parts]
+    return sys.modules["torch"].cat(parts) if parts else tensor.likeness.detach().reshape(-1)[:0]
 
 
 def _of_jax(model: Any) -> list[Member] | None:

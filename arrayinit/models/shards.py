@@ -34,6 +34,10 @@ class Part:
     index: tuple[slice, ...] | slice | None = None
     flat: slice | None = None
 
+    def __repr__(self) -> str:
+        where = f"index={self.index}" if self.flat is None else f"flat={self.flat}"
+        return f"Part({tuple(self.x.shape)} {self.x.dtype}, {where})"
+
     def of(self, whole: torch.Tensor) -> torch.Tensor:
         """The same elements of the whole parameter.
 
@@ -85,6 +89,8 @@ class Shard:
     def __post_init__(self) -> None:
         shape = check_shape(self.shape, "shape")
         object.__setattr__(self, "shape", shape)
+        if not isinstance(self.parts, Sequence):
+            raise TypeError(f"`parts` must be a list of parts, as [Part(x, index=...)]; got {shown(self.parts)}")
         object.__setattr__(self, "parts", tuple(_checked(part, shape) for part in self.parts))
 
 

@@ -20,6 +20,7 @@ from arrayinit.models.shards import Part, Shard, rows_of
 from arrayinit.models.torch_members import (
     ModuleTensor,
     Shards,
+    has_replicas,
     is_statistic,
     parameters_of,
     registered,
@@ -115,8 +116,9 @@ def init_module_(
             ({"embed.weight": slice(50257, None)} for rows that were added). A tied parameter is drawn where all of its
             paths are asked for. Buffers that no state dict holds also get their values, if they are on the meta device.
         shards: what this process holds of parameters that are cut in a way of your own: path -> :class:`Shard`, or a
-            function of a path and its tensor that returns one, or None for others. What :func:`shards_of` finds needs
-            none.
+            function of a path and its tensor that returns one, or None for others. The function may be called several
+            times; on the meta device only a function works, and it sees meta tensors first. What :func:`shards_of`
+            finds needs none.
         dry_run: return the plan; draw and allocate nothing, and take no key. The plan has the keys of the next draw.
         device: for tensors on the meta device; by default that of a DTensor's mesh, the one that a recorded constructor
             asked for, or torch's default device.
@@ -130,7 +132,7 @@ def init_module_(
             right_inverse, or turns the draw into NaN (rows of zeros with weight_norm). It lists all of them, and the
             module is as it was.
         TypeError: `module` is not a torch.nn.Module; `shards` has no Shard.
-        ValueError: seed is None and a parameter is cut, whose ranks would take different keys; a `device` that
+        ValueError: seed is None where ranks would take different keys (parameters that are cut, DDP); a `device` that
             is unknown or holds no values; a pattern of `only` that selects nothing, or rows that are not there.
 
     Warns:
@@ -179,6 +181,11 @@ def init_module_(
     # The seed is checked for a tensor for which None would be another key on each process, or baked into a graph.
     root = root_of(seed, next(((backend_of(x), x) for x in tensors if _needs_seed(x)), None))
     if seed is None:
+        if has_replicas(module):
+            raise ValueError(
+                "`seed` must be given where DistributedDataParallel has copies of the module, since each process would "
+                "take another key; got None"
+            )
         cut = next((each for each in parameters if each.cut), None)
         if cut is not None:
             raise ValueError(
@@ -212,14 +219,16 @@ def init_module_(
 def shards_of(module: nn.Module) -> dict[str, Shard]:
     """Path -> what this process holds of it, for each parameter and buffer of a module that is cut.
 
-    Of DTensors (FSDP2, tensor parallelism), DeepSpeed's ZeRO-3, FSDP1 and Megatron's tensor and expert parallelism; by
-    the attributes and groups that these libraries set, without communication. What is whole here is not listed.
+    It knows DTensors (FSDP2, tensor parallelism), DeepSpeed's ZeRO-3, FSDP1, and Megatron's tensor and expert
+    parallelism, by the attributes and groups that these libraries set. Nothing is sent. What is whole here is not
+    listed.
     `init_module_` draws by the same shards; for another scheme, pass your own as its `shards`.
 
     Args:
         module: any torch.nn.Module.
 
     Raises:
+        TypeError: `module` is not a torch.nn.Module.
         PlanError: parameters that are cut and can't be drawn now, such as a partition on a disk.
 
     Example:
@@ -234,6 +243,8 @@ def shards_of(module: nn.Module) -> dict[str, Shard]:
         >>> shard.shape, shard.parts[0].flat
         ((2, 8), slice(8, 16, None))
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"`module` must be a torch.nn.Module; got {type(module).__name__}")
     shards, problems = {}, {}
     for member in tensors_of(module):
         if member.derived is not None:
@@ -268,7 +279,8 @@ def _check_shards(module: nn.Module, shards: Any) -> None:
         return
     if not isinstance(shards, Mapping) or not all(isinstance(each, Shard) for each in shards.values()):
         raise TypeError(
-            f"`shards` must be a mapping of paths to Shard, or a function of a path and its tensor; got {shown(shards)}"
+            f"`shards` must be a mapping of paths to arrayinit.torch.Shard, or a function of a path and its tensor "
+            f"that returns one; got {shown(shards)}"
         )
     unknown = sorted(set(shards) - {member.path for member in tensors_of(module)}, key=str)
     if unknown:

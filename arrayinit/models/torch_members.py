@@ -36,6 +36,7 @@ __all__ = [
     "Shards",
     "axes_of",
     "cut_tensors",
+    "has_replicas",
     "is_layer",
     "is_statistic",
     "known_readings",
@@ -72,6 +73,24 @@ SIZES = (
     ("output_dim", "input_dim"),
     ("out_dim", "in_dim"),
 )
+
+
+def _check_memory(shard: Shard, path: str, x: torch.Tensor) -> None:
+    """Refuse a shard of other memory than that of a tensor with elements, or that leaves some of them out."""
+    if not x.numel():
+        return  # a scheme that keeps its parts elsewhere
+    strange = [part for part in shard.parts if part.x.numel() and not _is_same_storage(part.x, x)]
+    held = sum(part.x.numel() for part in shard.parts)
+    if strange or held != x.numel():
+        what = "parts in other memory" if strange else f"parts with {held} elements"
+        raise ValueError(
+            f"`shards` must have parts that are the tensor itself, or views of it that have each of its {x.numel()} "
+            f"elements once; got {what} for {path!r}, of shape {tuple(x.shape)}"
+        )
+
+
+def _is_same_storage(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata)
 
 
 def walk(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -142,6 +161,7 @@ class ModuleTensor:
                 raise TypeError(f"`shards` must give a Shard or None for {self.path!r}; got {shown(given)}")
             if isinstance(self.shards, Mapping) and any(part.x.is_meta for part in given.parts):
                 raise ValueError("`shards` must have parts with values; on the meta device, pass a function")
+            _check_memory(given, self.path, self.tensors[0])
             return given
         if self.flat is not None:
             if self.flat.problem:
@@ -289,6 +309,12 @@ def registered_tensors(module: nn.Module) -> Iterator[tuple[str, nn.Module, str,
         for name, x in (*owner._parameters.items(), *owner._buffers.items()):
             if x is not None:
                 yield _join(prefix, context.name(owner, name)), owner, name, x
+
+
+def has_replicas(module: nn.Module) -> bool:
+    """Whether DistributedDataParallel keeps copies of a module, or a part of it, in several processes."""
+    kind = _class("torch.nn.parallel.distributed", "DistributedDataParallel")
+    return kind is not None and any(isinstance(each, kind) for each in module.modules())
 
 
 def registered(module: nn.Module) -> Iterator[str]:

@@ -87,7 +87,7 @@ def _row(
     if parameter.readings:
         fan_in, fan_out = _agreed(parameter)
     roles = axes.roles or ("oi" + "s" * len(parameter.shape))[: len(parameter.shape)]
-    roles = roles if len(roles) >= 2 else ""
+    roles = roles if len(roles) >= 2 and not parameter.cut else ""  # of a part only the elements are known
     moments = measure(member.read(), parameter.dtype, roles) if values else None
     drawn = moments if member.drawn is None or not values else measure(member.drawn(), parameter.dtype, roles)
     findings = judge(parameter, fan_in, moments, drawn, expected, law, is_gain)

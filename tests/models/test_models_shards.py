@@ -434,7 +434,7 @@ def test_init_method():
     for rank in range(2):
         layer = column(8, 6, rank, 2, bias=False)
         layer.weight.tp_group = layer.tp_group
-        with pytest.raises(ValueError, match="no tp_group"):  # nobody tells the rank
+        with pytest.raises(ValueError, match="call initialize_model_parallel first"):  # nobody tells the rank
             first(layer.weight)
     with pytest.raises(ValueError, match="`seed` must be given"):
         init_method("normal", seed=None, name="a")
@@ -548,7 +548,7 @@ def test_any_cut(data):
             box = tuple(slice(a, b) for a, b in ends)
             parts.append(Part(torch.full(tuple(b - a for a, b in ends), -7.0), index=box))
     module = nn.Module()
-    module.w = nn.Parameter(torch.empty(1))
+    module.w = nn.Parameter(torch.empty(0))  # the parts are elsewhere, as those of ZeRO-3
     name = data.draw(st.sampled_from(["normal", "uniform", "trunc_normal"]))
     init_module_(module, {"w": name}, seed=9, shards={"w": Shard(shape, parts)})
     whole = getattr(ai, name)(shape, seed=9, name="w", xp=torch)
@@ -592,11 +592,79 @@ def test_shards_that_are_refused(make, error, said):
         make()
 
 
+def test_shards_are_of_the_memory_of_the_parameter():
+    layer = nn.Linear(6, 2, bias=False)
+    old = layer.weight
+    layer.weight = nn.Parameter(torch.full((2, 6), 7.0))
+    for parts, said in [
+        ([Part(old, index=slice(0, 2))], "got parts in other memory for 'weight'"),
+        ([], "got parts with 0 elements for 'weight'"),
+        ([Part(layer.weight, index=slice(0, 2)), Part(layer.weight, index=slice(2, 4))], "got parts with 24 elements"),
+    ]:
+        with pytest.raises(ai.PlanError, match=said):
+            init_module_(layer, {"*": "normal"}, seed=0, shards={"weight": Shard((4, 6), parts)})
+    assert (layer.weight == 7).all()
+
+
+def test_parts_say_where_they_are_and_not_what_they_hold():
+    assert repr(Part(torch.zeros(2, 6), index=slice(2, 4))) == "Part((2, 6) torch.float32, index=slice(2, 4, None))"
+    with pytest.raises(TypeError, match=r"`parts` must be a list of parts"):
+        Shard((4, 6), Part(torch.zeros(2, 6), index=slice(2, 4)))
+    with pytest.raises(TypeError, match=r"`module` must be a torch.nn.Module; got OrderedDict"):
+        shards_of(nn.Linear(2, 2).state_dict())
+
+
+def test_copies_of_ddp_need_a_seed(monkeypatch):
+    class Copies(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = nn.Linear(3, 3)
+
+    from torch.nn.parallel import distributed
+
+    monkeypatch.setattr(distributed, "DistributedDataParallel", Copies)
+    with pytest.raises(ValueError, match="`seed` must be given where DistributedDataParallel has copies"):
+        init_module_(Copies(), {"*": "normal"}, seed=None)
+    init_module_(Copies(), {"*": "normal"}, seed=0)
+
+
+def test_a_draw_leaves_memory_that_can_be_resized():
+    """FSDP1 resizes the storage of what was gathered; torch refuses that once Tensor.numpy() has seen it."""
+    x = torch.empty(4, 6)
+    for draw in (
+        lambda: ai.normal_(x, seed=0),
+        lambda: ai.orthogonal_(x, seed=0),
+        lambda: ai.eye_(x),
+        lambda: ai.fingerprint(x),
+    ):
+        draw()
+        x.untyped_storage().resize_(0)
+        x.untyped_storage().resize_(96)
+    layer = nn.Linear(6, 4)
+    ai.report(layer, {"*": "zeros"})
+    layer.weight.untyped_storage().resize_(0)
+
+
+def test_reports_of_partitions():
+    report = ai.report(init_module_(partitioned(model(), 0, 2), RULES, seed=3), RULES)
+    row = report["0.weight"]
+    assert (row.shape, row.fan_in) == ((5, 7), 7)
+    assert abs(row.std - (2 / 7) ** 0.5) < 0.3
+    assert row.findings == ()
+
+
+def test_rules_that_draw_nothing_are_noticed():
+    from arrayinit import recipes
+
+    with pytest.warns(UserWarning, match="nothing is drawn: no rule that draws matches any path"):
+        init_module_(nn.Linear(3, 3), recipes.lora(adapter="second"), seed=0)
+
+
 def test_wrong_shards_of_a_model():
     layer = nn.Linear(6, 2)
     with pytest.raises(ValueError, match="`shards` must have paths of the model; got wieght"):
         init_module_(layer, {"*": "zeros"}, seed=0, shards={"wieght": Shard((4, 6), [])})
-    with pytest.raises(TypeError, match="`shards` must be a mapping of paths to Shard"):
+    with pytest.raises(TypeError, match=r"`shards` must be a mapping of paths to arrayinit.torch.Shard"):
         init_module_(layer, {"*": "zeros"}, seed=0, shards={"weight": (4, 6)})
     with pytest.raises(TypeError, match="`shards` must give a Shard or None for 'weight'; got 3"):
         init_module_(layer, {"*": "zeros"}, seed=0, shards=lambda path, x: 3)
