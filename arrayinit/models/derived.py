@@ -136,10 +136,9 @@ class Derived(ABC):
         """The weight."""
 
     def _values(self) -> list[torch.Tensor] | None:
-        """The originals, where each has values and is no part of a DTensor."""
+        """The originals, where each has values and is whole: torch computes with parts beyond their memory."""
         tensors = [tensor_at(slot) for slot in self.originals.values()]
-        usable = all(isinstance(x, torch.Tensor) and not (x.is_meta or backend_of(x).is_distributed) for x in tensors)
-        return tensors if usable else None
+        return tensors if all(isinstance(x, torch.Tensor) and _is_whole(x) for x in tensors) else None
 
     def _whole(self) -> list[torch.Tensor]:
         """The originals; DTensors are gathered from all ranks."""
@@ -432,6 +431,11 @@ def _singular_vectors(matrix: torch.Tensor, eps: float, key: Key, number: int = 
         u = normalize(torch.mv(matrix, v), dim=0, eps=eps)
         v = normalize(torch.mv(matrix.mH, u), dim=0, eps=eps)
     return u, v
+
+
+def _is_whole(x: torch.Tensor) -> bool:
+    backend = backend_of(x)
+    return not (x.is_meta or backend.is_distributed or backend.missing(x))
 
 
 def held(x: torch.Tensor) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:

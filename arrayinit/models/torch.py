@@ -28,6 +28,8 @@ from arrayinit.models.torch_members import (
     tensors_of,
 )
 
+LOADED = "_is_hf_initialized"  # what transformers sets on parameters that it has loaded
+
 __all__ = ["init_module_", "parameters_of", "shards_of"]
 
 
@@ -468,7 +470,7 @@ def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor]
     for path, kept_attributes in attributes.items():  # such as Megatron's; `_apply` makes new parameters without them
         new = members[path].read()
         if vars(new) is not kept_attributes:
-            vars(new).update(kept_attributes)
+            vars(new).update({name: x for name, x in kept_attributes.items() if name != LOADED})
     # Each path was given a tensor of its own.
     for entry in plan:
         if members[entry.path].derived is None and before[entry.path].is_meta:

@@ -28,7 +28,7 @@ from arrayinit.models.parameters import Parameter, overlapping, tied_paths
 from arrayinit.models.plans import PlanError
 from arrayinit.models.rules import BUFFER
 from arrayinit.models.shards import Shard
-from arrayinit.models.torch_shards import FlatWeight, flat_weights, shard_of, without_elements
+from arrayinit.models.torch_shards import OTHERWISE, FlatWeight, flat_weights, shard_of, without_elements
 from arrayinit.stream.formats import is_floating
 
 __all__ = [
@@ -268,6 +268,10 @@ def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
     for is_buffer in (False, True):
         for prefix, owner in modules:
             for weight in derived[owner]:
+                if any(
+                    (id(at), name) in flats and tensor_at((at, name)) is None for at, name in weight.originals.values()
+                ):
+                    continue  # FSDP1 holds them
                 if all(name in holder._buffers for holder, name in weight.originals.values()) == is_buffer:
                     result.append(ModuleTensor(_join(prefix, weight.name), owner, weight.name, is_buffer, weight))
             tensors: dict[str, torch.Tensor | None] = owner._buffers if is_buffer else owner._parameters
@@ -279,6 +283,8 @@ def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
             names += [name for at, name in flats if at == id(owner) and not is_buffer and name not in tensors]
             for name in names:
                 path, flat = _join(prefix, context.name(owner, name)), flats.get((id(owner), name))
+                if flat is not None and (id(owner), name) in behind:
+                    flat = replace(flat, shard=None, problem=f"makes a weight, and is flattened by FSDP1{OTHERWISE}")
                 result.append(ModuleTensor(path, owner, name, is_buffer, None, flat, context, shards))
     return result
 
@@ -305,10 +311,11 @@ def cut_tensors(module: nn.Module) -> tuple[dict[str, Shard], set[int]]:
 def registered_tensors(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:
     """(path, owner, name, tensor) of all that is registered, those behind derived weights too."""
     context = context_of(module)
+    summoned = {id(each.tensors[0]) for each in tensors_of(module) if each.flat is not None and each.shard() is None}
     for prefix, owner in walk(module):
         for name, x in (*owner._parameters.items(), *owner._buffers.items()):
-            if x is not None:
-                yield _join(prefix, context.name(owner, name)), owner, name, x
+            if x is not None:  # FSDP1 marks the parameter, also while all of it is here
+                yield _join(prefix, context.name(owner, name)), owner, name, x.detach() if id(x) in summoned else x
 
 
 def has_replicas(module: nn.Module) -> bool:

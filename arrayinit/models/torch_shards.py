@@ -15,7 +15,7 @@ from arrayinit.backends import backend_of
 from arrayinit.models.megatron import Context, is_of_megatron, part_of_megatron
 from arrayinit.models.shards import Part, Shard, flat_part
 
-__all__ = ["FlatWeight", "flat_weights", "shard_of", "without_elements"]
+__all__ = ["OTHERWISE", "FlatWeight", "flat_weights", "shard_of", "without_elements"]
 
 
 def shard_of(owner: nn.Module, name: str, x: torch.Tensor, context: Context) -> Shard | None:

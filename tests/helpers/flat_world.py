@@ -75,6 +75,24 @@ def refused(original):
     return said
 
 
+def behind(original):
+    """What is said of a weight that a layer makes of tensors in a flat parameter, and whether a report can be made."""
+    layers = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(7, 5)), nn.Linear(5, 3))
+    cut = FullyShardedDataParallel(layers, use_orig_params=original, device_id=torch.device("cpu"))
+    ai.report(cut, {"*": "normal"})
+    try:
+        init_module_(cut, {"*": "normal"}, seed=3)
+    except PlanError as error:
+        said = dict(error.problems)
+    else:
+        said = {}
+    with FullyShardedDataParallel.summon_full_params(cut):
+        init_module_(cut, {"*": "normal"}, seed=3)
+        mark = ai.fingerprint(cut)
+        ai.report(cut, {"*": "normal"})
+    return said, mark
+
+
 def run(rank, size, store, results):
     """One rank."""
     warnings.simplefilter("ignore")
@@ -91,6 +109,7 @@ def run(rank, size, store, results):
                 found["different"] += [f"{strategy.name} {original} {is_nested} {each}" for each in different]
                 found["compared"] += compared
     found["refused"] = [] if size == 1 else [refused(original) for original in (False, True)]
+    found["behind"] = [] if size == 1 else [behind(original) for original in (False, True)]
     results[rank] = found
     dist.destroy_process_group()
 

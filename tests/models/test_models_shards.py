@@ -221,6 +221,12 @@ def test_flat_parameters_of_fsdp1_in_real_worlds(size, tmp_path):
         for said in result["refused"]:
             assert set(said) == {"weight", "bias"}
             assert all("is gathered by FullyShardedDataParallel" in why for why in said.values())
+        wholes = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(7, 5)), nn.Linear(5, 3))
+        wanted = ai.fingerprint(init_module_(wholes, {"*": "normal"}, seed=3))
+        for said, mark in result["behind"]:
+            assert mark == wanted
+            assert len(said) in (1, 2)
+            assert all("flattened" in why for why in said.values())
 
 
 # Megatron
