@@ -2,6 +2,8 @@
 
 import ast
 import graphlib
+import pydoc
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +107,16 @@ def test_all_is_what_it_says():
     assert {name for name in vars(arrayinit) if not name.startswith("_")} - names <= {
         module.stem for module in PACKAGE.iterdir()
     }
+
+
+def test_help_shows_the_public_laws_alone():
+    from arrayinit import laws
+
+    text = pydoc.render_doc(laws, renderer=pydoc.plaintext)
+    classes = set(re.findall(r"^    class (\w+)", text, re.MULTILINE))
+    assert classes == {"Uniform", "Normal", "Truncated", "Constant", "Formula", "Rows", "Geometry"}
+    assert all(name in laws.__doc__ for name in classes)
+    assert "is_joint" not in text
 
 
 def modules() -> dict[str, Path]:

@@ -349,8 +349,8 @@ def test_an_open_meaning_is_an_error_with_all_readings():
     assert caught.value.problems == {
         "w": "(8x16x32, float32): its axes may mean several things, and the draw depends on which: (kernel, in, out), "
         "fans (128, 256) (layout='wio'); or (batch, in, out), fans (16, 32) (layout='bio'); or (in, out, out), fans "
-        "(8, 512) (layout='ioo'). Say which in a rule: ('w', spec('lecun_normal', layout='bio')), or batch_axis=0 for "
-        "stacked layers (rule *)"
+        "(8, 512) (layout='ioo'). Say which in a rule: ('w', spec('lecun_normal', layout=...)) with the layout that is "
+        "right, or with batch_axis=0 for stacked layers (rule *)"
     }
 
 
