@@ -82,6 +82,12 @@ def test_import_brings_nothing_that_few_draws_need():
     assert run(f"{code}; print(*sorted(new & {late!r}))") == ""
 
 
+def test_digests_and_compiled_loops_come_when_they_are_asked_for():
+    late = "[name for name in ('arrayinit.digests', 'arrayinit.engines.cpu') if name in sys.modules]"
+    code = f"import sys, arrayinit as ai; before = {late}; ai.fingerprint(ai.zeros((3,))); print(before, {late})"
+    assert run(code) == "[] ['arrayinit.digests', 'arrayinit.engines.cpu']"
+
+
 def test_what_whole_models_need_comes_when_it_is_asked_for():
     loaded = "'arrayinit.models.rules' in sys.modules"
     code = f"import sys, arrayinit as ai; before = {loaded}; ai.Rules; from arrayinit import *"

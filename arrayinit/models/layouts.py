@@ -9,7 +9,7 @@ from arrayinit.specs import Spec, job_of, spec
 __all__ = ["laid_out", "says_axes", "settled"]
 
 AXIS_KEYWORDS = ("layout", "in_axis", "out_axis", "batch_axis")  # one of them replaces all that a framework says
-SHOWN = 4  # readings in an error
+SHOWN = 6  # readings in an error
 
 
 def says_axes(initializer: Spec) -> bool:
