@@ -12,12 +12,6 @@ An initializer `f` returns a new array, and `f_` fills an array in place. All in
 import types as _types
 import typing as _typing
 
-from arrayinit.digests import (
-    FingerprintPart as FingerprintPart,
-    fingerprint as fingerprint,
-    fingerprint_part as fingerprint_part,
-    fingerprints as fingerprints,
-)
 from arrayinit.draws import Draw as Draw
 from arrayinit.initializers import (
     bilinear as bilinear,
@@ -123,6 +117,12 @@ from arrayinit.seeds import fold as fold, manual_seed as manual_seed, seeded as 
 from arrayinit.specs import Description as Description, Spec as Spec, describe as describe, spec as spec
 
 if _typing.TYPE_CHECKING:
+    from arrayinit.digests import (
+        FingerprintPart as FingerprintPart,
+        fingerprint as fingerprint,
+        fingerprint_part as fingerprint_part,
+        fingerprints as fingerprints,
+    )
     from arrayinit.models.mappings import init_params_ as init_params_
     from arrayinit.models.plans import Plan as Plan, PlanError as PlanError
     from arrayinit.models.rules import Rule as Rule, Rules as Rules
@@ -132,8 +132,18 @@ __version__ = "0.1.0"
 STREAM_VERSION = 1
 """The version of the map from (seed, name, index, distribution) to bits. It changes whenever a single bit does."""
 
-# Names for whole models are imported at first use: most programs that draw arrays need none.
-_LATER = {"Plan": "plans", "PlanError": "plans", "Rule": "rules", "Rules": "rules", "init_params_": "mappings"}
+# Names for whole models and digests are imported at first use: most programs that draw arrays need none.
+_LATER = {
+    "FingerprintPart": "digests",
+    "Plan": "models.plans",
+    "PlanError": "models.plans",
+    "Rule": "models.rules",
+    "Rules": "models.rules",
+    "fingerprint": "digests",
+    "fingerprint_part": "digests",
+    "fingerprints": "digests",
+    "init_params_": "models.mappings",
+}
 
 
 def __getattr__(name: str) -> _typing.Any:
@@ -141,7 +151,7 @@ def __getattr__(name: str) -> _typing.Any:
         raise AttributeError(f"module 'arrayinit' has no attribute {name!r}")
     import importlib
 
-    value = globals()[name] = getattr(importlib.import_module(f"arrayinit.models.{_LATER[name]}"), name)
+    value = globals()[name] = getattr(importlib.import_module(f"arrayinit.{_LATER[name]}"), name)
     return value
 
 

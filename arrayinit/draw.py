@@ -33,6 +33,7 @@ __all__ = [
     "review",
     "shape_of",
     "shape_target",
+    "unknown_parameter",
     "whole_job",
 ]  # fmt: skip
 
@@ -127,7 +128,7 @@ def draw(
     _in_place: draw into x itself. Only :func:`filling` passes it.
     """
     if unknown:
-        raise _unknown(scheme, next(iter(unknown)))
+        raise unknown_parameter(scheme, next(iter(unknown)))
     if flat is not None:
         if index is not None:
             raise TypeError(f"`flat` stands in place of `index`; got {shown(flat)} and {shown(index)}")
@@ -195,7 +196,7 @@ def _warn_of_nothing(job: Job) -> None:
         warn("Initializing zero-element tensors is a no-op")
 
 
-def _unknown(scheme: Scheme, key: str) -> TypeError:
+def unknown_parameter(scheme: Scheme, key: str) -> TypeError:
     """The error of a keyword that an initializer does not have."""
     import inspect  # imported here: few processes need it
 

@@ -2,6 +2,8 @@
 
 import ast
 import graphlib
+import pydoc
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +82,12 @@ def test_import_brings_nothing_that_few_draws_need():
     assert run(f"{code}; print(*sorted(new & {late!r}))") == ""
 
 
+def test_digests_and_compiled_loops_come_when_they_are_asked_for():
+    late = "[name for name in ('arrayinit.digests', 'arrayinit.engines.cpu') if name in sys.modules]"
+    code = f"import sys, arrayinit as ai; before = {late}; ai.fingerprint(ai.zeros((3,))); print(before, {late})"
+    assert run(code) == "[] ['arrayinit.digests', 'arrayinit.engines.cpu']"
+
+
 def test_what_whole_models_need_comes_when_it_is_asked_for():
     loaded = "'arrayinit.models.rules' in sys.modules"
     code = f"import sys, arrayinit as ai; before = {loaded}; ai.Rules; from arrayinit import *"
@@ -105,6 +113,16 @@ def test_all_is_what_it_says():
     assert {name for name in vars(arrayinit) if not name.startswith("_")} - names <= {
         module.stem for module in PACKAGE.iterdir()
     }
+
+
+def test_help_shows_the_public_laws_alone():
+    from arrayinit import laws
+
+    text = pydoc.render_doc(laws, renderer=pydoc.plaintext)
+    classes = set(re.findall(r"^    class (\w+)", text, re.MULTILINE))
+    assert classes == {"Uniform", "Normal", "Truncated", "Constant", "Formula", "Rows", "Geometry"}
+    assert all(name in laws.__doc__ for name in classes)
+    assert "is_joint" not in text
 
 
 def modules() -> dict[str, Path]:

@@ -99,11 +99,13 @@ def rules_of(file: str | None, recipe: str | None, pairs: tuple[str, ...], hint:
     if recipe is not None:
         from arrayinit import recipes
 
+        values = values_of(pairs, "--set")
         try:
-            rules: Rules = recipes.recipe(recipe, **values_of(pairs, "--set"))
+            rules: Rules = recipes.recipe(recipe, **values)
             return rules
         except (TypeError, ValueError) as error:
-            raise click.BadParameter(str(error), param_hint=hint) from None
+            wrong = "'--set'" if recipe in recipes.RECIPES else hint
+            raise click.BadParameter(str(error), param_hint=wrong) from None
     if pairs:
         raise click.UsageError("--set goes with --recipe")
     assert file is not None

@@ -37,10 +37,14 @@ def describe(initializer: str, shape: tuple[int, ...], parameters: tuple[str, ..
         arrayinit describe kaiming_normal 512x256x3x3 --nonlinearity relu --mode fan_out
         arrayinit describe xavier_uniform 3x3x64x128 --layout hwio
         arrayinit describe trunc_normal 512x512 --std 0.02 --a -0.04 --b 0.04
+        arrayinit describe distribution 512x512 --distribution gamma --parameters 2
         arrayinit describe --import my_schemes laplace_he 512x512 --gain 2
     """  # noqa: D301 # click reads the backspace
+    given = _pairs(parameters)
+    if "parameters" in given and not isinstance(given["parameters"], list):  # of distribution: a single number
+        given["parameters"] = [given["parameters"]]
     try:
-        description = arrayinit.describe(arrayinit.spec(initializer, **_pairs(parameters)), shape, dtype=dtype)
+        description = arrayinit.describe(arrayinit.spec(initializer, **given), shape, dtype=dtype)
     except (TypeError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     numbers = dataclasses.asdict(description)

@@ -1,5 +1,6 @@
 """`arrayinit init`: draw a safetensors file of weights, which may be larger than memory."""
 
+import inspect
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from arrayinit.common.escapes import printable
 from arrayinit.common.messages import counted, shown
 from arrayinit.models.axes import Leaf, described, readings_of
 from arrayinit.models.matching import plan
+from arrayinit.models.norms import look_zero_centered
 from arrayinit.models.parameters import Parameter
 from arrayinit.storage.documents import parse_json, read_text
 from arrayinit.storage.safetensors import DTYPES, Tensor, save_safetensors
@@ -19,6 +21,11 @@ from arrayinit.storage.shapes import shapes_of
 from arrayinit.stream.formats import is_floating
 
 __all__ = ["init"]
+
+ZERO_CENTERED = (
+    "these are names of a model whose norms multiply by 1 + weight (Gemma 2 and 3, Qwen3-Next, Qwen3.5), and the "
+    "recipe starts them with 1: say --set zero_centered_norms=true, or =false where they don't"
+)
 
 
 @click.command()
@@ -64,6 +71,9 @@ def init(
         arrayinit init --like model.safetensors --rules rules.toml --seed 0 -o new.safetensors
         arrayinit init --like shapes.json --recipe gpt2 --set layers=12 --seed 0 -o new.safetensors
 
+    A file has names and no classes. Norms that multiply by 1 + weight, as those of Gemma 1, 2 and 3, Qwen3-Next and
+    Qwen3.5, start with 0, and with --recipe need --set zero_centered_norms=true.
+
     About 128 MiB of memory are needed, whatever the size of the file, except that each orthogonal or sparse tensor must
     fit in memory as a whole. Until the file is complete it is named FILE.unfinished; after an interruption, the same
     command continues it.
@@ -82,6 +92,8 @@ def init(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             entries = plan(parameters, chosen, seed=seed, seed_names=names)
+        if recipe is not None and _needs_zero_centered(recipe, pairs) and look_zero_centered(shapes):
+            say(f"Warning: {ZERO_CENTERED}", err=True)
         for warning in caught:
             say(f"Warning: {warning.message}", err=True)
         kept = [entry.path for entry in entries if entry.initializer is None]
@@ -99,6 +111,15 @@ def init(
         raise click.ClickException(str(error)) from None
     say(str(entries) if output is None else f"{printable(output)}: {counted(len(tensors), 'tensor')}, {size:,} bytes")
     return 0
+
+
+def _needs_zero_centered(recipe: str, pairs: tuple[str, ...]) -> bool:
+    """Whether a recipe has a parameter for norms that multiply by 1 + weight, which was not given."""
+    from arrayinit.recipes import RECIPES
+
+    name = "zero_centered_norms"
+    is_given = any(pair.partition("=")[0].replace("-", "_") == name for pair in pairs)
+    return not is_given and name in inspect.signature(RECIPES[recipe]).parameters
 
 
 def _names(file: str) -> dict[str, Any]:

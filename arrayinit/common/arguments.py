@@ -105,9 +105,9 @@ def flag(value: Any, name: str) -> bool:
     return value
 
 
-def one_of(value: Any, name: str, known: tuple[str, ...]) -> str:
-    """One of these words."""
+def one_of(value: Any, name: str, known: tuple[str, ...], other: str = "") -> str:
+    """One of these words. `other`: what else the error names that the argument may be."""
     if not isinstance(value, str) or value not in known:
         words = ", ".join(map(repr, known))
-        raise ValueError(f"`{name}` must be one of {words}; got {shown(value)}{did_you_mean(value, known)}")
+        raise ValueError(f"`{name}` must be one of {words}{other}; got {shown(value)}{did_you_mean(value, known)}")
     return next(word for word in known if word == value)

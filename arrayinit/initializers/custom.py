@@ -12,7 +12,7 @@ import numpy as np
 from arrayinit.common.arguments import finite, flag, integer, nonnegative, number, one_of
 from arrayinit.common.messages import shown
 from arrayinit.common.plain_data import is_plain, plain
-from arrayinit.draw import KEYWORDS, Keywords, draw
+from arrayinit.draw import KEYWORDS, Keywords, draw, unknown_parameter
 from arrayinit.initializers.packs import SpecLike
 from arrayinit.laws import (
     SAMPLED,
@@ -87,6 +87,9 @@ class CustomInitializer:
             else:
                 shared[key] = value
         missing = [key for key in self._names if key not in given and key not in self._defaults]
+        misspelt = next((key for key in shared if missing and key not in KEYWORDS), None)
+        if misspelt is not None:
+            raise unknown_parameter(self.scheme, misspelt)
         if missing:
             raise TypeError(f"{self.name} must be given {', '.join(missing)}; got {', '.join(given) or 'nothing'}")
         parameters = {key: given[key] if key in given else self._defaults[key] for key in self._names}

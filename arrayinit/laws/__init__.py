@@ -18,32 +18,8 @@ from arrayinit.stream.formats import is_complex
 if TYPE_CHECKING:
     from arrayinit.stream.quantile_tables import Function
 
-__all__ = [
-    "MIXED",
-    "SAMPLED",
-    "Bits",
-    "Constant",
-    "Dirac",
-    "Eye",
-    "Formula",
-    "Geometry",
-    "Law",
-    "Normal",
-    "Orthogonal",
-    "Packed",
-    "Piece",
-    "Point",
-    "Quantile",
-    "Rows",
-    "Sampled",
-    "Sparse",
-    "Truncated",
-    "Uniform",
-    "is_joint",
-    "is_random",
-    "parts",
-    "warns",
-]
+# What is public; `help` shows these. The other names are for this package.
+__all__ = ["Constant", "Formula", "Geometry", "Normal", "Rows", "Truncated", "Uniform"]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -75,7 +75,7 @@ def calculate_gain(nonlinearity: str | Callable[[Any], Any], param: float | None
             return gain(nonlinearity)
         except (TypeError, ValueError) as error:
             raise type(error)(str(error).replace("`f`", "`nonlinearity`")) from None
-    nonlinearity = one_of(nonlinearity, "nonlinearity", NONLINEARITIES)
+    nonlinearity = one_of(nonlinearity, "nonlinearity", NONLINEARITIES, ", or an elementwise function")
     if nonlinearity in _SECOND_MOMENT:
         return _SECOND_MOMENT[nonlinearity]
     if nonlinearity in _LINEAR or nonlinearity == "sigmoid":
@@ -235,16 +235,16 @@ def _values(f: Callable[[Any], Any], z: Floats) -> Floats:
         if torch is not None and (
             isinstance(f, torch.nn.Module) or module.split(".")[0] in ("torch", "_VariableFunctions")
         ):
-            with torch.no_grad():
+            with _without_modes(torch):
                 values = f(torch.from_numpy(z)).numpy()
         else:
-            with _wide(jax), _now(jax), np.errstate(over="ignore"):
+            with _without_modes(torch), _wide(jax), _now(jax), np.errstate(over="ignore"):
                 values = np.asarray(f(z))
     except Exception as error:
         if torch is None:
             raise TypeError(f"`f` must take an array; got {shown(f)}, which raised {error!r}") from error
         try:  # a user's function that calls torch's
-            with torch.no_grad():
+            with _without_modes(torch):
                 values = f(torch.from_numpy(z)).numpy()
         except Exception:
             raise TypeError(f"`f` must take an array; got {shown(f)}, which raised {error!r}") from error
@@ -258,6 +258,17 @@ def _values(f: Callable[[Any], Any], z: Floats) -> Floats:
         raise ValueError(f"`f` must be finite on [-{REACH}, {REACH}]; got {shown(f)}, which is not")
     result: Floats = values.astype(np.float64)
     return result
+
+
+def _without_modes(torch: Any) -> AbstractContextManager[Any]:
+    """A context in which torch, if it is imported, computes at once: outside of records, fake tensors and devices."""
+    if torch is None:
+        return nullcontext()
+    stack = ExitStack()
+    stack.enter_context(torch.no_grad())
+    stack.enter_context(torch._C.DisableTorchFunction())
+    stack.enter_context(torch.utils._python_dispatch._disable_current_modes())
+    return stack
 
 
 def _now(jax: Any) -> AbstractContextManager[Any]:

@@ -285,15 +285,20 @@ def _is_transposed(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> bo
 
 
 def _heads(leaf: Leaf, depth: int, everything: Mapping[str, Leaf], fitting: Sequence[str]) -> list[str]:
-    """The roles of a kernel of Flax's attention: (in, heads, size), or (heads, size, out) in the layer `out`."""
+    """The roles of a kernel of Flax's attention: (in, heads, size), or (heads, size, out) in the layer `out`.
+
+    Where no other layer confirms that this is attention, it may be any layer with these names: then follow the other
+    readings that are no convolution.
+    """
     above, _, layer = leaf.parent.rpartition(".")
     if leaf.name != "kernel" or layer not in ("query", "key", "value", "out"):
         return []
     last, first = "b*(iio|io)", "b*(ioo|io)"  # of out, and of the others
     possible = [roles for roles in fitting if re.fullmatch(last if layer == "out" else first, roles)]
     query, out = (everything.get(".".join(filter(None, (above, name, "kernel")))) for name in ("query", "out"))
+    open_ = [*possible, *(roles for roles in fitting if possible and roles not in possible and "s" not in roles)]
     if query is None or out is None or len(possible) < 2:
-        return possible
+        return open_
     # What comes out of the query goes into out. Keys and values lie as the query does, with fewer heads perhaps.
     agreed = set()
     for roles in (each for each in _patterns(len(query.shape) - depth, "io") if re.fullmatch(first, each)):
@@ -301,7 +306,7 @@ def _heads(leaf: Leaf, depth: int, everything: Mapping[str, Leaf], fitting: Sequ
             above_it, below_it = _by_role(query.shape[depth:], roles), _by_role(out.shape[depth:], others)
             if above_it["b"] == below_it["b"] and above_it["o"] == below_it["i"]:
                 agreed.add(others if layer == "out" else roles)
-    return [roles for roles in possible if roles in agreed] or possible
+    return [roles for roles in possible if roles in agreed] or open_
 
 
 def _gated(leaf: Leaf, depth: int, everything: Mapping[str, Leaf]) -> list[str]:

@@ -30,8 +30,8 @@ from arrayinit.models.signals import Layers, arguments, is_chosen
 
 __all__ = ["lsuv", "unit_output"]
 
-NEVER_CALLED = "stays, for it never runs by `__call__` in the forward pass"
-TRANSFORMED = "stays, for it runs within a transformation (nn.scan, nn.remat, nn.jit, nn.WeightNorm)"
+NEVER_CALLED = "unchanged: it never runs by `__call__` in the forward pass"
+TRANSFORMED = "unchanged: it runs within a transformation (nn.scan, nn.remat, nn.jit, nn.WeightNorm)"
 CLASSES = ("Conv", "ConvLocal", "ConvTranspose", "Dense", "DenseGeneral", "Einsum")  # of linen; linear in `kernel`
 BY_CHANNEL = ("Conv", "Dense")  # those whose kernel and output end in the axis of channels
 
@@ -213,18 +213,18 @@ class _Model:
         own = self.own(path)
         kind = type(layer).__name__
         if self.layers is None and not _is_of(layer, CLASSES):
-            return f"stays, for {kind} is no linear layer or convolution"
+            return f"unchanged: {kind} is no linear layer or convolution"
         if "kernel" not in own:
-            return f"stays, for {kind} has no parameter `kernel` of its own"
+            return f"unchanged: {kind} has no parameter `kernel` of its own"
         # Within a transformation inputs are traced, or parameters are not those of the tree.
         held, known = (jax.tree.leaves(part) for part in (dict(layer.variables.get("params", {})), own))
         is_other = len(held) != len(known) or any(x is not y for x, y in zip(held, known, strict=True))
         if is_other or any(map(is_tracing, jax.tree.leaves((args, kwargs)))):
             return TRANSFORMED
         if self.method.center and "bias" not in own:
-            return "stays, for it has no bias to center its output with"
+            return "unchanged: it has no bias to center its output with"
         if self.method.per == "channel" and not _is_of(layer, BY_CHANNEL):
-            return f"stays, for {kind} has no axis of channels that is known"
+            return f"unchanged: {kind} has no axis of channels that is known"
         return ""
 
     def own(self, path: str) -> dict[str, Any]:
@@ -364,9 +364,9 @@ def _divided(x: Any, std: NDArray[np.float64], mean: NDArray[Any] | None) -> Any
 def _moments(output: Any, by_channel: bool) -> Moments | str:
     """Moments of all elements, or of each channel; a text where an output is no floating array."""
     if not isinstance(output, jax.Array):
-        return f"stays, for it returns {type(output).__name__}, not an array"
+        return f"unchanged: it returns {type(output).__name__}, not an array"
     if not jax.numpy.issubdtype(output.dtype, jax.numpy.inexact):
-        return f"stays, for it returns {output.dtype}"
+        return f"unchanged: it returns {output.dtype}"
     if is_tracing(output):
         return TRANSFORMED
     eps = float(jax.numpy.finfo(output.dtype).eps)

@@ -9,7 +9,7 @@ from arrayinit.specs import Spec, job_of, spec
 __all__ = ["laid_out", "says_axes", "settled"]
 
 AXIS_KEYWORDS = ("layout", "in_axis", "out_axis", "batch_axis")  # one of them replaces all that a framework says
-SHOWN = 4  # readings in an error
+SHOWN = 6  # readings in an error
 
 
 def says_axes(initializer: Spec) -> bool:
@@ -91,8 +91,8 @@ def _open(initializer: Spec, parameter: Parameter, geometries: list[Geometry]) -
     more = f"; or one of {len(readings) - SHOWN} more" if len(readings) > SHOWN else ""
     stack = next((each.roles for each in readings if "b" in each.roles), "")
     is_said = not stack or "batch_axis" in initializer.parameters
-    batch = "" if is_said else f", or batch_axis={stack.index('b')} for stacked layers"
+    batch = "" if is_said else f", or with batch_axis={stack.index('b')} for stacked layers"
     return (
         f"its axes may mean several things, and the draw depends on which: {'; or '.join(texts)}{more}. Say which in a "
-        f"rule: ({parameter.path!r}, spec({initializer.name!r}, {readings[1].text})){batch}"
+        f"rule: ({parameter.path!r}, spec({initializer.name!r}, layout=...)) with the layout that is right{batch}"
     )

@@ -13,9 +13,9 @@ from arrayinit.key import Key
 from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform, is_joint
 from arrayinit.models.layouts import laid_out, settled
 from arrayinit.models.parameters import Parameter
-from arrayinit.models.plans import IDLE, NO_RULE, Match, Plan, PlanError, Planned
+from arrayinit.models.plans import IDLE, NO_RULE, Match, Plan, PlanError, Planned, some
 from arrayinit.models.recorded import Program, RecordedRule, RecordedRules
-from arrayinit.models.rules import BUFFER, Rule, Rules
+from arrayinit.models.rules import BUFFER, NOT, Rule, Rules
 from arrayinit.models.selection import Only, Selection, select
 from arrayinit.seeds import Name, peek, resolve, resolve_for
 from arrayinit.specs import Spec, job_of, spec, with_path
@@ -143,6 +143,7 @@ def match(
         raise TypeError("`only` must not select rows here; rows can be drawn alone in torch modules")
     matches, problems = matches_and_problems(parameters, rules, seed_names, frozen, selection)
     idle = idle_rules(rules, matches)
+    without_kinds = _without_kinds(rules, parameters, any(NO_RULE in why for why in problems.values()))
     problems = _of_another_model(rules, matches) or problems | _lost(rules, matches, problems)
     if not runs_programs:
         problems |= {
@@ -152,9 +153,9 @@ def match(
             if isinstance(each.rule, RecordedRule) and each.is_drawn and not each.rule.is_law
         }
     if problems:
-        raise PlanError(problems, idle)
+        raise PlanError(problems, idle, without_kinds)
     if idle:
-        warn(f"{IDLE}: {printable(', '.join(idle))}")
+        warn(f"{IDLE}: {some(idle)}" + (f"; {without_kinds}" if without_kinds else ""))
     empty = [each.path for each in matches if not (each.is_selected or each.parameter.has_values)]
     if empty:
         warn(
@@ -322,6 +323,15 @@ def idle_rules(rules: Rules, matches: Iterable[Match]) -> list[str]:
     used = {id(each.rule) for each in matches}
     needed = (rule for rule in rules if not rule.optional and not isinstance(rule, RecordedRule))
     return [rule.text for rule in needed if id(rule) not in used]
+
+
+def _without_kinds(rules: Rules, parameters: Iterable[Parameter], lacks_rules: bool) -> str:
+    """That rules with kinds match nothing here, where that may be why one is idle, or a parameter has no rule."""
+    if any(each.kinds for each in parameters):
+        return ""
+    of_kinds = [rule for rule in rules if any(not kind.startswith(NOT) and kind != BUFFER for kind in rule.kinds)]
+    count = len(of_kinds) if lacks_rules or not all(rule.optional for rule in of_kinds) else 0
+    return f"arrays without layers have no kinds: {counted(count, 'rule')} with a kind can't match" if count else ""
 
 
 def ruled(parameters: Iterable[Parameter], rules: Rules) -> list[tuple[Parameter, Rule | None]]:

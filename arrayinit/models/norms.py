@@ -6,7 +6,15 @@ from collections.abc import Iterable, Sequence
 from arrayinit.models.parameters import Parameter
 from arrayinit.models.rules import BUFFER, is_of
 
-__all__ = ["GAINS", "NORMS", "RESIDUAL_NORMS", "ZERO_CENTERED_NORMS", "gains_of", "is_zero_centered"]
+__all__ = [
+    "GAINS",
+    "NORMS",
+    "RESIDUAL_NORMS",
+    "ZERO_CENTERED_NORMS",
+    "gains_of",
+    "is_zero_centered",
+    "look_zero_centered",
+]
 
 # Globs of class names: LayerNorm, T5LayerNorm, LlamaRMSNorm, BatchNorm2d, NemotronLayerNorm1P, Qwen3NextRMSNormGated,
 # LayerNormalization of Keras. Not NormedEmbedding, LayerNormLinear and the like, which hold matrices, nor a LinearNorm
@@ -29,6 +37,10 @@ ZERO_CENTERED_NORMS = (
 
 # Global response normalization, x + weight * norm(x) + bias, whose weight starts with 0 as its bias does.
 RESIDUAL_NORMS = ("*GRN", "*GlobalResponseNorm")
+
+# Names that tell such models in files, which have no classes: Gemma 2 and 3, Qwen3-Next, Qwen3.5; not Gemma 3n and 4.
+_OF_ZERO_CENTERED = re.compile(r"(^|\.)(pre_feedforward_layernorm|linear_attn\.in_proj_qkvz?)\.weight$")
+_OF_OTHERS = re.compile(r"(^|\.)(layer_scalar|altup|laurel|per_layer_\w+)(\.|$)")
 
 GAINS = ("weight", "scale", "gamma", "g")  # the last word of the path of a norm's gain
 
@@ -61,6 +73,12 @@ def gains_of(parameters: Iterable[Parameter]) -> set[str]:
 def is_zero_centered(kinds: Sequence[str]) -> bool:
     """Whether a layer multiplies by 1 + weight, by the names of its class and of those that it inherits from."""
     return is_of(kinds, ZERO_CENTERED_NORMS)
+
+
+def look_zero_centered(paths: Iterable[str]) -> bool:
+    """Whether the names in a file are those of a model whose norms multiply by 1 + weight. Gemma 1 looks like Llama."""
+    paths = list(paths)
+    return any(map(_OF_ZERO_CENTERED.search, paths)) and not any(map(_OF_OTHERS.search, paths))
 
 
 def _parent(path: str) -> str:

@@ -253,7 +253,7 @@ def _constant(moments: Moments) -> str:
     count, zeros = int(moments.is_constant.sum()), bool((np.abs(moments.mean[moments.is_constant]) == 0).all())
     what = "0" if zeros else "constant"
     if not moments.std.ndim:
-        return f"stays, for its output is {what} and can't be scaled to variance 1"
+        return f"unchanged: its output is {what} and can't be scaled to variance 1"
     return f"{count} of {moments.std.size} channels stay, for their output is {what}"
 
 
@@ -261,7 +261,7 @@ def _measured(path: str, layer: Scalable) -> Moments | str:
     moments = layer.measure()
     if isinstance(moments, Moments):
         if not moments.size:
-            return "stays, for its output is empty"
+            return "unchanged: its output is empty"
         if not moments.is_finite:
             raise ValueError(f"the output of layer {path!r} must be finite; got NaN, infinities or an overflow")
     return moments

@@ -18,9 +18,10 @@ from arrayinit.models.rules import Rule, in_words
 from arrayinit.seeds import Name
 from arrayinit.specs import Spec
 
-__all__ = ["IDLE", "NO_RULE", "Match", "Plan", "PlanError", "Planned"]
+__all__ = ["IDLE", "NO_RULE", "Match", "Plan", "PlanError", "Planned", "some"]
 
 NO_RULE = "no rule matches"  # the reason of an unmatched parameter
+SHOWN = 3  # patterns in a message
 IDLE = "these rules decide no parameter (nothing matches, or an earlier rule comes first)"
 
 
@@ -35,14 +36,21 @@ class PlanError(ValueError):
         ['b', 'w']
     """
 
-    def __init__(self, problems: Mapping[str, str], idle: Sequence[str] = ()) -> None:
+    def __init__(self, problems: Mapping[str, str], idle: Sequence[str] = (), hint: str = "") -> None:
         self.problems = dict(problems)
         lines = [f"nothing was drawn, because {counted(len(self.problems), 'parameter')} can't be drawn:"]
         lines += [f"  {row}" for row in aligned([(printable(path), why) for path, why in self.problems.items()])]
         if any(NO_RULE in why for why in self.problems.values()):
             lines.append("parameters without a rule: add one, or (path, None) to leave them as they are")
-        lines += [f"{IDLE}: {printable(', '.join(idle))}"] if idle else []
+        lines += [f"{IDLE}: {some(idle)}"] if idle else []
+        lines += [hint] if hint else []
         super().__init__("\n".join(lines))
+
+
+def some(patterns: Sequence[str]) -> str:
+    """The first of several patterns of rules, and how many more there are."""
+    rest = f" and {len(patterns) - SHOWN} more" if len(patterns) > SHOWN else ""
+    return f"{printable(', '.join(patterns[:SHOWN]))}{rest}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from arrayinit.laws.geometry import check_shape
 from arrayinit.specs import Spec, spec, spec_hint
 
 __all__ = [
-    "BUFFER", "Pattern", "Rule", "Rules", "in_words", "is_of", "is_path", "is_pattern", "matches", "pattern_text",
+    "BUFFER", "NOT", "Pattern", "Rule", "Rules", "in_words", "is_of", "is_path", "is_pattern", "matches",
+    "pattern_text",
 ]  # fmt: skip
 
 Pattern: TypeAlias = str | re.Pattern[str] | Callable[[str, tuple[int, ...]], bool]

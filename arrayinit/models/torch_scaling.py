@@ -44,8 +44,8 @@ from arrayinit.models.torch_members import (
 
 __all__ = ["lsuv_", "unit_output_"]
 
-NOT_LINEAR = "stays, for {} is no linear layer or convolution"
-NEVER_CALLED = "stays, for it never runs on its own in the forward pass"
+NOT_LINEAR = "unchanged: {} is no linear layer or convolution"
+NEVER_CALLED = "unchanged: it never runs on its own in the forward pass"
 
 
 def lsuv_(
@@ -329,21 +329,21 @@ class _Model:
             return NOT_LINEAR.format(type(layer).__name__)
         members = {member.name: member for member in self.members[path] if member.name in ("weight", "bias")}
         if "weight" not in members:
-            return f"stays, for {type(layer).__name__} has no parameter `weight` of its own"
+            return f"unchanged: {type(layer).__name__} has no parameter `weight` of its own"
         for name, member in members.items():
             for x in member.tensors:
                 reason = backend_of(x).frozen(x)
                 if reason:
-                    return f"stays, for its {name} is frozen ({reason})"
+                    return f"unchanged: its {name} is frozen ({reason})"
                 if not (x.is_floating_point() or x.is_complex()):
-                    return f"stays, for its {name} is {x.dtype}"
+                    return f"unchanged: its {name} is {x.dtype}"
         if self.method.center and "bias" not in members:
-            return "stays, for it has no bias to center its output with"
+            return "unchanged: it has no bias to center its output with"
         is_by_channel = self.method.per == "channel"
         if is_by_channel and _channel_axes(layer) is None:
-            return f"stays, for {type(layer).__name__} has no axis of channels that is known"
+            return f"unchanged: {type(layer).__name__} has no axis of channels that is known"
         if self.method.center and members["bias"].derived is not None:
-            return f"stays, for its bias is made by {members['bias'].derived.through}, and can't be centered"
+            return f"unchanged: its bias is made by {members['bias'].derived.through}, and can't be centered"
         return ""
 
     def watch(self, run: Callable[[], None]) -> None:
@@ -361,7 +361,7 @@ class _Model:
                         extents = backend_of(x).extents(x)
                         user = users.setdefault(extents, member.path) if extents else member.path
                         if user != member.path and not self.notes.get(path, "-"):
-                            self.notes[path] = f"stays, for its {member.name} is tied to {user}, which ran earlier"
+                            self.notes[path] = f"unchanged: its {member.name} is tied to {user}, which ran earlier"
 
             return count
 
@@ -488,7 +488,7 @@ class _Run:
                     x.copy_(value)
                 for each in derived.values():
                     each.refresh()
-                return f"stays, for {weight.through} does not pass a scale on"
+                return f"unchanged: {weight.through} does not pass a scale on"
         for name, member in self.tensors.items():
             if name not in derived:
                 x = member.read()
@@ -513,9 +513,9 @@ def _moments(layer: nn.Module, output: Any, axis: int | None) -> Moments | str:
     if isinstance(layer, nn.MultiheadAttention) and isinstance(output, tuple):
         output = output[0]  # beside the attention weights
     if not isinstance(output, torch.Tensor):
-        return f"stays, for it returns {type(output).__name__}, not a tensor"
+        return f"unchanged: it returns {type(output).__name__}, not a tensor"
     if not (output.is_floating_point() or output.is_complex()):
-        return f"stays, for it returns {output.dtype}"
+        return f"unchanged: it returns {output.dtype}"
     x = output.detach()
     x = x.cpu() if x.device.type == "mps" else x  # which has no float64
     x = x.to(torch.complex128 if x.is_complex() else torch.float64)

@@ -13,6 +13,7 @@ Whisper's positions. `frozen="draw"` draws them.
 "By paths" means that a recipe looks at the paths of parameters alone, "by kinds" that it looks at types of layers, too.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -111,4 +112,9 @@ def recipe(name: str, /, **parameters: Any) -> Rules:
         hint = did_you_mean(name, RECIPES)
         known = "" if hint else f": {', '.join(RECIPES)}"
         raise ValueError(f"`name` must be a recipe{known}; got {shown(name)}{hint}")
+    takes = [*inspect.signature(RECIPES[name]).parameters]
+    unknown = next((key for key in parameters if key not in takes), None)
+    if unknown is not None:
+        rest = f"it takes {', '.join(takes)}" if takes else "it takes none"
+        raise TypeError(f"{name} has no parameter {unknown!r}{did_you_mean(unknown, takes) or ':'} {rest}")
     return RECIPES[name](**parameters)

@@ -19,6 +19,7 @@ from arrayinit.common.integers import as_integer, as_integers
 from arrayinit.common.messages import shown
 from arrayinit.draw import Scheme
 from arrayinit.initializers.bits import words
+from arrayinit.laws.gains import calculate_gain
 from arrayinit.specs import Spec, complete, spec
 
 __all__ = ["Call", "Where", "call", "is_fixed", "text"]
@@ -67,6 +68,8 @@ def text(scheme: Scheme, where: Where) -> str:
 
         data = as_data(given["distribution"], given.get("parameters", ()))
         given = dict(zip(("distribution", "parameters"), data, strict=True)) if isinstance(data, tuple) else given
+    if callable(given.get("nonlinearity")) and given.get("gain") is None:  # a function is no data; its gain is
+        given = {**given, "nonlinearity": "leaky_relu", "a": 0.0, "gain": calculate_gain(given["nonlinearity"])}
     from arrayinit import STREAM_VERSION  # here, because it is defined at the top of the package
 
     folded, shape, index, axes = where

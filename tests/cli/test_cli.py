@@ -171,9 +171,47 @@ def test_recipes(capsys):
     status, _, err = run(capsys, "recipes", "gtp2")
     assert status == 2
     assert "gpt2" in err
-    status, _, err = run(capsys, "recipes", "gpt2", "--set", "layer=12")
-    assert status == 2
-    assert "layer" in err
+    for words in (["recipes", "gpt2"], ["init", "--like", __file__, "--seed", "0", "--dry-run", "--recipe", "gpt2"]):
+        status, _, err = run(capsys, *words, "--set", "layer=12")
+        assert status == 2
+        assert "'--set': gpt2 has no parameter 'layer', did you mean 'layers'? it takes layers, std, zero_ce" in err
+    status, _, err = run(capsys, "recipes", "gpt2", "--set", "layers=0")
+    assert "'--set': `layers` must be at least 1; got 0" in err
+
+
+GEMMA = {"model.norm.weight": [4], "model.layers.0.pre_feedforward_layernorm.weight": [4], "embed.weight": [8, 4]}
+
+
+@pytest.mark.parametrize(
+    ("others", "options", "warns"),
+    [
+        ({}, ["llama"], True),
+        ({}, ["gpt2", "--set", "layers=3"], True),
+        ({"layers.0.linear_attn.in_proj_qkvz.weight": [4, 4]}, ["mup"], True),
+        ({}, ["llama", "--set", "zero_centered_norms=true"], False),
+        ({}, ["llama", "--set", "zero-centered-norms=false"], False),
+        ({"model.layers.0.layer_scalar.weight": [1]}, ["llama"], False),  # Gemma 4
+        ({"model.layers.0.laurel.a.weight": [4, 4]}, ["llama"], False),  # Gemma 3n
+    ],
+)
+@pytest.mark.filterwarnings("ignore:these rules decide no parameter:UserWarning")
+def test_files_of_models_with_zero_centered_norms(tmp_path, monkeypatch, capsys, others, options, warns):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.json").write_text(json.dumps(GEMMA | others))
+    status, out, err = run(capsys, "init", "--like", "s.json", "--seed", "0", "--dry-run", "--recipe", *options)
+    assert status == 0
+    assert ("say --set zero_centered_norms=true" in err) == warns
+    if "zero_centered_norms=true" in options:
+        assert {line.split()[-1] for line in out.splitlines() if "norm.weight" in line} == {"zeros"}
+
+
+def test_parameters_of_a_distribution(capsys):
+    words = ("describe", "distribution", "4x4", "--distribution", "gamma", "--json", "--parameters")
+    expected = ai.describe(ai.spec("distribution", distribution="gamma", parameters=(2.0,)), (4, 4))
+    assert json.loads(run(capsys, *words, "2")[1])["std"] == expected.std
+    (status, out, _), bounds = run(capsys, *words, "2,0,3"), (2.0, 0.0, 3.0)
+    expected = ai.describe(ai.spec("distribution", distribution="gamma", parameters=bounds), (4, 4))
+    assert (status, json.loads(out)["std"]) == (0, expected.std)
 
 
 RULES = """

@@ -427,6 +427,19 @@ def test_a_function_that_makes_schemes_names_each():
     assert np.array_equal(ai.spec("of_a_factory")((3,), seed=0), first((3,), seed=0))
 
 
+def test_a_misspelt_parameter_is_named_before_a_missing_one():
+    @ai.scheme(name="lab.with_gain")
+    def with_gain(geometry, gain, count=3):
+        return Normal(0.0, gain)
+
+    with pytest.raises(TypeError, match=r"with_gain has no parameter `gian`, did you mean `gain`"):
+        with_gain((3, 3), gian=1.0, seed=0)
+    with pytest.raises(TypeError, match=r"with_gain has no parameter 'gian', did you mean 'gain'"):
+        ai.spec("lab.with_gain", gian=1.0)
+    with pytest.raises(TypeError, match=r"with_gain must be given gain; got count"):
+        with_gain((3, 3), count=2, seed=0)
+
+
 def test_paths_reach_specs_within_specs():
     w = np.empty((6, 50), np.float32)
     rules = {"*.wo": ai.spec("packed", initializer=ai.spec("lab.by_depth", std=1.0), blocks=2)}

@@ -3,6 +3,7 @@
 import itertools
 import math
 import tracemalloc
+from contextlib import nullcontext
 
 import jax
 import jax.numpy as jnp
@@ -185,6 +186,26 @@ def test_wrong_functions(f, moment, error, words):
     with pytest.raises(error) as caught:
         ai.gain(f, moment)
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.parametrize("f", [F.logsigmoid, torch.nn.GELU(), np.tanh, lambda x: torch.ones(()) * torch.sin(x)])
+@pytest.mark.parametrize("mode", ["fake", "meta", "record", "no device"])
+def test_gains_are_computed_outside_of_modes(f, mode):
+    from torch._subclasses import FakeTensorMode
+
+    from arrayinit.torch import record
+
+    expected = ai.gain(f)
+    modes = {"fake": FakeTensorMode(), "meta": torch.device("meta"), "record": record(), "no device": nullcontext()}
+    with modes[mode]:
+        assert ai.gain(f) == expected
+        w = ai.kaiming_normal((4, 6), nonlinearity=f, seed=0)
+    assert (w == ai.kaiming_normal((4, 6), gain=expected, seed=0)).all()
+
+
+def test_the_error_of_an_unknown_nonlinearity_says_that_functions_work():
+    with pytest.raises(ValueError, match="'sin', or an elementwise function; got 'gleu', did you mean 'gelu'"):
+        ai.kaiming_normal((3, 3), nonlinearity="gleu", seed=0)
 
 
 @pytest.mark.parametrize(

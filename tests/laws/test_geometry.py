@@ -90,7 +90,9 @@ def test_unknown_nonlinearities(name):
 def test_shapes_without_fans(shape):
     whole = shape if isinstance(shape, tuple) else (shape,)
     for axes in ({}, {"in_axis": -2, "out_axis": -1}, {"in_axis": -2, "out_axis": 0}):
-        with pytest.raises(ValueError, match=r"at least 2 dimensions.*got .*draw it with zeros") as caught:
+        with pytest.raises(
+            ValueError, match=r"at least 2 dimensions.*got .*draw a bias with zeros, a gain with ones"
+        ) as caught:
             ai.calculate_fans(shape, **axes)
         assert repr(whole) in str(caught.value)
         assert "axis`" not in str(caught.value)  # which nobody need have given

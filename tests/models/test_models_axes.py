@@ -310,12 +310,33 @@ def test_readings_by_names():
     assert attention == {"a.query.kernel": ["ioo"], "a.key.kernel": ["ioo"], "a.out.kernel": ["iio"]}
     stack = found(a__query__kernel=(6, 24, 24), a__key__kernel=(6, 24, 24), a__out__kernel=(6, 24, 24))
     assert set(map(tuple, stack.values())) == {("bio",)}
-    assert found(a__query__kernel=(24, 4, 16))["a.query.kernel"] == ["bio", "ioo"]
+    assert found(a__query__kernel=(24, 4, 16))["a.query.kernel"] == ["bio", "ioo", "iio"]  # perhaps no attention
     assert found(moe__experts__wi=(8, 16, 32)) == {"moe.experts.wi": ["bio"]}
     assert found(experts__0__wi=(8, 16, 32)) == {"experts.0.wi": ["bio", "wio", "iio", "ioo"]}
     assert found("oi", features__0__weight=(64, 32, 3, 3)) == {"features.0.weight": ["oihw"]}
     assert found("oi", w=(8, 6, 64, 64))["w"] == ["oihw", "boiw", "bboi", "bbio"]
     assert found("oi", token__embedding=(6, 50, 8)) == {"token.embedding": ["oiw", "boi"]}
+
+
+@pytest.mark.parametrize("name", ["query", "key", "value", "out"])
+@pytest.mark.parametrize(
+    ("features", "axis", "layout"),
+    [((4, 16), -1, "ioo"), (10, (-2, -1), "iio"), ((2, 4, 5), -1, "iooo"), ((4, 5), (-2, -1), "iioo")],
+)
+def test_dense_layers_with_names_of_attention(name, features, axis, layout):
+    linen = namespace("flax.linen")
+
+    class Model(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            return linen.DenseGeneral(features, axis=axis, use_bias=False, name=name)(x)
+
+    tree = jax.eval_shape(Model().init, jax.random.key(0), jax.ShapeDtypeStruct((3, 8, 6), "float32"))["params"]
+    with pytest.raises(ai.PlanError, match=rf"fans \(.*layout='{layout}'"):
+        init_tree(tree, {"*": "lecun_normal"}, seed=0)
+    drawn = init_tree(tree, {"*": ai.spec("lecun_normal", layout=layout)}, seed=0)[name]["kernel"]
+    size = 6 if axis == -1 else 48  # lecun_normal of linen has this fan_in
+    assert float(drawn.std()) == pytest.approx(size**-0.5, rel=0.3)
 
 
 def test_readings_by_the_stack_around():
@@ -349,8 +370,8 @@ def test_an_open_meaning_is_an_error_with_all_readings():
     assert caught.value.problems == {
         "w": "(8x16x32, float32): its axes may mean several things, and the draw depends on which: (kernel, in, out), "
         "fans (128, 256) (layout='wio'); or (batch, in, out), fans (16, 32) (layout='bio'); or (in, out, out), fans "
-        "(8, 512) (layout='ioo'). Say which in a rule: ('w', spec('lecun_normal', layout='bio')), or batch_axis=0 for "
-        "stacked layers (rule *)"
+        "(8, 512) (layout='ioo'). Say which in a rule: ('w', spec('lecun_normal', layout=...)) with the layout that is "
+        "right, or with batch_axis=0 for stacked layers (rule *)"
     }
 
 

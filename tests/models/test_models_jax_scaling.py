@@ -120,10 +120,10 @@ def test_what_stays_is_listed():
     before = module.init(KEY, TOKENS)
     copy = jax.tree.map(jnp.copy, before)
     variables, report = lsuv(module, before, TOKENS, seed=0, tolerance=0.001)
-    transformed = "stays, for it runs within a transformation (nn.scan, nn.remat, nn.jit, nn.WeightNorm)"
+    transformed = "unchanged: it runs within a transformation (nn.scan, nn.remat, nn.jit, nn.WeightNorm)"
     assert {row.path: row.note for row in report if row.note} == {
-        "": "stays, for Model is no linear layer or convolution",
-        "Embed_0": "stays, for Embed is no linear layer or convolution",
+        "": "unchanged: Model is no linear layer or convolution",
+        "Embed_0": "unchanged: Embed is no linear layer or convolution",
         "Dense_0": "runs 2 times, of which the first counts",
         "Dense_1": transformed,
         "CheckpointDense_0": transformed,
@@ -221,7 +221,7 @@ def test_a_layer_within_a_layer():
 def test_zeros_stay():
     module, x = linen.Sequential([linen.Dense(4), linen.Dense(3, kernel_init=linen.initializers.zeros)]), normal(64, 8)
     variables, report = lsuv(module, module.init(KEY, x), x, None)
-    assert report["layers_1"].note == "stays, for its output is 0 and can't be scaled to variance 1"
+    assert report["layers_1"].note == "unchanged: its output is 0 and can't be scaled to variance 1"
     assert not variables["params"]["layers_1"]["kernel"].any()
 
 

@@ -2,7 +2,9 @@
 
 import re
 import warnings
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import arrayinit as ai
@@ -156,6 +158,38 @@ def test_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         plan(MODEL, [ai.Rule("*.scale", ai.spec("ones"), optional=True), *ai.Rules(RULES)], seed=0)
+
+
+def test_long_lists_of_idle_rules_are_cut():
+    rules = [(f"nothing.{k}", "ones") for k in range(30)]
+    said = r"an earlier rule comes first\): nothing\.0, nothing\.1, nothing\.2 and 27 more$"
+    with pytest.warns(UserWarning, match=said):
+        plan(MODEL, [*rules, ("*", "zeros")], seed=0)
+    with pytest.raises(PlanError, match=said):
+        plan(MODEL, rules, seed=0)
+    with pytest.warns(UserWarning, match=r"nothing\.0, nothing\.1, nothing\.2$"):
+        plan(MODEL, [*rules[:3], ("*", "zeros")], seed=0)
+
+
+def test_rules_with_kinds_match_nothing_in_trees():
+    tree = {"norm.weight": np.ones(3, np.float32), "fc.weight": np.ones((3, 3), np.float32)}
+    norms, matrices = ai.Rule("*.weight", "ones", kind="*Norm"), ai.Rule("*.weight", "normal", min_ndim=2)
+    said = "arrays without layers have no kinds: 1 rule with a kind can't match"
+    with pytest.raises(PlanError, match=f"no rule matches\n(.*\n)*{said}$"):
+        ai.init_params_(dict(tree), [norms, matrices], seed=0)
+    with pytest.raises(PlanError, match=f"{said}$"):  # of a recipe, whose rules may match nothing
+        ai.init_params_(dict(tree), [replace(norms, optional=True), matrices], seed=0)
+    with pytest.warns(UserWarning, match=rf"comes first\): \*\.weight of \*Norm; {said}$"):
+        ai.init_params_(dict(tree), [norms, ("*", "normal")], seed=0)
+    with pytest.warns(UserWarning, match="comes first\\): nothing$"):  # which has no kind
+        ai.init_params_(dict(tree), [replace(norms, optional=True), ("nothing", "ones"), ("*", "normal")], seed=0)
+    others = ai.Rule("*", "ones", kind="!buffer", optional=True)  # matches nothing here, but excludes only
+    with pytest.raises(PlanError) as caught:
+        ai.init_params_(dict(tree), [others, matrices], seed=0)
+    assert "kinds" not in str(caught.value)
+    with pytest.raises(PlanError) as caught:
+        plan([replace(MODEL[1], kinds=("Linear",))], [norms], seed=0)
+    assert "kinds" not in str(caught.value)
 
 
 FROZEN = [MODEL[0], Parameter("table", (4, 4), "float32", frozen="requires_grad=False")]

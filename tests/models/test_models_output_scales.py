@@ -11,7 +11,7 @@ from arrayinit.models.output_scales import LayerScale, Method, Moments, OutputSc
 ROWS = (
     LayerScale("encoder.layers.0.fc1", 0.5, 1.0, 0.25, 2.0, 1, 1, ""),
     LayerScale("encoder.layers.0.fc2", 0.25, 1.0, -1e-8, (3.0, 5.0), 1, 2, "runs 2 times, of which the first counts"),
-    LayerScale("", None, None, None, 1.0, 0, 0, "stays, for it never runs on its own in the forward pass"),
+    LayerScale("", None, None, None, 1.0, 0, 0, "unchanged: it never runs on its own in the forward pass"),
 )
 
 
@@ -26,7 +26,7 @@ def test_text():
             "----------------------------------------------------------------------------------",
             "3 layers, 2 scaled",
             "! encoder.layers.0.fc2: runs 2 times, of which the first counts",
-            "! the model itself: stays, for it never runs on its own in the forward pass",
+            "! the model itself: unchanged: it never runs on its own in the forward pass",
         ]
     )
     assert repr(OutputScales(ROWS)) == str(OutputScales(ROWS))

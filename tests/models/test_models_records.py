@@ -20,7 +20,7 @@ from arrayinit import recipes  # noqa: E402
 from arrayinit.models.plans import PlanError  # noqa: E402
 from arrayinit.models.records import Record, record  # noqa: E402
 from arrayinit.recording.tape import RecordError  # noqa: E402
-from arrayinit.torch import init_module_  # noqa: E402
+from arrayinit.torch import init_module_, kaiming_uniform_  # noqa: E402
 
 
 def recorded(build):
@@ -655,6 +655,26 @@ def test_drawn_at_once():
         pass
     with pytest.raises(TypeError, match="`draw` must be"), record(draw=1):
         pass
+
+
+@pytest.mark.parametrize("f", [torch.nn.functional.logsigmoid, nn.SiLU(), np.tanh, lambda x: torch.relu(x) ** 2])
+def test_functions_as_nonlinearities(f):
+    def weights(given):
+        class Layer(nn.Linear):
+            def reset_parameters(self):
+                ai.kaiming_normal_(self.weight, mode="fan_out", seed=5, **given)
+                ai.kaiming_uniform_(self.bias[None], seed=6, **given)
+
+        with record(draw=True, seed=3):
+            layer = Layer(8, 6)
+        return tensors(layer)
+
+    ours, theirs = weights({"nonlinearity": f}), weights({"gain": ai.gain(f)})
+    assert all(torch.equal(ours[path], theirs[path]) for path in ours)
+    with record(draw=True, seed=3):
+        layer = nn.Linear(8, 6)
+        kaiming_uniform_(layer.weight, nonlinearity=f)
+    assert 0.9 * math.sqrt(3 / 8) * ai.gain(f) < layer.weight.abs().max() <= math.sqrt(3 / 8) * ai.gain(f)
 
 
 def test_other_generators():

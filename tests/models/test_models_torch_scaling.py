@@ -313,17 +313,17 @@ def test_what_stays_is_listed():
     before = state(model)
     report = lsuv_(model, torch.arange(10)[None], None, tolerance=0.001)
     assert notes(report) == {
-        "embed": "stays, for Embedding is no linear layer or convolution",
-        "spectral": "stays, for _SpectralNorm does not pass a scale on",
-        "rotation": "stays, for _Orthogonal does not pass a scale on",
+        "embed": "unchanged: Embedding is no linear layer or convolution",
+        "spectral": "unchanged: _SpectralNorm does not pass a scale on",
+        "rotation": "unchanged: _Orthogonal does not pass a scale on",
         "shared": "runs 2 times, of which the first counts",
-        "lstm": "stays, for LSTM is no linear layer or convolution",
-        "zero": "stays, for its output is 0 and can't be scaled to variance 1",
-        "flat": "stays, for its output is constant and can't be scaled to variance 1",
-        "frozen": "stays, for its weight is frozen (requires_grad=False)",
-        "loaded": "stays, for its weight is frozen (loaded by transformers)",
-        "head": "stays, for its weight is tied to embed.weight, which ran earlier",
-        "idle": "stays, for it never runs on its own in the forward pass",
+        "lstm": "unchanged: LSTM is no linear layer or convolution",
+        "zero": "unchanged: its output is 0 and can't be scaled to variance 1",
+        "flat": "unchanged: its output is constant and can't be scaled to variance 1",
+        "frozen": "unchanged: its weight is frozen (requires_grad=False)",
+        "loaded": "unchanged: its weight is frozen (loaded by transformers)",
+        "head": "unchanged: its weight is tied to embed.weight, which ran earlier",
+        "idle": "unchanged: it never runs on its own in the forward pass",
     }
     changed = {name.rpartition(".")[0] for name, x in state(model).items() if not same(x, before[name])}
     assert {row.path for row in report.scaled} == {"block.self_attn", "block.linear1", "block.linear2", "shared"}
@@ -373,7 +373,7 @@ def test_two_layers_with_one_weight_are_scaled_once():
     model, x = nn.Sequential(nn.Linear(8, 8, bias=False), nn.ReLU(), nn.Linear(8, 8)), normal(64, 8)
     model[2].weight = model[0].weight
     report = lsuv_(model, x, seed=0, tolerance=0.001)
-    assert notes(report) == {"2": "stays, for its weight is tied to 0.weight, which ran earlier"}
+    assert notes(report) == {"2": "unchanged: its weight is tied to 0.weight, which ran earlier"}
     assert math.isclose(std(model[0](x).detach().double()), 1, rel_tol=1e-3)
 
 
@@ -386,7 +386,7 @@ def test_a_parametrization_that_scales_row_by_row_only():
     parametrize.register_parametrization(model, "weight", Symmetric())
     before = state(model)
     (row,) = unit_output_(model, x, per="channel")
-    assert row.note == "stays, for Symmetric does not pass a scale on"
+    assert row.note == "unchanged: Symmetric does not pass a scale on"
     assert all(same(value, before[name]) for name, value in state(model).items())
     (row,) = unit_output_(model, x)
     assert row.note == ""
@@ -561,7 +561,7 @@ def test_a_factor_beyond_the_dtype():
         (ai.PlanError, "no rule matches", lambda x: lsuv_(mlp(), x, {"*.bias": "zeros"}, seed=0)),
         (TypeError, "`layers` must be a glob", lambda x: lsuv_(mlp(), x, seed=0, layers=3)),
         (ValueError, "`layers` must have a layer .*got 'fc'", lambda x: lsuv_(mlp(), x, seed=0, layers="fc")),
-        (ValueError, "`layers` must have.*1 stays, for ReLU has no param", lambda x: lsuv_(mlp(), x, layers="1")),
+        (ValueError, "`layers` must have.*1 unchanged: ReLU has no param", lambda x: lsuv_(mlp(), x, layers="1")),
         (ValueError, "`module` must have a layer", lambda x: lsuv_(nn.ReLU(), x, seed=0)),
         (ValueError, "`module` must have a layer.*frozen", lambda x: lsuv_(mlp().requires_grad_(False), x, seed=0)),
         (ValueError, "`module` must hold values; got none at '0.weight'", lambda x: lsuv_(mlp().to("meta"), x, seed=0)),
@@ -641,7 +641,7 @@ def test_a_model_of_transformers():
         f"transformer.h.{k}.{name}" for k in (0, 1) for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
     ]
     assert [row.path for row in report.scaled] == names
-    assert report["lm_head"].note == "stays, for its weight is tied to transformer.wte.weight, which ran earlier"
+    assert report["lm_head"].note == "unchanged: its weight is tied to transformer.wte.weight, which ran earlier"
     for y in outputs(model, names, tokens).values():
         assert abs(std(y) ** 2 - 1) < 1e-3
     unit_output_(model, {"input_ids": tokens}, per="channel", center=True)
