@@ -33,7 +33,7 @@ PROGRAMS = {
 }
 # program: smaller sizes than its own
 ARGUMENTS = {
-    "trillion_parameters": ["--count", "2", "--width", "448", "--hidden", "128", "--layers", "5", "--tokens", "2048"],
+    "trillion_parameters": ["--count", "1", "--width", "448", "--hidden", "128", "--layers", "5", "--tokens", "2048"],
     "sharded_tree": ["--width", "256", "--layers", "2"],
 }
 

@@ -55,6 +55,9 @@ def context_of(module: nn.Module) -> Context:
             if all(type(number) is int for number in numbers):  # they start at 1
                 names[id(each)] = {name: str(number - 1) for name, number in zip(children, numbers, strict=True)}
         elif is_of_megatron(each):
+            is_tied = getattr(each, "share_embeddings_and_output_weights", False)
+            if is_tied and "output_layer" in children and "embedding" not in children:  # the last stage has a copy
+                names[id(each)] = {"output_layer": "embedding.word_embeddings"}
             if getattr(getattr(each, "config", None), "gated_linear_unit", False) and "linear_fc1" in children:
                 gated.add(id(children["linear_fc1"]))
             group, count = getattr(each, "ep_group", None), getattr(each, "num_local_experts", None)

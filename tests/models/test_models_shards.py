@@ -336,6 +336,18 @@ def test_stages_of_a_pipeline_have_the_numbers_of_the_whole():
     assert plan[0].path == "layers.2.norm.weight"
 
 
+def test_the_last_stage_has_a_copy_of_the_tied_embedding():
+    """Megatron keeps one on both stages, and adds their gradients."""
+    last = type("GPTModel", (nn.Module,), {"__module__": "megatron.core.standin"})()
+    last.share_embeddings_and_output_weights = True
+    last.output_layer = column(12, 6, 1, 2, bias=False)
+    init_module_(last, {"embedding.word_embeddings.weight": ai.spec("normal", std=0.02)}, seed=3)
+    whole = ai.normal((12, 6), std=0.02, seed=3, name="embedding.word_embeddings.weight", xp=torch)
+    assert torch.equal(last.output_layer.weight, whole[6:])
+    last.share_embeddings_and_output_weights = False
+    assert init_module_(last, {"*": "normal"}, seed=3, dry_run=True)[0].path == "output_layer.weight"
+
+
 def test_experts_have_the_numbers_of_the_whole():
     rules = {"*bias": ai.spec("normal", std=0.1), "*": "kaiming_normal"}
     whole = dict(init_module_(SequentialMLP(0, 1), rules, seed=3).named_parameters())
