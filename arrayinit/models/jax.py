@@ -69,10 +69,11 @@ def init_tree(
 
     Where it stays open, as in `{"wq": (512, 8, 64)}`, a rule whose law depends on it is refused, and the error lists
     what the axes may mean. Say which by `spec("lecun_normal", layout="ioo")`, or for stacked layers by
-    `spec("lecun_normal", batch_axis=0)`. Normal, uniform and constant laws of given numbers need nothing. The groups of
-    a convolution are in no tree of linen or Haiku: for laws that depend on fan_out, give `groups` in its rule. A pytree
-    has no shared leaves: give `nnx.state(model, nnx.Param)` of an nnx module that holds a layer in two places, which
-    has it once.
+    `spec("lecun_normal", batch_axis=0)`, whose other axes are (*spatial, in, out) as JAX has them, where a direct call
+    and :func:`arrayinit.init_params_` have (out, in, *spatial). Normal, uniform and constant laws of given numbers need
+    nothing. The groups of a convolution are in no tree of linen or Haiku: for laws that depend on fan_out, give
+    `groups` in its rule. A pytree has no shared leaves: give `nnx.state(model, nnx.Param)` of an nnx module that holds
+    a layer in two places, which has it once.
 
     Args:
         tree: any pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves that are not arrays, and JAX keys, stay as they

@@ -62,7 +62,8 @@ def _laid_out(initializer: Spec, parameter: Parameter) -> list[Spec]:
 def _with_batch(parameter: Parameter, batch_axis: object) -> list[Reading]:
     """The readings in which these axes, and no others, number layers.
 
-    Where none is known, the other axes lie as in the framework: (out, in, *spatial), or (*spatial, in, out).
+    Where none is known, or several are, the other axes lie as in the framework: (out, in, *spatial), or (*spatial, in,
+    out).
     """
     where = geometry(parameter.shape, batch_axis=batch_axis)  # type: ignore[arg-type] # refuses what are no axes
     rank = len(parameter.shape)
@@ -71,14 +72,15 @@ def _with_batch(parameter: Parameter, batch_axis: object) -> list[Reading]:
     groups, transposed = known.groups, known.transposed
     readings = parameter.readings or (Reading(known.roles or "", groups, transposed),)
     fitting = [each for each in readings if batch == {k for k, role in enumerate(each.roles) if role == "b"}]
-    if fitting:
+    if len(fitting) == 1 or (fitting and not batch):
         return fitting
     roles = where.roles or "oi" + "s" * (rank - 2)
     if parameter.order == "io":
         rest = rank - len(batch)
         others = iter("s" * (rest - 2) + "io" if rest > 1 else "s" * rest)
         roles = "".join("b" if axis in batch else next(others) for axis in range(rank))
-    return [Reading(roles, groups, transposed)]
+    ordinary = [each for each in fitting if each.roles == roles]
+    return ordinary or fitting or [Reading(roles, groups, transposed)]
 
 
 def _open(initializer: Spec, parameter: Parameter, geometries: list[Geometry]) -> str:

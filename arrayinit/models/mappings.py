@@ -57,7 +57,8 @@ def init_params_(
     An array of three or more axes may be the kernel of a convolution, (out, in, *spatial), or a stack of matrices, as
     (experts, out, in) or (experts, in, out). The bias beside it, names with "conv" or "experts" in them and square
     kernels of 1, 3, 5 or 7 decide; where they don't, a rule whose law depends on that must have a `layout`, or the
-    `batch_axis` of the stack.
+    `batch_axis` of the stack. `batch_axis=0` alone is a stack of (out, in, *spatial), as in a call of the initializer,
+    unless the bias or the sizes beside it show (in, out).
 
     One array under several paths, or several arrays of exactly the same memory, are tied: they are drawn once, under
     the first path. Arrays that share a part of their memory, such as a matrix and its transpose, are refused; disjoint

@@ -72,7 +72,8 @@ def init_module_(
     A parameter of three or more axes in a layer of one's own may be a kernel (out, in, *spatial), or a stack, as of
     experts, (experts, out, in) or (experts, in, out). The bias beside it, a gate_up_proj beside a down_proj, and fields
     such as in_features and out_features or transformers' is_transposed decide. Where they don't, a rule whose law
-    depends on it is refused, and must have a `layout` or the `batch_axis` of the stack.
+    depends on it is refused, and must have a `layout` or the `batch_axis` of the stack, whose other axes are (out, in,
+    *spatial) then.
 
     **Models that are cut** get the same values for any number of ranks: each rank fills what it holds, with the fans of
     the global shape and without communication. That goes for DTensors (FSDP2, tensor parallelism); FSDP1's flat

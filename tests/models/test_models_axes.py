@@ -409,6 +409,24 @@ def test_rules_say_the_meaning():
         plan([OPEN], {"*": ai.spec("lecun_normal", batch_axis=3)}, seed=0)
 
 
+def test_a_batch_axis_alone_leaves_the_order_of_the_framework():
+    rules, shape = {"*": ai.spec("lecun_normal", batch_axis=0)}, (6, 3, 50)
+    for path in ("w", "experts.w", "experts.gate_up_proj"):  # of which it is open whether they are (out, in)
+        with pytest.raises(ai.PlanError, match=r"\(batch, out, in\).*\(batch, in, out\)"):
+            ai.init_params_({path: np.empty(shape, np.float32)}, {"*": "lecun_normal"}, seed=0)
+        drawn = ai.init_params_({path: np.empty(shape, np.float32)}, rules, seed=0)[path]
+        assert same(drawn, ai.lecun_normal(shape, batch_axis=0, seed=0, name=path))
+        assert same(drawn, ai.lecun_normal(shape, layout="boi", seed=0, name=path))
+        drawn = init_tree({path: np.empty(shape, np.float32)}, rules, seed=0)[path]
+        assert same(drawn, ai.lecun_normal(shape, layout="bio", seed=0, name=path))
+    shown = {"fc.weight": np.empty(shape, np.float32), "fc.bias": np.empty((6, 50), np.float32)}  # (in, out)
+    drawn = ai.init_params_(shown, {"*bias": "zeros", **rules}, seed=0)["fc.weight"]
+    assert same(drawn, ai.lecun_normal(shape, layout="bio", seed=0, name="fc.weight"))
+    module = nn.ParameterDict({"experts": nn.Parameter(torch.empty(shape))})
+    drawn = init_module_(module, rules, seed=0)["experts"].detach()
+    assert same(drawn.numpy(), ai.lecun_normal(shape, layout="boi", seed=0, name="experts"))
+
+
 def test_the_fans_of_a_neighbour_of_open_meaning():
     rules = [ai.Rule("b", ai.spec("lecun_normal"), like="w"), ("w", "normal")]
     with pytest.raises(ai.PlanError, match=r"b .*of w, its axes may mean several things"):
