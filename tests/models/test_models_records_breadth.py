@@ -1,6 +1,6 @@
 """Records of the model types of transformers, tiny ones: each model holds what real constructions of it hold.
 
-A sample has every way of filling a tensor that is known among the types. The slow test has an eighth of all types, by
+A sample has every way of filling a tensor that is known among the types. The slow test has a sixteenth of all types, by
 a hash of their names. The environment variable ARRAYINIT_BREADTH=all makes it all of them, which takes some minutes;
 ARRAYINIT_BREADTH=k/n those whose hash leaves k when divided by n.
 
@@ -96,7 +96,7 @@ def test_parameters_that_transformers_leaves_uninitialized_are_refused(model_typ
 
 @pytest.mark.slow
 def test_all_types():
-    asked = os.environ.get("ARRAYINIT_BREADTH", "0/8")
+    asked = os.environ.get("ARRAYINIT_BREADTH", "0/16")
     part, parts = (0, 1) if asked == "all" else map(int, asked.split("/"))
     chosen = [name for name in MODEL_TYPES if zlib.crc32(name.encode()) % parts == part and name not in UNINITIALIZED]
     failures = {}
