@@ -28,7 +28,7 @@ from arrayinit.models.parameters import Parameter, overlapping, tied_paths
 from arrayinit.models.plans import PlanError
 from arrayinit.models.rules import BUFFER
 from arrayinit.models.shards import Shard
-from arrayinit.models.torch_shards import OTHERWISE, FlatWeight, flat_weights, shard_of, without_elements
+from arrayinit.models.torch_shards import OTHERWISE, FlatWeight, flat_weights, shard_of, undone, without_elements
 from arrayinit.stream.formats import is_floating
 
 __all__ = [
@@ -62,6 +62,8 @@ WRAPPERS = (
     ("torch.nn.parallel.distributed", "DistributedDataParallel", "module"),
     ("torch.optim.swa_utils", "AveragedModel", "module"),
     ("deepspeed.runtime.engine", "DeepSpeedEngine", "module"),
+    ("megatron.core.distributed.data_parallel_base", "_BaseDataParallel", "module"),
+    ("megatron.core.transformer.module", "Float16Module", "module"),
 )
 
 
@@ -184,16 +186,17 @@ class ModuleTensor:
     @cached_property
     def _cut(self) -> tuple[tuple[int, ...], str, str]:
         """(global shape, how it is cut, why it can't be drawn)."""
+        problem = next(filter(None, map(undone, self.tensors)), "")
         if self.derived is None:
             try:
                 shard = self.shard()
             except ValueError as error:
-                return tuple(map(int, self.likeness.shape)), "", str(error)
+                return tuple(map(int, self.likeness.shape)), "", problem or str(error)
             if shard is not None:
-                return shard.shape, shard.how, ""
+                return shard.shape, shard.how, problem
             if not self.is_buffer:
-                return tuple(map(int, self.likeness.shape)), "", without_elements(self.owner, self.likeness)
-        return tuple(map(int, self.likeness.shape)), "", ""
+                problem = problem or without_elements(self.owner, self.likeness)
+        return tuple(map(int, self.likeness.shape)), "", problem
 
     @property
     def shape(self) -> tuple[int, ...]:

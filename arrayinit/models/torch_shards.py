@@ -15,23 +15,34 @@ from arrayinit.backends import backend_of
 from arrayinit.models.megatron import Context, is_of_megatron, part_of_megatron
 from arrayinit.models.shards import Part, Shard, flat_part
 
-__all__ = ["OTHERWISE", "FlatWeight", "flat_weights", "shard_of", "without_elements"]
+__all__ = ["OTHERWISE", "FlatWeight", "flat_weights", "shard_of", "undone", "without_elements"]
+
+
+# What optimizers that keep copies in float32 set on parameters, and before what to draw.
+OPTIMIZERS = {
+    "_z3_optimizer": "deepspeed.initialize",
+    "_hp_mapping": "deepspeed.initialize",
+    "main_param": "the optimizer is made (Megatron)",
+}
 
 
 def shard_of(owner: nn.Module, name: str, x: torch.Tensor, context: Context) -> Shard | None:
     """What is here of a parameter; None where x is all of it. ValueError where it can't be drawn."""
     if backend_of(x).is_distributed:
         return None  # they are drawn as whole tensors
-    if any(getattr(x, word, None) is not None for word in ("_z3_optimizer", "_hp_mapping")):
-        raise ValueError(
-            "an optimizer of DeepSpeed has copied its values, so that its next step would undo a draw: draw before "
-            "deepspeed.initialize"
-        )
     if getattr(x, "ds_shape", None) is not None:
         return _of_zero_3(x)
     if is_of_megatron(owner) or getattr(x, "tensor_model_parallel", False):
         return part_of_megatron(owner, name, x, context)
     return None
+
+
+def undone(x: torch.Tensor) -> str:
+    """Why a draw into a parameter would not last; "" where it would. Its values can be read all the same."""
+    for mark, before in OPTIMIZERS.items():
+        if getattr(x, mark, None) is not None:
+            return f"an optimizer has copied its values, so that its next step would undo a draw: draw before {before}"
+    return ""
 
 
 # ZeRO-3

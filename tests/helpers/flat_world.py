@@ -3,16 +3,12 @@
 `python flat_world.py SIZE STORE` runs a gloo world and prints, for each rank, what differs. See test_models_shards.
 """
 
-import json
-import multiprocessing
-import sys
 import warnings
-from datetime import timedelta
 
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy
+from worlds import play
 
 import arrayinit as ai
 from arrayinit import PlanError
@@ -93,14 +89,10 @@ def behind(original):
     return said, mark
 
 
-def run(rank, size, store, results):
-    """One rank."""
+def findings(rank, size):
+    del rank
     warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", store=dist.FileStore(store, size), rank=rank, world_size=size, timeout=timedelta(seconds=120)
-    )
-    found = {"different": [], "compared": 0}
+    found = {"different": [], "compared": 0, "refused": [], "behind": []}
     strategies = [ShardingStrategy.FULL_SHARD] + ([] if size == 1 else [ShardingStrategy.NO_SHARD])
     for strategy in strategies:
         for original in (False, True):
@@ -108,26 +100,11 @@ def run(rank, size, store, results):
                 different, compared = compare(original, is_nested, strategy)
                 found["different"] += [f"{strategy.name} {original} {is_nested} {each}" for each in different]
                 found["compared"] += compared
-    found["refused"] = [] if size == 1 else [refused(original) for original in (False, True)]
-    found["behind"] = [] if size == 1 else [behind(original) for original in (False, True)]
-    results[rank] = found
-    dist.destroy_process_group()
-
-
-def main():
-    """A process for each rank."""
-    size, store = int(sys.argv[1]), sys.argv[2]
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        results = manager.dict()
-        processes = [context.Process(target=run, args=(rank, size, store, results)) for rank in range(size)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        assert all(process.exitcode == 0 for process in processes)
-        print(json.dumps([results[rank] for rank in range(size)]))
+    for original in (False, True) if size > 1 else ():
+        found["refused"].append(refused(original))
+        found["behind"].append(behind(original))
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    play(findings)

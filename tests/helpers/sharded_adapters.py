@@ -4,19 +4,14 @@
 test_models_adapters_sharded.
 """
 
-import json
 import math
-import multiprocessing
-import sys
-import warnings
-from datetime import timedelta
 
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from worlds import play
 
 import arrayinit as ai
 from arrayinit import recipes
@@ -88,7 +83,7 @@ def std_of(init, outputs, inputs):
     ]
 
 
-def findings(model, init):
+def differences(model, init):
     """What differs from the model in one piece, element by element, in the parts of this rank and put together."""
     whole = init_module_(Model(), RULES[init], seed=5, frozen="draw")
     init_module_(model, RULES[init], seed=5, frozen="draw")
@@ -108,43 +103,28 @@ def findings(model, init):
     return found
 
 
-def rank_of_world(rank, size, store):
-    torch.set_num_threads(1)
-    timeout = timedelta(seconds=60)  # for ranks that wait for one that failed
-    dist.init_process_group("gloo", store=dist.FileStore(store, size), rank=rank, world_size=size, timeout=timeout)
-    try:
-        torch.manual_seed(rank)  # ranks differ in all that torch draws
-        torch.randn(rank), ai.normal(rank)
-        found, sharded = {}, set()
-        ways = {"tensor parallel": lambda model: tensor_parallel(model, init_device_mesh("cpu", (size,)))}
-        ways["fsdp"] = lambda model: fsdp(model, init_device_mesh("cpu", (size,)))
-        if size == 4:
+def findings(rank, size):
+    torch.manual_seed(rank)  # ranks differ in all that torch draws
+    torch.randn(rank), ai.normal(rank)
+    found, sharded = {}, set()
+    ways = {"tensor parallel": lambda model: tensor_parallel(model, init_device_mesh("cpu", (size,)))}
+    ways["fsdp"] = lambda model: fsdp(model, init_device_mesh("cpu", (size,)))
+    if size == 4:
 
-            def both(model):
-                mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "tp"))
-                tensor_parallel(model, mesh["tp"])
-                fsdp(model, mesh["dp"])
+        def both(model):
+            mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "tp"))
+            tensor_parallel(model, mesh["tp"])
+            fsdp(model, mesh["dp"])
 
-            ways["fsdp over tensor parallel"] = both
-        for way, shard in ways.items():
-            for init in RULES:
-                model = Model()
-                shard(model)
-                sharded |= {way for x in model.parameters() if isinstance(x, DTensor)}
-                found[f"{way}, {init}"] = findings(model, init)
-        return {"found": found, "sharded": sorted(sharded)}
-    finally:
-        dist.destroy_process_group()
-
-
-def main():
-    """Each rank is a process that forks off here, where everything is imported and nothing is drawn yet."""
-    warnings.filterwarnings("ignore", module="torch")
-    size, store = int(sys.argv[1]), sys.argv[2]
-    with multiprocessing.get_context("fork").Pool(size) as ranks:
-        results = ranks.starmap(rank_of_world, [(rank, size, store) for rank in range(size)], chunksize=1)
-    print(json.dumps(results))
+        ways["fsdp over tensor parallel"] = both
+    for way, shard in ways.items():
+        for init in RULES:
+            model = Model()
+            shard(model)
+            sharded |= {way for x in model.parameters() if isinstance(x, DTensor)}
+            found[f"{way}, {init}"] = differences(model, init)
+    return {"found": found, "sharded": sorted(sharded)}
 
 
 if __name__ == "__main__":
-    main()
+    play(findings)

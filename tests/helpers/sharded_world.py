@@ -7,11 +7,6 @@ test_models_records_sharded, which runs single ranks of a large world in its own
 import copy
 import functools
 import hashlib
-import json
-import multiprocessing
-import sys
-import warnings
-from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -22,6 +17,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, SequenceParallel, parallelize_module
 from torch.nn import init
 from torch.nn.parallel import DistributedDataParallel
+from worlds import play
 
 import arrayinit as ai
 from arrayinit.models.plans import PlanError
@@ -368,32 +364,16 @@ def data_parallel(turn):
     return found
 
 
-def rank_of_world(rank, size, store):
-    torch.set_num_threads(1)
-    timeout = timedelta(seconds=60)  # for ranks that wait for one that failed
-    dist.init_process_group("gloo", store=dist.FileStore(store, size), rank=rank, world_size=size, timeout=timeout)
-    try:
-        torch.manual_seed(rank)
-        torch.randn(rank), ai.normal(rank)  # which takes keys that other ranks don't
-        found = {
-            **every_way(size, rank), "after a step": after_a_step(size), "data parallel": data_parallel(rank),
-        }  # fmt: skip
-        marks = [mark(whole(model)) for model in MODELS]
-        return {"found": found, "marks": marks}
-    finally:
-        dist.destroy_process_group()
-
-
-def main():
-    """Each rank is a process that forks off here, where everything is imported and nothing is drawn yet."""
-    import transformers.models.llama.modeling_llama  # noqa: F401
-
-    warnings.filterwarnings("ignore", module="torch")
-    size, store = int(sys.argv[1]), sys.argv[2]
-    with multiprocessing.get_context("fork").Pool(size) as ranks:
-        results = ranks.starmap(rank_of_world, [(rank, size, store) for rank in range(size)], chunksize=1)
-    print(json.dumps(results))
+def findings(rank, size):
+    torch.manual_seed(rank)
+    torch.randn(rank), ai.normal(rank)  # which takes keys that other ranks don't
+    found = {
+        **every_way(size, rank), "after a step": after_a_step(size), "data parallel": data_parallel(rank),
+    }  # fmt: skip
+    return {"found": found, "marks": [mark(whole(model)) for model in MODELS]}
 
 
 if __name__ == "__main__":
-    main()
+    import transformers.models.llama.modeling_llama  # noqa: F401 # before ranks fork
+
+    play(findings)

@@ -1,11 +1,6 @@
 """Models that are recorded and then sharded: each rank has the slices of the model in one piece, element by element."""
 
-import json
-import os
-import subprocess
-import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -15,22 +10,14 @@ dist = pytest.importorskip("torch.distributed")
 fake = pytest.importorskip("torch.testing._internal.distributed.fake_pg")
 
 from sharded_world import MODELS, check, mark, whole  # noqa: E402
-
-WORLD = Path(__file__).parents[1] / "helpers" / "sharded_world.py"
+from worlds import results_of  # noqa: E402
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 4])
 def test_real_worlds(size, tmp_path):
     """FSDP2, tensor parallelism, both, HSDP and DDP; ranks with other generators, and that build in another order."""
-    run = subprocess.run(
-        [sys.executable, str(WORLD), str(size), str(tmp_path / "store")],
-        capture_output=True, text=True, timeout=240,
-        env={**os.environ, "ARRAYINIT_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    results = json.loads(run.stdout.splitlines()[-1])
-    assert len(results) == size
+    results = results_of("sharded_world.py", size, tmp_path / "store")
     for result in results:
         assert {what: paths for what, paths in result["found"].items() if paths} == {}
         assert len(result["found"]) == (3 * 7 + 2 if size == 2 else 3 * 14 + 2)
