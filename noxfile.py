@@ -27,6 +27,13 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "--all-backends", "-n", "auto", *session.posargs)
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site, and run every page of it; a warning is an error. The pages are in .docs/_build."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-P", "-m", "sphinx", "-W", "-j", "2", "-c", ".docs", "examples/guides", ".docs/_build/html")
+
+
 @nox.session(venv_backend="none")
 def gpu(session: nox.Session) -> None:
     """Run everything that needs a CUDA device, with this Python's libraries, in less than eight minutes.

@@ -7,7 +7,7 @@ from pathlib import Path
 os.environ.setdefault("KERAS_BACKEND", "jax")  # for the blocks and the gallery, which use Keras
 sys.path.insert(0, str(Path(__file__).parent))
 
-import arrayinit  # noqa: E402 # after the paths
+import arrayinit  # after the paths
 
 project = "arrayinit"
 author = copyright = "the arrayinit developers"

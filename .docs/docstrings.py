@@ -10,6 +10,7 @@ from typing import Any
 ROLE_OR_CODE = re.compile(r":\w+:`[^`]*`|(?<!`)`([^`]+)`(?!`)(\w?)")
 MARKS = re.compile(r"[*|\\]|(?<=\w)_(?!\w)|(?<!\w)_(?=\w)")  # which reStructuredText would interpret
 ENTRY = re.compile(r"([a-z_][\w, ]*): (?=\S)")  # of a list of fields: "reach: what no part ..."
+SHARED = re.compile(r"^    (?=(\w+, ){5,}\w+: )")  # an entry of many names, which napoleon would repeat for each
 SECTIONS = ("Args:", "Raises:", "Warns:", "Returns:")
 
 
@@ -34,7 +35,11 @@ def _paragraph(lines: list[str]) -> list[str]:
         return [_row(line) for line in lines]
     lines = _escaped("\n".join(lines)).split("\n")
     is_list = ENTRY.match(lines[0]) and all(line.startswith("    ") or ENTRY.match(line) for line in lines)
-    return [line[2:] if line.startswith("    ") else f"- **{line}".replace(":", "**:", 1) for line in lines] if is_list else lines
+    return (
+        [line[2:] if line.startswith("    ") else f"- **{line}".replace(":", "**:", 1) for line in lines]
+        if is_list
+        else lines
+    )
 
 
 def _escaped(text: str) -> str:
@@ -62,10 +67,10 @@ def _with_names_on_one_line(lines: list[str]) -> list[str]:
     """An entry of a section whose names take several lines has them on one, as napoleon expects."""
     out, in_section = list(lines[:1]), False
     for previous, line in pairwise(lines):
-        in_section = line in SECTIONS or in_section and (line.startswith(" ") or not line)
+        in_section = line in SECTIONS or (in_section and (line.startswith(" ") or not line))
         is_split = in_section and out[-1].startswith("    ") and ":" not in out[-1]
         if is_split and re.match(r"    \w", previous) and line.startswith("        "):
             out[-1] += f" {line.strip()}"
         else:
             out.append(line)
-    return out
+    return [SHARED.sub("    **keywords: ", line) for line in out]

@@ -6,7 +6,7 @@ changes no file whose content stays, so that a second build reads only what has 
 
 import contextlib
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def _index() -> str:
         "To choose one, see [Which initializer for what](../which-init.md).",
     ]
     for title, names in GROUPS.items():
-        lines += ["", f"## {title}", "", "::::{grid} 2 2 3 4", ":gutter: 2", ":class-container: gallery", ""]
+        lines += ["", f"## {title}", "", "::::{grid} 1 2 3 3", ":gutter: 2", ":class-container: gallery", ""]
         for name in names:
             lines += [
                 f":::{{grid-item-card}} {name}", f":link: {name}", ":link-type: doc", f":img-top: {name}.png", "",
@@ -180,8 +180,8 @@ def _lines(name: str, example: Example) -> dict[str, str]:
         "torch": "import arrayinit as ai\nimport torch\n\n"
         f"weight = torch.empty({example.shape})\nai.{name}_({in_place}, seed=0)",
         "a torch model": "import arrayinit as ai\nimport torch\nfrom arrayinit.torch import init_module_\n\n"
-        f"model = torch.nn.ParameterDict({{\"w\": torch.empty({example.shape})}})\n"
-        f"init_module_(model, {{\"w\": {spec}}}, seed=0)",
+        f'model = torch.nn.ParameterDict({{"w": torch.empty({example.shape})}})\n'
+        f'init_module_(model, {{"w": {spec}}}, seed=0)',
         "JAX": f'import arrayinit as ai\n\nw = ai.{name}({example.call}, seed=0, xp="jax")',
     }
     if example.role not in LAYERS:
@@ -193,12 +193,10 @@ def _lines(name: str, example: Example) -> dict[str, str]:
     outputs = example.shape[0]
     flax, keras = flax.format(outputs), keras.format(outputs)
     lines["Flax"] = (
-        f"{uses}import arrayinit.jax\nfrom flax import linen as nn\n\n"
-        f"layer = {flax}, {argument}=arrayinit.jax.{drawn})"
+        f"{uses}import arrayinit.jax\nfrom flax import linen as nn\n\nlayer = {flax}, {argument}=arrayinit.jax.{drawn})"
     )
     lines["Keras"] = (
-        f"{uses}import arrayinit.keras\nimport keras\n\n"
-        f"layer = {keras}, {argument}ializer=arrayinit.keras.{drawn})"
+        f"{uses}import arrayinit.keras\nimport keras\n\nlayer = {keras}, {argument}ializer=arrayinit.keras.{drawn})"
     )
     return lines
 

@@ -1,4 +1,4 @@
-"""The programs in examples/ and the model of README.md in two frameworks run, and show what they say."""
+"""The programs in examples/ run, and show what they say."""
 
 import importlib.util
 import os
@@ -7,9 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import namespace
-
-import arrayinit
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,41 +56,6 @@ def run(request, tmp_path):
         return done.stdout
 
     return run
-
-
-def test_the_model_in_two_frameworks_of_the_readme():
-    for module in ("torch", "flax.linen"):
-        namespace(module)
-    blocks = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1:]
-    (code,) = [block.partition("```")[0] for block in blocks if "class Encoder" in block]
-    variables = {"__name__": "readme"}
-    exec(code, variables)
-    assert variables["params"]["out"]["kernel"].shape == (16, 8)
-
-
-def test_the_record_of_the_readme(capsys):
-    namespace("torch")
-    blocks = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1:]
-    (code,) = [block.partition("```")[0] for block in blocks if "with record()" in block]
-    variables = {"__name__": "readme"}
-    exec(code, variables)
-    assert "0.weight  100x64  normal, std=1.0, row 0 is 0" in capsys.readouterr().out
-    embedding, linear = variables["encoder"]
-    assert variables["missing"] == ["1.weight", "1.bias"]
-    assert not embedding.weight[:90].any()
-    assert bool((embedding.weight[90:] == arrayinit.normal((100, 64), seed=0, name="0.weight", xp="torch")[90:]).all())
-    assert bool(linear.weight.all())
-    assert bool(linear.bias.all())
-
-
-def test_the_schemes_of_the_readme():
-    blocks = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1:]
-    (code,) = [block.partition("```")[0] for block in blocks if "@ai.scheme" in block]
-    code += "\nassert by_frequency((3, 8)).shape == (3, 8)"
-    code += "\nassert rules.find('h.qkv.weight', (6, 3)).initializer((6, 3), seed=0).std() > 0"
-    # In a process of its own, because names are registered.
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
 
 
 def test_every_program_is_tested():
