@@ -15,14 +15,18 @@ from arrayinit.bench.output import machine_lines, quantity, significant
 TITLES = {
     "torch": "In place, into torch tensors",
     "numpy": "In place, into NumPy arrays",
-    "cupy": "In place, into CuPy arrays",
-    "jax": "New JAX arrays",
-    "slices": "Parts of a tensor",
+    "jit": "New JAX arrays, under jit",
+    "jax": "New JAX arrays, outside of jit",
+    "slice": "Parts of a tensor",
     "dask": "Dask",
-    "dtensor": "A tensor over several processes",
-    "cold": "Fresh processes",
-    "without loops": "Without the compiled loops",
-    "models": "Whole models",
+    "dtensor": "A tensor over two processes",
+    "flax": "A Flax model, from nothing to arrays",
+    "cold": "Imports and first draws, in fresh processes",
+    "no-loops": "Without the compiled loops",
+    "memory": "Memory beyond the result",
+    "model": "Models of transformers, in fresh processes",
+    "model-memory": "Memory beyond the parameters of these models",
+    "cuda": "On the GPU",
 }
 
 

@@ -1,11 +1,14 @@
 """A page for each initializer: a picture, its docstring, and a line for each framework, which is executed.
 
 A Sphinx extension. It writes Markdown and pictures to `gallery/` in the source directory before the pages are read, and
-changes no file whose content stays, so that a second build reads only what has changed.
+changes no file whose content stays, so that a second build reads only what has changed. It does so in a process of its
+own, because Sphinx forks later, and JAX, which the lines import, doesn't bear that.
 """
 
 import contextlib
 import io
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,8 +95,12 @@ LAYERS = {  # role -> a layer of Flax and of Keras for {} outputs, the argument 
 
 def setup(app: Any) -> dict[str, Any]:
     """Called by Sphinx."""
-    app.connect("builder-inited", lambda app: write(Path(app.srcdir) / "gallery"))
+    app.connect("builder-inited", lambda app: _write_apart(Path(app.srcdir) / "gallery"))
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _write_apart(folder: Path) -> None:
+    subprocess.run([sys.executable, "-P", __file__, str(folder)], check=True)
 
 
 def write(folder: Path) -> None:
@@ -249,3 +256,7 @@ def _plane(w: Any) -> Any:
         return w
     out, into, *kernel = w.shape
     return w.reshape(out, into, kernel[0], -1).transpose(0, 2, 1, 3).reshape(out * kernel[0], -1)
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
