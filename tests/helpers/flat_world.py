@@ -1,4 +1,4 @@
-"""Models in FSDP1, whose weights are pieces of flat parameters, beside one in one piece.
+"""Models in FSDP1, whose weights are pieces of flat parameters, and in stages of a pipeline, beside one in one piece.
 
 `python flat_world.py SIZE STORE` runs a gloo world and prints, for each rank, what differs. See test_models_shards.
 """
@@ -8,6 +8,7 @@ import warnings
 import torch
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy
+from torch.distributed.pipelining import PipelineStage, ScheduleGPipe, SplitPoint, pipeline
 from worlds import play
 
 import arrayinit as ai
@@ -89,10 +90,29 @@ def behind(original):
     return said, mark
 
 
+def stage(rank, size):
+    """Paths of this rank's stage of a pipeline that differ from the whole; and whether its output does, at the end."""
+
+    def make():
+        return nn.Sequential(*(nn.Linear(6, 6) for _ in range(2 * size)))
+
+    rules, x = {"*.bias": "normal", "*": "kaiming_normal"}, torch.ones(4, 6)
+    whole = init_module_(make(), rules, seed=3)
+    cuts = {str(2 * number): SplitPoint.BEGINNING for number in range(1, size)}
+    module = init_module_(pipeline(make(), (x,), split_spec=cuts).get_stage_module(rank), rules, seed=3)
+    weights = dict(whole.named_parameters())
+    different = [path for path, value in module.named_parameters() if not torch.equal(value, weights[path])]
+    assert len(list(module.parameters())) == 4
+    with torch.no_grad():
+        output = ScheduleGPipe(PipelineStage(module, rank, size, torch.device("cpu")), 1).step(*(x,) * (rank == 0))
+        if rank == size - 1 and not torch.allclose(output, whole(x), rtol=0, atol=1e-6):
+            different.append("the output")
+    return different
+
+
 def findings(rank, size):
-    del rank
     warnings.simplefilter("ignore")
-    found = {"different": [], "compared": 0, "refused": [], "behind": []}
+    found = {"different": stage(rank, size) if size > 1 else [], "compared": 0, "refused": [], "behind": []}
     strategies = [ShardingStrategy.FULL_SHARD] + ([] if size == 1 else [ShardingStrategy.NO_SHARD])
     for strategy in strategies:
         for original in (False, True):
