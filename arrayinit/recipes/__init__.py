@@ -27,6 +27,7 @@ from arrayinit.recipes.keras import keras_defaults
 from arrayinit.recipes.linear_recurrences import gated_deltanet, lru, mamba, mamba2
 from arrayinit.recipes.lora import lora
 from arrayinit.recipes.megatron import megatron
+from arrayinit.recipes.mimetic import mimetic
 from arrayinit.recipes.modded_nanogpt import modded_nanogpt
 from arrayinit.recipes.modular_norm import modular_norm
 from arrayinit.recipes.moe import moe
@@ -66,6 +67,7 @@ __all__ = [
     "mamba",
     "mamba2",
     "megatron",
+    "mimetic",
     "modded_nanogpt",
     "modular_norm",
     "moe",
