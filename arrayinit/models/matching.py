@@ -254,7 +254,7 @@ def matches_and_problems(
             if program is None:
                 initializer, job = _decided(parameter, rule, neighbours, choice)
             if job is not None and rule is not None and rule.seed_of is not None:
-                _check_shared(parameter, rule, job.law, neighbours, rules)
+                _check_shared(parameter, rule, job, neighbours, rules)
             if rows is not None and job is not None and is_joint(job.law):
                 raise ValueError(f"rows can't be drawn alone by a rule of whole matrices, {initializer}")
             if selection is not None and path in selection.problems:
@@ -459,7 +459,7 @@ def _shares(parameter: Parameter, rule: Rule | None, neighbours: Mapping[str, Pa
 
 
 def _check_shared(
-    parameter: Parameter, rule: Rule, law: Law, neighbours: Mapping[str, Parameter], rules: Rules
+    parameter: Parameter, rule: Rule, job: Job, neighbours: Mapping[str, Parameter], rules: Rules
 ) -> None:
     """Refuse a neighbour that is not there, has no seed name of its own, or can't be of one draw. ValueError."""
     assert rule.seed_of is not None
@@ -470,9 +470,9 @@ def _check_shared(
     if other.path == parameter.path:
         raise ValueError(f"`seed_of` must name another parameter; got {rule.seed_of!r} for itself")
     of_other = rules.find(other.path, other.shape, other.kinds, other.layer_ndim)
-    if isinstance(law, Factor):
-        _check_pair(law, rule, other, of_other, neighbours)
-    elif other.shape != parameter.shape:
+    if isinstance(job.law, Factor):
+        _check_pair(job.law, rule, other, of_other, neighbours)
+    elif other.shape != parameter.shape and _canonical(other, of_other, neighbours) != job.geometry.canonical:
         raise ValueError(
             f"`seed_of` must name a neighbour of the same shape, {parameter.shape}; got {rule.seed_of!r}, which has "
             f"{other.shape}"
@@ -482,6 +482,12 @@ def _check_shared(
             f"`seed_of` must name a neighbour with a seed name of its own; got {rule.seed_of!r}, whose rule has "
             f"seed_of={of_other.seed_of!r}"
         )
+
+
+def _canonical(other: Parameter, of_other: Rule | None, neighbours: Mapping[str, Parameter]) -> tuple[int, ...]:
+    """The shape of a neighbour in the order in which its elements are numbered."""
+    _, job = _decided(other, of_other, neighbours, "draw")
+    return other.shape if job is None else job.geometry.canonical
 
 
 def _check_pair(

@@ -17,7 +17,7 @@ SEPARATE = (("q_proj", "k_proj", "v_proj"), ("query", "key", "value"))
 PROJECTIONS = "qkv|c_attn|q_proj|k_proj|v_proj|query|key|value|out_proj|o_proj|out"
 
 
-def mimetic(heads: int, qk: Sequence[float] = (0.7, 0.7), vo: Sequence[float] = (0.4, -0.4)) -> Rules:
+def mimetic(heads: int = 12, qk: Sequence[float] = (0.7, 0.7), vo: Sequence[float] = (0.4, -0.4)) -> Rules:
     """Mimetic attention: W_Q W_K^T near 0.7 I in each head, W_V W_O near -0.4 I, biases 0. All else stays. By paths.
 
     ================================================  ==================================================
