@@ -30,7 +30,7 @@ GROUPS = {  # title -> its initializers, in the order of the page
     ),
     "Matrices and kernels": (
         "orthogonal", "delta_orthogonal", "spectral_orthogonal", "sparse", "eye", "identity", "dirac", "zero_hadamard",
-        "bilinear", "icnr", "packed",
+        "bilinear", "icnr", "packed", "mimetic", "lora_orthogonal",
     ),
     "Biases": ("lstm_bias", "chrono", "prior_bias"),
     "State-space models and recurrences": (

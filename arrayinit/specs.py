@@ -390,6 +390,8 @@ def _gain(name: str, parameters: Mapping[str, Any]) -> float | None:
         if parameters.get("gain") is not None:
             return float(parameters["gain"])
         return calculate_gain(parameters.get("nonlinearity", "leaky_relu"), parameters.get("a", 0.0))
+    if base == "lora_orthogonal":
+        return float(parameters.get("gain", 0.1))
     if base in ("xavier_uniform", "xavier_normal", "orthogonal", "delta_orthogonal", "spectral_orthogonal", "identity"):
         return float(parameters.get("gain", 1.0))
     return None

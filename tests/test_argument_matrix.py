@@ -29,6 +29,8 @@ GIVEN = {
     "distribution": {"distribution": "gamma", "parameters": (2.0, 0.0, 0.5)},
     "s4d": {"variant": "real"},
     "packed": {"initializer": ai.spec("xavier_normal"), "blocks": 2},
+    "mimetic": {"part": "query"},
+    "lora_orthogonal": {"part": "A"},
 }
 SHARED = {
     "seed": 0, "name": 1, "layout": None, "in_axis": 1, "out_axis": 0, "batch_axis": (), "groups": 1,

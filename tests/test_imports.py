@@ -216,6 +216,7 @@ def test_only_backends_and_adapters_import_frameworks():
         "models.torch_shards",
         "models.megatron",
         "models.jax_records",
+        "models.jax_layers",
         "models.jax_scaling",
         "models.keras",
     }

@@ -22,6 +22,8 @@ GIVEN = {
     "distribution": {"distribution": "gamma", "parameters": (2.0, 0.0, 0.5)},
     "s4d": {"variant": "real"},
     "packed": {"initializer": ai.spec("xavier_normal"), "blocks": 2},
+    "mimetic": {"part": "query"},
+    "lora_orthogonal": {"part": "A"},
 }
 SHAPES = {
     "dirac": (4, 6, 3),

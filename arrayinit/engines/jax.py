@@ -16,7 +16,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from arrayinit.backends import backend_named
 from arrayinit.backends.jax import JaxBackend, JaxLanes, columns32, is_tracing, x64
-from arrayinit.engines import reference
+from arrayinit.engines import factors, reference
 from arrayinit.engines.parts import part_filler
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
@@ -24,6 +24,7 @@ from arrayinit.laws import (
     MIXED,
     SAMPLED,
     Constant,
+    Factor,
     Formula,
     Normal,
     Orthogonal,
@@ -136,6 +137,8 @@ def _values(job: Job, low: Any, high: Any) -> Any:
             for position, values in formulas.blocks(job.law, job.geometry, job.box, job.dtype):
                 wide[position] = values
             return jnp.asarray(wide).astype(job.dtype)
+    if isinstance(job.law, Factor) and 0 not in job.shape:
+        return _factor(job, low, high)
     if isinstance(job.law, Rows) and 0 not in job.shape:
         drawn = _rows(job, low, high)
         if drawn is not None:
@@ -149,6 +152,29 @@ def _values(job: Job, low: Any, high: Any) -> Any:
     form, numbers = _form(job.sampling)
     with x64():
         return _sampled(form, _in_order_of_result(job))(low, high, numbers, _columns(job.sampling))
+
+
+def _factor(job: Job, low: Any, high: Any) -> Any:
+    """The values of a matrix that the host computes: at once, or by a callback where the key is traced."""
+    dtype = jnp.dtype(job.dtype)
+
+    def values(low: Any, high: Any) -> Any:
+        return factors.values(job.keyed(Key.of_words(int(high), int(low)))).astype(dtype)
+
+    def words(low: Any, high: Any) -> Any:
+        return values(low, high)[..., None].view(np.uint32)
+
+    with x64():
+        if not isinstance(low, jax.core.Tracer):
+            return jnp.asarray(values(low, high))
+        call = functools.partial(jax.pure_callback, vmap_method="sequential")
+        if dtype.name not in ("float64", "complex128"):
+            return call(values, jax.ShapeDtypeStruct(job.shape, dtype), low, high)
+        # A callback runs where 64 bits may be off, and would lose half of them.
+        count = dtype.itemsize // 4
+        drawn = call(words, jax.ShapeDtypeStruct((*job.shape, count), np.uint32), low, high)
+        parts = jax.lax.bitcast_convert_type(drawn.reshape(*job.shape, count // 2, 2), jnp.float64)
+        return parts[..., 0] if count == 2 else jax.lax.complex(parts[..., 0], parts[..., 1])
 
 
 def _columns(sampling: Sampling) -> tuple[Any, ...]:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from arrayinit.backends import Backend, Lanes
-from arrayinit.engines import matrices
+from arrayinit.engines import factors, matrices
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
-from arrayinit.laws import Bits, Constant, Dirac, Eye, Formula, Normal, Orthogonal, Sparse, formulas
+from arrayinit.laws import Bits, Constant, Dirac, Eye, Factor, Formula, Normal, Orthogonal, Sparse, formulas
 from arrayinit.laws.lattice import Sampling, sampling
 from arrayinit.laws.patterns import dirac, eye, ones
 from arrayinit.laws.regions import Region
@@ -42,6 +42,9 @@ def fill(job: Job, backend: Backend, out: Any, matrix: Callable[[Lanes, Job], An
             with backend.multiplying(device):
                 part = (matrix or _matrix)(lanes, job)
             backend.write(view, (), part)
+        elif isinstance(job.law, Factor):
+            values = lanes.xp.asarray(factors.values(job), device=lanes.device)
+            backend.write(view, (), lanes.astype(values, backend.dtype(job.dtype)))
         elif isinstance(job.law, Formula):
             for position, values in formulas.blocks(job.law, job.geometry, job.box, job.dtype):
                 rounded = lanes.astype(lanes.xp.asarray(values, device=lanes.device), backend.dtype(job.dtype))

@@ -35,7 +35,7 @@ another sequence or an array with one axis, but not an iterator, a set or text.
 from collections.abc import Callable
 from typing import Any
 
-from arrayinit.initializers import distributions, elementwise, matrices, packs, sequences
+from arrayinit.initializers import distributions, elementwise, matrices, packs, pairs, sequences
 from arrayinit.initializers.custom import CustomInitializer as CustomInitializer, custom, custom_names
 from arrayinit.initializers.distributions import (
     distribution as distribution,
@@ -119,6 +119,12 @@ from arrayinit.initializers.packs import (
     packed as packed,
     packed_ as packed_,
 )
+from arrayinit.initializers.pairs import (
+    lora_orthogonal as lora_orthogonal,
+    lora_orthogonal_ as lora_orthogonal_,
+    mimetic as mimetic,
+    mimetic_ as mimetic_,
+)
 from arrayinit.initializers.sequences import (
     hippo_legs as hippo_legs,
     hippo_legs_ as hippo_legs_,
@@ -148,7 +154,7 @@ ALIASES = {
 # The scheme of an initializer f is `_f`, above it; `f_` is below.
 _SCHEMES: dict[str, Callable[..., Law]] = {
     name: getattr(module, "_" + name)
-    for module in (distributions, elementwise, matrices, packs, sequences)
+    for module in (distributions, elementwise, matrices, packs, pairs, sequences)
     for name in vars(module)
     if f"_{name}" in vars(module) and f"{name}_" in vars(module)
 }

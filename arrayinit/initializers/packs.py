@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, Unpack, runtime_checkable
 
-from arrayinit.common.arguments import finite, integer
+from arrayinit.common.arguments import finite, flag, integer
 from arrayinit.common.integers import as_integer, as_integers
 from arrayinit.common.messages import shown
 from arrayinit.draw import Keywords, draw, filling
@@ -31,10 +31,16 @@ def _packed(
     initializer: SpecLike | Sequence[SpecLike],
     blocks: int | Sequence[int],
     order: Sequence[int] | None,
+    shared: bool,
 ) -> Law:
     axis = _out_axis(geometry, "packed")
     sizes = _sizes(geometry.shape[axis], blocks)
     numbers = _order(len(sizes), order)
+    is_shared = flag(shared, "shared")
+    if is_shared and order is not None:
+        raise ValueError(
+            f"`order` numbers blocks that have keys of their own, and excludes `shared`; got {shown(order)}"
+        )
     specs = initializer if isinstance(initializer, list | tuple) else [initializer] * len(sizes)
     if len(specs) != len(sizes):
         raise ValueError(
@@ -47,7 +53,7 @@ def _packed(
             block = _resized(geometry, axis, size)
             laws[id(spec), size] = (block, _law(spec, block))
         block, law = laws[id(spec), size]
-        pieces.append(Piece(_slab(geometry, axis, start, 1, size), law, block, number))
+        pieces.append(Piece(_slab(geometry, axis, start, 1, size), law, block, None if is_shared else number))
         start += size
     return Packed(tuple(pieces))
 
@@ -57,6 +63,7 @@ def packed(
     initializer: SpecLike | Sequence[SpecLike],
     blocks: int | Sequence[int] = 1,
     order: Sequence[int] | None = None,
+    shared: bool = False,
     **keywords: Unpack[Keywords],
 ) -> Any:
     """Blocks along the output axis, each drawn as a tensor of its own: packed projections (QKV), gates, experts.
@@ -83,16 +90,19 @@ def packed(
         blocks: the number of blocks of equal size, or the size of each.
         order: the number of each block, whose key is fold(key, number); 0, 1, 2, ... by default. Specs and sizes go
             with the place of a block.
+        shared: True to draw all blocks under the key of the whole, for laws of one draw, such as the parts of
+            :func:`mimetic`; blocks of one law and size are then equal.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
             chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
             :mod:`arrayinit.initializers`.
 
     Raises:
         ValueError: blocks that do not divide or add up to the output axis, another number of initializers, an order
-            that does not have each number once, a spec with a layout of its own; and as each initializer for its block.
+            that does not have each number once or stands beside `shared`, a spec with a layout of its own; and as each
+            initializer for its block.
         TypeError: an initializer that is not a spec, a shape without axes.
     """
-    return draw(x, partial(_packed, initializer=initializer, blocks=blocks, order=order), **keywords)
+    return draw(x, partial(_packed, initializer=initializer, blocks=blocks, order=order, shared=shared), **keywords)
 
 
 packed_ = filling(packed)

@@ -163,6 +163,22 @@ class Orthogonal:
 
 
 @dataclass(frozen=True)
+class Factor:
+    """A matrix of a pair that is computed from one draw, on the host in float64: see `factors`.
+
+    formula: a function (source, (batch, out, in), *arguments) -> values of this shape.
+    pair: what both matrices of a pair must have in common. std: that of an element; its mean is 0. reach: what no
+    element exceeds in magnitude.
+    """
+
+    formula: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    pair: tuple[Any, ...]
+    std: float
+    reach: float
+
+
+@dataclass(frozen=True)
 class Sparse:
     """N(0, std^2) with `zeros` elements of each column, chosen at random, set to 0."""
 
@@ -265,7 +281,9 @@ Sampled: TypeAlias = Uniform | Normal | Truncated | Quantile
 SAMPLED = (Uniform, Normal, Truncated, Quantile)  # laws whose elements are drawn one by one
 # Laws that draw nothing. A tuple, for `isinstance` would build a union `A | B` anew in each call.
 _FIXED = (Constant, Point, Eye, Dirac, Formula)
-Law: TypeAlias = Sampled | Constant | Point | Eye | Dirac | Orthogonal | Sparse | Formula | Bits | Packed | Rows
+Law: TypeAlias = (
+    Sampled | Constant | Point | Eye | Dirac | Orthogonal | Factor | Sparse | Formula | Bits | Packed | Rows
+)
 MIXED = (Packed, Rows)  # laws that engines draw part by part
 
 
@@ -294,4 +312,4 @@ def is_joint(law: Law) -> bool:
     """Whether elements depend on each other, so that drawing a part costs as much as drawing the whole."""
     if isinstance(law, Packed):
         return any(is_joint(piece.law) for piece in law.pieces)
-    return isinstance(law, Orthogonal | Sparse)
+    return isinstance(law, Orthogonal | Factor | Sparse)

@@ -9,6 +9,7 @@ from arrayinit.laws import (
     Constant,
     Dirac,
     Eye,
+    Factor,
     Formula,
     Law,
     Normal,
@@ -44,7 +45,7 @@ def fit(law: Law, dtype: str) -> tuple[Law, Sampling | None]:
     _check_floating(law, dtype)
     if isinstance(law, SAMPLED):
         return law, sampling(law, dtype)
-    if isinstance(law, Formula):
+    if isinstance(law, Formula | Factor):
         _fit_value(law.reach, dtype, "values")
     elif isinstance(law, Sparse):
         sampling(Normal(0.0, law.std), dtype)

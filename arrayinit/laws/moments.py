@@ -14,6 +14,7 @@ from arrayinit.laws import (
     Constant,
     Dirac,
     Eye,
+    Factor,
     Formula,
     Law,
     Normal,
@@ -136,6 +137,8 @@ def _moments(law: Law, where: Geometry) -> Moments:
             longest = max(out, in_ * spatial)
             std = abs(gain) / math.sqrt(longest) if longest else 0.0
             return Moments("orthogonal", 0.0, std, -abs(gain), abs(gain))
+        case Factor(std=std, reach=reach):
+            return Moments("factor", 0.0, std, -reach, reach)
         case Sparse(zeros, std):
             rows = where.canonical[0]
             spread = std * math.sqrt(1 - zeros / rows) if rows else 0.0

@@ -10,7 +10,7 @@ from arrayinit.common.escapes import printable
 from arrayinit.common.messages import counted, shown, warn
 from arrayinit.job import Job
 from arrayinit.key import Key
-from arrayinit.laws import Constant, Law, Normal, Truncated, Uniform, is_joint
+from arrayinit.laws import Constant, Factor, Law, Normal, Packed, Truncated, Uniform, is_joint
 from arrayinit.models.layouts import laid_out, settled
 from arrayinit.models.parameters import Parameter
 from arrayinit.models.plans import IDLE, NO_RULE, Match, Plan, PlanError, Planned, some
@@ -254,7 +254,7 @@ def matches_and_problems(
             if program is None:
                 initializer, job = _decided(parameter, rule, neighbours, choice)
             if job is not None and rule is not None and rule.seed_of is not None:
-                _check_shared(parameter, rule, neighbours, rules)
+                _check_shared(parameter, rule, job, neighbours, rules)
             if rows is not None and job is not None and is_joint(job.law):
                 raise ValueError(f"rows can't be drawn alone by a rule of whole matrices, {initializer}")
             if selection is not None and path in selection.problems:
@@ -440,9 +440,12 @@ def _completed(rule: Rule, parameter: Parameter, neighbours: Mapping[str, Parame
 
 
 def _beside(path: str, word: str) -> str:
-    """The path of a neighbour."""
-    parent = path.rpartition(".")[0]
-    return f"{parent}.{word}" if parent else word
+    """The path of a neighbour, as :class:`Rule` describes it for `seed_of`."""
+    words = word.lstrip(".").split(".")
+    own = path.split(".")
+    parents = own[: max(0, len(own) - 1 - (len(word) - len(word.lstrip("."))))]
+    kept = own[-len(words) :]
+    return ".".join([*parents, *(kept[k] if each == "*" and k < len(kept) else each for k, each in enumerate(words))])
 
 
 def _shares(parameter: Parameter, rule: Rule | None, neighbours: Mapping[str, Parameter]) -> str | None:
@@ -455,8 +458,10 @@ def _shares(parameter: Parameter, rule: Rule | None, neighbours: Mapping[str, Pa
     return neighbours[path].path if path in neighbours else path
 
 
-def _check_shared(parameter: Parameter, rule: Rule, neighbours: Mapping[str, Parameter], rules: Rules) -> None:
-    """Refuse a neighbour that is not there, has no seed name of its own, or another shape. ValueError."""
+def _check_shared(
+    parameter: Parameter, rule: Rule, job: Job, neighbours: Mapping[str, Parameter], rules: Rules
+) -> None:
+    """Refuse a neighbour that is not there, has no seed name of its own, or can't be of one draw. ValueError."""
     assert rule.seed_of is not None
     path = _beside(parameter.path, rule.seed_of)
     if path not in neighbours:
@@ -464,16 +469,38 @@ def _check_shared(parameter: Parameter, rule: Rule, neighbours: Mapping[str, Par
     other = neighbours[path]
     if other.path == parameter.path:
         raise ValueError(f"`seed_of` must name another parameter; got {rule.seed_of!r} for itself")
-    if other.shape != parameter.shape:
+    of_other = rules.find(other.path, other.shape, other.kinds, other.layer_ndim)
+    if isinstance(job.law, Factor):
+        _check_pair(job.law, rule, other, of_other, neighbours)
+    elif other.shape != parameter.shape and _canonical(other, of_other, neighbours) != job.geometry.canonical:
         raise ValueError(
             f"`seed_of` must name a neighbour of the same shape, {parameter.shape}; got {rule.seed_of!r}, which has "
             f"{other.shape}"
         )
-    of_other = rules.find(other.path, other.shape, other.kinds, other.layer_ndim)
     if of_other is not None and of_other.seed_of is not None:
         raise ValueError(
             f"`seed_of` must name a neighbour with a seed name of its own; got {rule.seed_of!r}, whose rule has "
             f"seed_of={of_other.seed_of!r}"
+        )
+
+
+def _canonical(other: Parameter, of_other: Rule | None, neighbours: Mapping[str, Parameter]) -> tuple[int, ...]:
+    """The shape of a neighbour in the order in which its elements are numbered."""
+    _, job = _decided(other, of_other, neighbours, "draw")
+    return other.shape if job is None else job.geometry.canonical
+
+
+def _check_pair(
+    law: Factor, rule: Rule, other: Parameter, of_other: Rule | None, neighbours: Mapping[str, Parameter]
+) -> None:
+    """Refuse a neighbour that holds no other matrix of this pair. ValueError."""
+    _, job = _decided(other, of_other, neighbours, "draw")
+    laws = [] if job is None else [each.law for each in job.law.pieces] if isinstance(job.law, Packed) else [job.law]
+    pairs = [each.pair for each in laws if isinstance(each, Factor)]
+    if law.pair not in pairs:
+        raise ValueError(
+            f"`seed_of` must name the other matrix of the pair {law.pair}; got {rule.seed_of!r}, which has "
+            f"{' and '.join(map(str, pairs)) or 'none'}"
         )
 
 

@@ -86,7 +86,10 @@ class Rule:
             argument `frozen` of the function that draws comes first.
         seed_of: the last word of the path of a neighbour whose seed name these parameters take instead of their own, so
             that both are drawn from the same random words: two laws of one draw, as `nu_log` and `gamma_log` of LRU.
-            The neighbour has the same shape. What `seed_names` says of the neighbour holds for both.
+            With a dot before it, a path from one layer further up: ".q_proj.weight" for the weight of k_proj. A word
+            "*" in it is the one that the parameter itself has there: "..lora_A.*.weight". The neighbour has the same
+            shape, that of the transposed weight by another layout, or is the other matrix of a pair
+            (:func:`arrayinit.mimetic`). What `seed_names` says of the neighbour holds for both.
 
     Raises:
         TypeError, ValueError: an argument of the wrong type, or an initializer that does not exist.

@@ -27,6 +27,7 @@ from arrayinit.recipes.keras import keras_defaults
 from arrayinit.recipes.linear_recurrences import gated_deltanet, lru, mamba, mamba2
 from arrayinit.recipes.lora import lora
 from arrayinit.recipes.megatron import megatron
+from arrayinit.recipes.mimetic import mimetic
 from arrayinit.recipes.modded_nanogpt import modded_nanogpt
 from arrayinit.recipes.modular_norm import modular_norm
 from arrayinit.recipes.moe import moe
@@ -66,6 +67,7 @@ __all__ = [
     "mamba",
     "mamba2",
     "megatron",
+    "mimetic",
     "modded_nanogpt",
     "modular_norm",
     "moe",
@@ -92,7 +94,7 @@ _FUNCTIONS = (
     torch_defaults, torch_transformer, flax_defaults, keras_defaults, gpt2, llama, bert, vit, vit_jax, resnet, fixup,
     deepnorm, t_fixup, mup, torchtitan, torchtitan_gpt_oss, olmo, nanochat, modded_nanogpt, megatron, moe, lru, mamba,
     mamba2, gated_deltanet, xlstm, rwkv7, timm_vit, beit, cait, convnext, completep, depth_mup, u_mup, modular_norm,
-    lora, recurrent, irnn,
+    lora, recurrent, irnn, mimetic,
 )  # fmt: skip
 RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name__: function for function in _FUNCTIONS})
 """Name -> function. Each can be called without arguments."""

@@ -24,9 +24,10 @@ def lru(r_min: float = 0.0, r_max: float = 1.0, max_phase: float = 6.28) -> Rule
     D             N(0, 1)
     ============  ==============================================================================
 
-    B and C without _re and _im are complex, with these parts. gamma_log has the seed name of nu_log beside it, so that
-    both come from one draw, and the square of r is uniform. Norms and dense layers have recipes of their own, which go
-    before the last of these rules.
+    These are all the names that it knows, as the last word of a path: nu_log, theta_log, gamma_log, B_re, B_im, C_re,
+    C_im, B, C and D. B and C without _re and _im are complex, with these parts. gamma_log has the seed name of nu_log
+    beside it, so that both come from one draw, and the square of r is uniform. Norms and dense layers have recipes of
+    their own, which go before the last of these rules.
 
         >>> from arrayinit.recipes import lru
         >>> lru(r_min=0.9, r_max=0.999).find("layers_0.seq.gamma_log", (64,)).words
@@ -74,8 +75,9 @@ def mamba(layers: int = 64, std: float | None = None, rescale: bool | None = Non
     embeddings                   N(0, std^2)                            N(0, std^2)
     ===========================  =====================================  ====================================
 
-    Here b is 1 / sqrt(fan_in), which for dt_proj is 1 / sqrt(dt_rank), with dt_scale 1. Norms are 1, all other biases
-    0. `rescale` divides out_proj by sqrt(layers).
+    Here b is 1 / sqrt(fan_in), which for dt_proj is 1 / sqrt(dt_rank), with dt_scale 1. Norms are 1, biases of norms,
+    in_proj and out_proj 0. `rescale` divides out_proj by sqrt(layers). Known names are those of the table, embedding or
+    embeddings, lm_head, and norms by class or by their single axis; a parameter with another name is refused.
 
         >>> from arrayinit.recipes import mamba
         >>> mamba().find("backbone.layers.0.mixer.dt_proj.bias", (1536,)).initializer
@@ -135,7 +137,9 @@ def mamba2(
     embeddings                   N(0, std^2)                            N(0, std^2)
     ===========================  =====================================  =============================
 
-    Norms are 1, all other biases 0. `rescale` divides out_proj by sqrt(layers). By paths.
+    Norms are 1, biases of norms, in_proj, out_proj, fc1 and fc2 0. `rescale` divides out_proj by sqrt(layers). Known
+    names are A_log, dt_bias, D, conv1d, in_proj, out_proj, fc1, fc2, lm_head, embedding or embeddings, and norms by
+    class or by their single axis; a parameter with another name is refused. By paths.
 
         >>> from arrayinit.recipes import mamba2
         >>> mamba2().find("backbone.layers.0.mixer.A_log", (80,)).initializer

@@ -11,11 +11,13 @@ from arrayinit.specs import Spec, spec
 
 __all__ = ["lora"]
 
-INITS = ("kaiming", "gaussian", "xavier")
+INITS = ("kaiming", "gaussian", "xavier", "orthogonal")
 
 
 def lora(init: str = "kaiming", rank: int | None = None, adapter: str | None = None) -> Rules:
     """LoRA: A random and B 0, so that an adapter changes nothing at the start; all other parameters stay. By paths.
+
+    "orthogonal": neither is 0, and B A is, :func:`arrayinit.lora_orthogonal`; for matrices, and even ranks.
 
     "kaiming": A is U(-b, b), b = 1 / sqrt(fan_in), as a layer of torch. "gaussian": A is N(0, 1 / rank^2). "xavier": A
     is N(0, 2 / (fan_in + rank)). Adapters of embeddings are the other way round, A 0 and B N(0, 1), with any of these.
@@ -31,8 +33,7 @@ def lora(init: str = "kaiming", rank: int | None = None, adapter: str | None = N
     activate them first, or pass `frozen="draw"` to `init_module_`. For adapters with different starts, call it once for
     each with `adapter`; the order of the calls makes no difference.
 
-    Not here are peft's "orthogonal", whose A and B are made with rows of one random rotation and so are no draws of one
-    tensor each, and what depends on weights or data: PiSSA, OLoRA, MiCA, LoftQ, CorDA, EVA and LoRA-GA.
+    Not here is what depends on weights or data: PiSSA, OLoRA, MiCA, LoftQ, CorDA, EVA and LoRA-GA.
 
         >>> from arrayinit.recipes import lora
         >>> lora().find("model.q_proj.lora_A.default.weight", (8, 4096)).initializer
@@ -44,7 +45,7 @@ def lora(init: str = "kaiming", rank: int | None = None, adapter: str | None = N
         None
 
     Args:
-        init: "kaiming", "gaussian" or "xavier".
+        init: "kaiming", "gaussian", "xavier" or "orthogonal".
         rank: r, for "gaussian" alone.
         adapter: the name of the only adapter to draw, in models of peft; None for all adapters.
 
@@ -64,9 +65,14 @@ def lora(init: str = "kaiming", rank: int | None = None, adapter: str | None = N
     else:
         if rank is not None:
             raise ValueError(f"`rank` goes with init='gaussian', and {init!r} does not take it; got {shown(rank)}")
-        first = spec("xavier_normal") if init == "xavier" else spec("kaiming_uniform", a=math.sqrt(5))
+        first = {
+            "kaiming": spec("kaiming_uniform", a=math.sqrt(5)),
+            "xavier": spec("xavier_normal"),
+            "orthogonal": spec("lora_orthogonal", part="A"),
+        }[init]
+    second = spec("lora_orthogonal", part="B") if init == "orthogonal" else spec("zeros")
     if adapter is None:
-        end, others = r"\b", _rules_of_one_adapter(first)
+        end, others = r"\b", _rules_of_one_adapter(first, second)
     else:
         if not isinstance(adapter, str):
             raise TypeError(f"`adapter` must be the name of an adapter or None; got {shown(adapter)}")
@@ -81,17 +87,27 @@ def lora(init: str = "kaiming", rank: int | None = None, adapter: str | None = N
             *others,
             rule(a, spec("kaiming_uniform"), kind="BlockDiagonalLinear"),
             rule(a, first),
-            rule(b, spec("zeros")),
+            *_second(b, second, "..lora_A.*.weight"),
             rule("*", None),
         ]
     )
 
 
-def _rules_of_one_adapter(first: Spec) -> list[Rule]:
+def _second(pattern: re.Pattern[str], initializer: Spec, neighbour: str) -> list[Rule]:
+    """The rules of B, and of its bias, which is 0."""
+    zeros = spec("zeros")
+    if initializer == zeros:
+        return [rule(pattern, zeros)]
+    return [rule(re.compile(rf"{pattern.pattern}.*bias$"), zeros), rule(pattern, initializer, seed_of=neighbour)]
+
+
+def _rules_of_one_adapter(first: Spec, second: Spec) -> list[Rule]:
     """The rules of libraries whose layers have one adapter each, which has no name."""
     return [
         rule("*lora_A", spec("zeros"), kind="Embedding"),  # loralib's, which is torch's as well
         rule("*lora_B", spec("normal"), kind="Embedding"),
         rule(re.compile(r"(^|\.)(lora_a|adapter\.linear_in)\b"), first),
-        rule(re.compile(r"(^|\.)(lora_b|adapter\.linear_out)\b"), spec("zeros")),
+        *_second(re.compile(r"(^|\.)lora_b\b"), second, ".lora_a.weight"),
+        *_second(re.compile(r"(^|\.)adapter\.linear_out\b"), second, ".linear_in.weight"),
+        *_second(re.compile(r"(^|\.)lora_B$"), second, "lora_A"),
     ]

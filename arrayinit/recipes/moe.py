@@ -20,9 +20,15 @@ def moe(std: float = 0.02, layers: int | None = None) -> Rules:
     Experts are tensors (experts, out, in), or (experts, in, out) in GPT-OSS, without the suffix `.weight`:
     gate_up_proj and down_proj; or lists of layers: experts.0.gate_proj.weight, experts.0.w1.weight. Routers' biases and
     attention sinks are N(0, std^2), but the sinks of DeepSeek-V4, Granite and HY-V4 and the router of AFMoE 0. Biases
-    that correct the choice of experts (e_score_correction_bias) and all other biases are 0. With `layers` the
+    that correct the choice of experts (e_score_correction_bias, expert_bias), those of norms, of projections whose
+    names end in _proj and of experts (gate_up_proj_bias, down_proj_bias) are 0. With `layers` the
     projections onto the residual stream, o_proj, down_proj and w2, are drawn with std / sqrt(2 layers), as in
     Megatron-LM; the library does not do that. By paths, sinks by kinds.
+
+    Known names: q_proj, k_proj, v_proj, o_proj, q_a_proj, q_b_proj, kv_a_proj_with_mqa and kv_b_proj of attention;
+    gate_proj, up_proj, down_proj, w1, w2, w3 and fused gate_up_proj and down_proj of experts; gate, router and
+    shared_expert_gate; sinks; embed_tokens, lm_head, score; norms by class or by their single axis. A parameter with
+    another name is refused.
 
         >>> from arrayinit.recipes import moe
         >>> moe().find("model.layers.0.mlp.experts.gate_up_proj", (8, 28672, 4096)).initializer

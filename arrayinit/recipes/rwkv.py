@@ -53,7 +53,7 @@ def rwkv7(layers: int = 12, head_size: int = 64, matrices: str = "orthogonal", c
         spec('linspace', end=0.0, endpoint=False, layout='boi', power=0.675, start=1.0)
 
     Args:
-        layers: L, >= 2. A model with more has parameters that no rule matches.
+        layers: L, >= 2. A model with more has parameters that no rule matches; one with fewer is warned of.
         head_size: channels of a head, >= 2.
         matrices: "orthogonal" or "uniform".
         container: the word before the number of a layer in paths.
@@ -104,7 +104,8 @@ def _of_layer(layer: int, layers: int, head_size: int, container: str) -> list[R
     laws["att.w0"] = _ramp(-5.5, 0.5, power=1 + depth**0.3, zigzag=2.5, period=head_size)
     laws["att.ln_x.weight"] = spec("constant", val=((1 + layer) / layers) ** 0.7)
     at = rf"(^|\.){re.escape(container)}\.{layer}\."
-    return [rule(re.compile(rf"{at}{re.escape(path)}$"), law) for path, law in laws.items()]
+    # Each layer has w0, so a model with fewer layers is told of.
+    return [rule(re.compile(rf"{at}{re.escape(path)}$"), law, optional=path != "att.w0") for path, law in laws.items()]
 
 
 def _mix(power: float) -> Spec:

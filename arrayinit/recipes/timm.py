@@ -97,7 +97,7 @@ def beit(layers: int = 12, layer_scale: float | None = None, head_init_scale: fl
         spec('trunc_normal', a=-0.5, b=0.5, std=0.005)
 
     Args:
-        layers: the number of layers, >= 1. Those of a model beyond it have no rule.
+        layers: the number of layers, >= 1. Those of a model beyond it have no rule; a model with fewer is warned of.
         layer_scale: timm's `init_values`, gamma_1 and gamma_2, of models that have them: 0.1 or 1e-5. None leaves them
             without a rule.
         head_init_scale: a factor of the head's weight, >= 0.
@@ -117,7 +117,7 @@ def beit(layers: int = 12, layer_scale: float | None = None, head_init_scale: fl
             *(rule(f"*{name}", _small(1.0)) for name in ("cls_token", "reg_token", "pos_embed")),
             *(rule(f"*{name}", ZEROS) for name in ("relative_position_bias_table", "q_bias", "v_bias")),
             rule(re.compile(r"(^|\.)head\.weight$"), _small(scale or 1.0), kind="Linear"),
-            *of_each_layer(count, "blocks", last, lambda layer: _small(1 / math.sqrt(2 * (layer + 1))), optional=True),
+            *of_each_layer(count, "blocks", last, lambda layer: _small(1 / math.sqrt(2 * (layer + 1)))),
             rule(rest, _small(1.0), kind="Linear", optional=False),
             rule("*bias", ZEROS, kind="Linear"),
             *(each for each in _rest() if "Linear" not in each.kinds),

@@ -64,8 +64,9 @@ def llama(std: float = 0.02, layers: int | None = None, zero_centered_norms: boo
 
     No rule matches matrices of models that start otherwise, so that they are refused: Mamba and Mamba-2 (:func:`mamba`,
     :func:`mamba2`), Nemotron-H, xLSTM, RWKV-4, RecurrentGemma, T5, ModernBERT and BLT; nor what is called a bias and is
-    a table, with two axes, or logit_bias. Towers for images and sound are drawn like the rest, whatever their own start
-    is. NanoChat scales its o_proj alone, which its names don't show; Youtu has an std of its own for embeddings.
+    a table, with two axes, or logit_bias; nor those of towers for images and sound (vision_tower, visual, audio_tower,
+    ...), which need rules of their own before these. Two models are drawn wrong and can't be told from their names:
+    NanoChat scales its o_proj alone, and Youtu has an std of its own for embeddings.
 
         >>> from arrayinit.recipes import llama
         >>> llama(layers=8).find("layers.0.mlp.down_proj.weight", (4096, 11008)).initializer
@@ -117,9 +118,11 @@ def llama(std: float = 0.02, layers: int | None = None, zero_centered_norms: boo
 # Projections onto the residual stream; those of fused experts have no `.weight`.
 _RESIDUAL = re.compile(r"(^|\.)(o_proj|down_proj|(?<!mixer\.)out_proj|wo|w2)(\.weight)?$")
 
-# Matrices, apart from those of Mamba, xLSTM, RWKV-4, RecurrentGemma, T5, ModernBERT and BLT, which start otherwise.
+# Matrices, apart from those of Mamba, xLSTM, RWKV-4, RecurrentGemma, T5, ModernBERT and BLT, which start otherwise, and
+# of towers for images and sound, of which most do.
 _MATRICES = re.compile(
-    r"^(?!.*\b(mixer\.(dt|out)_proj|mlstm_layer\.\w+|attention\.receptance|temporal_block\.linear_\w+|"
+    r"^(?!(.*\.)?((vision|image|audio|speech)_(tower|model|encoder|backbone)|visual|vqmodel)\.)"
+    r"(?!.*\b(mixer\.(dt|out)_proj|mlstm_layer\.\w+|attention\.receptance|temporal_block\.linear_\w+|"
     r"(Self|EncDec)Attention\.\w+|(attn|mlp)\.W[io]|(local_encoder|local_decoder|global_transformer)\..*)\.weight$)"
     r".*\.weight$"
 )

@@ -1,6 +1,7 @@
 """Judge a parameter: rules of thumb with their reasons, and statistical tests with their error rates."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -25,6 +26,9 @@ SLACK = 0.01  # share of the std that is always tolerated, for the rounding of l
 # In these distributions, the mean of complex elements is in both the real and the imaginary part.
 BY_PART = ("uniform", "normal", "truncated_normal", "quantile")
 
+# Names of matrices. Other constants with several axes multiply element by element: r_k of RWKV-7, (heads, size).
+_MATRIX = re.compile(r"(?i)(weight|kernel|embed\w*|(^|\.)\w*proj\w*|(^|\.)w\w*)$")
+
 
 def judge(
     parameter: Parameter, fan_in: int | None, moments: Statistics | None, drawn: Statistics | None,
@@ -43,7 +47,8 @@ def judge(
         return
     # Rules for matrices that are not random may mean equal rows, as A_log of Mamba has. Constants seldom do.
     is_intended = law is not None and not is_random(law) and not isinstance(law, Constant)
-    alike = frozenset[str]() if moments is None or is_intended else moments.alike
+    is_scale = moments is not None and moments.low == moments.high and not _MATRIX.search(parameter.path)
+    alike = frozenset[str]() if moments is None or is_intended or is_scale else moments.alike
     if is_gain and is_floating(parameter.dtype):
         yield from _of_gain(is_zero_centered(parameter.kinds), moments, expected)
     else:

@@ -479,6 +479,83 @@ def spectral_orthogonal(tensor, gain=1.0):
     return orthogonal(tensor, gain * math.sqrt(out / in_) if in_ else gain)
 
 
+def matrices_of(tensor):
+    """(batch, out, in) of a stack of matrices."""
+    if tensor.groups != 1 or "s" in (tensor.roles or "oi" + "s" * (len(tensor.shape) - 2)):
+        raise Refused("no matrices")
+    out, in_ = tensor.size("o"), tensor.size("i")
+    return math.prod(tensor.shape) // (out * in_), out, in_
+
+
+def by_number(tensor, numbers):
+    """Real elements in canonical order."""
+    return lambda at: numbers[tensor.number(at)]
+
+
+def singular_triples(matrix):
+    """(value, left, right), the largest value first: Jacobi's rotations of pairs of columns."""
+    n = len(matrix)
+    columns = [list(column) for column in zip(*matrix, strict=True)]
+    right = [[float(i == j) for i in range(n)] for j in range(n)]
+
+    def dot(a, b):
+        return math.fsum(x * y for x, y in zip(a, b, strict=True))
+
+    for _ in range(60):
+        for p in range(n):
+            for q in range(p):
+                a, b = columns[p], columns[q]
+                angle = math.atan2(2 * dot(a, b), dot(a, a) - dot(b, b)) / 2
+                c, s = math.cos(angle), math.sin(angle)
+                for vectors in (columns, right):
+                    a, b = vectors[p], vectors[q]
+                    vectors[p] = [c * x + s * y for x, y in zip(a, b, strict=True)]
+                    vectors[q] = [c * y - s * x for x, y in zip(a, b, strict=True)]
+    lengths = [math.sqrt(dot(a, a)) for a in columns]
+    triples = [(s, [x / s for x in a], v) for s, a, v in zip(lengths, columns, right, strict=True)]
+    return sorted(triples, reverse=True)
+
+
+def mimetic(tensor, part, heads=1, alpha=None, beta=None):
+    """To a tolerance: singular vectors of each head, times the roots of their values."""
+    batch, out, in_ = matrices_of(tensor)
+    first = part in ("query", "key")
+    alpha = (0.7 if first else 0.4) if alpha is None else alpha
+    beta = (0.7 if first else -0.4) if beta is None else beta
+    width, d = (in_ // heads, out) if part == "out" else (out // heads, in_)
+    stream = "query key" if first else "value out"
+    line = Tensor((batch * heads * d * d,), None, 1, False, "float64", fold(tensor.key, stream))
+    signs = replace(line, key=fold(tensor.key, f"{stream} signs"))
+    z, g = normal(line), normal(signs)
+    numbers = {}
+    for k in range(batch * heads):
+        matrix = [
+            [alpha / math.sqrt(d) * z(((k * d + r) * d + c,)) + beta * (r == c) for c in range(d)] for r in range(d)
+        ]
+        for i, (value, left, right) in enumerate(singular_triples(matrix)[:width]):
+            sign = math.copysign(1, sum(x * g(((k * width + i) * d + j,)) for j, x in enumerate(left)))
+            for j, x in enumerate(left if part in ("query", "value") else right):
+                row = k % heads * width + i
+                place = j * in_ + row if part == "out" else row * in_ + j
+                numbers[k // heads * out * in_ + place] = sign * math.sqrt(value) * x
+    return by_number(tensor, numbers)
+
+
+def lora_orthogonal(tensor, part, gain=0.1):
+    """To a tolerance: every other row of a rotation, times normals."""
+    batch, out, in_ = matrices_of(tensor)
+    rank, n = (out, in_) if part == "A" else (in_, out)
+    rotation = orthogonal(Tensor((batch, rank, rank), "boi", 1, False, "float64", fold(tensor.key, "rotation")))
+    normals = normal(Tensor((batch, rank // 2, n), None, 1, False, "float64", fold(tensor.key, part)))
+    numbers = {}
+    for b in range(batch):
+        for r in range(rank):
+            for j in range(n):
+                x = sum(rotation((b, 2 * m + (part == "B"), r)) * normals((b, m, j)) for m in range(rank // 2))
+                numbers[b * out * in_ + (r * in_ + j if part == "A" else j * in_ + r)] = gain * x
+    return by_number(tensor, numbers)
+
+
 def bilinear(tensor):
     plain(tensor, range(3, 6))
     out, in_, *sizes = tensor.canonical
@@ -617,7 +694,7 @@ def resized(tensor, axis, size, key=None):
     return replace(tensor, shape=shape, key=tensor.key if key is None else key)
 
 
-def packed(tensor, initializer, blocks=1, order=None):
+def packed(tensor, initializer, blocks=1, order=None, shared=False):
     """Initializers are pairs (name, arguments)."""
     axis = blocks_of(tensor)
     n = tensor.shape[axis]
@@ -633,7 +710,7 @@ def packed(tensor, initializer, blocks=1, order=None):
     each = initializer if isinstance(initializer, list) else [initializer] * len(blocks)
     values, starts = [], []
     for number, ((name, arguments), size) in enumerate(zip(each, blocks, strict=True)):
-        block = resized(tensor, axis, size, fold(tensor.key, order[number]))
+        block = resized(tensor, axis, size, tensor.key if shared else fold(tensor.key, order[number]))
         values.append(INITIALIZERS[name](block, **arguments))
         starts.append(sum(blocks[:number]))
 
@@ -686,8 +763,10 @@ INITIALIZERS = {
         lecun_normal,
         lecun_uniform,
         linspace,
+        lora_orthogonal,
         lstm_bias,
         mamba_a_log,
+        mimetic,
         normal,
         ones,
         orthogonal,
@@ -715,6 +794,8 @@ CLOSE = {
     "orthogonal",
     "delta_orthogonal",
     "spectral_orthogonal",
+    "mimetic",
+    "lora_orthogonal",
     "linspace",
     "mamba_a_log",
     "sinusoidal",

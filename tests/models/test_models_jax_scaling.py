@@ -254,7 +254,7 @@ def variables_of(x):
     ("error", "text", "call"),
     [
         (TypeError, "`module` must be a flax.linen.Module", lambda x, v: lsuv(v, v, x, seed=0)),
-        (TypeError, "`module` must be", lambda x, v: lsuv(nnx.Linear(8, 4, rngs=nnx.Rngs(0)), v, x, seed=0)),
+        (TypeError, "`variables` must be None", lambda x, v: lsuv(nnx.Linear(8, 4, rngs=nnx.Rngs(0)), v, x, seed=0)),
         (TypeError, '`variables` must be a mapping with "params"', lambda x, v: lsuv(mlp(), v["params"], x, seed=0)),
         (TypeError, '`variables` must be a mapping with "params"', lambda x, v: lsuv(mlp(), x, x, seed=0)),
         (TypeError, "`batch` must be an array, a tuple", lambda x, v: lsuv(mlp(), v, [x], seed=0)),

@@ -39,6 +39,24 @@ def test_paths_of_one_word():
     assert len(set(keys([Parameter(path, (5,), "float32") for path in "ab"]).values())) == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "seed_of", "name"),
+    [
+        ("m.k.weight", ".q.weight", "m.q.weight"),
+        ("k.weight", ".q.weight", "q.weight"),
+        ("m.out.weight", ".fused", "m.fused"),
+        ("m.B.second.weight", "..A.*.weight", "m.A.second.weight"),
+        ("m.out.dense.weight", "..self.v.weight", "m.self.v.weight"),
+    ],
+)
+def test_neighbours_of_layers_further_up(path, seed_of, name):
+    rules = ai.Rules([ai.Rule(f"*{path}", "normal", seed_of=seed_of), ("*", "normal")])
+    made = keys([Parameter(each, (5, 3), "float32") for each in (path, name)], rules)
+    assert made[path] == made[name] == ai.Key(0).fold(name)
+    with pytest.raises(PlanError, match=f"there is no {name}"):
+        plan([Parameter(path, (5, 3), "float32")], rules, seed=0)
+
+
 @pytest.mark.parametrize("names", [{"layer.a": "old", "layer.b": "unused"}, lambda path: f"old {path}"])
 def test_what_seed_names_say_of_the_neighbour_holds_for_both(names):
     made = keys(PAIR, seed_names=names)

@@ -404,6 +404,51 @@ def modded_nanogpt(layers=3, world_size=8):
     return root
 
 
+def modded_nanogpt_short(layers=11, world_size=8):
+    """With 6 heads of 8 channels; `train_gpt.py` itself has 6 of 128."""
+    width, matrices = 48, layers - 1
+    parts = {"smear_gate": linear(1, 12), "bigram_embed": linear(20, 16), "lm_head": linear(width, TOKENS)}
+    parts["embed"] = linear(TOKENS, width)
+    root = filled(parts, {r"lm_head\.weight": normal(0.005), ".*": zeros})
+    root.embed.weight.data.copy_(root.lm_head.weight.T)
+    s = 0.5 * math.sqrt(3 / width)
+
+    def bank(count):
+        x = torch.zeros(-(-count // world_size) * world_size, 16, width)
+        x[:count].uniform_(-s, s)
+        return x
+
+    def low_rank():
+        return torch.stack([init.kaiming_uniform_(torch.empty(64, width), a=math.sqrt(5)) for _ in range(2)])
+
+    mlp = torch.zeros(12, 2, 4 * width, width)
+    mlp[:, 0].uniform_(-s, s)
+    mudd, gates = torch.zeros(2, 14), torch.zeros(2, 41)
+    mudd[0, 6:] = torch.tensor([2.0, 2.0, 1.1**0.5, 1.0, 0.0, 0.05, 1.1**0.5, 1.0]) / 0.1
+    mudd[1, 1] = -5.0
+    gates[:, 12:18], gates[0, 19:26:2], gates[1, 19:28:2], gates[1, 28], gates[1, 29:35] = 2.5, 0.5, 0.5, 5.0, 10.0
+    numbers = [0.5, 1.0] * layers + [0.0, -1.5]
+    for name, x in {
+        "qk_bank": bank(6 * matrices), "vo_bank": bank(2 * matrices), "mlp_bank": mlp, "mudd_b2": mudd,
+        "value_embeds": 0.01 * torch.randn(5 * TOKENS, width), "ve_gate_bank": torch.zeros(5, 6, 12),
+        "mudd_w1": low_rank(), "mudd_w2": torch.zeros(2, 14, 64), "mudd_gate_w1": low_rank(), "mudd_gate_b2": gates,
+        "mudd_gate_w2": torch.zeros(2, 41, 64), "_mudd_gate_scale": torch.tensor(0.1),
+        "post_lambdas": torch.ones(layers, 2), "resid_lambdas": torch.full((layers, 2), 1.1**0.5),
+        "scalars": torch.tensor(numbers + [1.0] * (-len(numbers) % world_size)),
+    }.items():  # fmt: skip
+        setattr(root, name, nn.Parameter(x))
+    return root
+
+
+def test_the_short_tracks_embedding_is_its_head():
+    root = init_module_(modded_nanogpt_short(), recipes.modded_nanogpt(track="short"), seed=0)
+    assert torch.equal(root.embed.weight, root.lm_head.weight.T)
+    assert root.embed.weight.std().item() == pytest.approx(0.005, rel=0.1)
+    root.embed = linear(TOKENS, 47)
+    with pytest.raises(ai.PlanError, match=r"a neighbour of the same shape, \(100, 47\); got '\.lm_head\.weight'"):
+        init_module_(root, recipes.modded_nanogpt(track="short"), seed=0)
+
+
 def gated_deltanet(layers=2):
     parts = {"model.embeddings": linear(TOKENS, WIDTH), "model.norm": RMSNorm(WIDTH), "lm_head": linear(TOKENS, WIDTH)}
     for k in range(layers):
@@ -498,6 +543,10 @@ MODELS = {  # name -> (constructor, rules, how many are made)
     "modded-nanogpt": (modded_nanogpt, recipes.modded_nanogpt(layers=3), 2),
     "modded-nanogpt on 7 GPUs": (
         lambda: modded_nanogpt(world_size=7), recipes.modded_nanogpt(layers=3, world_size=7), 2,
+    ),
+    "modded-nanogpt, short": (modded_nanogpt_short, recipes.modded_nanogpt(track="short"), 2),
+    "modded-nanogpt, short, on 3 GPUs": (
+        lambda: modded_nanogpt_short(5, 3), recipes.modded_nanogpt(5, world_size=3, track="short"), 2,
     ),
     "OLMo-core, experts, fan_in": (
         lambda: olmo("fan_in", moe=True), recipes.olmo("fan_in", layers=3, width=WIDTH, expert_hidden=32), 2,
@@ -666,6 +715,8 @@ def test_weights_of_transformers_names_scaled_as_torchtitan_scales_them():
         ),
         (lambda: recipes.mamba(library="fla"), ValueError, "`library` must be one of 'mamba_ssm', 'transformers'"),
         (lambda: recipes.modded_nanogpt(world_size=0), ValueError, "`world_size`"),
+        (lambda: recipes.modded_nanogpt(track="long"), ValueError, "`track` must be one of 'medium', 'short'"),
+        (lambda: recipes.modded_nanogpt(1, track="short"), ValueError, "`layers` must be at least 2 .* got 1"),
         (lambda: recipes.mamba2(library="fla"), ValueError, "`library` must be one of 'mamba_ssm', 'transformers'"),
         (lambda: recipes.mamba2(mlp=True, library="transformers"), ValueError, "`mlp` is of the library 'mamba_ssm'"),
         (lambda: recipes.mamba2(rescale=0), TypeError, "`rescale` must be True or False; got 0"),

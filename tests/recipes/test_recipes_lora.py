@@ -12,6 +12,7 @@ from arrayinit import recipes
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
+from arrayinit.models.plans import PlanError  # noqa: E402
 from arrayinit.models.torch import init_module_  # noqa: E402
 
 RANK, TIMES = 8, 30
@@ -102,6 +103,56 @@ def test_an_adapter_changes_nothing_at_the_start():
     assert not (embedding.lora_embedding_B["default"] @ embedding.lora_embedding_A["default"]).any()
 
 
+def rotated_as_peft(layer):
+    """A and B from the rows of one rotation, by the formula of peft's orthogonal_init."""
+    q, _ = torch.linalg.qr(torch.randn(RANK, RANK))
+    a = 0.1 * q[0::2].T @ torch.randn(RANK // 2, layer.weight.shape[1])
+    return {"a": a.numpy(), "b": (0.1 * torch.randn(layer.weight.shape[0], RANK // 2) @ q[1::2]).numpy()}
+
+
+@pytest.mark.parametrize("make", [lambda: PeftLayer(nn.Linear(32, 48), False), LoralibLayer], ids=["peft", "loralib"])
+def test_rotated_adapters(make):
+    rules = recipes.lora("orthogonal")
+
+    def drawn(seed):
+        made = tensors(init_module_(make(), rules, seed=seed))
+        return {k: x for path, x in made.items() for k in "ab" if f"lora_{k.upper()}" in path and x.ndim == 2}
+
+    torch.manual_seed(0)
+    ours, theirs = [drawn(seed) for seed in range(TIMES)], [rotated_as_peft(nn.Linear(32, 48)) for _ in range(TIMES)]
+    for some in (ours, theirs):
+        for part in some:
+            assert np.abs(part["b"] @ part["a"]).max() < 1e-6
+            assert np.linalg.matrix_rank(part["a"], tol=1e-4) == np.linalg.matrix_rank(part["b"], tol=1e-4) == RANK // 2
+        for k in "ab":
+            values = np.stack([part[k] for part in some])
+            assert abs(values.mean()) < 4 * 0.0707 / math.sqrt(values.size)
+            assert (values**2).mean() == pytest.approx(0.005, rel=0.1)
+            # 3 E v^2 of the variance v of an element: 1/100 of a sum of half the squares of a unit vector, Beta(2, 2).
+            assert (values**4).mean() == pytest.approx(9e-5, rel=0.25)
+    biases = [x for path, x in tensors(init_module_(make(), rules, seed=0)).items() if "lora_B.default.bias" in path]
+    assert all(not x.any() for x in biases)
+
+
+def test_rotated_adapters_by_name_and_what_is_refused():
+    module = nn.Module()
+    for k, shape in (("A", (32, RANK)), ("B", (RANK, 48))):
+        layers = {name: nn.Linear(*shape, bias=False) for name in ("first", "second")}
+        setattr(module, f"lora_{k}", nn.ModuleDict(layers))
+    plan = init_module_(module, recipes.lora("orthogonal"), seed=0, dry_run=True)
+    assert [entry.seed_name for entry in plan] == ["lora_A.first.weight", "lora_A.second.weight"] * 2
+    one = init_module_(module, recipes.lora("orthogonal", adapter="second"), seed=0, dry_run=True)
+    assert [entry.path for entry in one if entry.is_drawn] == ["lora_A.second.weight", "lora_B.second.weight"]
+    assert [entry.key for entry in one if entry.is_drawn] == [plan[1].key, plan[3].key]
+    module.lora_B = nn.ModuleDict({"first": nn.Linear(RANK + 2, 48)})
+    with pytest.raises(PlanError, match=r"the pair \('lora_orthogonal', 10\); got '\.\.lora_A\.\*\.weight'"):
+        init_module_(module, recipes.lora("orthogonal"), seed=0)
+    with pytest.raises(PlanError, match="an even rank; got 7"):
+        init_module_(nn.ModuleDict({"lora_a": nn.Linear(8, 7)}), recipes.lora("orthogonal"), seed=0)
+    with pytest.raises(ValueError, match="`rank` goes with init='gaussian'"):
+        recipes.lora("orthogonal", rank=8)
+
+
 class BlockDiagonalLinear(nn.Linear):
     """The A of peft's BD-LoRA: its weight has the inputs of one block."""
 
@@ -183,9 +234,9 @@ def test_ranks_of_several_adapters_by_rules_before():
     ("make", "error", "match"),
     [
         (
-            lambda: recipes.lora("orthogonal"),
+            lambda: recipes.lora("pissa"),
             ValueError,
-            "`init` must be one of 'kaiming', 'gaussian', 'xavier'; got 'orthogonal'",
+            "`init` must be one of 'kaiming', 'gaussian', 'xavier', 'orthogonal'; got 'pissa'",
         ),
         (lambda: recipes.lora("gaussian"), ValueError, "`rank` must be the rank of the adapters .* got None"),
         (lambda: recipes.lora("gaussian", rank=0), ValueError, "`rank` must be at least 1; got 0"),

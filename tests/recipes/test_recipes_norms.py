@@ -224,6 +224,18 @@ def test_llama_refuses_models_that_start_otherwise(model_type, path, layers):
     assert path in caught.value.problems
 
 
+def test_llama_refuses_towers_for_images_and_sound():
+    for tower in ("vision_tower", "model.visual", "model.vision_model", "audio_tower", "thinker.audio_tower"):
+        assert llama().find(f"{tower}.layers.0.mlp.fc1.weight", (8, 8)) is None, tower
+        assert llama().find(f"{tower}.layers.0.norm.weight", (8,)).initializer == ai.spec("ones"), tower
+    for path in ("model.language_model.layers.0.mlp.up_proj.weight", "multi_modal_projector.linear_1.weight"):
+        assert llama().find(path, (8, 8)).initializer == ai.spec("normal", std=0.02), path
+    config = {"vision_tower.fc.weight": np.ones((4, 4), "f"), "layers.0.fc.weight": np.ones((4, 4), "f")}
+    with pytest.raises(ai.PlanError, match=r"vision_tower\.fc\.weight .*no rule matches"):
+        ai.init_params_(config, llama(), seed=0)
+    ai.init_params_(config, [("vision_tower.*", "xavier_uniform"), *llama()], seed=0)
+
+
 @pytest.mark.parametrize("name", GENERAL)
 def test_tables_called_biases_are_no_biases(name):
     rules = GENERAL[name]()

@@ -411,6 +411,11 @@ def test_symmetric():
     ]
     assert kinds(ai.report({"w": np.repeat(w[:1], 1, axis=0)})) == []  # a single output has no copies
     assert kinds(ai.report({"w": np.eye(8, dtype=np.float32)})) == []
+    # A constant that no matrix is called, such as r_k of RWKV-7, multiplies element by element.
+    r_k = np.full((12, 64), -0.04, np.float32)
+    assert kinds(ai.report({"att.r_k": r_k})) == []
+    assert kinds(ai.report({"att.r_k": r_k}, {"*r_k": ai.spec("constant", val=-0.04)})) == []
+    assert kinds(ai.report({"att.r_k.weight": r_k})) == ["symmetric"]
     # Rules for matrices that are not random are intended.
     columns = ai.spec("packed", initializer=(ai.spec("zeros"), ai.spec("ones")), blocks=2, layout="io")
     x = columns((4, 2))

@@ -30,6 +30,8 @@ EXAMPLES = {
     "icnr": ({"initializer": spec("normal"), "scale": 2}, (8, 2, 3, 3)),
     "lstm_bias": ({"gates": "ifog"}, (8,)),
     "packed": ({"initializer": (spec("normal", std=0.5), spec("zeros")), "blocks": (1, 3)}, (4, 4)),
+    "lora_orthogonal": ({"part": "B", "gain": 0.5}, (4, 4)),
+    "mimetic": ({"part": "out", "heads": 2}, (4, 4)),
     "sparse": ({"sparsity": 0.07}, (4, 4)),
     "s4d": ({"variant": "real"}, (4,)),
     "wang_normal": ({"layers": 3}, (4, 4)),
