@@ -72,6 +72,8 @@ EXAMPLES = {
     "bilinear": Example((8, 8, 4, 4), "groups=1", "other"),
     "icnr": Example((16, 8, 3, 3), role="kernel"),
     "packed": Example((3 * 32, 64), 'initializer=ai.spec("xavier_uniform"), blocks=3'),
+    "mimetic": Example((64, 64), 'part="query", heads=4'),
+    "lora_orthogonal": Example((8, 64), 'part="A"'),
     "sparse": Example(parameters="sparsity=0.9"),
     "lstm_bias": Example((4 * 16,), role="bias"),
     "chrono": Example((4 * 16,), "t_max=100.0", "bias"),
