@@ -188,6 +188,7 @@ def test_only_backends_and_adapters_import_frameworks():
         "engines.jax",
         "engines.dask",
         "engines.dtensor",
+        "plot.canvas",
         "plot.scales_torch",
         "plot.scales_jax",
         "tracing.torch_compiled",

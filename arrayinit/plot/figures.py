@@ -293,7 +293,7 @@ def _expected(entry: Planned | None, dtype: str, x: Any) -> Density | None:
 
 def _new_figure(width: float, height: float) -> "Figure":
     try:
-        from matplotlib.figure import Figure
+        from arrayinit.plot.canvas import Figure
     except ImportError as error:
         raise ImportError(
             f"arrayinit.plot needs matplotlib, which can't be imported ({error}): pip install matplotlib"

@@ -3,6 +3,7 @@
 import itertools
 import math
 import os
+import pickle
 import subprocess
 import sys
 import warnings
@@ -373,6 +374,18 @@ def test_a_figure_of_a_model_is_that_of_its_scales(tmp_path):
     for suffix in ("png", "svg", "pdf"):
         direct.savefig(tmp_path / f"depth.{suffix}")
     assert (tmp_path / "depth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_notebook_shows_a_figure_once():
+    figure = plot.depth(SCALES)
+    png, size = figure._repr_png_()
+    assert png.startswith(b"\x89PNG")
+    assert size == {"width": 800, "height": 360}
+    assert [int.from_bytes(png[k : k + 4], "big") for k in (16, 20)] == [1600, 720]  # sharp where pixels are small
+    others = ("_repr_svg_", "_repr_jpeg_", "_repr_pdf_", "_repr_mimebundle_", "_ipython_display_")
+    assert not any(hasattr(figure, name) for name in others)
+    assert figure._repr_html_() is None  # matplotlib's own, for its WebAgg
+    assert pickle.loads(pickle.dumps(figure))._repr_png_()[0] == png
 
 
 NETWORK = {
