@@ -150,10 +150,12 @@ def init_module_(
         ...     model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
         >>> rules = {"*.bias": "zeros", "*.weight": ai.spec("kaiming_normal", nonlinearity="relu")}
         >>> print(init_module_(model, rules, seed=0, dry_run=True))
-        0.weight  3x4  kaiming_normal, nonlinearity='relu'
-        0.bias      3  zeros
-        2.weight  2x3  kaiming_normal, nonlinearity='relu'
-        2.bias      2  zeros
+        parameter  shape  initializer                          rule
+        ---------------------------------------------------------------
+        0.weight     3x4  kaiming_normal, nonlinearity='relu'  *.weight
+        0.bias         3  zeros                                *.bias
+        2.weight     2x3  kaiming_normal, nonlinearity='relu'  *.weight
+        2.bias         2  zeros                                *.bias
         >>> init_module_(model, rules, seed=0)[2].bias.tolist()
         [0.0, 0.0]
     """

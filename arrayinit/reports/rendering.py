@@ -1,6 +1,5 @@
 """A report as plain text, Markdown, HTML and rich's renderables."""
 
-import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,8 @@ from arrayinit.common.tables import (
     Column,
     fitted,
     heading,
+    html_document,
+    html_table,
     line,
     markdown_heading,
     markdown_line,
@@ -57,41 +58,20 @@ def markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-STYLE = """
-.arrayinit { border-collapse: collapse; font: 13px/1.4 system-ui, sans-serif; margin: 8px 0 }
-.arrayinit th, .arrayinit td { padding: 2px 10px; text-align: left; white-space: nowrap }
-.arrayinit th { border-bottom: 1px solid #8888; vertical-align: bottom }
-.arrayinit td { font-family: ui-monospace, monospace; border-bottom: 1px solid #8882 }
-.arrayinit .n { text-align: right }
-.arrayinit .bad { background: #d5500022 }
-.arrayinit tfoot td { font-family: inherit; border: 0; padding-top: 6px; white-space: normal }
-""".strip()
-
-
 def fragment(table: Table) -> str:
     """An HTML table with its style, to be put into a page."""
-    bad = {path for path, _, _ in table.findings}
-    marks = [' class="n"' if column.right else "" for column in table.columns]
-    lines = [f"<style>{STYLE}</style>", '<table class="arrayinit">', "<thead><tr>"]
-    lines += [f"<th{m}>{html.escape(c.title)}</th>" for m, c in zip(marks, table.columns, strict=True)]
-    lines.append("</tr></thead><tbody>")
-    for row in table.cells:
-        mark = ' class="bad"' if row[-1] or row[0] in bad else ""
-        cells = "".join(f"<td{m}>{html.escape(cell)}</td>" for m, cell in zip(marks, row, strict=True))
-        lines.append(f"<tr{mark}>{cells}</tr>")
-    findings = "".join(
-        f"<li><code>{html.escape(path)}</code>: <b>{html.escape(kind)}</b>: {html.escape(reason)}</li>"
-        for path, kind, reason in table.findings
-    )
-    total = html.escape(table.total) + (f"<ul>{findings}</ul>" if findings else "")
-    lines.append(f'</tbody><tfoot><tr><td colspan="{len(marks)}">{total}</td></tr></tfoot></table>')
-    return "\n".join(lines)
+    return html_table(table.columns, table.cells, table.total, table.findings, _marked(table), limit=None)
 
 
 def document(table: Table) -> str:
     """A whole HTML page."""
-    head = '<meta charset="utf-8"><title>arrayinit report</title><style>:root { color-scheme: light dark }</style>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{fragment(table)}\n</body></html>\n'
+    return html_document("arrayinit report", fragment(table))
+
+
+def _marked(table: Table) -> list[bool]:
+    """For each row whether there is a finding about it."""
+    bad = {path for path, _, _ in table.findings}
+    return [bool(row[-1]) or row[0] in bad for row in table.cells]
 
 
 def rich_parts(table: Table, width: int) -> Iterator[Any]:
@@ -100,10 +80,9 @@ def rich_parts(table: Table, width: int) -> Iterator[Any]:
 
     columns, cells = _fitted(table, width)
     titles, dashes = heading(columns, "\N{BOX DRAWINGS LIGHT HORIZONTAL}")
-    bad = {path for path, _, _ in table.findings}
     styled = [(titles, "bold"), (dashes, "dim")]
-    for row, whole in zip(cells, table.cells, strict=True):
-        styled.append((line(row, columns), "yellow" if whole[0].split(" = ")[0] in bad else ""))
+    for row, is_bad in zip(cells, _marked(table), strict=True):
+        styled.append((line(row, columns), "yellow" if is_bad else ""))
     styled += [(dashes, "dim"), (table.total, "bold")]
     for shown, style in styled:
         yield Text(shown, style=style, no_wrap=True, overflow="ellipsis")
