@@ -48,8 +48,8 @@ def fingerprint(
     accidents. The sum is not cryptographic: anyone who wants to can make two arrays of one fingerprint.
 
     A DTensor or a JAX array of several processes is hashed by each process where it holds the array, and the sums are
-    added by a small collective (for a DTensor an all-reduce of 48 bytes over its mesh); all of them must call this.
-    Copies are read on one process. Without a collective, see :func:`arrayinit.fingerprint_part`.
+    added by a small collective (for a DTensor an all-reduce of 80 bytes over its mesh); all of them must call this.
+    Copies of a DTensor that differ are refused on every process. Without a collective, see :func:`arrayinit.fingerprint_part`.
 
     Memory maps, zarr and h5py arrays may be larger than memory, and are read once, block by block; so are Dask arrays.
     Memory on a device is copied to the host in slabs. All processors hash. One of an AMD EPYC took in 0.95 GB/s of
@@ -64,7 +64,7 @@ def fingerprint(
     Raises:
         TypeError: x is no array and no model, has no values (abstract, traced, deleted), or has a dtype whose elements
             are not numbers of 1, 2, 4 or 8 bytes, or complex ones of 8 or 16; a layout for a model.
-        ValueError: an impossible layout; a tensor of ZeRO-3 or FSDP1 alone, which doesn't say which part of
+        ValueError: an impossible layout; copies of x that differ between processes; a tensor of ZeRO-3 or FSDP1 alone, which doesn't say which part of
             the whole it holds; their module does.
 
     Sources: the hash is in arrayinit/digests/sums.py; blake2b: RFC 7693.
@@ -72,7 +72,7 @@ def fingerprint(
     axes = (layout, in_axis, out_axis, batch_axis)
     is_array = find_backend(x) is not None or is_stored(x) or isinstance(x, np.generic)
     if is_array or hasattr(x, "__array_namespace__"):
-        return digests_of([(part_held(x, geometry(tuple(x.shape), *axes)), x)])[0]
+        return digests_of({"`x`": (part_held(x, geometry(tuple(x.shape), *axes)), x)})[0]
     if axes != (None, None, None, ()):
         raise TypeError(f"`x` must be an array where `layout` or an axis is given; got {shown(x)}")
     try:

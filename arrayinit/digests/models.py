@@ -11,10 +11,12 @@ from arrayinit.backends import backend_of, find_backend
 from arrayinit.common.messages import shown
 from arrayinit.digests.parts import FingerprintPart, fingerprint_part, part_held
 from arrayinit.digests.stored import is_stored
+from arrayinit.digests.sums import MASK
 from arrayinit.laws.geometry import geometry
 
 __all__ = ["combined", "digests_of", "fingerprints"]
 
+SHOWN = 5  # paths in an error
 EXTRA = "_extra_state"  # what torch appends to the path of a module for data that are no tensor
 
 
@@ -32,10 +34,10 @@ def fingerprints(model: Any) -> dict[str, str]:
 
     DTensors and JAX arrays of several processes are read where they lie: each process hashes what it holds, and a few
     numbers for each array are added, by one collective for each device mesh (torch), or by one for the model (JAX).
-    All processes must call this, with the same arrays. Elements that several hold as copies are read on one of them,
-    so copies of a DTensor that differ go unnoticed. What ZeRO-3, FSDP1 and Megatron cut is hashed where it lies, too,
-    and gathered as a few numbers for each part, by one collective of all processes; copies that differ are refused. A
-    stage of a pipeline has the parameters that it holds.
+    All processes must call this, with the same arrays. Each process hashes the copies of a DTensor that it holds, at
+    the same time as the others; copies that differ are refused, on every process. What ZeRO-3, FSDP1 and Megatron cut
+    is hashed where it lies, too, and gathered as a few numbers for each part, by one collective of all processes; there
+    copies that differ are refused as well. A stage of a pipeline has the parameters that it holds.
 
     All ranks of a cut model get one fingerprint, whatever they hold. That the model is right shows only beside the
     fingerprint of the whole, or of another run.
@@ -57,27 +59,48 @@ def fingerprints(model: Any) -> dict[str, str]:
     for path in shared.values():
         x = arrays[path]
         try:
-            parts[path] = part_held(x, geometry(tuple(x.shape))), x
+            parts[repr(path)] = part_held(x, geometry(tuple(x.shape))), x
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path!r}: {error}") from None
-    digests = dict(zip(parts, digests_of(list(parts.values())), strict=True))
+    digests = dict(zip(shared.values(), digests_of(parts), strict=True))
     found = {path: digests[first[path]] for path in arrays} | _digests_of_cut(model)
     return dict(sorted(found.items()))
 
 
-def digests_of(parts: list[tuple[FingerprintPart, Any]]) -> list[str]:
-    """The digests of arrays, of each of which this process has a part: that of the array beside it."""
-    whole = [part for part, _ in parts]
-    by_backend: dict[Any, list[int]] = {}
-    for number, (_, x) in enumerate(parts):
+def digests_of(parts: Mapping[str, tuple[FingerprintPart, Any]]) -> list[str]:
+    """The digests of arrays, of each of which this process has a part: that of the array beside it.
+
+    The sums over all processes of what each holds, and of what the first holder of each copy holds, go through one
+    collective. Copies are equal if the one is as many times the other as there are copies.
+
+    Args:
+        parts: what errors call the array -> its part and the array.
+
+    Raises:
+        ValueError: copies of an array differ between processes.
+    """
+    whole = {name: part for name, (part, _) in parts.items()}
+    by_backend: dict[Any, list[str]] = {}
+    for name, (_, x) in parts.items():
         backend = None if is_stored(x) else backend_of(x)
         if backend is not None and backend.is_shared(x):
-            by_backend.setdefault(backend, []).append(number)
-    for backend, numbers in by_backend.items():
-        rows = [(whole[k].count, *whole[k].total) for k in numbers]
-        for k, (count, a, b) in zip(numbers, backend.added([parts[k][1] for k in numbers], rows), strict=True):
-            whole[k] = replace(whole[k], count=count, total=(a, b))
-    return [part.digest() for part in whole]
+            by_backend.setdefault(backend, []).append(name)
+    differing = []
+    for backend, names in by_backend.items():
+        copies = {name: backend.copies(parts[name][1]) for name in names}
+        rows = []
+        for name in names:
+            part, is_first = whole[name], copies[name][1]
+            rows.append((*((part.count, *part.total) if is_first else (0, 0, 0)), *part.total))
+        sums = backend.added([parts[name][1] for name in names], rows)
+        for name, (count, a, b, *held) in zip(names, sums, strict=True):
+            whole[name] = replace(whole[name], count=count, total=(a, b))
+            if held != [n * copies[name][0] & MASK for n in (a, b)]:
+                differing.append(name)
+    if differing:
+        more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+        raise ValueError(f"{', '.join(differing[:SHOWN])}{more}: copies differ between processes")
+    return [part.digest() for part in whole.values()]
 
 
 def combined(digests: Mapping[str, str]) -> str:
