@@ -362,7 +362,7 @@ class Backend:
         yield from self.blocks(x)
 
     def copies(self, x: Any) -> tuple[int, bool]:
-        """How many processes hold each element that `pieces` has, and whether this one holds the first of the copies."""
+        """How many processes hold each element that `pieces` has, and whether this one is the first of them."""
         return 1, True
 
     def is_shared(self, x: Any) -> bool:

@@ -1,5 +1,6 @@
 """The digests of all arrays of a model, by path, and one digest of these."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -10,7 +11,7 @@ import numpy as np
 from arrayinit.backends import backend_of, find_backend
 from arrayinit.common.messages import shown
 from arrayinit.digests.parts import FingerprintPart, fingerprint_part, part_held
-from arrayinit.digests.stored import is_stored
+from arrayinit.digests.stored import arrays_of_group, is_stored
 from arrayinit.digests.sums import MASK
 from arrayinit.laws.geometry import geometry
 
@@ -20,7 +21,7 @@ SHOWN = 5  # paths in an error
 EXTRA = "_extra_state"  # what torch appends to the path of a module for data that are no tensor
 
 
-def fingerprints(model: Any) -> dict[str, str]:
+def fingerprints(model: Any, *, shards: Any = None) -> dict[str, str]:
     """Path -> fingerprint of each array of a model, sorted by path. :func:`arrayinit.fingerprint` is one digest of all.
 
         >>> params = {"fc": {"weight": ai.normal((4, 6), seed=0), "bias": ai.zeros(4)}}
@@ -44,15 +45,25 @@ def fingerprints(model: Any) -> dict[str, str]:
 
     Args:
         model: a torch.nn.Module; a state dict, or mappings and lists of arrays of any library or in files (zarr, h5py);
-            a pytree of JAX's arrays, among them modules of nnx and Equinox; a built model of Keras.
+            a pytree of JAX's arrays, among them modules of nnx and Equinox; a built model of Keras; the path of a
+            safetensors, npy or npz file, of a `*.safetensors.index.json`, or of a directory of zarr's, which may be
+            larger than memory. The one array of an npy file has the path "".
+        shards: of a torch module, what is here of parameters that are cut in a way of your own, as in
+            :func:`arrayinit.torch.init_module_`.
 
     Raises:
-        TypeError: no model, or an array without values or of a dtype that :func:`arrayinit.fingerprint` refuses.
+        TypeError: no model, or an array without values (on the meta device, abstract, traced, deleted) or of a dtype
+            that :func:`arrayinit.fingerprint` refuses; `shards` beside something else than a torch.nn.Module.
         ValueError: two arrays have one path; a parameter is cut, and can't be read now (see
             :func:`arrayinit.torch.shards_of`), or copies of a part of it differ between processes. For other ways of
-            cutting see :func:`arrayinit.fingerprint_part`.
+            cutting see :func:`arrayinit.fingerprint_part`; `shards` has a path that the model lacks; a file of another
+            kind. OSError: a file that can't be read.
     """
-    arrays = dict(sorted(_arrays(model)))
+    if shards is not None and not _is_module(model):
+        raise TypeError(f"`shards` goes with a torch.nn.Module; got {type(model).__name__}")
+    if isinstance(model, str | os.PathLike):
+        return dict(sorted(_digests_of_file(model)))
+    arrays = dict(sorted(_arrays(model, shards)))
     shared: dict[int, str] = {}  # the first path of each array
     first = {path: shared.setdefault(id(x), path) for path, x in arrays.items()}
     parts = {}
@@ -63,7 +74,7 @@ def fingerprints(model: Any) -> dict[str, str]:
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path!r}: {error}") from None
     digests = dict(zip(shared.values(), digests_of(parts), strict=True))
-    found = {path: digests[first[path]] for path in arrays} | _digests_of_cut(model)
+    found = {path: digests[first[path]] for path in arrays} | _digests_of_cut(model, shards)
     return dict(sorted(found.items()))
 
 
@@ -111,12 +122,28 @@ def combined(digests: Mapping[str, str]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _arrays(model: Any) -> list[tuple[str, Any]]:
+def _is_module(model: Any) -> bool:
+    """Whether a model is a module of torch, and none of Keras's, which are modules, too, on torch."""
     torch: Any = sys.modules.get("torch")
     keras: Any = sys.modules.get("keras")
-    is_keras = isinstance(model, getattr(getattr(keras, "layers", None), "Layer", ()))  # on torch a module, too
-    if not is_keras and isinstance(model, getattr(getattr(torch, "nn", None), "Module", ())):
-        listed = list(_of_module(model))
+    is_keras = isinstance(model, getattr(getattr(keras, "layers", None), "Layer", ()))
+    return not is_keras and isinstance(model, getattr(getattr(torch, "nn", None), "Module", ()))
+
+
+def _digests_of_file(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
+    """(name, digest) of each tensor in a file, one after the other."""
+    from arrayinit.storage.reading import tensors_in  # storage lies above, and few programs read files
+
+    for name, x in tensors_in(path):
+        yield name, part_held(x, geometry(tuple(x.shape))).digest()
+
+
+def _arrays(model: Any, shards: Any) -> list[tuple[str, Any]]:
+    group = arrays_of_group(model)
+    if group is not None:
+        listed = list(group.items())
+    elif _is_module(model):
+        listed = list(_of_module(model, shards))
     elif isinstance(model, Mapping | list) and (plain := _of_mapping(model)) is not None:
         listed = plain
     else:
@@ -147,30 +174,32 @@ def _of_mapping(model: Any) -> list[tuple[str, Any]] | None:
     return listed if is_plain else None
 
 
-def _of_module(module: Any) -> Iterator[tuple[str, Any]]:
+def _of_module(module: Any, shards: Any) -> Iterator[tuple[str, Any]]:
     """The parameters and persistent buffers of a torch module that are whole or DTensors, as a state dict has them."""
-    from arrayinit.models.torch_members import cut_tensors, registered_tensors, shapeless
+    from arrayinit.models.torch_members import check_shards, cut_tensors, registered_tensors, shapeless
 
+    check_shards(module, shards)
     unknown = shapeless(module)
     if unknown:
         raise ValueError(
             f"`model` must have shapes, and a lazy one be called once on a batch; got {', '.join(unknown)}"
         )
-    _, cut = cut_tensors(module)
+    _, cut = cut_tensors(module, shards)
     for path, owner, name, x in registered_tensors(module):
         if name not in owner._non_persistent_buffers_set and id(x) not in cut:
             yield path, x
 
 
-def _digests_of_cut(model: Any) -> dict[str, str]:
+def _digests_of_cut(model: Any, shards: Any) -> dict[str, str]:
     """Path -> digest of the parameters of a torch module that are cut in other ways than as DTensors."""
-    torch: Any = sys.modules.get("torch")
-    if not isinstance(model, getattr(getattr(torch, "nn", None), "Module", ())):
+    if not _is_module(model):
         return {}
+    import torch
+
     from arrayinit.models.torch_members import cut_tensors
 
     own: dict[str, dict[Any, FingerprintPart]] = {}
-    for path, shard in cut_tensors(model)[0].items():
+    for path, shard in cut_tensors(model, shards)[0].items():
         own[path] = {}
         for part in shard.parts[:1] if shard.is_repeated else shard.parts:
             place = part.flat if part.index is None else part.index

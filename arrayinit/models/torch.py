@@ -1,6 +1,5 @@
 """torch modules: their parameters and buffers, drawn by rules in place, from the meta device and sharded ones too."""
 
-from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 import torch
@@ -8,7 +7,6 @@ from torch import nn
 
 from arrayinit.backends import backend_named, backend_of, is_compiling
 from arrayinit.common.arguments import flag
-from arrayinit.common.messages import shown
 from arrayinit.key import Key
 from arrayinit.models.derived import held, tensor_at, write
 from arrayinit.models.fill import fill
@@ -20,6 +18,7 @@ from arrayinit.models.shards import Part, Shard, rows_of
 from arrayinit.models.torch_members import (
     ModuleTensor,
     Shards,
+    check_shards,
     has_replicas,
     is_statistic,
     parameters_of,
@@ -179,7 +178,7 @@ def init_module_(
     unknown = shapeless(module)
     if unknown:
         raise PlanError(unknown)
-    _check_shards(module, shards)
+    check_shards(module, shards)
     parameters = parameters_of(module, shards)
     members = {each.path: each for member in tensors_of(module, shards) for each in (member, *member.originals)}
     tensors = [x for member in members.values() for x in member.tensors]
@@ -277,19 +276,6 @@ def _of_dtensor(x: Any) -> Shard:
         index = tuple(slice(a, a + n) for a, n in zip(corner, part.shape, strict=True))
         parts.append(Part(part, index))
     return Shard(tuple(map(int, x.shape)), parts, f"placed {tuple(x.placements)}")
-
-
-def _check_shards(module: nn.Module, shards: Any) -> None:
-    if shards is None or callable(shards):
-        return
-    if not isinstance(shards, Mapping) or not all(isinstance(each, Shard) for each in shards.values()):
-        raise TypeError(
-            f"`shards` must be a mapping of paths to arrayinit.torch.Shard, or a function of a path and its tensor "
-            f"that returns one; got {shown(shards)}"
-        )
-    unknown = sorted(set(shards) - {member.path for member in tensors_of(module)}, key=str)
-    if unknown:
-        raise ValueError(f"`shards` must have paths of the model; got {', '.join(map(str, unknown))}")
 
 
 def _needs_seed(x: torch.Tensor) -> bool:
