@@ -10,6 +10,7 @@ import numpy as np
 from arrayinit.backends import backend_named
 from arrayinit.common.escapes import printable
 from arrayinit.common.messages import shown
+from arrayinit.storage.documents import parse_json, read_text
 from arrayinit.storage.files import open_regular
 from arrayinit.storage.shapes import NAMES, header_of, shapes_of
 
@@ -39,10 +40,11 @@ def tensors_in(path: str | os.PathLike[str]) -> Iterator[tuple[str, Any]]:
     if file.suffix in (".npy", ".npz"):
         yield from _of_numpy(file, label)
     elif file.name.endswith(INDEX):
-        import json
-
+        places = parse_json(read_text(file, f"`{label}`")).get("weight_map")
+        if not isinstance(places, dict):
+            raise ValueError(f"`{label}` must have names of files under 'weight_map'; got {shown(places)}")
         shapes_of(file)  # checks the index and all headers
-        for part in sorted(set(json.loads(file.read_text("utf-8"))["weight_map"].values())):
+        for part in sorted(set(places.values())):
             yield from _in_safetensors(file.parent / part, label)
     else:
         yield from _in_safetensors(file, label)
