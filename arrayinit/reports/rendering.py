@@ -1,11 +1,15 @@
 """A report as plain text, Markdown, HTML and rich's renderables."""
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from arrayinit.common.tables import (
     Column,
+    filled,
     fitted,
     heading,
     html_document,
@@ -19,32 +23,50 @@ from arrayinit.common.tables import (
 __all__ = ["Table", "document", "fragment", "markdown", "rich_parts", "text"]
 
 
+WIDTH = 100  # of a text that goes to no terminal
+NARROWEST = 40  # of the lines of findings
+GLUE = "\0"
+
+
 @dataclass(frozen=True)
 class Table:
     """The content of a report: cells, findings as (path, kind, text), and a line with the totals.
 
-    The first column has the path of the parameter, the last one the kinds of its findings.
+    The first column has the path of the parameter. marked: for each row whether there is something to see.
     """
 
+    title: str
     columns: Sequence[Column]
     cells: Sequence[Sequence[str]]
-    findings: Sequence[tuple[str, str, str]]
     total: str
+    findings: Sequence[tuple[str, str, str]] = ()
+    marked: Sequence[bool] = ()
 
 
 def text(table: Table, width: int | None = None) -> str:
-    """Aligned columns, a line with the totals, a line for each finding."""
+    """Aligned columns, a line with the totals, and the findings, broken into lines."""
+    width = _own_width() if width is None else width
     columns, cells = _fitted(table, width)
     titles, dashes = heading(columns)
     lines = [titles, dashes, *(line(row, columns) for row in cells), dashes, table.total]
-    return "\n".join(lines + [f"! {path}: {kind}: {reason}" for path, kind, reason in table.findings])
+    for path, kind, reason in table.findings:
+        head = f"! {path}: {kind}:".replace(" ", GLUE)  # in one piece, so that paths can be found and copied
+        broken = textwrap.wrap(
+            f"{head} {reason}", max(width, NARROWEST), subsequent_indent="  ", break_long_words=False
+        )
+        lines += [each.replace(GLUE, " ") for each in broken]
+    return "\n".join(lines)
+
+
+def _own_width() -> int:
+    """The width of the terminal that is printed to; WIDTH for files, pipes and notebooks."""
+    is_terminal = getattr(sys.stdout, "isatty", lambda: False)()
+    return shutil.get_terminal_size((WIDTH, 24)).columns if is_terminal else WIDTH
 
 
 def _fitted(table: Table, width: int | None) -> tuple[list[Column], list[list[str]]]:
-    """The columns that fit into a width, and their cells. Without findings, their column is left out."""
-    if any(row[-1] for row in table.cells):
-        return fitted(table.columns, table.cells, width)
-    return fitted(table.columns[:-1], [row[:-1] for row in table.cells], width)
+    """The columns that fit into a width, and their cells. Those without any text, as of findings, are left out."""
+    return fitted(*filled(table.columns, table.cells), width)
 
 
 def markdown(table: Table) -> str:
@@ -60,18 +82,12 @@ def markdown(table: Table) -> str:
 
 def fragment(table: Table) -> str:
     """An HTML table with its style, to be put into a page."""
-    return html_table(table.columns, table.cells, table.total, table.findings, _marked(table), limit=None)
+    return html_table(table.columns, table.cells, table.total, table.findings, table.marked, limit=None)
 
 
 def document(table: Table) -> str:
     """A whole HTML page."""
-    return html_document("arrayinit report", fragment(table))
-
-
-def _marked(table: Table) -> list[bool]:
-    """For each row whether there is a finding about it."""
-    bad = {path for path, _, _ in table.findings}
-    return [bool(row[-1]) or row[0] in bad for row in table.cells]
+    return html_document(table.title, fragment(table))
 
 
 def rich_parts(table: Table, width: int) -> Iterator[Any]:
@@ -81,8 +97,8 @@ def rich_parts(table: Table, width: int) -> Iterator[Any]:
     columns, cells = _fitted(table, width)
     titles, dashes = heading(columns, "\N{BOX DRAWINGS LIGHT HORIZONTAL}")
     styled = [(titles, "bold"), (dashes, "dim")]
-    for row, is_bad in zip(cells, _marked(table), strict=True):
-        styled.append((line(row, columns), "yellow" if is_bad else ""))
+    marked = table.marked or [False] * len(cells)
+    styled += [(line(row, columns), "yellow" if is_bad else "") for row, is_bad in zip(cells, marked, strict=True)]
     styled += [(dashes, "dim"), (table.total, "bold")]
     for shown, style in styled:
         yield Text(shown, style=style, no_wrap=True, overflow="ellipsis")
