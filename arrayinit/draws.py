@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from arrayinit.backends import backend_named
-from arrayinit.common.messages import shown
+from arrayinit.common.messages import shape_text, shown
 from arrayinit.key import Key
 from arrayinit.laws.geometry import check_shape
 from arrayinit.laws.regions import Index
@@ -153,6 +153,13 @@ class Draw:
         if isinstance(rest.get("name"), list):
             rest["name"] = tuple(rest["name"])
         return cls(**rest)
+
+    def _repr_html_(self) -> str:
+        from arrayinit.common.tables import html_fields
+
+        name = {} if self.name is None else {"name": str(self.name)}
+        shared = {"shape": shape_text(self.shape), "seed": str(self.seed), **name, "dtype": self.dtype}
+        return html_fields("draw", {"initializer": repr(self.initializer), **shared})
 
     def __reduce__(self) -> Any:
         return (_unpickled, (_stream_version(), self.initializer, self.shape, self.seed, self.name, self.dtype))

@@ -4,7 +4,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Unpack
 
@@ -163,6 +163,14 @@ class Spec:
         """
         return _from_dict(data, 0)
 
+    def _repr_html_(self) -> str:
+        """Its parameters, those that were not given with their defaults."""
+        from arrayinit.common.tables import Column, html_table  # here, as few programs show specs
+
+        known = complete(self.name, self.parameters) | self.parameters
+        rows = [(key, repr(value), "" if key in self.parameters else "default") for key, value in known.items()]
+        return html_table([Column(self.name), Column("value"), Column()], rows)
+
     def __repr__(self) -> str:
         return f"spec({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in self.items)])})"
 
@@ -301,6 +309,16 @@ class Description:
     std: float  # of an element, after truncation
     low: float  # no element is smaller; for complex dtypes, no part of one
     high: float  # no element is larger, likewise
+
+    def _repr_html_(self) -> str:
+        from arrayinit.common.tables import html_fields
+
+        numbers = {
+            field.name: f"{value:.6g}" if isinstance(value, float) else str(value)
+            for field in fields(self)[1:]
+            if (value := getattr(self, field.name)) is not None
+        }
+        return html_fields(self.name, numbers)
 
 
 @in_default_environment

@@ -25,7 +25,11 @@ MODULES = sorted(
 PUBLIC = ("", ".jax", ".keras", ".plot", ".recipes", ".storage", ".torch")
 KERAS = ("arrayinit.keras", "arrayinit.models.keras")  # which read KERAS_BACKEND once in a process
 
-LIBRARIES = {"arrayinit.plot.figures": "matplotlib", "arrayinit.plot.scales": "torch"}  # of their examples
+LIBRARIES = {
+    "arrayinit.plot.figures": "matplotlib",
+    "arrayinit.plot.canvas": "matplotlib",
+    "arrayinit.plot.scales": "torch",
+}  # of their examples
 
 
 @pytest.fixture

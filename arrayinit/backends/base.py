@@ -358,8 +358,12 @@ class Backend:
         yield (0,) * len(x.shape), x
 
     def pieces(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
-        """As `blocks`, with each element of a shared array in one piece of one process."""
+        """As `blocks`, for fingerprints: what this process holds of a shared array, copies included (see `copies`)."""
         yield from self.blocks(x)
+
+    def copies(self, x: Any) -> tuple[int, bool]:
+        """How many processes hold each element that `pieces` has, and whether this one is the first of them."""
+        return 1, True
 
     def is_shared(self, x: Any) -> bool:
         """Whether other processes may hold other elements of x."""

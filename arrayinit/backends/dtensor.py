@@ -78,15 +78,17 @@ class DTensorBackend(TorchBackend):
         yield from super().blocks(x.to_local())
 
     def pieces(self, x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
-        coordinate = x.device_mesh.get_coordinate()
-        if coordinate is None:
+        if x.device_mesh.get_coordinate() is None:
             raise ValueError("`x` must be a DTensor of a mesh that has this rank; got one of other ranks")
-        copies = zip(coordinate, x.placements, strict=True)
-        if not any(place for place, placement in copies if placement.is_replicate()):
-            for corner, place in self.parts(x):
-                part = local(x)[place]
-                if part.numel():
-                    yield corner, part
+        for corner, place in self.parts(x):
+            part = local(x)[place]
+            if part.numel():
+                yield corner, part
+
+    def copies(self, x: Any) -> tuple[int, bool]:
+        repeated = [k for k, placement in enumerate(x.placements) if placement.is_replicate()]
+        coordinate = x.device_mesh.get_coordinate()
+        return math.prod(x.device_mesh.size(k) for k in repeated), not any(coordinate[k] for k in repeated)
 
     def added(self, xs: Sequence[Any], rows: Sequence[Sequence[int]]) -> list[list[int]]:
         """One all-reduce for each mesh that has all ranks, else one along each dimension of a mesh."""

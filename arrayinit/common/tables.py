@@ -1,25 +1,34 @@
-"""Tables as aligned plain text and as Markdown. Needs no library, and prints a row as soon as it is known."""
+"""Tables as aligned plain text, Markdown and HTML. Needs no library, and prints a row as soon as it is known."""
 
+import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+
+from arrayinit.common.messages import counted
 
 __all__ = [
     "Column",
     "aligned",
+    "filled",
     "fitted",
     "heading",
+    "html_document",
+    "html_fields",
+    "html_table",
     "line",
     "markdown_heading",
     "markdown_line",
     "markdown_text",
     "sized",
+    "titled",
 ]
 
 GAP = "  "
 CELL_CHARACTERS = 48  # characters of a cell in `fitted`
 SHORTEST = 12  # characters that `fitted` leaves of the first column
 KEPT = 9  # weight of a column that is never left out
+HTML_ROWS = 500  # rows of a table in a notebook, where longer ones make the page slow
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,19 @@ def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[st
     count = len(rows[0]) if rows else 0
     columns = sized([Column(right=k in right) for k in range(count)], rows)
     return [line(row, columns) for row in rows]
+
+
+def filled(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> tuple[list[Column], list[list[str]]]:
+    """The columns that have a cell with text, and their cells; the first one always."""
+    kept = [k for k in range(len(columns)) if not k or any(row[k] for row in rows)]
+    return [columns[k] for k in kept], [[row[k] for k in kept] for row in rows]
+
+
+def titled(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a whole table: titles, dashes, rows. Columns without any text are left out."""
+    kept, cells = filled(columns, rows)
+    wide = sized(kept, cells)
+    return [*heading(wide), *(line(row, wide) for row in cells)]
 
 
 def fitted(
@@ -119,3 +141,64 @@ def markdown_line(cells: Sequence[str]) -> str:
 def markdown_text(text: str) -> str:
     """Text on one line, escaped so that Markdown shows it as it is."""
     return re.sub(r"([\\`*_\[\]<>|~&]|^[-+#=])", r"\\\1", " ".join(text.split()))
+
+
+STYLE = """
+.arrayinit { border-collapse: collapse; font: 13px/1.4 system-ui, sans-serif; margin: 8px 0 }
+.arrayinit th, .arrayinit td { padding: 2px 10px; text-align: left; white-space: nowrap }
+.arrayinit th { border-bottom: 1px solid #8888; vertical-align: bottom }
+.arrayinit td { font-family: ui-monospace, monospace; border-bottom: 1px solid #8882 }
+.arrayinit .n { text-align: right }
+.arrayinit .bad { background: #d5500022 }
+.arrayinit tfoot td { font-family: inherit; border: 0; padding-top: 6px; white-space: normal; text-align: left }
+""".strip()
+
+
+def html_table(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], total: str = "",
+    notes: Sequence[tuple[str, str, str]] = (), marked: Sequence[bool] = (), limit: int | None = HTML_ROWS,
+) -> str:  # fmt: skip
+    """A table with its style, to be put into a page. All text is escaped.
+
+    Args:
+        total: a line below the table.
+        notes: (of what, kind, text) of items below that line; any of the first two may be empty.
+        marked: for each row whether it is shown on a coloured ground; none by default.
+        limit: the most rows that are shown; None for all. The number of the others stands below the table.
+    """
+    classes = [' class="n"' if column.right else "" for column in columns]
+    lines = [f"<style>{STYLE}</style>", '<table class="arrayinit">', "<thead><tr>"]
+    lines += [f"<th{c}>{html.escape(column.title)}</th>" for c, column in zip(classes, columns, strict=True)]
+    lines.append("</tr></thead><tbody>")
+    for k, row in enumerate(rows[:limit]):
+        cells = "".join(f"<td{c}>{html.escape(cell)}</td>" for c, cell in zip(classes, row, strict=True))
+        mark = ' class="bad"' if marked and marked[k] else ""
+        lines.append(f"<tr{mark}>{cells}</tr>")
+    hidden = 0 if limit is None else max(0, len(rows) - limit)
+    words = [f"{counted(hidden, 'more row')}, which print shows", total] if hidden else [total]
+    foot = html.escape("; ".join(filter(None, words))) + _html_list(notes)
+    if foot:
+        foot = f'<tfoot><tr><td colspan="{len(columns)}">{foot}</td></tr></tfoot>'
+    return "\n".join([*lines, f"</tbody>{foot}</table>"])
+
+
+def _html_list(notes: Sequence[tuple[str, str, str]]) -> str:
+    items = ""
+    for subject, kind, text in notes:
+        parts = [f"<code>{html.escape(subject)}</code>"] if subject else []
+        parts += [f"<b>{html.escape(kind)}</b>"] if kind else []
+        items += f"<li>{': '.join([*parts, html.escape(text)])}</li>"
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def html_fields(title: str, fields: Mapping[str, str]) -> str:
+    """A table of the fields of one object, below its title."""
+    return html_table([Column(title), Column()], list(fields.items()))
+
+
+def html_document(title: str, body: str) -> str:
+    """A whole page that needs no other file."""
+    head = (
+        f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>:root {{ color-scheme: light dark }}</style>'
+    )
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'

@@ -1,5 +1,6 @@
 """A digest of the values of an array or of a model, the same on every library and device, whole and sharded."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ def fingerprint(
     in_axis: Axes | None = None,
     out_axis: Axes | None = None,
     batch_axis: Axes = (),
+    shards: Any = None,
 ) -> str:
     """32 hexadecimal digits that two arrays share if and only if their dtypes, shapes and bits are equal.
 
@@ -48,8 +50,9 @@ def fingerprint(
     accidents. The sum is not cryptographic: anyone who wants to can make two arrays of one fingerprint.
 
     A DTensor or a JAX array of several processes is hashed by each process where it holds the array, and the sums are
-    added by a small collective (for a DTensor an all-reduce of 48 bytes over its mesh); all of them must call this.
-    Copies are read on one process. Without a collective, see :func:`arrayinit.fingerprint_part`.
+    added by a small collective (for a DTensor an all-reduce of 80 bytes over its mesh); all of them must call this.
+    Copies of a DTensor that differ are refused on every process. Without a collective, see
+    :func:`arrayinit.fingerprint_part`.
 
     Memory maps, zarr and h5py arrays may be larger than memory, and are read once, block by block; so are Dask arrays.
     Memory on a device is copied to the host in slabs. All processors hash. One of an AMD EPYC took in 0.95 GB/s of
@@ -57,26 +60,32 @@ def fingerprint(
     0.75 of a transposed float32 matrix (BLAKE2b: 0.2).
 
     Args:
-        x: an array of any library, or in a file (zarr, h5py), or a model: see :func:`arrayinit.fingerprints`.
+        x: an array of any library, or in a file (zarr, h5py), or a model, or the path of a file: see
+            :func:`arrayinit.fingerprints`. Of an npy file it is the fingerprint of its array.
         layout, in_axis, out_axis, batch_axis: as in every initializer, see :class:`arrayinit.draw.Keywords`; not for
             models.
+        shards: of a torch module, as in :func:`arrayinit.fingerprints`.
 
     Raises:
-        TypeError: x is no array and no model, has no values (abstract, traced, deleted), or has a dtype whose elements
-            are not numbers of 1, 2, 4 or 8 bytes, or complex ones of 8 or 16; a layout for a model.
-        ValueError: an impossible layout; a tensor of ZeRO-3 or FSDP1 alone, which doesn't say which part of
-            the whole it holds; their module does.
+        TypeError: x is no array, no model and no path, has no values (on the meta device, abstract, traced, deleted),
+            or has a dtype whose elements are not numbers of 1, 2, 4 or 8 bytes, or complex ones of 8 or 16; a layout
+            for a model.
+        ValueError: an impossible layout; copies of x that differ between processes; a tensor of ZeRO-3 or FSDP1 alone,
+            which doesn't say which part of the whole it holds; their module does.
 
     Sources: the hash is in arrayinit/digests/sums.py; blake2b: RFC 7693.
     """
     axes = (layout, in_axis, out_axis, batch_axis)
     is_array = find_backend(x) is not None or is_stored(x) or isinstance(x, np.generic)
     if is_array or hasattr(x, "__array_namespace__"):
-        return digests_of([(part_held(x, geometry(tuple(x.shape), *axes)), x)])[0]
+        if shards is not None:
+            raise TypeError(f"`shards` goes with a torch.nn.Module; got {type(x).__name__}")
+        return digests_of({"`x`": (part_held(x, geometry(tuple(x.shape), *axes)), x)})[0]
     if axes != (None, None, None, ()):
         raise TypeError(f"`x` must be an array where `layout` or an axis is given; got {shown(x)}")
     try:
-        return combined(fingerprints(x))
+        digests = fingerprints(x, shards=shards)
+        return digests[""] if isinstance(x, str | os.PathLike) and list(digests) == [""] else combined(digests)
     except TypeError as error:
         text = str(error)
         if not text.startswith("`model` must be a torch.nn.Module"):

@@ -1,5 +1,6 @@
 """The digests of all arrays of a model, by path, and one digest of these."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -10,15 +11,17 @@ import numpy as np
 from arrayinit.backends import backend_of, find_backend
 from arrayinit.common.messages import shown
 from arrayinit.digests.parts import FingerprintPart, fingerprint_part, part_held
-from arrayinit.digests.stored import is_stored
+from arrayinit.digests.stored import arrays_of_group, is_stored
+from arrayinit.digests.sums import MASK
 from arrayinit.laws.geometry import geometry
 
 __all__ = ["combined", "digests_of", "fingerprints"]
 
+SHOWN = 5  # paths in an error
 EXTRA = "_extra_state"  # what torch appends to the path of a module for data that are no tensor
 
 
-def fingerprints(model: Any) -> dict[str, str]:
+def fingerprints(model: Any, *, shards: Any = None) -> dict[str, str]:
     """Path -> fingerprint of each array of a model, sorted by path. :func:`arrayinit.fingerprint` is one digest of all.
 
         >>> params = {"fc": {"weight": ai.normal((4, 6), seed=0), "bias": ai.zeros(4)}}
@@ -32,52 +35,83 @@ def fingerprints(model: Any) -> dict[str, str]:
 
     DTensors and JAX arrays of several processes are read where they lie: each process hashes what it holds, and a few
     numbers for each array are added, by one collective for each device mesh (torch), or by one for the model (JAX).
-    All processes must call this, with the same arrays. Elements that several hold as copies are read on one of them,
-    so copies of a DTensor that differ go unnoticed. What ZeRO-3, FSDP1 and Megatron cut is hashed where it lies, too,
-    and gathered as a few numbers for each part, by one collective of all processes; copies that differ are refused. A
-    stage of a pipeline has the parameters that it holds.
+    All processes must call this, with the same arrays. Each process hashes the copies of a DTensor that it holds, at
+    the same time as the others; copies that differ are refused, on every process. What ZeRO-3, FSDP1 and Megatron cut
+    is hashed where it lies, too, and gathered as a few numbers for each part, by one collective of all processes; there
+    copies that differ are refused as well. A stage of a pipeline has the parameters that it holds.
 
     All ranks of a cut model get one fingerprint, whatever they hold. That the model is right shows only beside the
     fingerprint of the whole, or of another run.
 
     Args:
         model: a torch.nn.Module; a state dict, or mappings and lists of arrays of any library or in files (zarr, h5py);
-            a pytree of JAX's arrays, among them modules of nnx and Equinox; a built model of Keras.
+            a pytree of JAX's arrays, among them modules of nnx and Equinox; a built model of Keras; the path of a
+            safetensors, npy or npz file, of a `*.safetensors.index.json`, or of a directory of zarr's, which may be
+            larger than memory. The one array of an npy file has the path "".
+        shards: of a torch module, what is here of parameters that are cut in a way of your own, as in
+            :func:`arrayinit.torch.init_module_`.
 
     Raises:
-        TypeError: no model, or an array without values or of a dtype that :func:`arrayinit.fingerprint` refuses.
+        TypeError: no model, or an array without values (on the meta device, abstract, traced, deleted) or of a dtype
+            that :func:`arrayinit.fingerprint` refuses; `shards` beside something else than a torch.nn.Module.
         ValueError: two arrays have one path; a parameter is cut, and can't be read now (see
             :func:`arrayinit.torch.shards_of`), or copies of a part of it differ between processes. For other ways of
-            cutting see :func:`arrayinit.fingerprint_part`.
+            cutting see :func:`arrayinit.fingerprint_part`; `shards` has a path that the model lacks; a file of another
+            kind. OSError: a file that can't be read.
     """
-    arrays = dict(sorted(_arrays(model)))
+    if shards is not None and not _is_module(model):
+        raise TypeError(f"`shards` goes with a torch.nn.Module; got {type(model).__name__}")
+    if isinstance(model, str | os.PathLike):
+        return dict(sorted(_digests_of_file(model)))
+    arrays = dict(sorted(_arrays(model, shards)))
     shared: dict[int, str] = {}  # the first path of each array
     first = {path: shared.setdefault(id(x), path) for path, x in arrays.items()}
     parts = {}
     for path in shared.values():
         x = arrays[path]
         try:
-            parts[path] = part_held(x, geometry(tuple(x.shape))), x
+            parts[repr(path)] = part_held(x, geometry(tuple(x.shape))), x
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path!r}: {error}") from None
-    digests = dict(zip(parts, digests_of(list(parts.values())), strict=True))
-    found = {path: digests[first[path]] for path in arrays} | _digests_of_cut(model)
+    digests = dict(zip(shared.values(), digests_of(parts), strict=True))
+    found = {path: digests[first[path]] for path in arrays} | _digests_of_cut(model, shards)
     return dict(sorted(found.items()))
 
 
-def digests_of(parts: list[tuple[FingerprintPart, Any]]) -> list[str]:
-    """The digests of arrays, of each of which this process has a part: that of the array beside it."""
-    whole = [part for part, _ in parts]
-    by_backend: dict[Any, list[int]] = {}
-    for number, (_, x) in enumerate(parts):
+def digests_of(parts: Mapping[str, tuple[FingerprintPart, Any]]) -> list[str]:
+    """The digests of arrays, of each of which this process has a part: that of the array beside it.
+
+    The sums over all processes of what each holds, and of what the first holder of each copy holds, go through one
+    collective. Copies are equal if the one is as many times the other as there are copies.
+
+    Args:
+        parts: what errors call the array -> its part and the array.
+
+    Raises:
+        ValueError: copies of an array differ between processes.
+    """
+    whole = {name: part for name, (part, _) in parts.items()}
+    by_backend: dict[Any, list[str]] = {}
+    for name, (_, x) in parts.items():
         backend = None if is_stored(x) else backend_of(x)
         if backend is not None and backend.is_shared(x):
-            by_backend.setdefault(backend, []).append(number)
-    for backend, numbers in by_backend.items():
-        rows = [(whole[k].count, *whole[k].total) for k in numbers]
-        for k, (count, a, b) in zip(numbers, backend.added([parts[k][1] for k in numbers], rows), strict=True):
-            whole[k] = replace(whole[k], count=count, total=(a, b))
-    return [part.digest() for part in whole]
+            by_backend.setdefault(backend, []).append(name)
+    differing = []
+    for backend, names in by_backend.items():
+        copies = {name: backend.copies(parts[name][1]) for name in names}
+        rows = []
+        for name in names:
+            part, is_first = whole[name], copies[name][1]
+            rows.append((*((part.count, *part.total) if is_first else (0, 0, 0)), *part.total))
+        sums = backend.added([parts[name][1] for name in names], rows)
+        for name, (count, a, b, *held) in zip(names, sums, strict=True):
+            whole[name] = replace(whole[name], count=count, total=(a, b))
+            if held != [n * copies[name][0] & MASK for n in (a, b)]:
+                differing.append(name)
+    if differing:
+        more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+        raise ValueError(f"{', '.join(differing[:SHOWN])}{more}: copies differ between processes")
+    return [part.digest() for part in whole.values()]
 
 
 def combined(digests: Mapping[str, str]) -> str:
@@ -88,12 +122,28 @@ def combined(digests: Mapping[str, str]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _arrays(model: Any) -> list[tuple[str, Any]]:
+def _is_module(model: Any) -> bool:
+    """Whether a model is a module of torch, and none of Keras's, which are modules, too, on torch."""
     torch: Any = sys.modules.get("torch")
     keras: Any = sys.modules.get("keras")
-    is_keras = isinstance(model, getattr(getattr(keras, "layers", None), "Layer", ()))  # on torch a module, too
-    if not is_keras and isinstance(model, getattr(getattr(torch, "nn", None), "Module", ())):
-        listed = list(_of_module(model))
+    is_keras = isinstance(model, getattr(getattr(keras, "layers", None), "Layer", ()))
+    return not is_keras and isinstance(model, getattr(getattr(torch, "nn", None), "Module", ()))
+
+
+def _digests_of_file(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
+    """(name, digest) of each tensor in a file, one after the other."""
+    from arrayinit.storage.reading import tensors_in  # storage lies above, and few programs read files
+
+    for name, x in tensors_in(path):
+        yield name, part_held(x, geometry(tuple(x.shape))).digest()
+
+
+def _arrays(model: Any, shards: Any) -> list[tuple[str, Any]]:
+    group = arrays_of_group(model)
+    if group is not None:
+        listed = list(group.items())
+    elif _is_module(model):
+        listed = list(_of_module(model, shards))
     elif isinstance(model, Mapping | list) and (plain := _of_mapping(model)) is not None:
         listed = plain
     else:
@@ -124,30 +174,32 @@ def _of_mapping(model: Any) -> list[tuple[str, Any]] | None:
     return listed if is_plain else None
 
 
-def _of_module(module: Any) -> Iterator[tuple[str, Any]]:
+def _of_module(module: Any, shards: Any) -> Iterator[tuple[str, Any]]:
     """The parameters and persistent buffers of a torch module that are whole or DTensors, as a state dict has them."""
-    from arrayinit.models.torch_members import cut_tensors, registered_tensors, shapeless
+    from arrayinit.models.torch_members import check_shards, cut_tensors, registered_tensors, shapeless
 
+    check_shards(module, shards)
     unknown = shapeless(module)
     if unknown:
         raise ValueError(
             f"`model` must have shapes, and a lazy one be called once on a batch; got {', '.join(unknown)}"
         )
-    _, cut = cut_tensors(module)
+    _, cut = cut_tensors(module, shards)
     for path, owner, name, x in registered_tensors(module):
         if name not in owner._non_persistent_buffers_set and id(x) not in cut:
             yield path, x
 
 
-def _digests_of_cut(model: Any) -> dict[str, str]:
+def _digests_of_cut(model: Any, shards: Any) -> dict[str, str]:
     """Path -> digest of the parameters of a torch module that are cut in other ways than as DTensors."""
-    torch: Any = sys.modules.get("torch")
-    if not isinstance(model, getattr(getattr(torch, "nn", None), "Module", ())):
+    if not _is_module(model):
         return {}
+    import torch
+
     from arrayinit.models.torch_members import cut_tensors
 
     own: dict[str, dict[Any, FingerprintPart]] = {}
-    for path, shard in cut_tensors(model)[0].items():
+    for path, shard in cut_tensors(model, shards)[0].items():
         own[path] = {}
         for part in shard.parts[:1] if shard.is_repeated else shard.parts:
             place = part.flat if part.index is None else part.index

@@ -17,6 +17,8 @@ from arrayinit.laws.regions import Box, Flat, Index, box, flat_index, part_of, r
 
 __all__ = ["FingerprintPart", "fingerprint_part", "part_held"]
 
+ABSTRACT = "which is abstract, traced or deleted"
+
 
 @dataclass(frozen=True)
 class FingerprintPart:
@@ -174,7 +176,9 @@ def _read(x: Any) -> tuple[str, Iterator[tuple[tuple[int, ...], npt.NDArray[Any]
     backend = backend_of(x)
     backend.check_readable(x)
     if backend.is_abstract(x):
-        raise TypeError(f"`x` must hold values; got {shown(x)}, which is abstract, traced or deleted")
+        is_meta = getattr(getattr(x, "device", None), "type", "") == "meta"
+        what = "on the meta device, where it has none: draw or load it first" if is_meta else ABSTRACT
+        raise TypeError(f"`x` must hold values; got {type(x).__name__} of shape {tuple(x.shape)}, {what}")
     missing = backend.missing(x)
     if missing:
         reason = missing.partition(": ")[0]

@@ -1,6 +1,7 @@
 """Arrays in files (zarr, h5py): read block by block, along the grid of their chunks."""
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from arrayinit.backends import find_backend
 
-__all__ = ["is_stored", "stored_blocks"]
+__all__ = ["arrays_of_group", "is_stored", "stored_blocks"]
 
 BLOCK = 1 << 26  # bytes read at a time, or one chunk where that is larger
 
@@ -22,6 +23,18 @@ def is_stored(x: Any) -> bool:
     return isinstance(getattr(x, "shape", None), tuple) and isinstance(
         getattr(x, "dtype", None), np.dtype
     ) and hasattr(x, "__getitem__")  # fmt: skip
+
+
+def arrays_of_group(x: Any) -> dict[str, Any] | None:
+    """Dotted path -> array of all arrays in a group of zarr, which is no mapping; None for other objects."""
+    group: Any = getattr(sys.modules.get("zarr"), "Group", ())
+    if not isinstance(x, group):
+        return None
+    arrays: dict[str, Any] = {}
+    for name in x.keys():  # noqa: SIM118 # a group of zarr 3 is not iterable
+        inner = arrays_of_group(x[name])
+        arrays |= {name: x[name]} if inner is None else {f"{name}.{path}": each for path, each in inner.items()}
+    return arrays
 
 
 def stored_blocks(x: Any) -> Iterator[tuple[tuple[int, ...], npt.NDArray[Any]]]:

@@ -4,11 +4,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
+from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey, tree_flatten_with_path
 
 from arrayinit.models.axes import Reading, expanded
 
-__all__ = ["known_readings", "owner_of"]
+__all__ = ["known_readings", "modules_within", "owner_of"]
 
 
 def owner_of(tree: Any, keys: Sequence[Any]) -> tuple[Any, str]:
@@ -31,6 +31,21 @@ def owner_of(tree: Any, keys: Sequence[Any]) -> tuple[Any, str]:
         except (AttributeError, IndexError, KeyError, TypeError):
             break  # within a pytree of some other class
     return owner, name
+
+
+def modules_within(module: Any) -> Iterator[tuple[str, Any]]:
+    """(path, module) of all modules of Equinox within one, whose own path is ""; paths as `init_tree` has them."""
+    kind = sys.modules["equinox"].Module
+
+    def walk(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+        yield path, node
+        parts = tree_flatten_with_path(node, is_leaf=lambda each: isinstance(each, kind) and each is not node)[0]
+        for keys, part in parts:
+            if isinstance(part, kind):
+                words = (str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", "")))) for key in keys)
+                yield from walk(part, ".".join(filter(None, (path, *words))))
+
+    return walk(module, "")
 
 
 def _module_classes() -> Iterator[type]:

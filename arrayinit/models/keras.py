@@ -16,7 +16,7 @@ from arrayinit.models.plans import Plan, PlanError, Planned
 from arrayinit.models.rules import BUFFER
 from arrayinit.models.selection import Only
 
-__all__ = ["init_model_", "parameters_of_model", "weights_of"]
+__all__ = ["init_model_", "layers_of", "parameters_of_model", "weights_of"]
 
 
 @overload
@@ -170,6 +170,18 @@ def _weights_within(layer: Any, prefix: str, names: dict[str, str]) -> Iterator[
         yield prefix + name, layer, variable
     for inner in _sublayers(layer):
         yield from _weights_within(inner, f"{prefix}{names[inner.name]}.", names)
+
+
+def layers_of(model: Any) -> Iterator[tuple[str, Any]]:
+    """(path, layer) of a model, whose path is "", and of all layers within it, shared ones under each path."""
+    return _layers_within(model, "", _layer_names(model))
+
+
+def _layers_within(layer: Any, path: str, names: dict[str, str]) -> Iterator[tuple[str, Any]]:
+    yield path, layer
+    for inner in _sublayers(layer):
+        name = names[inner.name]
+        yield from _layers_within(inner, f"{path}.{name}" if path else name, names)
 
 
 def _sublayers(layer: Any) -> list[Any]:

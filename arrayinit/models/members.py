@@ -27,21 +27,27 @@ class Member(NamedTuple):
     originals: "tuple[Member, ...]" = ()
 
 
-def members_of(model: Any) -> list[Member]:
+def members_of(model: Any, shards: Any = None) -> list[Member]:
     """The parameters of a model as rules see them, each with its array; those that are tied once.
 
     These are the parameters that `init_module_`, `init_tree`, `init_model_` and `init_params_` draw: each framework's
     module lists them for both.
 
+    Args:
+        shards: as in `init_module_`, for torch alone.
+
     Raises:
-        TypeError: no model. ValueError: parameters of torch that have no shape yet.
+        TypeError: no model, or `shards` for one of another library. ValueError: parameters of torch that have no shape
+            yet.
     """
     if find_backend(model) is None:
         for framework, find in (("keras", _of_keras), ("torch", _of_torch), ("jax", _of_jax)):
             if sys.modules.get(framework) is not None:  # otherwise no model can be one of its own
-                members = find(model)
+                members = _of_torch(model, shards) if framework == "torch" else find(model)
                 if members is not None:
+                    _check_shards(framework, shards)
                     return members
+        _check_shards(type(model).__name__, shards)
         if isinstance(model, Mapping):
             return _of_mapping(model)
     raise TypeError(
@@ -60,21 +66,27 @@ def _of_keras(model: Any) -> list[Member] | None:
     return [_member(parameter, arrays[parameter.path]) for parameter in parameters_of_model(model)]
 
 
-def _of_torch(model: Any) -> list[Member] | None:
+def _check_shards(kind: str, shards: Any) -> None:
+    if shards is not None and kind != "torch":
+        raise TypeError(f"`shards` goes with a torch.nn.Module; got a model of {kind}")
+
+
+def _of_torch(model: Any, shards: Any = None) -> list[Member] | None:
     nn = getattr(sys.modules["torch"], "nn", None)
     if nn is None or not isinstance(model, nn.Module):
         return None
-    from arrayinit.models.torch_members import parameters_of, shapeless, tensors_of
+    from arrayinit.models.torch_members import check_shards, parameters_of, shapeless, tensors_of
 
+    check_shards(model, shards)
     unknown = shapeless(model)
     if unknown:
         reasons = "; ".join(dict.fromkeys(unknown.values()))
         raise ValueError(
             f"`model` must have shapes, and a lazy one be called once on a batch; got {', '.join(unknown)}: {reasons}"
         )
-    tensors = {each.path: each for each in tensors_of(model)}
+    tensors = {each.path: each for each in tensors_of(model, shards)}
     result = []
-    for parameter in parameters_of(model):
+    for parameter in parameters_of(model, shards):
         tensor = tensors[parameter.path]
         originals = tuple(
             Member(original, each.read) for original, each in zip(parameter.originals, tensor.originals, strict=True)

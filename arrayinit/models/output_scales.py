@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from arrayinit.common.arguments import flag, integer, one_of, positive
 from arrayinit.common.messages import counted, shown, warn
-from arrayinit.common.tables import Column, fitted, heading, line
+from arrayinit.common.tables import Column, fitted, heading, html_table, line
 from arrayinit.models.rules import Rules
 from arrayinit.models.signals import Layers
 
@@ -62,7 +62,10 @@ class LayerScale:
 
 @dataclass(frozen=True, repr=False)
 class OutputScales(Sequence[LayerScale]):
-    """A table of layers in the order in which they first run; those that never run come last. `str` shows it."""
+    """A table of layers in the order in which they first run; those that never run come last.
+
+    `print` and notebooks show it.
+    """
 
     rows: tuple[LayerScale, ...]
 
@@ -105,16 +108,30 @@ class OutputScales(Sequence[LayerScale]):
             width: the most characters of a line of the table. To fit, paths lose their middle and less important
                 columns are left out.
         """
-        cells = [
+        columns, cells = fitted(COLUMNS, self._cells, width)
+        titles, dashes = heading(columns)
+        notes = [f"! {path}: {text}" for path, _, text in self._notes]
+        return "\n".join([titles, dashes, *(line(row, columns) for row in cells), dashes, self._total, *notes])
+
+    def _repr_html_(self) -> str:
+        marked = [bool(row.note) for row in self.rows]
+        return html_table(COLUMNS, self._cells, self._total, self._notes, marked)
+
+    @property
+    def _cells(self) -> list[list[str]]:
+        return [
             [row.path, _number(row.before), _number(row.after), _number(row.mean), _factor(row.factor),
              str(row.iterations), str(row.calls)]
             for row in self.rows
         ]  # fmt: skip
-        columns, cells = fitted(COLUMNS, cells, width)
-        titles, dashes = heading(columns)
-        total = f"{counted(len(self.rows), 'layer')}, {len(self.scaled)} scaled"
-        notes = [f"! {row.path or 'the model itself'}: {row.note}" for row in self.rows if row.note]
-        return "\n".join([titles, dashes, *(line(row, columns) for row in cells), dashes, total, *notes])
+
+    @property
+    def _notes(self) -> list[tuple[str, str, str]]:
+        return [(row.path or "the model itself", "", row.note) for row in self.rows if row.note]
+
+    @property
+    def _total(self) -> str:
+        return f"{counted(len(self.rows), 'layer')}, {len(self.scaled)} scaled"
 
 
 COLUMNS = [

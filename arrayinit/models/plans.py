@@ -7,13 +7,13 @@ from typing import Any, overload
 from arrayinit.backends import backend_of
 from arrayinit.common.escapes import printable
 from arrayinit.common.messages import counted, shape_text
-from arrayinit.common.tables import aligned
+from arrayinit.common.tables import Column, aligned, filled, html_table, titled
 from arrayinit.draw import array_target, perform, shape_target
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import is_random
 from arrayinit.models.parameters import Parameter
-from arrayinit.models.recorded import Program
+from arrayinit.models.recorded import Program, RecordedRule
 from arrayinit.models.rules import Rule, in_words
 from arrayinit.seeds import Name
 from arrayinit.specs import Spec
@@ -154,16 +154,19 @@ class Planned(Match):
         return perform(job, target, self.key)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan(Sequence[Planned]):
     """Each parameter of a model, in order, with its rule, initializer and key: what `dry_run=True` returns.
 
-    A sequence of entries with `path`, `shape`, `parameter`, `rule`, `initializer`, `seed_name` and `key`.
+    A sequence of entries with `path`, `shape`, `parameter`, `rule`, `initializer`, `seed_name` and `key`. `print` and
+    notebooks show a table, which has the seed names where they are not the paths.
 
     Example:
         >>> plan = ai.init_params_({"w": np.ones((2, 3))}, {"w": "xavier_normal"}, seed=0, dry_run=True)
         >>> print(plan)
-        w  2x3  xavier_normal
+        parameter  shape  initializer    rule
+        -------------------------------------
+        w            2x3  xavier_normal  w
         >>> plan[0].key == ai.fold(0, "w")
         True
     """
@@ -186,8 +189,15 @@ class Plan(Sequence[Planned]):
         return iter(self.entries)
 
     def __str__(self) -> str:
-        rows = [(printable(e.path), shape_text(e.shape), _in_words(e)) for e in self.entries]
-        return "\n".join(aligned(rows, right=(1,)))
+        return "\n".join(titled(COLUMNS, [_cells(entry) for entry in self.entries]))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        drawn = sum(entry.parameter.size for entry in self.entries if entry.is_drawn)
+        total = f"{counted(len(self.entries), 'parameter')}, {drawn:,} elements to be drawn"
+        return html_table(*filled(COLUMNS, [_cells(entry) for entry in self.entries]), total)
 
     @property
     def lr_scales(self) -> dict[str, float]:
@@ -212,6 +222,22 @@ class Plan(Sequence[Planned]):
         }
 
 
+COLUMNS = (
+    Column("parameter"),
+    Column("shape", right=True),
+    Column("initializer"),
+    Column("rule"),
+    Column("seed name"),
+)
+
+
+def _cells(entry: Planned) -> list[str]:
+    """The cells of an entry in COLUMNS. The rule of a record is the entry itself."""
+    rule = "" if entry.rule is None else "recorded" if isinstance(entry.rule, RecordedRule) else entry.rule.text
+    name = "" if entry.seed_name == entry.path else str(entry.seed_name)
+    return [printable(entry.path), shape_text(entry.shape), _in_words(entry), printable(rule), printable(name)]
+
+
 def _in_words(entry: Planned) -> str:
     """The initializer of an entry, and what is unusual about its draw."""
     parameter = entry.parameter
@@ -228,8 +254,6 @@ def _in_words(entry: Planned) -> str:
         and (entry.rows is None or parameter.zero_row in entry.rows)
     ):
         words.append(f"row {parameter.zero_row} is 0")
-    if entry.seed_name != entry.path:
-        words.append(f"seed name {entry.seed_name!r}")
     if parameter.cut:
         words.append(parameter.cut)
     if parameter.tied:

@@ -1,12 +1,12 @@
 """Records: rules for single parameters and buffers, by path, as a constructor filled them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from arrayinit.common.escapes import printable
 from arrayinit.common.messages import counted, shape_text
-from arrayinit.common.tables import aligned
+from arrayinit.common.tables import Column, html_table, line, sized
 from arrayinit.key import Key
 from arrayinit.models.parameters import Parameter
 from arrayinit.models.rules import BUFFER, Rule, Rules, in_words
@@ -112,6 +112,9 @@ class RecordedRule(Rule):
         return ", ".join(words)
 
 
+COLUMNS = (Column("tensor"), Column("shape", right=True), Column("initializer"))
+
+
 class RecordedRules(Rules):
     """What a record is in any framework: recorded rules alone."""
 
@@ -119,8 +122,15 @@ class RecordedRules(Rules):
         return f"<{type(self).__name__} of {counted(len(self.rules), 'tensor')}>"
 
     def __str__(self) -> str:
-        rows = [(printable(rule.path), shape_text(rule.shape), rule.words) for rule in self._entries]
-        return "\n".join(aligned(rows, right=(1,)))
+        columns = sized([replace(column, title="") for column in COLUMNS], self._cells)
+        return "\n".join(line(row, columns) for row in self._cells)
+
+    def _repr_html_(self) -> str:
+        return html_table(COLUMNS, self._cells, counted(len(self.rules), "tensor"))
+
+    @property
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [(printable(rule.path), shape_text(rule.shape), rule.words) for rule in self._entries]
 
     @property
     def _entries(self) -> list[RecordedRule]:

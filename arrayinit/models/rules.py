@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, overload
 
 from arrayinit.common.arguments import flag, integer, nonnegative
 from arrayinit.common.messages import shown
+from arrayinit.common.tables import Column, html_fields, html_table, line
 from arrayinit.laws.geometry import check_shape
 from arrayinit.specs import Spec, spec, spec_hint
 
@@ -61,7 +62,7 @@ def pattern_text(pattern: Pattern) -> str:
     return f"/{pattern.pattern}/" if isinstance(pattern, re.Pattern) else getattr(pattern, "__name__", repr(pattern))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rule:
     """A pattern of paths, and the initializer of the parameters that match it.
 
@@ -159,6 +160,20 @@ class Rule:
             return False
         return matches(self.pattern, path, shape)
 
+    def __repr__(self) -> str:
+        """As Python would write it, without what is as by default.
+
+        >>> ai.Rule("*.bias", "zeros", kind="Linear")
+        Rule('*.bias', spec('zeros'), kind='Linear')
+        """
+        words = [repr(self.pattern), repr(self.initializer)]
+        words += [f"{key}={getattr(self, key)!r}" for key, usual in _DEFAULTS.items() if getattr(self, key) != usual]
+        return f"Rule({', '.join(words)})"
+
+    def _repr_html_(self) -> str:
+        given = {key: str(getattr(self, key)) for key, usual in _DEFAULTS.items() if getattr(self, key) != usual}
+        return html_fields(pattern_text(self.pattern), {"initializer": in_words(self.initializer)} | given)
+
     @property
     def kinds(self) -> tuple[str, ...]:
         """The globs of `kind`."""
@@ -253,6 +268,8 @@ class Rule:
         return cls(pattern, None if given is None else _spec(given), **rest)
 
 
+COLUMNS = (Column("parameters", width=39), Column("initializer"))
+
 # The fields that plain data has where they differ from this.
 _DEFAULTS: dict[str, Any] = {
     "like": None,
@@ -327,7 +344,14 @@ class Rules(Sequence[Rule]):
         return Rules([*Rules(other).rules, *self.rules])
 
     def __str__(self) -> str:
-        return "\n".join(f"{rule.text:<40} {rule.words}" for rule in self.rules)
+        return "\n".join(line(row, COLUMNS) for row in self._cells)
+
+    def _repr_html_(self) -> str:
+        return html_table(COLUMNS, self._cells)
+
+    @property
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [(rule.text, rule.words) for rule in self.rules]
 
     def find(
         self, path: str, shape: tuple[int, ...], kinds: Sequence[str] = (), ndim: int | None = None

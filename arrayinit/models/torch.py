@@ -1,6 +1,5 @@
 """torch modules: their parameters and buffers, drawn by rules in place, from the meta device and sharded ones too."""
 
-from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 import torch
@@ -8,7 +7,6 @@ from torch import nn
 
 from arrayinit.backends import backend_named, backend_of, is_compiling
 from arrayinit.common.arguments import flag
-from arrayinit.common.messages import shown
 from arrayinit.key import Key
 from arrayinit.models.derived import held, tensor_at, write
 from arrayinit.models.fill import fill
@@ -20,6 +18,7 @@ from arrayinit.models.shards import Part, Shard, rows_of
 from arrayinit.models.torch_members import (
     ModuleTensor,
     Shards,
+    check_shards,
     has_replicas,
     is_statistic,
     parameters_of,
@@ -150,10 +149,12 @@ def init_module_(
         ...     model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
         >>> rules = {"*.bias": "zeros", "*.weight": ai.spec("kaiming_normal", nonlinearity="relu")}
         >>> print(init_module_(model, rules, seed=0, dry_run=True))
-        0.weight  3x4  kaiming_normal, nonlinearity='relu'
-        0.bias      3  zeros
-        2.weight  2x3  kaiming_normal, nonlinearity='relu'
-        2.bias      2  zeros
+        parameter  shape  initializer                          rule
+        ---------------------------------------------------------------
+        0.weight     3x4  kaiming_normal, nonlinearity='relu'  *.weight
+        0.bias         3  zeros                                *.bias
+        2.weight     2x3  kaiming_normal, nonlinearity='relu'  *.weight
+        2.bias         2  zeros                                *.bias
         >>> init_module_(model, rules, seed=0)[2].bias.tolist()
         [0.0, 0.0]
     """
@@ -177,7 +178,7 @@ def init_module_(
     unknown = shapeless(module)
     if unknown:
         raise PlanError(unknown)
-    _check_shards(module, shards)
+    check_shards(module, shards)
     parameters = parameters_of(module, shards)
     members = {each.path: each for member in tensors_of(module, shards) for each in (member, *member.originals)}
     tensors = [x for member in members.values() for x in member.tensors]
@@ -275,19 +276,6 @@ def _of_dtensor(x: Any) -> Shard:
         index = tuple(slice(a, a + n) for a, n in zip(corner, part.shape, strict=True))
         parts.append(Part(part, index))
     return Shard(tuple(map(int, x.shape)), parts, f"placed {tuple(x.placements)}")
-
-
-def _check_shards(module: nn.Module, shards: Any) -> None:
-    if shards is None or callable(shards):
-        return
-    if not isinstance(shards, Mapping) or not all(isinstance(each, Shard) for each in shards.values()):
-        raise TypeError(
-            f"`shards` must be a mapping of paths to arrayinit.torch.Shard, or a function of a path and its tensor "
-            f"that returns one; got {shown(shards)}"
-        )
-    unknown = sorted(set(shards) - {member.path for member in tensors_of(module)}, key=str)
-    if unknown:
-        raise ValueError(f"`shards` must have paths of the model; got {', '.join(map(str, unknown))}")
 
 
 def _needs_seed(x: torch.Tensor) -> bool:

@@ -35,6 +35,7 @@ __all__ = [
     "ModuleTensor",
     "Shards",
     "axes_of",
+    "check_shards",
     "cut_tensors",
     "has_replicas",
     "is_layer",
@@ -292,23 +293,37 @@ def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
     return result
 
 
-def cut_tensors(module: nn.Module) -> tuple[dict[str, Shard], set[int]]:
+def check_shards(module: nn.Module, shards: Any) -> None:
+    """Refuse `shards` of another kind, or for paths that the model lacks. TypeError, ValueError."""
+    if shards is None or callable(shards):
+        return
+    if not isinstance(shards, Mapping) or not all(isinstance(each, Shard) for each in shards.values()):
+        raise TypeError(
+            f"`shards` must be a mapping of paths to arrayinit.torch.Shard, or a function of a path and its tensor "
+            f"that returns one; got {shown(shards)}"
+        )
+    unknown = sorted(set(shards) - {member.path for member in tensors_of(module)}, key=str)
+    if unknown:
+        raise ValueError(f"`shards` must have paths of the model; got {', '.join(map(str, unknown))}")
+
+
+def cut_tensors(module: nn.Module, shards: Shards = None) -> tuple[dict[str, Shard], set[int]]:
     """Path -> what is here of each tensor that is cut, but for DTensors; and the ids of the tensors that hold it.
 
     Raises:
         ValueError: a part that can't be reached now.
     """
-    shards, holders = {}, set[int]()
-    for member in tensors_of(module):
+    found, holders = {}, set[int]()
+    for member in tensors_of(module, shards):
         for each in (member,) if member.derived is None else member.originals:
             try:
                 shard = each.shard()
             except ValueError as error:
                 raise ValueError(f"{each.path!r} {error}") from None
             if shard is not None:
-                shards[each.path] = shard
+                found[each.path] = shard
                 holders |= set(map(id, each.tensors))
-    return shards, holders
+    return found, holders
 
 
 def registered_tensors(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:

@@ -1,7 +1,7 @@
 """Figures of models before training: histograms of weights, and scales of activations and gradients through depth.
 
 Figures need matplotlib. They are `matplotlib.figure.Figure`, without pyplot: no display, no window, no global state.
-`figure.savefig("depth.png")` writes it, and a notebook shows it.
+`figure.savefig("depth.png")` writes it. A notebook shows a figure that ends a cell; no magic is needed.
 """
 
 from arrayinit.plot.figures import depth, weights

@@ -33,6 +33,8 @@ BARS, LINE = "#9ecae1", "#D55E00"
 WIDEST = 8.0  # decades of a logarithmic axis: the digits of float32
 LEAST, FEW = 0.7, 2.5  # decades: the fewest to show; below FEW, more labels than powers of ten
 POINTS = 512  # of a curve
+NAMED, NAME = 14, 22  # layers whose paths are below an axis, and characters of a path
+ACROSS = 36  # characters of all paths that fit beside each other
 MAX_BARS = 1 << 16  # bars of a histogram, and panels in a row
 
 
@@ -47,7 +49,8 @@ def depth(
 ) -> "Figure":
     """The scale of activations and of gradients through the depth of a model, a line for each recipe.
 
-    The left panel shows the standard deviation of each layer's output, the right panel that of the gradient of the loss
+    Layers are named below the axis, every second or third where they are many, and the legend names initializers. The
+    left panel shows the standard deviation of each layer's output, the right panel that of the gradient of the loss
     with respect to it, both on a logarithmic axis. A line that ends in a mark is 0 or not finite in the next layer.
 
         >>> from arrayinit.plot import DepthScale, depth
@@ -84,6 +87,7 @@ def depth(
     panels = (("activations", "std of the output", "forward"), ("gradients", "std of the gradient", "backward"))
     for ax, (name, label, field) in zip(axes, panels, strict=True):
         _draw_scales(ax, scales, field)
+        _name_layers(ax, scales)
         ax.set_title(name, fontsize=10, loc="left")
         ax.set_xlabel(xlabel)
         ax.set_ylabel(label)
@@ -98,8 +102,6 @@ def depth(
 
 
 def _draw_scales(ax: "Axes", scales: Sequence[DepthScale], field: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     ranges = []
     for number, scale in enumerate(scales):
         values = np.array(getattr(scale, field))
@@ -109,15 +111,37 @@ def _draw_scales(ax: "Axes", scales: Sequence[DepthScale], field: str) -> None:
         colour, style = COLOURS[number % len(COLOURS)], STYLES[number % len(STYLES)]
         places = np.arange(1, len(values) + 1)
         mark = "o" if len(values) < 3 else ""
-        ax.plot(places, visible, color=colour, linestyle=style, marker=mark, linewidth=1.8, label=scale.recipe)
+        ax.plot(places, visible, color=colour, linestyle=style, marker=mark, linewidth=1.8, label=_legend(scale))
         _mark_ends(ax, places, visible, values, colour)
     ax.set_yscale("log")
     low, high = _limits(np.concatenate(ranges))
     ax.set_ylim(low, high)
     _label_decades(ax, math.log10(high / low))
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
     _remove_frame(ax)
     ax.grid(axis="y", which="both" if math.log10(high / low) < FEW else "major", color="#dddddd", linewidth=0.7)
+
+
+def _legend(scale: DepthScale) -> str:
+    """The name of a recipe, and what draws the weights unless the name says so."""
+    is_said = not scale.initializer or scale.initializer in scale.recipe
+    return scale.recipe if is_said else f"{scale.recipe} ({scale.initializer})".lstrip()
+
+
+def _name_layers(ax: "Axes", scales: Sequence[DepthScale]) -> None:
+    """The paths of layers below the axis, of as many as fit; numbers where models have other layers."""
+    from matplotlib.ticker import MaxNLocator
+
+    paths = max((scale.layers for scale in scales), key=len)
+    if any(scale.layers != paths[: len(scale.layers)] for scale in scales):
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
+        return
+    step = -(-len(paths) // NAMED)
+    shown = [_shortened(path, NAME) for path in paths[::step]]
+    is_long = sum(map(len, shown)) > ACROSS
+    ax.set_xticks(
+        range(1, len(paths) + 1, step), shown, fontsize=7.5,
+        **({"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_long else {}),
+    )  # fmt: skip
 
 
 def _label_decades(ax: "Axes", decades: float) -> None:
@@ -293,7 +317,7 @@ def _expected(entry: Planned | None, dtype: str, x: Any) -> Density | None:
 
 def _new_figure(width: float, height: float) -> "Figure":
     try:
-        from matplotlib.figure import Figure
+        from arrayinit.plot.canvas import Figure
     except ImportError as error:
         raise ImportError(
             f"arrayinit.plot needs matplotlib, which can't be imported ({error}): pip install matplotlib"

@@ -1,29 +1,32 @@
 """Scales through depth of JAX models: gradients with respect to zeros that are added to each layer's output."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from arrayinit.initializers import normal
 from arrayinit.models.jax import init_tree, parameters_of_tree
+from arrayinit.models.jax_modules import modules_within
+from arrayinit.models.parameters import Parameter
 from arrayinit.models.signals import Layers, arguments, is_chosen
-from arrayinit.plot.measures import DepthScale, cotangent_key, is_rules, scale
+from arrayinit.plot.marks_jax import mark, run_marked
+from arrayinit.plot.measures import DepthScale, cotangent_key, initializer_text, is_rules, scale
+from arrayinit.plot.tapping import Tap, tapping
 
-__all__ = ["LinenModel", "NnxModel", "TappedModel"]
-
-Tap: TypeAlias = Callable[[str, Any], Any]
+__all__ = ["EquinoxModel", "HaikuModel", "JaxModel", "LinenModel", "NnxModel", "TappedModel"]
 
 
-class _Model:
+class JaxModel:
     """A model whose `run(tap, variables)` passes each layer's output through `tap`."""
 
     def __init__(self, layers: Layers | None, loss: Any, seed: int) -> None:
         self.layers, self.loss, self.seed = layers, loss, seed
         self.names: tuple[str, ...] = ()
+        self.owners: set[str] = set()  # the paths of layers that have an array of two axes or more themselves
         self.gradients: Callable[[Any], Any]
 
     def run(self, tap: Tap, variables: Any) -> Any:
@@ -31,6 +34,14 @@ class _Model:
 
     def variables(self, recipe: Any) -> Any:
         raise NotImplementedError
+
+    def parameters(self) -> list[Parameter]:
+        """Its parameters, as rules see them."""
+        raise NotImplementedError
+
+    def is_tapped(self, path: str, layer: Any) -> bool:
+        """Whether the output of a layer is measured."""
+        return path in self.owners if self.layers is None else is_chosen(self.layers, path, layer)
 
     def prepare(self, variables: Any) -> None:
         """Find the layers, and compile the function that measures them. `variables` may be shapes."""
@@ -58,7 +69,8 @@ class _Model:
         variables = self.variables(rules)
         with self._explain_leaks():
             backward, forward = self.gradients(variables)
-        return DepthScale(recipe, self.names, tuple(map(scale, forward)), tuple(map(scale, backward)))
+        initializer = initializer_text(rules, self.parameters())
+        return DepthScale(recipe, self.names, tuple(map(scale, forward)), tuple(map(scale, backward)), initializer)
 
     @contextmanager
     def _explain_leaks(self) -> Iterator[None]:
@@ -91,7 +103,7 @@ class _Model:
         return outputs, output
 
 
-class TappedModel(_Model):
+class TappedModel(JaxModel):
     """A function f(tap, params, *inputs)."""
 
     def __init__(self, function: Any, params: Any, inputs: Any, layers: Layers | None, loss: Any, seed: int) -> None:
@@ -99,6 +111,9 @@ class TappedModel(_Model):
         self.function, self.inputs = function, inputs
         self.params = params
         self.prepare(params)
+
+    def parameters(self) -> list[Parameter]:
+        return parameters_of_tree(self.params)
 
     def run(self, tap: Tap, variables: Any) -> Any:
         def chosen(name: str, x: Any) -> Any:
@@ -115,16 +130,18 @@ class TappedModel(_Model):
         )
 
 
-class LinenModel(_Model):
+class LinenModel(JaxModel):
     """A module of Flax linen, whose calls are intercepted."""
 
     def __init__(self, module: Any, inputs: Any, layers: Layers | None, loss: Any, seed: int) -> None:
         super().__init__(layers, loss, seed)
         self.module, self.inputs = module, inputs
         self.shapes = jax.eval_shape(self._init)
-        parameters = parameters_of_tree(self.shapes.get("params", {}))
-        self.owners = {each.path.rpartition(".")[0] for each in parameters if len(each.shape) >= 2}
+        self.owners = _owners(self.parameters())
         self.prepare(self.shapes)
+
+    def parameters(self) -> list[Parameter]:
+        return parameters_of_tree(self.shapes.get("params", {}))
 
     def _init(self) -> Any:
         args, kwargs = arguments(self.inputs)
@@ -142,8 +159,7 @@ class LinenModel(_Model):
             path = ".".join(context.module.path)
             if context.method_name != "__call__":
                 return output
-            wanted = path in self.owners if self.layers is None else is_chosen(self.layers, path, context.module)
-            return tap(path, output) if wanted else output
+            return tap(path, output) if self.is_tapped(path, context.module) else output
 
         args, kwargs = arguments(self.inputs)
         mutable = [name for name in variables if name != "params"]
@@ -160,7 +176,7 @@ class LinenModel(_Model):
         return {**({name: self._init()[name] for name in rest} if rest else {}), "params": params}
 
 
-class NnxModel(_Model):
+class NnxModel(JaxModel):
     """A module of Flax nnx, whose parameters are put into a copy for each pass."""
 
     def __init__(self, module: Any, inputs: Any, layers: Layers | None, loss: Any, seed: int) -> None:
@@ -169,24 +185,19 @@ class NnxModel(_Model):
         super().__init__(layers, loss, seed)
         self.inputs = inputs
         self.graph, self.params, self.rest = nnx.split(module, nnx.Param, ...)
-        self.owners = {p.path.rpartition(".")[0] for p in parameters_of_tree(self.params) if len(p.shape) >= 2}
+        self.owners = _owners(self.parameters())
         self.prepare(self.params)
+
+    def parameters(self) -> list[Parameter]:
+        return parameters_of_tree(self.params)
 
     def run(self, tap: Tap, variables: Any) -> Any:
         from flax import nnx
 
         module = nnx.merge(self.graph, variables, self.rest, copy=True)
-        wanted: dict[int, str] = {}
-        types = set()
-        for place, each in nnx.iter_modules(module):
-            path = ".".join(map(str, place))
-            if path in self.owners if self.layers is None else is_chosen(self.layers, path, each):
-                wanted[id(each)] = path
-                types.add(type(each))
+        layers = {".".join(map(str, place)): each for place, each in nnx.iter_modules(module)}
         args, kwargs = arguments(self.inputs)
-        with ExitStack() as stack:
-            for kind in types:
-                stack.enter_context(_tapping(kind, wanted, tap))
+        with tapping({path: each for path, each in layers.items() if self.is_tapped(path, each)}, tap):
             return module(*args, **kwargs)
 
     def variables(self, recipe: Any) -> Any:
@@ -197,23 +208,102 @@ class NnxModel(_Model):
         )
 
 
-@contextmanager
-def _tapping(kind: Any, wanted: dict[int, str], tap: Tap) -> Iterator[None]:
-    """Pass the outputs of these objects of a type through `tap`. Python looks for `__call__` in the type only."""
-    is_defined_here, call = "__call__" in vars(kind), kind.__call__
+class HaikuModel(JaxModel):
+    """What hk.transform or hk.transform_with_state returns, whose modules' calls are intercepted."""
 
-    def tapped(self: Any, *args: Any, **kwargs: Any) -> Any:
-        output = call(self, *args, **kwargs)
-        return tap(wanted[id(self)], output) if id(self) in wanted else output
+    def __init__(self, transformed: Any, inputs: Any, layers: Layers | None, loss: Any, seed: int) -> None:
+        super().__init__(layers, loss, seed)
+        self.transformed, self.inputs = transformed, inputs
+        self.has_state = type(transformed).__name__ == "TransformedWithState"
+        self.shapes = jax.eval_shape(self._init)
+        weights = [each for each in self.parameters() if each.path.rpartition(".")[2] not in ("scale", "offset")]
+        self.owners = _owners(weights)  # without norms, whose gains may have several axes
+        self.prepare(self.shapes)
 
-    kind.__call__ = tapped
-    try:
-        yield
-    finally:
-        if is_defined_here:
-            kind.__call__ = call
-        else:
-            del kind.__call__
+    def parameters(self) -> list[Parameter]:
+        return parameters_of_tree(self.shapes[0])
+
+    def _init(self) -> tuple[Any, Any]:
+        args, kwargs = arguments(self.inputs)
+        made = self.transformed.init(jax.random.key(self.seed), *args, **kwargs)
+        return made if self.has_state else (made, None)
+
+    def run(self, tap: Tap, variables: Any) -> Any:
+        import haiku
+
+        def intercept(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+            output = call(*args, **kwargs)
+            path = ".".join(word for word in context.module.module_name.split("/") if word != "~")
+            is_call = context.method_name == "__call__"
+            return tap(path, output) if is_call and self.is_tapped(path, context.module) else output
+
+        args, kwargs = arguments(self.inputs)
+        params, state = variables
+        given = (params, state) if self.has_state else (params,)
+        with haiku.intercept_methods(intercept):
+            output = self.transformed.apply(*given, jax.random.key(self.seed), *args, **kwargs)
+        return output[0] if self.has_state else output
+
+    def variables(self, recipe: Any) -> Any:
+        if recipe is None:
+            return self._init()
+        params = self.shapes[0]
+        params = init_tree(params, recipe, seed=self.seed, progress=False) if is_rules(recipe) else recipe(params)
+        return params, self._init()[1] if self.has_state else None
+
+
+class EquinoxModel(JaxModel):
+    """A module of Equinox, which is mapped over the first axis of its inputs.
+
+    Layers are known as objects, so those that eqx.filter_jit, filter_vmap and the like copy are not measured.
+    """
+
+    def __init__(self, module: Any, inputs: Any, layers: Layers | None, loss: Any, seed: int) -> None:
+        import equinox
+
+        super().__init__(layers, loss, seed)
+        self.module, self.inputs = module, inputs
+        self.arrays, self.rest = equinox.partition(module, _is_array)
+        self.owners = _owners(self.parameters())
+        self.prepare(self.arrays)
+
+    def parameters(self) -> list[Parameter]:
+        return parameters_of_tree(self.module)
+
+    def run(self, tap: Tap, variables: Any) -> Any:
+        import equinox
+
+        def call(arrays: Any, args: Any, kwargs: Any) -> Any:
+            module = equinox.combine(arrays, self.rest)
+            layers = {path: each for path, each in modules_within(module) if self.is_tapped(path, each)}
+            with tapping(layers, _marked):
+                return jax.vmap(lambda args, kwargs: module(*args, **kwargs))(args, kwargs)
+
+        return run_marked(call, (variables, *arguments(self.inputs)), tap)
+
+    def variables(self, recipe: Any) -> Any:
+        if recipe is None:
+            return self.arrays
+        import equinox
+
+        module = self.module
+        drawn = init_tree(module, recipe, seed=self.seed, progress=False) if is_rules(recipe) else recipe(module)
+        return equinox.filter(drawn, _is_array)
+
+
+def _is_array(leaf: Any) -> bool:
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+
+
+def _marked(name: str, output: Any) -> Any:
+    """The output of a layer, with a mark on its first floating array."""
+    x = _first(output)
+    return output if x is None else jax.tree.map(lambda leaf: mark(name, x) if leaf is x else leaf, output)
+
+
+def _owners(parameters: list[Parameter]) -> set[str]:
+    """The paths of layers that have an array of two axes or more themselves."""
+    return {each.path.rpartition(".")[0] for each in parameters if len(each.shape) >= 2}
 
 
 def _first(output: Any) -> Any:

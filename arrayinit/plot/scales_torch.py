@@ -2,7 +2,9 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,13 +13,67 @@ from torch import nn
 from arrayinit.initializers import normal
 from arrayinit.models.signals import Layers, arguments, is_chosen
 from arrayinit.models.torch import init_module_
-from arrayinit.models.torch_members import is_layer, modules_by_path
-from arrayinit.plot.measures import DepthScale, cotangent_key, is_rules, scale
+from arrayinit.models.torch_members import is_layer, modules_by_path, parameters_of
+from arrayinit.plot.measures import DepthScale, cotangent_key, initializer_text, is_rules, scale
+from arrayinit.plot.tapping import Tap
 
-__all__ = ["TorchModel"]
+__all__ = ["TorchModel", "TorchPass"]
 
 
-class TorchModel:
+class TorchPass:
+    """Passes of a model whose outputs are torch tensors."""
+
+    def __init__(self, loss: Any, seed: int) -> None:
+        self.loss, self.seed = loss, seed
+
+    def measure_pass(
+        self,
+        recipe: str,
+        initializer: str,
+        call: Callable[[], Any],
+        watch: Callable[[Tap], AbstractContextManager[None]],
+    ) -> DepthScale:
+        """One forward and one backward pass.
+
+        Args:
+            call: runs the model. watch: passes the outputs of its layers to a function meanwhile.
+        """
+        layers: list[str] = []
+        forward: list[float] = []
+        backward: list[float] = []
+
+        def record(name: str, output: Any) -> Any:
+            x = _first(output)
+            if x is None:
+                return output
+            k, calls = len(layers), sum(known.partition("#")[0] == name for known in layers)
+            layers.append(f"{name}#{calls + 1}" if calls else name)
+            forward.append(_scale(x))
+            backward.append(math.nan)
+            if x.requires_grad:
+
+                def keep(gradient: torch.Tensor) -> None:
+                    backward[k] = _scale(gradient)
+
+                x.register_hook(keep)
+            return output
+
+        with watch(record):
+            loss = self._loss(call())
+            if loss.requires_grad:
+                loss.backward()
+        return DepthScale(recipe, tuple(layers), tuple(forward), tuple(backward), initializer)
+
+    def _loss(self, output: Any) -> Any:
+        if self.loss is not None:
+            return self.loss(output)
+        x = _first(output)
+        if x is None:
+            raise TypeError(f"the output of the model must hold a floating tensor, or `loss` be given; got {output!r}")
+        return (x * normal(x.detach(), seed=cotangent_key(self.seed))).sum().real
+
+
+class TorchModel(TorchPass):
     """A module, or a function that returns one, and its inputs."""
 
     def __init__(
@@ -25,7 +81,8 @@ class TorchModel:
         seed: int,
     ) -> None:  # fmt: skip
         self.make = make or (lambda: copy.deepcopy(module))
-        self.inputs, self.loss, self.seed = inputs, loss, seed
+        super().__init__(loss, seed)
+        self.inputs = inputs
         self.names = [
             name
             for name, each in modules_by_path(module).items()
@@ -44,50 +101,29 @@ class TorchModel:
                 init_module_(module, rules, seed=self.seed, progress=False)
             elif rules is not None:
                 rules(module)
-            return self._pass(recipe, module)
-
-    def _pass(self, recipe: str, module: nn.Module) -> DepthScale:
-        layers: list[str] = []
-        forward: list[float] = []
-        backward: list[float] = []
-
-        def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-            def record(owner: nn.Module, inputs: Any, output: Any) -> None:
-                x = _first(output)
-                if x is None:
-                    return
-                k, calls = len(layers), sum(known.partition("#")[0] == name for known in layers)
-                layers.append(f"{name}#{calls + 1}" if calls else name)
-                forward.append(_scale(x))
-                backward.append(math.nan)
-                if x.requires_grad:
-
-                    def keep(gradient: torch.Tensor) -> None:
-                        backward[k] = _scale(gradient)
-
-                    x.register_hook(keep)
-
-            return record
-
-        modules = modules_by_path(module)
-        handles = [modules[name].register_forward_hook(hook(name)) for name in self.names]
-        try:
+            initializer = initializer_text(rules, parameters_of(module))
+            modules = modules_by_path(module)
+            layers = {name: modules[name] for name in self.names}
             args, kwargs = arguments(self.inputs)
-            loss = self._loss(module(*args, **kwargs))
-            if loss.requires_grad:
-                loss.backward()
-        finally:
-            for handle in handles:
-                handle.remove()
-        return DepthScale(recipe, tuple(layers), tuple(forward), tuple(backward))
+            return self.measure_pass(recipe, initializer, lambda: module(*args, **kwargs), partial(_hooks, layers))
 
-    def _loss(self, output: Any) -> Any:
-        if self.loss is not None:
-            return self.loss(output)
-        x = _first(output)
-        if x is None:
-            raise TypeError(f"the output of the model must hold a floating tensor, or `loss` be given; got {output!r}")
-        return (x * normal(x.detach(), seed=cotangent_key(self.seed))).sum().real
+
+@contextmanager
+def _hooks(layers: Mapping[str, nn.Module], record: Tap) -> Iterator[None]:
+    """Pass the outputs of layers to `record` by hooks of torch's."""
+
+    def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def pass_on(owner: nn.Module, inputs: Any, output: Any) -> None:
+            record(name, output)
+
+        return pass_on
+
+    handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _first(output: Any) -> torch.Tensor | None:

@@ -12,7 +12,7 @@ from arrayinit.reports.statistics import Statistics
 from arrayinit.specs import Description
 from arrayinit.stream.formats import is_complex, is_floating
 
-__all__ = ["LARGEST_SCALE", "LEAST_SCALE", "expected_mean", "judge"]
+__all__ = ["LARGEST_SCALE", "LEAST_SCALE", "expected_mean", "is_weight", "judge"]
 
 # A layer multiplies the scale of uncorrelated inputs by sqrt(fan_in E|w|^2). Common values are 0.01 (last layers of
 # policies, orthogonal with that gain), 0.05 (hidden layers of SIREN), 0.1 (residual projections of GPT-2), 0.6 (torch's
@@ -65,7 +65,7 @@ def _of_weights(
     alike: frozenset[str],
 ) -> Iterator[tuple[str, str]]:
     """Findings about a weight: dead, symmetric, exploding, vanishing."""
-    if not is_floating(parameter.dtype) or not _is_weight(parameter) or parameter.marks:
+    if not is_floating(parameter.dtype) or not is_weight(parameter) or parameter.marks:
         return  # a tensor from which a weight is computed has no scale by itself
     if moments is not None and moments.is_zero:
         if expected is None:
@@ -129,7 +129,7 @@ def _of_readings(parameter: Parameter, rms: float) -> Iterator[tuple[str, str]]:
     yield kind, f"multiplies the scale of its input {texts}, whatever its axes mean: root mean square {rms:.3g}"
 
 
-def _is_weight(parameter: Parameter) -> bool:
+def is_weight(parameter: Parameter) -> bool:
     """Whether a parameter is a matrix or a kernel, rather than a bias or a scale with axes of size 1."""
     name = parameter.path.rpartition(".")[2].lower()
     is_bias = "bias" in name or name in ("b", "beta") or set(parameter.axes) == {"batch_axis"}  # in stacked layers

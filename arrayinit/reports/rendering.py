@@ -1,14 +1,19 @@
 """A report as plain text, Markdown, HTML and rich's renderables."""
 
-import html
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from arrayinit.common.tables import (
     Column,
+    filled,
     fitted,
     heading,
+    html_document,
+    html_table,
     line,
     markdown_heading,
     markdown_line,
@@ -18,32 +23,50 @@ from arrayinit.common.tables import (
 __all__ = ["Table", "document", "fragment", "markdown", "rich_parts", "text"]
 
 
+WIDTH = 100  # of a text that goes to no terminal
+NARROWEST = 40  # of the lines of findings
+GLUE = "\0"
+
+
 @dataclass(frozen=True)
 class Table:
     """The content of a report: cells, findings as (path, kind, text), and a line with the totals.
 
-    The first column has the path of the parameter, the last one the kinds of its findings.
+    The first column has the path of the parameter. marked: for each row whether there is something to see.
     """
 
+    title: str
     columns: Sequence[Column]
     cells: Sequence[Sequence[str]]
-    findings: Sequence[tuple[str, str, str]]
     total: str
+    findings: Sequence[tuple[str, str, str]] = ()
+    marked: Sequence[bool] = ()
 
 
 def text(table: Table, width: int | None = None) -> str:
-    """Aligned columns, a line with the totals, a line for each finding."""
+    """Aligned columns, a line with the totals, and the findings, broken into lines."""
+    width = _own_width() if width is None else width
     columns, cells = _fitted(table, width)
     titles, dashes = heading(columns)
     lines = [titles, dashes, *(line(row, columns) for row in cells), dashes, table.total]
-    return "\n".join(lines + [f"! {path}: {kind}: {reason}" for path, kind, reason in table.findings])
+    for path, kind, reason in table.findings:
+        head = f"! {path}: {kind}:".replace(" ", GLUE)  # in one piece, so that paths can be found and copied
+        broken = textwrap.wrap(
+            f"{head} {reason}", max(width, NARROWEST), subsequent_indent="  ", break_long_words=False
+        )
+        lines += [each.replace(GLUE, " ") for each in broken]
+    return "\n".join(lines)
+
+
+def _own_width() -> int:
+    """The width of the terminal that is printed to; WIDTH for files, pipes and notebooks."""
+    is_terminal = getattr(sys.stdout, "isatty", lambda: False)()
+    return shutil.get_terminal_size((WIDTH, 24)).columns if is_terminal else WIDTH
 
 
 def _fitted(table: Table, width: int | None) -> tuple[list[Column], list[list[str]]]:
-    """The columns that fit into a width, and their cells. Without findings, their column is left out."""
-    if any(row[-1] for row in table.cells):
-        return fitted(table.columns, table.cells, width)
-    return fitted(table.columns[:-1], [row[:-1] for row in table.cells], width)
+    """The columns that fit into a width, and their cells. Those without any text, as of findings, are left out."""
+    return fitted(*filled(table.columns, table.cells), width)
 
 
 def markdown(table: Table) -> str:
@@ -57,41 +80,14 @@ def markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-STYLE = """
-.arrayinit { border-collapse: collapse; font: 13px/1.4 system-ui, sans-serif; margin: 8px 0 }
-.arrayinit th, .arrayinit td { padding: 2px 10px; text-align: left; white-space: nowrap }
-.arrayinit th { border-bottom: 1px solid #8888; vertical-align: bottom }
-.arrayinit td { font-family: ui-monospace, monospace; border-bottom: 1px solid #8882 }
-.arrayinit .n { text-align: right }
-.arrayinit .bad { background: #d5500022 }
-.arrayinit tfoot td { font-family: inherit; border: 0; padding-top: 6px; white-space: normal }
-""".strip()
-
-
 def fragment(table: Table) -> str:
     """An HTML table with its style, to be put into a page."""
-    bad = {path for path, _, _ in table.findings}
-    marks = [' class="n"' if column.right else "" for column in table.columns]
-    lines = [f"<style>{STYLE}</style>", '<table class="arrayinit">', "<thead><tr>"]
-    lines += [f"<th{m}>{html.escape(c.title)}</th>" for m, c in zip(marks, table.columns, strict=True)]
-    lines.append("</tr></thead><tbody>")
-    for row in table.cells:
-        mark = ' class="bad"' if row[-1] or row[0] in bad else ""
-        cells = "".join(f"<td{m}>{html.escape(cell)}</td>" for m, cell in zip(marks, row, strict=True))
-        lines.append(f"<tr{mark}>{cells}</tr>")
-    findings = "".join(
-        f"<li><code>{html.escape(path)}</code>: <b>{html.escape(kind)}</b>: {html.escape(reason)}</li>"
-        for path, kind, reason in table.findings
-    )
-    total = html.escape(table.total) + (f"<ul>{findings}</ul>" if findings else "")
-    lines.append(f'</tbody><tfoot><tr><td colspan="{len(marks)}">{total}</td></tr></tfoot></table>')
-    return "\n".join(lines)
+    return html_table(table.columns, table.cells, table.total, table.findings, table.marked, limit=None)
 
 
 def document(table: Table) -> str:
     """A whole HTML page."""
-    head = '<meta charset="utf-8"><title>arrayinit report</title><style>:root { color-scheme: light dark }</style>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{fragment(table)}\n</body></html>\n'
+    return html_document(table.title, fragment(table))
 
 
 def rich_parts(table: Table, width: int) -> Iterator[Any]:
@@ -100,10 +96,9 @@ def rich_parts(table: Table, width: int) -> Iterator[Any]:
 
     columns, cells = _fitted(table, width)
     titles, dashes = heading(columns, "\N{BOX DRAWINGS LIGHT HORIZONTAL}")
-    bad = {path for path, _, _ in table.findings}
     styled = [(titles, "bold"), (dashes, "dim")]
-    for row, whole in zip(cells, table.cells, strict=True):
-        styled.append((line(row, columns), "yellow" if whole[0].split(" = ")[0] in bad else ""))
+    marked = table.marked or [False] * len(cells)
+    styled += [(line(row, columns), "yellow" if is_bad else "") for row, is_bad in zip(cells, marked, strict=True)]
     styled += [(dashes, "dim"), (table.total, "bold")]
     for shown, style in styled:
         yield Text(shown, style=style, no_wrap=True, overflow="ellipsis")

@@ -1,14 +1,18 @@
 """A report: one row for each parameter, and the findings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from arrayinit.common.messages import shape_text
 from arrayinit.common.tables import Column
 from arrayinit.reports import rendering
+from arrayinit.reports.folding import folded, template
 
-__all__ = ["Finding", "Report", "Row"]
+if TYPE_CHECKING:
+    from arrayinit.reports.differences import Diff
+
+__all__ = ["Finding", "Report", "Row", "number_range"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,10 @@ class Finding:
         everywhere. "symmetric": all outputs (or inputs) of a layer have the same weights. "exploding", "vanishing": a
         weight multiplies the scale of its input by more than 10 or less than 1/128, whatever its axes may mean.
         "random gain": the gain of a norm is drawn at random. "doubled": the weight of a norm that multiplies by
-        1 + weight is 1. "deviates": the elements are not what the rule draws.
+        1 + weight is 1. "deviates": the elements are not what the rule draws. "transposed tie": the parameter is
+        another one transposed, in the same memory. "same values": other weights have the same values in memory of their
+        own. "partly loaded": with a seed, a parameter, or some of its rows, equals its draw, where most others do not,
+        or the other way round.
     """
 
     path: str
@@ -50,6 +57,9 @@ class Row:
     high: float | None
     size: int
     findings: tuple[Finding, ...]
+    is_buffer: bool = False
+    fingerprint: str | None = None  # of what this process holds
+    as_drawn: float | None = None  # the share of its rows that equal the draw of the seed that was given
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,6 +69,7 @@ class Report(Sequence[Row]):
     rows: tuple[Row, ...]
     idle: tuple[Finding, ...]  # rules that match nothing
     has_rules: bool
+    fold: bool = True  # whether rows that repeat from layer to layer are shown as one
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -106,8 +117,9 @@ class Report(Sequence[Row]):
         """A plain table, and the findings below it.
 
         Args:
-            width: the most characters of a line of the table. To fit, paths lose their middle and less important
-                columns are left out; paths, stds and findings stay.
+            width: the most characters of a line. To fit, paths lose their middle and less important columns are left
+                out; paths, stds and findings stay. None: the width of the terminal, or 100 where the text is printed to
+                a file, a pipe or a notebook.
         """
         return rendering.text(self._table(), width)
 
@@ -125,18 +137,89 @@ class Report(Sequence[Row]):
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
         return rendering.rich_parts(self._table(), options.max_width)
 
+    def diff(self, other: Any) -> "Diff":
+        """What changed from this report to another one, or to a model: of each parameter, its mean, std and bits.
+
+            before = ai.report(model)           # a snapshot: a few numbers of each parameter
+            train(model)
+            print(before.diff(model))           # which parameters changed, and by how much
+            print(ai.report(a).diff(b))         # two models
+
+        Parameters are compared by their paths, under all of those that a tied one has. Bits are compared by
+        fingerprints, so equal ones are equal in each element. `print` and notebooks show what is not equal.
+
+            >>> w = ai.normal((4, 3), seed=0)
+            >>> diff = ai.report({"a": w, "b": ai.zeros(3)}).diff({"a": 2 * w, "b": ai.zeros(3), "c": w})
+            >>> [(change.path, change.kind) for change in diff]
+            [('a', 'changed'), ('b', 'equal'), ('c', 'added')]
+            >>> print(diff)
+            parameter  change   shape  mean before  mean after  std before  std after  std ratio
+            ------------------------------------------------------------------------------------
+            a          changed    4x3         0.29        0.58       0.959       1.92          2
+            c          added      4x3                     0.29                  0.959
+            ------------------------------------------------------------------------------------
+            3 arrays: 1 equal, 1 changed, 1 added
+
+        Args:
+            other: a Report, or a model as for :func:`arrayinit.report`, which is measured now.
+
+        Raises:
+            TypeError, ValueError: as :func:`arrayinit.report`.
+        """
+        from arrayinit.reports.build import build
+        from arrayinit.reports.differences import difference
+
+        return difference(self, other if isinstance(other, Report) else build(other), self.fold)
+
     def _table(self) -> rendering.Table:
         columns = [column for column in COLUMNS if self.has_rules or column.title not in NEED_RULES]
-        cells = [[_cell(row, column.title) for column in columns] for row in self.rows]
+        groups = self._groups()
+        cells = [
+            [_cell(label, [self.rows[k] for k in numbers], column.title) for column in columns]
+            for label, numbers in groups
+        ]
         findings = [(finding.path, finding.kind, finding.text) for finding in self.findings]
-        return rendering.Table(columns, cells, findings, self._total())
+        marked = [any(self.rows[k].findings for k in numbers) for _, numbers in groups]
+        return rendering.Table("arrayinit report", columns, cells, self._total(len(groups)), findings, marked)
 
-    def _total(self) -> str:
+    def _groups(self) -> list[tuple[str, list[int]]]:
+        """(label, numbers of rows) of each line of the table."""
+        if not self.fold:
+            return [(row.path, [k]) for k, row in enumerate(self.rows)]
+        groups = folded([row.path for row in self.rows], [_kind(row) for row in self.rows])
+        buffers: dict[str, list[int]] = {}
+        for _, numbers in groups:
+            row = self.rows[numbers[0]]
+            if row.is_buffer and row.rule is None and not row.findings:
+                buffers.setdefault(row.path.rpartition(".")[2], []).extend(numbers)
+        many = {name: numbers for name, numbers in buffers.items() if len(numbers) > BUFFERS}
+        result = []
+        for label, numbers in groups:
+            name = self.rows[numbers[0]].path.rpartition(".")[2]
+            if numbers[0] not in many.get(name, ()):
+                result.append((label, numbers))
+            elif numbers[0] == many[name][0]:
+                result.append((f"*.{name}, {len(many[name])} buffers", many[name]))
+        return result
+
+    def _total(self, lines: int) -> str:
         arrays, findings = len(self.rows), len(self.findings)
+        within = f" in {lines} row{'s' * (lines != 1)}" if lines < arrays else ""
         return (
-            f"{arrays} array{'s' * (arrays != 1)}, {self.size:,} elements, {_memory(self.bytes)}; "
+            f"{arrays} array{'s' * (arrays != 1)}{within}, {self.size:,} elements, {_memory(self.bytes)}; "
             f"{findings or 'no'} finding{'s' * (findings != 1)}"
         )
+
+
+BUFFERS = 3  # buffers of one name that are shown one by one
+
+
+def _kind(row: Row) -> Hashable:
+    """Equal for rows that may become one, if their paths are alike, too. A tied row stays alone."""
+    return (
+        row.shape, row.dtype, template(row.rule or ""), row.initializer, row.fan_in, row.fan_out, row.tied,
+        tuple(finding.kind for finding in row.findings), row.is_buffer, row.std is None,
+    )  # fmt: skip
 
 
 COLUMNS = [
@@ -156,21 +239,36 @@ COLUMNS = [
 NEED_RULES = ("rule", "initializer", "expected mean", "expected std")
 
 
-def _cell(row: Row, title: str) -> str:
+def _cell(label: str, rows: Sequence[Row], title: str) -> str:
+    """A cell of the line for some rows: what they have in common, or a range."""
+    first = rows[0]
     match title:
         case "parameter":
-            return row.path + "".join(f" = {path}" for path in row.tied)
-        case "shape":
-            return shape_text(row.shape)
-        case "dtype":
-            return row.dtype
-        case "rule":
-            return row.rule or "-"
-        case "initializer":
-            return row.initializer or "-"
+            return label + "".join(f" = {path}" for path in first.tied)
         case "findings":
-            return ", ".join(finding.kind for finding in row.findings)
-    return _number(getattr(row, title.replace(" ", "_")))
+            return ", ".join(finding.kind for finding in first.findings)
+        case "shape":
+            return _common([shape_text(row.shape) for row in rows])
+        case "rule":
+            rules = {row.rule or "-" for row in rows}
+            return label if rules == {row.path for row in rows} else _common(rules)
+        case "dtype" | "initializer":
+            return _common([getattr(row, title) or "-" for row in rows])
+    return number_range([getattr(row, title.replace(" ", "_")) for row in rows])
+
+
+def _common(texts: Iterable[str]) -> str:
+    different = set(texts)
+    return different.pop() if len(different) == 1 else "several"
+
+
+def number_range(values: Sequence[complex | None]) -> str:
+    """A number with the digits that a table shows, or the smallest and the largest of several; "-" for none."""
+    texts = set(map(_number, values))
+    if len(texts) == 1:
+        return texts.pop()
+    real: list[Any] = [value for value in values if isinstance(value, int | float)]
+    return f"{_number(min(real))}..{_number(max(real))}" if len(real) == len(values) else "several"
 
 
 def _number(value: complex | None) -> str:

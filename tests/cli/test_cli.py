@@ -202,7 +202,7 @@ def test_files_of_models_with_zero_centered_norms(tmp_path, monkeypatch, capsys,
     assert status == 0
     assert ("say --set zero_centered_norms=true" in err) == warns
     if "zero_centered_norms=true" in options:
-        assert {line.split()[-1] for line in out.splitlines() if "norm.weight" in line} == {"zeros"}
+        assert {line.split()[2] for line in out.splitlines() if "norm.weight" in line} == {"zeros"}
 
 
 def test_parameters_of_a_distribution(capsys):
@@ -266,9 +266,11 @@ def test_init_with_other_names_and_without_writing(capsys, files):
     status, out, _ = run(capsys, *given, "--dry-run")
     assert status == 0
     assert out.splitlines() == [
-        "fc.weight    40x30  normal, std=0.02, seed name ('old', 3)",
-        "fc.bias         40  zeros",
-        "head.weight   7x40  normal, std=0.02, seed name 'lm.weight'",
+        "parameter    shape  initializer       rule    seed name",
+        "--------------------------------------------------------",
+        "fc.weight    40x30  normal, std=0.02  *       ('old', 3)",
+        "fc.bias         40  zeros             *.bias",
+        "head.weight   7x40  normal, std=0.02  *       lm.weight",
     ]
     assert sorted(path.name for path in files.iterdir()) == ["names.json", "rules.toml", "shapes.json"]
     run(capsys, *given, "-o", "m.safetensors")
@@ -342,7 +344,7 @@ def test_warnings_are_lines(capsys, files):
     (files / "idle.toml").write_text(RULES + '[[rules]]\npattern = "idle*"\ninitializer = "zeros"')
     status, out, err = run(capsys, "init", "--rules", "idle.toml", "--seed", "5", "--like", "shapes.json", "--dry-run")
     assert status == 0
-    assert len(out.splitlines()) == 3
+    assert len(out.splitlines()) == 2 + 3
     assert err == "Warning: these rules decide no parameter (nothing matches, or an earlier rule comes first): idle*\n"
 
 
@@ -414,7 +416,7 @@ def test_names_command_no_terminal(capsys, files):
         assert said in err, given
     (files / "like.json").write_text(json.dumps({EVIL: [3]}))
     status, out, err = run(capsys, *init, "like.json", "--rules", "one.toml", "--seed-names", "names.json")
-    assert (status, out.split("  ")[0]) == (0, SHOWN)
+    assert (status, out.splitlines()[2].split("  ")[0]) == (0, SHOWN)
     assert f"an earlier rule comes first): {SHOWN}" not in err
     assert f"`seed_names` has paths that the model lacks: {SHOWN}!" in err
     assert quiet(out, err)
@@ -436,7 +438,7 @@ def test_names_that_the_stream_cannot_hold(files, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdout", narrow)
     assert command.main([*INIT, "--like", "like.json", "--dry-run"]) == 0
     narrow.flush()
-    assert narrow.buffer.getvalue().split(b"  ")[0] == rb"w\xe9\u4e2d"
+    assert narrow.buffer.getvalue().splitlines()[2].split(b"  ")[0] == rb"w\xe9\u4e2d"
     monkeypatch.undo()
 
 
@@ -486,7 +488,7 @@ def test_rules_from_a_pipe(capsys, files):
     status, out, _ = run(capsys, *given)
     os.close(reading)
     assert status == 0
-    assert len(out.splitlines()) == 3
+    assert len(out.splitlines()) == 2 + 3
 
 
 @pytest.mark.parametrize(

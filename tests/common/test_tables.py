@@ -1,15 +1,20 @@
-"""Tables: alignment, heading, fitting into a width, Markdown."""
+"""Tables: alignment, heading, fitting into a width, Markdown, HTML."""
 
 from arrayinit.common.tables import (
     Column,
     aligned,
+    filled,
     fitted,
     heading,
+    html_document,
+    html_fields,
+    html_table,
     line,
     markdown_heading,
     markdown_line,
     markdown_text,
     sized,
+    titled,
 )
 
 COLUMNS = (Column("name", width=6), Column("size", right=True, width=5), Column())
@@ -55,3 +60,31 @@ def test_markdown_is_escaped():
     assert markdown_heading(columns) == ["| name | a\\|b |", "|---|--:|"]
     assert markdown_line(("*x*", "1")) == "| \\*x\\* | 1 |"
     assert markdown_text("- two\nlines") == "\\- two lines"
+
+
+def test_columns_without_text_are_left_out():
+    columns = (Column("name"), Column("empty"), Column("size", right=True))
+    rows = [("a", "", "1"), ("bc", "", "")]
+    assert [column.title for column in filled(columns, rows)[0]] == ["name", "size"]
+    assert titled(columns, rows) == ["name  size", "----------", "a        1", "bc"]
+    assert titled(columns, []) == ["name", "----"]
+
+
+def test_html_is_escaped_and_says_what_it_leaves_out():
+    columns = (Column("<name>"), Column("size", right=True))
+    rows = [("<b>", "1"), ("&", '"2"'), ("c", "3")]
+    shown = html_table(
+        columns, rows, "a < b", [("<p>", "k", "t & u"), ("", "", "alone")], [False, True, False], limit=2
+    )
+    assert '<th>&lt;name&gt;</th>\n<th class="n">size</th>' in shown
+    assert '<tr><td>&lt;b&gt;</td><td class="n">1</td></tr>' in shown
+    assert '<tr class="bad"><td>&amp;</td><td class="n">&quot;2&quot;</td></tr>' in shown
+    assert "<td>c</td>" not in shown
+    assert '<td colspan="2">1 more row, which print shows; a &lt; b<ul>' in shown
+    assert "<li><code>&lt;p&gt;</code>: <b>k</b>: t &amp; u</li><li>alone</li></ul>" in shown
+    assert "tfoot><tr" not in html_table(columns, rows)
+    assert html_table(columns, [("x", "1")] * 700, limit=None).count("<td>x</td>") == 700
+    assert html_table(columns, [("x", "1")] * 700).count("<td>x</td>") == 500
+    page = html_document("a & b", html_fields("<f>", {"x": "<1>"}))
+    assert "<title>a &amp; b</title>" in page
+    assert "<td>x</td><td>&lt;1&gt;</td>" in page

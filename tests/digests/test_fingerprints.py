@@ -188,7 +188,11 @@ def test_refusals():
         (lambda: ai.fingerprint(3.0), TypeError, "`x` must be an array"),
         (lambda: ai.fingerprint({"w": 3.0}), TypeError, "`model` must hold arrays"),
         (lambda: ai.fingerprint({"w": x}, layout="oi"), TypeError, "`x` must be an array where `layout`"),
-        (lambda: ai.fingerprint({"w": torch.zeros(2, device="meta")}), TypeError, "'w': `x` must hold values"),
+        (
+            lambda: ai.fingerprint({"w": torch.zeros(2, device="meta")}),
+            TypeError,
+            "'w': `x` must hold values; .* on the meta",
+        ),
         (lambda: ai.fingerprint({"a": {"b": x}, "a.b": x + 1}), ValueError, "one array for each path"),
         (lambda: ai.fingerprint(torch.nn.LazyLinear(3)), ValueError, "`model` must have shapes"),
     ]:
@@ -274,6 +278,8 @@ def test_a_model_its_state_dict_and_its_file(tmp_path, capsys):
     for name in ("m", "m.npz"):
         assert main(["fingerprint", str(tmp_path / name)]) == 0
         assert capsys.readouterr().out.splitlines()[-1] == f"{mark}  {len(state)} tensors"
+        assert ai.fingerprint(tmp_path / name) == ai.fingerprint(str(tmp_path / name)) == mark
+        assert ai.fingerprints(tmp_path / name) == ai.fingerprints(model)
     with np.load(tmp_path / "m.npz") as arrays:
         assert ai.fingerprint(arrays) == mark
     lines = "".join(f"{path} {each}\n" for path, each in ai.fingerprints(model).items())
@@ -291,7 +297,69 @@ def test_float8_in_a_file(tmp_path, capsys):
     state = {name: torch.ones(3, 2).to(getattr(torch, name)) for name in ("float8_e4m3fn", "float8_e5m2")}
     namespace("safetensors.torch").save_file(state, tmp_path / "m")
     assert main(["fingerprint", str(tmp_path / "m")]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].split()[0] == ai.fingerprint(state)
+    assert (
+        capsys.readouterr().out.splitlines()[-1].split()[0] == ai.fingerprint(state) == ai.fingerprint(tmp_path / "m")
+    )
+
+
+def test_paths_of_files(tmp_path):
+    save, zarr = namespace("safetensors.numpy").save_file, namespace("zarr")
+    state = {"a.w": random((3, 4), "float32"), "a.b": random((5,), "float64"), "none": np.zeros((0, 2), "float32")}
+    mark = ai.fingerprint(state)
+    save({"a.w": state["a.w"]}, tmp_path / "m-1.safetensors")
+    save({name: state[name] for name in ("a.b", "none")}, tmp_path / "m-2.safetensors")
+    places = {"a.w": "m-1.safetensors", "a.b": "m-2.safetensors", "none": "m-2.safetensors"}
+    (tmp_path / "m.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    assert ai.fingerprint(tmp_path / "m.safetensors.index.json") == mark
+    np.save(tmp_path / "x.npy", state["a.w"])
+    assert ai.fingerprint(tmp_path / "x.npy") == ai.fingerprint(state["a.w"])
+    assert ai.fingerprints(tmp_path / "x.npy") == {"": ai.fingerprint(state["a.w"])}
+    group = zarr.open_group(tmp_path / "g", mode="w")
+    for name, x in state.items():
+        group.create_array(name.replace(".", "/"), shape=x.shape, dtype=x.dtype)[...] = x
+    alone = zarr.open_array(tmp_path / "x", mode="w", shape=(3, 4), dtype="float32")
+    alone[...] = state["a.w"]
+    assert ai.fingerprint(group) == ai.fingerprint(tmp_path / "g") == mark
+    assert ai.fingerprints(tmp_path / "g") == ai.fingerprints(group) == ai.fingerprints(state)
+    assert ai.fingerprint(alone) == ai.fingerprint(tmp_path / "x") == ai.fingerprint(state["a.w"])
+
+
+def test_paths_of_other_files(tmp_path):
+    for name, content in {"m": b"x" * 20, "m.npy": b"", "m.npz": b"x", "m.safetensors.index.json": b"{}"}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises((ValueError, OSError)):
+            ai.fingerprint(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        ai.fingerprint(tmp_path / "nowhere")
+    namespace("zarr")
+    with pytest.raises(ValueError, match="must be a file, or a directory that zarr has written"):
+        ai.fingerprint(tmp_path)
+
+
+def test_cut_in_a_way_of_ones_own():
+    torch = namespace("torch")
+    from arrayinit.torch import Part, Shard
+
+    layer = torch.nn.Linear(6, 3)
+    shard = Shard((4, 6), [Part(layer.weight, index=slice(0, 3)), Part(torch.zeros(1, 6), index=slice(3, 4))])
+    rows = [Part(layer.weight[:2], index=slice(0, 2)), Part(layer.weight[2:], index=slice(3, 4))]
+    with pytest.raises(ValueError, match=r"'weight'.*must have each of the 24 elements .* got 18"):
+        ai.fingerprints(layer, shards={"weight": Shard((4, 6), rows)})
+    whole = Shard((6, 3), [Part(layer.weight.view(6, 3), index=slice(0, 6))])
+    marks = ai.fingerprints(layer, shards={"weight": whole})
+    assert marks == {"bias": ai.fingerprint(layer.bias), "weight": ai.fingerprint(layer.weight.view(6, 3))}
+    assert ai.fingerprint(layer, shards=lambda path, x: whole if path == "weight" else None) == ai.fingerprint(
+        {"weight": layer.weight.view(6, 3), "bias": layer.bias}
+    )
+    for model, shards, error, words in [
+        (layer, {"other": whole}, ValueError, "`shards` must have paths of the model; got other"),
+        (layer, 3, TypeError, "`shards` must be a mapping"),
+        (layer, {"weight": shard}, ValueError, "parts in other memory"),
+        ({"w": layer.weight}, {}, TypeError, "`shards` goes with a torch.nn.Module; got dict"),
+        (layer.weight, {}, TypeError, "`shards` goes with a torch.nn.Module; got Parameter"),
+    ]:
+        with pytest.raises(error, match=words):
+            ai.fingerprint(model, shards=shards)
 
 
 def test_trees_of_jax():

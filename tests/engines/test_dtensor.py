@@ -167,5 +167,7 @@ def test_fingerprints_of_what_is_sharded(tmp_path, size):
         assert all(len(sizes) <= 2 for sizes in result["collectives"].values()), result["collectives"]
         assert len(result["collectives"]["fsdp"]) == 1
         assert result["refused"].startswith("`x` must be what this process holds")
+        differ = "copies differ between processes"
+        assert result["copies"] == [f"`x`: {differ}", f"'other': {differ}", True] * (1 if size == 3 else 4)
     parts = [ai.FingerprintPart.from_dict(result["part"]) for result in results]  # as from files
     assert {sum(parts).digest()} == {result["tensor"] for result in results}

@@ -238,6 +238,28 @@ def slices(rank, size):
     return found
 
 
+def copies_that_differ(rank, size):
+    """What fingerprints say where one rank, not the first one, has another bit in its copy."""
+    said = []
+    for mesh, placements in meshes(size):
+        for placement in placements:
+            if any(each.is_replicate() for each in placement):
+                x = distribute_tensor(torch.arange(24.0).reshape(6, 4), mesh, placement, src_data_rank=None)
+                state = {"same": x.clone(), "other": x, "plain": torch.zeros(3)}
+                before = ai.fingerprint(state)
+                if rank == size - 1:
+                    x.to_local()[-1, -1] += 1
+                for model in (x, state):
+                    try:
+                        said.append(ai.fingerprint(model))
+                    except ValueError as error:
+                        said.append(str(error))
+                if rank == size - 1:
+                    x.to_local()[-1, -1] -= 1
+                said.append(before == ai.fingerprint(state))
+    return said
+
+
 def marks(rank, size):
     """Fingerprints of models and tensors in every way of cutting beside those in one piece, and what that took."""
     from torch.distributed.fsdp import fully_shard
@@ -290,6 +312,7 @@ def marks(rank, size):
                         x, layout="ois"[: x.ndim][::-1]
                     ):
                         result["differing"].append(f"{shape} {dtype} {placement}, by its layout")
+    result["copies"] = copies_that_differ(rank, size)
     y = distribute_tensor(x, line, [Shard(0)], src_data_rank=None)
     try:
         ai.fingerprint_part(y, shape=y.shape)

@@ -68,10 +68,18 @@ def test_a_plan_can_be_read():
         [("fc.bias", None), ai.Rule("head.*", NORMAL, lr_scale=0.5), ("*", "xavier_uniform")],
         seed=0, seed_names={"fc.weight": "old"},
     )  # fmt: skip
+    assert repr(made) == str(made)
     assert str(made).splitlines() == [
-        "fc.weight     6x8  xavier_uniform, seed name 'old'",
-        "fc.bias         6  kept as it is",
-        "head.weight  50x8  normal, std=0.02, also embed.weight",
+        "parameter    shape  initializer                          rule     seed name",
+        "---------------------------------------------------------------------------",
+        "fc.weight      6x8  xavier_uniform                       *        old",
+        "fc.bias          6  kept as it is                        fc.bias",
+        "head.weight   50x8  normal, std=0.02, also embed.weight  head.*",
     ]
+    shown = made._repr_html_()
+    assert "<th>seed name</th>" in shown
+    assert "<td>xavier_uniform</td><td>*</td><td>old</td>" in shown
+    assert "3 parameters, 448 elements to be drawn" in shown
+    assert "seed name" not in str(made[1:]) + made[1:]._repr_html_()  # where all are paths
     assert made.lr_scales == {"fc.weight": 1.0, "fc.bias": 1.0, "head.weight": 0.5}
     assert len(made[1:]) == 2

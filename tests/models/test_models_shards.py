@@ -81,7 +81,7 @@ def test_plans_and_shards_tell_of_partitions():
     assert [entry.shape for entry in plan] == [
         entry.shape for entry in init_module_(model(), RULES, seed=3, dry_run=True)
     ]
-    assert "0.weight     5x7  kaiming_normal, partitioned by ZeRO-3" in str(plan)
+    assert "0.weight      5x7  kaiming_normal, partitioned by ZeRO-3" in str(plan)
     shard = shards_of(cut)["0.weight"]
     assert (shard.shape, shard.how, shard.parts[0].flat) == ((5, 7), "partitioned by ZeRO-3", slice(12, 24))
     assert shards_of(cut)["decoder.weight"].parts[0].x.data_ptr() == cut[2].weight.ds_tensor.data_ptr()

@@ -1,8 +1,11 @@
 """Plots: the numbers behind them against computations of their own, what is on them, and that no display is needed."""
 
+import importlib.util
 import itertools
+import json
 import math
 import os
+import pickle
 import subprocess
 import sys
 import warnings
@@ -108,10 +111,44 @@ def as_function():
     return apply, lambda shapes: [jax.numpy.asarray(w) for w in weights_of()], inputs(), {"params": params}
 
 
+def in_equinox():
+    jax = pytest.importorskip("jax")
+    eqx = pytest.importorskip("equinox")
+    from arrayinit.jax import init_tree
+
+    class Model(eqx.Module):
+        layers: list
+
+        def __call__(self, x):
+            for k, layer in enumerate(self.layers):
+                x = layer(jax.numpy.tanh(x) if k else x)
+            return x
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    model = Model([eqx.nn.Linear(m, n, key=key) for (m, n), key in zip(itertools.pairwise(WIDTHS), keys, strict=True)])
+    names = {f"layers.{k}.weight": f"{k}.weight" for k in range(3)}
+    return model, lambda module: init_tree(module, RULES, seed=0, seed_names=names), inputs(), {}
+
+
+def in_haiku():
+    jax = pytest.importorskip("jax")
+    haiku = pytest.importorskip("haiku")
+    from arrayinit.jax import init_tree
+
+    def call(x):
+        return haiku.nets.MLP(WIDTHS[1:], activation=jax.numpy.tanh)(x)
+
+    names = {f"mlp.linear_{k}.w": f"{k}.weight" for k in range(3)}
+    rules = {"*.b": "zeros", "*": ai.spec("xavier_normal")}
+    return haiku.transform(call), lambda shapes: init_tree(shapes, rules, seed=0, seed_names=names), inputs(), {}
+
+
 MODELS = {
     "torch": (in_torch, ("0", "2", "4")),
     "linen": (in_linen, ("Dense_0", "Dense_1", "Dense_2")),
     "nnx": (in_nnx, ("layers.0", "layers.1", "layers.2")),
+    "equinox": (in_equinox, ("layers.0", "layers.1", "layers.2")),
+    "haiku": (in_haiku, ("mlp.linear_0", "mlp.linear_1", "mlp.linear_2")),
     "function": (as_function, ("layer 0", "layer 1", "layer 2")),
 }
 
@@ -149,12 +186,14 @@ def test_layers_are_chosen_by_a_glob_or_a_predicate(kind):
     assert chosen.backward == pytest.approx(every.backward[1:], rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["torch", "linen", "nnx"])
+@pytest.mark.parametrize("kind", ["torch", "linen", "nnx", "equinox", "haiku"])
 def test_rules_and_the_models_own_initialization(kind):
     model, _, x, _ = MODELS[kind][0]()
-    rules = {"*bias": "zeros", "*": ai.spec("normal", std=0.5)}
+    rules = {"*bias": "zeros", "*.b": "zeros", "*": ai.spec("normal", std=0.5)}
+    warnings.filterwarnings("ignore", message="these rules decide no parameter", category=UserWarning)
     own, ruled, zero = plot.depth_scales(model, {"own": None, "ruled": rules, "zero": {"*": "zeros"}}, x)
     assert [own.recipe, ruled.recipe, zero.recipe] == ["own", "ruled", "zero"]
+    assert [own.initializer, ruled.initializer, zero.initializer] == ["", "normal", "zeros"]
     assert ruled.forward[0] == pytest.approx(0.5 * math.sqrt(12), rel=0.15)
     assert 0.2 < own.forward[0] < 1.3  # of the variance of torch's default, or of lecun_normal
     assert zero.forward == (0, 0, 0)
@@ -306,6 +345,157 @@ def test_calls_of_nnx_are_put_back_as_they_were():
     assert [ai.fingerprint(layer.kernel[...]) for layer in model.layers] == before
 
 
+def test_layers_of_equinox_within_transformations():
+    jax, eqx = pytest.importorskip("jax"), pytest.importorskip("equinox")
+
+    class Block(eqx.Module):
+        attention: eqx.nn.MultiheadAttention
+        norm: eqx.nn.LayerNorm
+        up: eqx.nn.Linear
+
+        def __call__(self, x):
+            x = jax.vmap(self.norm)(x)
+            x = x + self.attention(x, x, x)
+            return x + jax.jit(lambda x: jax.vmap(self.up)(x))(x)
+
+    class Model(eqx.Module):
+        embed: eqx.nn.Embedding
+        blocks: tuple
+        head: eqx.nn.Linear
+
+        def __call__(self, tokens):
+            x = jax.vmap(self.embed)(tokens)
+            x = jax.checkpoint(lambda x: self.blocks[0](x))(x)
+            x = self.blocks[1](x)
+            return jax.vmap(self.head)(x)
+
+    keys = jax.random.split(jax.random.key(0), 6)
+    blocks = [
+        Block(eqx.nn.MultiheadAttention(2, 8, key=a), eqx.nn.LayerNorm(8), eqx.nn.Linear(8, 8, key=b))
+        for a, b in (keys[:2], keys[2:4])
+    ]
+    model = Model(eqx.nn.Embedding(11, 8, key=keys[4]), tuple(blocks), eqx.nn.Linear(8, 3, key=keys[5]))
+    tokens = jax.numpy.arange(20).reshape(4, 5) % 11
+    rules = {"*norm.weight": "ones", "*bias": "zeros", "*": ai.spec("normal", std=0.3)}
+    call, before = eqx.nn.Linear.__call__, ai.fingerprint(model)
+    found, own = plot.depth_scales(model, {"rules": rules, "own": None}, tokens)
+    names = [f"attention.{name}_proj" for name in ("query", "key", "value", "output")] + ["up"]
+    assert found.layers == ("embed", *(f"blocks.{k}.{name}" for k in (0, 1) for name in names), "head")
+    assert eqx.nn.Linear.__call__ is call
+    assert ai.fingerprint(model) == before
+    drawn = init_tree_of(model, rules)
+    hidden = drawn.embed.weight[tokens]
+    outputs = [hidden]
+    for block in drawn.blocks:
+        hidden = jax.vmap(block)(hidden)
+    outputs.append(jax.vmap(jax.vmap(drawn.head))(hidden))
+    assert found.forward[0] == pytest.approx(float(outputs[0].std()), rel=1e-4)
+    assert found.forward[-1] == pytest.approx(float(outputs[1].std()), rel=1e-4)
+    assert found.backward[-1] == pytest.approx(ai.normal((4, 5, 3), seed=cotangent_key(0)).std(), rel=1e-4)
+    assert all(scale > 0 for scale in (*found.backward, *own.forward))
+
+
+def init_tree_of(model, rules):
+    from arrayinit.jax import init_tree
+
+    return init_tree(model, rules, seed=0)
+
+
+def test_layers_of_equinox_in_a_loop_are_refused():
+    jax, eqx = pytest.importorskip("jax"), pytest.importorskip("equinox")
+
+    class Model(eqx.Module):
+        layer: eqx.nn.Linear
+
+        def __call__(self, x):
+            return jax.lax.fori_loop(0, 3, lambda k, x: self.layer(x), x)
+
+    model = Model(eqx.nn.Linear(4, 4, key=jax.random.key(0)))
+    with pytest.raises(ValueError, match=r"`layers` must choose layers outside of loops and branches \(here `scan`\)"):
+        plot.depth_scales(model, {"own": None}, jax.numpy.ones((2, 4)))
+
+
+def test_haiku_with_state():
+    haiku = pytest.importorskip("haiku")
+
+    def call(x):
+        x = haiku.BatchNorm(True, True, 0.9)(haiku.Linear(6)(x), is_training=True)
+        return haiku.Linear(3)(haiku.dropout(haiku.next_rng_key(), 0.5, x))
+
+    rules = {"*.w": ai.spec("normal", std=0.5), "*.scale": "ones", "*": "zeros"}
+    transformed = haiku.transform_with_state(call)
+    found, own = plot.depth_scales(transformed, {"rules": rules, "own": None}, inputs())
+    assert found.layers == own.layers == ("linear", "linear_1")
+    assert found.forward[0] == pytest.approx(0.5 * math.sqrt(12), rel=0.25)
+    assert all(scale > 0 for scale in (*found.forward, *found.backward, *own.forward, *own.backward))
+    assert plot.depth_scales(transformed, {"rules": rules}, inputs())[0] == found
+
+
+KERAS = """
+import itertools, json, keras, numpy as np, arrayinit as ai
+from arrayinit import plot
+from arrayinit.keras import init_model_
+widths = (12, 20, 20, 6)
+rules = {"*bias": "zeros", "*": ai.spec("xavier_normal")}
+class Tanh(keras.layers.Layer):  # as an activation it would be a part of Dense
+    def call(self, x): return keras.ops.tanh(x)
+parts = [keras.Input((12,))]
+for k, n in enumerate(widths[1:]):
+    parts += [*([Tanh()] if k else []), keras.layers.Dense(n, name=f"d{k}")]
+model = keras.Sequential(parts)
+names = {f"d{k}.kernel": f"{k}.weight" for k in range(3)}
+x = ai.normal((16, 12), seed=9)
+before = ai.fingerprints(model)
+fill = lambda each: init_model_(each, rules, seed=0, seed_names=names)
+options = ({}, {"layers": "d1"}, {"layers": lambda path, layer: path in ("d1", "d2")}, {"loss": lambda y: 2 * y.sum()})
+runs = [plot.depth_scales(model, {"a": fill}, x, **each)[0] for each in options]
+assert ai.fingerprints(model) == before
+assert keras.layers.Dense.__dict__.get("__call__") is None
+if keras.backend.backend() == "torch":
+    assert all(v.value.grad is None for v in model.variables)
+ruled, own = plot.depth_scales(lambda: model, {"r": rules, "own": None}, x)
+assert (ruled.initializer, own.initializer) == ("xavier_normal", "")
+tokens = keras.Input((6,), dtype="int32")
+h = keras.layers.Embedding(11, 8)(tokens)
+h = keras.layers.MultiHeadAttention(2, 4)(h, h)
+h = keras.layers.LSTM(5, return_sequences=True)(keras.layers.LayerNormalization()(h))
+other = keras.Model(tokens, keras.layers.Dense(2)(keras.layers.Dropout(0.5)(h)))
+ids = np.arange(24).reshape(4, 6) % 11
+rules = {"*.gamma": "ones", "*beta": "zeros", "*bias": "zeros", "*": ai.spec("normal", std=0.3)}
+found, = plot.depth_scales(other, {"r": rules}, ids)
+assert all(s > 0 for s in (*found.forward, *found.backward)), found
+for wrong in ({"layers": "nothing"},):
+    try:
+        plot.depth_scales(model, {"a": None}, x, **wrong)
+    except ValueError as error:
+        assert "`layers` must choose some of the layers of the model, input_layer, d0" in str(error), error
+    else:
+        raise AssertionError
+print(json.dumps([[run.layers, run.forward, run.backward] for run in runs] + [found.layers]))
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_models_of_keras(backend):
+    pytest.importorskip(backend)
+    if importlib.util.find_spec("keras") is None:
+        pytest.skip("keras is not installed")
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    done = subprocess.run([sys.executable, "-c", KERAS], capture_output=True, text=True, env=environment, timeout=240)
+    assert done.returncode == 0, done.stderr
+    *runs, others = json.loads(done.stdout.splitlines()[-1])
+    every, one, two, summed = runs
+    forward, backward = by_hand()
+    assert every[0] == ["d0", "d1", "d2"]
+    assert every[1] == pytest.approx(forward, rel=1e-4)
+    assert every[2] == pytest.approx(backward, rel=1e-4)
+    assert (one[0], two[0]) == (["d1"], ["d1", "d2"])
+    assert two[1:] == [pytest.approx(each[1:], rel=1e-5) for each in every[1:]]
+    assert summed[2][:2] == pytest.approx(by_hand("sum")[1][:2], rel=1e-4)
+    attention = [f"multi_head_attention.{name}" for name in ("query", "key", "value", "attention_output")]
+    assert sorted(others) == sorted(["embedding", *attention, "lstm", "dense"])
+
+
 # Figures
 
 SCALES = (
@@ -337,6 +527,30 @@ def test_a_figure_of_depth():
     ]
     assert ends == [("v", 2, 0.5), ("^", 3, 100.0)]
     assert all(len(line.get_xdata()) == 4 for line in right.lines)  # no mark where there is no gradient
+
+
+def ticks(figure):
+    return [[label.get_text() for label in ax.get_xticklabels()] for ax in figure.axes]
+
+
+def test_layers_and_initializers_are_named():
+    scale = plot.DepthScale("he", ("fc1", "fc2"), (1.0, 2.0), (1.0, 1.0), "kaiming_normal")
+    said = plot.DepthScale("xavier_normal, tuned", ("fc1", "fc2"), (1.0, 2.0), (1.0, 1.0), "xavier_normal")
+    figure = plot.depth([scale, said])
+    assert ticks(figure) == [["fc1", "fc2"]] * 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "he (kaiming_normal)",
+        "xavier_normal, tuned",
+    ]
+    paths = tuple(f"model.encoder.layers.{k}.mlp.up_projection" for k in range(40))
+    figure = plot.depth(plot.DepthScale("", paths, (1.0,) * 40, (1.0,) * 40))
+    figure.draw_without_rendering()
+    assert len(ticks(figure)[0]) == 14
+    assert all(name.endswith("mlp.up_projection") and len(name) == 22 for name in ticks(figure)[0])
+    assert list(figure.axes[0].get_xticks()) == list(range(1, 41, 3))
+    assert not figure.legends[0].get_window_extent().overlaps(figure.axes[0].get_tightbbox())
+    other = plot.DepthScale("b", ("conv1", "fc"), (1.0, 2.0), (1.0, 1.0))  # another model: places alone are common
+    assert not set(ticks(plot.depth([scale, other]))[0]) & {"fc1", "fc", "conv1"}
 
 
 def test_limits_are_sensible():
@@ -373,6 +587,18 @@ def test_a_figure_of_a_model_is_that_of_its_scales(tmp_path):
     for suffix in ("png", "svg", "pdf"):
         direct.savefig(tmp_path / f"depth.{suffix}")
     assert (tmp_path / "depth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_notebook_shows_a_figure_once():
+    figure = plot.depth(SCALES)
+    png, size = figure._repr_png_()
+    assert png.startswith(b"\x89PNG")
+    assert size == {"width": 800, "height": 360}
+    assert [int.from_bytes(png[k : k + 4], "big") for k in (16, 20)] == [1600, 720]  # sharp where pixels are small
+    others = ("_repr_svg_", "_repr_jpeg_", "_repr_pdf_", "_repr_mimebundle_", "_ipython_display_")
+    assert not any(hasattr(figure, name) for name in others)
+    assert figure._repr_html_() is None  # matplotlib's own, for its WebAgg
+    assert pickle.loads(pickle.dumps(figure))._repr_png_()[0] == png
 
 
 NETWORK = {
@@ -528,7 +754,7 @@ def counting():
     return Counting()
 
 
-@pytest.mark.parametrize("kind", ["linen", "nnx", "function"])
+@pytest.mark.parametrize("kind", ["linen", "nnx", "equinox", "haiku", "function"])
 def test_no_layers_in_jax(kind):
     model, recipe, x, options = MODELS[kind][0]()
     with pytest.raises(ValueError, match="`layers` must choose some of the layers of the model; got 'nothing'"):
