@@ -1,5 +1,6 @@
 """Run `arrayinit bench`: check the options, run the benchmarks one after another, print each line at once."""
 
+import json
 import math
 import os
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 from arrayinit.bench import benchmarks, cuda
 from arrayinit.bench.machine import machine
 from arrayinit.bench.measurements import Measurement, measure
-from arrayinit.bench.output import head, lines, listing, machine_lines, summary, write_json
+from arrayinit.bench.output import as_data, head, lines, listed, listing, machine_lines, summary, write_json
 from arrayinit.common.progress import step_bar
 from arrayinit.storage.files import check_replaceable
 
@@ -47,12 +48,15 @@ def run(
         chosen = benchmarks.select(patterns, quick, known)
         if repeats is not None and repeats < 1:
             raise ValueError(f"`--repeats` must be at least 1; got {repeats}")
-        path = None if json_file is None else _writable(Path(json_file), force)
+        is_document = json_file == "-"
+        if is_document and markdown:
+            raise ValueError("`--json` without a file excludes --markdown")
+        path = None if json_file is None or is_document or only_list else _writable(Path(json_file), force)
     except (ValueError, FileExistsError) as error:
         sys.stderr.write(f"arrayinit: {error}\n")
         return 2
     if only_list:
-        print(*listing(chosen), sep="\n")
+        print(*([json.dumps(listed(chosen))] if json_file else listing(chosen)), sep="\n")
         return 0
     try:
         import rich  # noqa: F401
@@ -61,7 +65,8 @@ def run(
         return 1
     rounds = repeats or (QUICK_REPEATS if quick else REPEATS)
     description = machine() | ({"devices": devices} if device == "cuda" else {})
-    print(*machine_lines(description), "", *head(markdown), sep="\n", flush=True)
+    show = _nothing if is_document else _lines
+    show(*machine_lines(description), "", *head(markdown))
     measurements: list[Measurement] = []
     is_complete = True
     try:
@@ -69,20 +74,30 @@ def run(
             for benchmark in chosen:
                 begin(benchmark.name)
                 measurements.append(measure(benchmark, rounds, math.inf if repeats else BUDGET))
-                print(*lines(measurements[-1], markdown), sep="\n", flush=True)
+                show(*lines(measurements[-1], markdown))
     except KeyboardInterrupt:
         is_complete = False
-    print("", summary(measurements) + ("" if is_complete else "; interrupted"), sep="\n", flush=True)
+    show("", summary(measurements) + ("" if is_complete else "; interrupted"))
+    options: dict[str, Any] = {
+        "device": device,
+        "quick": quick,
+        "rows": list(patterns),
+        "repeats": rounds,
+        "is_complete": is_complete,
+    }
     if path is not None:
-        options: dict[str, Any] = {
-            "device": device,
-            "quick": quick,
-            "rows": list(patterns),
-            "repeats": rounds,
-            "is_complete": is_complete,
-        }
         write_json(path, description, options, measurements)
+    elif is_document:
+        print(json.dumps(as_data(description, options, measurements)))
     return 130 if not is_complete else 1 if any(measurement.is_broken for measurement in measurements) else 0
+
+
+def _lines(*texts: str) -> None:
+    print(*texts, sep="\n", flush=True)
+
+
+def _nothing(*_: str) -> None:
+    pass
 
 
 def _writable(path: Path, force: bool) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import arrayinit
+from arrayinit.engines.cpu.compile_policy import why_not_compiled
 
 __all__ = ["cpu_name", "machine"]
 
@@ -35,6 +36,7 @@ def machine() -> dict[str, Any]:
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "compiled_loops": why_not_compiled(),  # None where there are some
         "versions": {"arrayinit": arrayinit.__version__, **_versions()},
     }
 

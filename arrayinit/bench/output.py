@@ -11,7 +11,7 @@ from arrayinit.bench.measurements import Measurement
 from arrayinit.bench.peers import OURS
 from arrayinit.common.tables import Column, aligned, heading, line, markdown_heading, markdown_line
 
-__all__ = ["head", "lines", "listing", "machine_lines", "summary", "write_json"]
+__all__ = ["as_data", "head", "lines", "listed", "listing", "machine_lines", "summary", "write_json"]
 
 COLUMNS = (
     Column("row", width=31),
@@ -35,6 +35,7 @@ def machine_lines(machine: dict[str, Any]) -> list[str]:
         f"{machine['cpu']}, {cores}; {machine['system']}; {machine['python']}",
         versions,
         f"threads: {threads or 'the default of each library'}",
+        *([machine["compiled_loops"]] if machine.get("compiled_loops") else []),
         *(f"{library}: {device}" for library, device in machine.get("devices", {}).items()),
     ]
 
@@ -99,11 +100,28 @@ def summary(measurements: Sequence[Measurement]) -> str:
     return text + (f"; arrayinit failed in {', '.join(broken)}" if broken else "")
 
 
+def listed(benchmarks: Sequence[Benchmark]) -> list[dict[str, Any]]:
+    """The benchmarks for JSON: name, peers and goals of each."""
+    return [
+        {
+            "name": each.name,
+            "peers": list(each.peers),
+            "goals": {"ratios": dict(each.goals.ratios), "fill_share": each.goals.share, "most": each.goals.most},
+        }
+        for each in benchmarks
+    ]
+
+
+def as_data(machine: dict[str, Any], options: dict[str, Any], measurements: Sequence[Measurement]) -> dict[str, Any]:
+    """All that was measured, and where and how, for JSON."""
+    return {"machine": machine, "options": options, "rows": [measurement.as_data() for measurement in measurements]}
+
+
 def write_json(
     path: Path, machine: dict[str, Any], options: dict[str, Any], measurements: Sequence[Measurement]
 ) -> None:
     """Write the file under another name, then rename it, so that it is whole or not there."""
-    data = {"machine": machine, "options": options, "rows": [measurement.as_data() for measurement in measurements]}
+    data = as_data(machine, options, measurements)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         beside.write_text(json.dumps(data, indent=1) + "\n", "utf-8")

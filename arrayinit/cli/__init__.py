@@ -18,13 +18,30 @@ from arrayinit.cli.recipes import recipes
 __all__ = ["main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit status: 0 if all is well; 1 if a draw differs, or something can't be drawn, read or written; 2 if the "
+    "command line is wrong; 130 after Ctrl-C. Each command's help says more. With --json a command prints one JSON "
+    "document on stdout, and errors on stderr.",
+)
 @click.version_option(__version__, message=f"arrayinit %(version)s, stream {STREAM_VERSION}")
 def cli() -> None:
     """Weight initializers for the array API: one seed, one tensor, the same bits on every library.
 
-    Shell completion: eval "$(_ARRAYINIT_COMPLETE=bash_source arrayinit)", or zsh_source, fish_source.
-    """
+    \b
+        arrayinit describe kaiming_normal 512x256 --nonlinearity relu
+        arrayinit recipes gpt2 --set layers=12
+        arrayinit init --like model.safetensors --recipe gpt2 --seed 0 -o new.safetensors
+        arrayinit fingerprint new.safetensors
+
+    Completion of commands, options, recipes, initializers, parameters and dtypes by the Tab key, as one line in the
+    start file of the shell:
+
+    \b
+        eval "$(_ARRAYINIT_COMPLETE=bash_source arrayinit)"          # ~/.bashrc
+        eval "$(_ARRAYINIT_COMPLETE=zsh_source arrayinit)"           # ~/.zshrc
+        _ARRAYINIT_COMPLETE=fish_source arrayinit | source           # ~/.config/fish/config.fish
+    """  # noqa: D301 # click reads the backspace
 
 
 for command in (check, describe, recipes, init, fingerprint, bench):

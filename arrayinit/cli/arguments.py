@@ -1,18 +1,20 @@
 """Arguments of several commands: shapes, `name=value` pairs, rules, and modules to import."""
 
 import importlib
+import re
 import sys
 from typing import Any
 
 import click
 
+from arrayinit.cli.completion import recipe_parameters
 from arrayinit.common.escapes import cut, printable
 from arrayinit.common.messages import shown
 from arrayinit.models.rules import Rules
-from arrayinit.storage.documents import parse_json, parse_toml, read_text
+from arrayinit.storage.documents import decode, parse_json, parse_toml, read_text
 from arrayinit.storage.safetensors import MAX_BYTES
 
-__all__ = ["Shape", "importing", "rules_of", "value_of", "values_of"]
+__all__ = ["Shape", "importing", "rules_of", "setting", "value_of", "values_of", "with_options"]
 
 LARGEST_RULES = 1 << 20  # bytes; the rules of the largest recipe take a few thousand
 
@@ -65,6 +67,17 @@ importing = click.option(
 )
 
 
+setting = click.option(
+    "--set", "pairs", multiple=True, metavar="NAME=VALUE", shell_complete=recipe_parameters,
+    help="A parameter of the recipe (repeatable).",
+)  # fmt: skip
+
+
+def with_options(text: str, options: dict[str, str]) -> str:
+    """The text of an error with options, such as --std, in place of the arguments of functions, such as `std`."""
+    return re.sub(r"`(\w+)`", lambda word: options.get(word[1], word[0]), text)
+
+
 def value_of(text: str) -> Any:
     """A word of the command line as a number, a boolean, None, a list (with commas) or else a string."""
     if "," in text:
@@ -104,16 +117,30 @@ def rules_of(file: str | None, recipe: str | None, pairs: tuple[str, ...], hint:
             rules: Rules = recipes.recipe(recipe, **values)
             return rules
         except (TypeError, ValueError) as error:
-            wrong = "'--set'" if recipe in recipes.RECIPES else hint
-            raise click.BadParameter(str(error), param_hint=wrong) from None
+            text = str(error)
+        if recipe not in recipes.RECIPES:
+            raise click.BadParameter(text.removeprefix("`name` "), param_hint=hint)
+        given = [pair.partition("=")[0] for pair in pairs]  # as on the command line, perhaps with dashes
+        wrong = next((word for word in given if re.search(f"[`']{re.escape(word.replace('-', '_'))}[`']", text)), "")
+        text = text.removeprefix(f"`{wrong.replace('-', '_')}` ")
+        raise click.BadParameter(text, param_hint=f"'{f'--set {wrong}'.rstrip()}'")
     if pairs:
         raise click.UsageError("--set goes with --recipe")
     assert file is not None
     try:
-        text = read_text(file, "it", LARGEST_RULES)
-        return Rules.from_dict(parse_json(text) if file.endswith(".json") else parse_toml(text))
+        text = _piped() if file == "-" else read_text(file, "it", LARGEST_RULES)
+        is_json = file.endswith(".json") or text.lstrip().startswith("{")  # no TOML begins so
+        return Rules.from_dict(parse_json(text) if is_json else parse_toml(text))
     except RecursionError:
         reason = "it is nested too deeply"
     except (TypeError, ValueError, OSError) as error:
         reason = cut(str(error))
     raise click.BadParameter(f"{printable(file)}: {reason}", param_hint="'--rules'")
+
+
+def _piped() -> str:
+    """The text on stdin."""
+    data = sys.stdin.buffer.read(LARGEST_RULES + 1)
+    if len(data) > LARGEST_RULES:
+        raise ValueError(f"it must be at most {LARGEST_RULES:,} bytes long; got more")
+    return decode(data)

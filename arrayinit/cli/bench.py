@@ -2,10 +2,15 @@
 
 import click
 
+from arrayinit.cli.output import status
+
 __all__ = ["bench"]
 
 
-@click.command(short_help="Time arrayinit beside each installed library.")
+@click.command(
+    short_help="Time arrayinit beside each installed library.",
+    epilog=status("all rows were measured", "a draw of arrayinit failed"),
+)
 @click.option("--quick", is_flag=True, help="Only quick rows, up to 1024 x 1024, three rounds each.")
 @click.option(
     "--device",
@@ -21,8 +26,11 @@ __all__ = ["bench"]
 @click.option(
     "--json",
     "json_file",
-    metavar="FILE",
-    help="Also write a description of the machine, all medians and all samples to a new file.",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="-",
+    help="Also write a description of the machine, all medians and all samples to a new file. Without FILE, print that "
+    "JSON document, and nothing else on stdout; with --list, the rows.",
 )
 @click.option("--force", is_flag=True, help="Let --json replace an existing file.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
@@ -42,8 +50,15 @@ def bench(
     other library takes twice as long as arrayinit. `of fill` is the time of a plain fill of the same array divided by
     arrayinit's. A goal is the ratio or share that this version should reach. A row that takes more than 30 seconds ends
     after three rounds, unless --repeats is given. On a CUDA device, time is measured between two events on the device;
-    JAX has no events and is timed by the clock.
-    """
+    JAX has no events and is timed by the clock. The table begins with the machine, and says where the compiled loops
+    are missing.
+
+    \b
+        arrayinit bench --quick
+        arrayinit bench --rows 'numpy/*normal/64' --repeats 3 --markdown
+        arrayinit bench --rows 'torch/uniform/64' --json bench.json
+        arrayinit bench --list --json
+    """  # noqa: D301 # click reads the backspace
     from arrayinit.bench.command import run
 
     return run(

@@ -1,32 +1,35 @@
 """`arrayinit describe`: fans, gain, std and range of an initializer."""
 
 import dataclasses
-import json
-import math
 from typing import Any
 
 import click
 
 import arrayinit
-from arrayinit.cli.arguments import Shape, importing, value_of
-from arrayinit.cli.output import say
+from arrayinit.cli.arguments import Shape, importing, value_of, with_options
+from arrayinit.cli.completion import GEOMETRY, Describing, dtypes, initializers, values
+from arrayinit.cli.output import as_json as json_option, say, say_json, status
 from arrayinit.common.messages import shape_text
 from arrayinit.common.tables import aligned
+from arrayinit.initializers import full_name
+from arrayinit.specs import complete
 
 __all__ = ["describe"]
 
 
 @click.command(
-    context_settings={"ignore_unknown_options": True}, short_help="Print fans, gain, std and range of an initializer."
+    cls=Describing,
+    context_settings={"ignore_unknown_options": True},
+    short_help="Print fans, gain, std and range of an initializer.",
+    epilog=status("it is printed", "stdout can't be written to"),
 )
-@click.argument("initializer")
+@click.argument("initializer", shell_complete=initializers)
 @click.argument("shape", type=Shape())
-@click.argument("parameters", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]...")
+@click.argument("parameters", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]...", shell_complete=values)
 @importing
-@click.option("--dtype", default="float32", show_default=True, help="The dtype of the elements, real or complex.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print a JSON object; numbers that are unknown or infinite are null."
-)
+@click.option("--dtype", default="float32", show_default=True, shell_complete=dtypes,
+              help="The dtype of the elements, real or complex.")  # fmt: skip
+@json_option
 def describe(initializer: str, shape: tuple[int, ...], parameters: tuple[str, ...], dtype: str, as_json: bool) -> None:
     """Print fans, gain, mean, standard deviation and range of an initializer.
 
@@ -39,6 +42,7 @@ def describe(initializer: str, shape: tuple[int, ...], parameters: tuple[str, ..
         arrayinit describe trunc_normal 512x512 --std 0.02 --a -0.04 --b 0.04
         arrayinit describe distribution 512x512 --distribution gamma --parameters 2
         arrayinit describe --import my_schemes laplace_he 512x512 --gain 2
+        arrayinit describe orthogonal 512x512 --json
     """  # noqa: D301 # click reads the backspace
     given = _pairs(parameters)
     if "parameters" in given and not isinstance(given["parameters"], list):  # of distribution: a single number
@@ -46,11 +50,15 @@ def describe(initializer: str, shape: tuple[int, ...], parameters: tuple[str, ..
     try:
         description = arrayinit.describe(arrayinit.spec(initializer, **given), shape, dtype=dtype)
     except (TypeError, ValueError) as error:
-        raise click.UsageError(str(error)) from None
+        text = str(error)
+        if full_name(initializer) is None:
+            raise click.BadParameter(text.removeprefix("`name` "), param_hint="'INITIALIZER'") from None
+        text = text.replace("`dtype`, or that of `x`,", "--dtype")
+        options = {key: f"--{key.replace('_', '-')}" for key in (*complete(initializer, {}), *GEOMETRY, "dtype")}
+        raise click.UsageError(with_options(text, options | {"x": "SHAPE", "shape": "SHAPE"})) from None
     numbers = dataclasses.asdict(description)
     if as_json:
-        finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in numbers.items()}
-        say(json.dumps(finite))
+        say_json(numbers)
         return
     say("\n".join(aligned([(name, _shown(value)) for name, value in numbers.items()])))
 

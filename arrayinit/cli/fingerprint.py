@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 import arrayinit
 from arrayinit.backends import backend_named
-from arrayinit.cli.output import say
+from arrayinit.cli.output import as_json as json_option, say, say_json, status
 from arrayinit.common.escapes import printable
 from arrayinit.common.messages import counted, shape_text, shown
 from arrayinit.common.tables import Column, line
-from arrayinit.digests.models import combined
 from arrayinit.storage.files import open_regular
 from arrayinit.storage.shapes import NAMES
 
@@ -25,35 +24,49 @@ FLOAT8 = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}  # dtypes of fil
 COLUMNS = (Column("digest", width=32), Column("dtype", width=9), Column("shape", width=15), Column("name"))
 
 
-@click.command()
+@click.command(epilog=status("all tensors were read", "FILE can't be read"))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option(
     "--layout",
     metavar="LETTERS",
     help="One letter for each axis, such as io or hwio. Transposed weights then have equal digests.",
 )
-def fingerprint(file: str, layout: str | None) -> int:
+@json_option
+def fingerprint(file: str, layout: str | None, as_json: bool) -> int:
     """Print a digest of each tensor in FILE, and one of all.
 
     FILE is a safetensors, npy or npz file and may be larger than memory. The digest of a tensor is that of
     `arrayinit.fingerprint`, which is the same on every library. The last line is a digest of all names and digests,
     `arrayinit.fingerprint` of a model with these tensors; it does not depend on their order in the file.
-    """
-    marks = {}
-    for name, mark, dtype, size in _marks(file, layout):
+
+    \b
+        arrayinit fingerprint model.safetensors
+        arrayinit fingerprint kernel.npy --layout io
+        arrayinit fingerprint model.safetensors --json
+    """  # noqa: D301 # click reads the backspace
+    from arrayinit.digests.models import combined  # here, so that help and completion don't wait for it
+
+    marks, tensors = {}, {}
+    for name, mark, dtype, shape in _marks(file, layout):
         marks[name] = mark
-        say(line((mark, dtype, size, printable(name)), COLUMNS))
-    say(f"{combined(marks)}  {counted(len(marks), 'tensor')}")
+        if as_json:
+            tensors[name] = {"fingerprint": mark, "dtype": dtype, "shape": list(shape)}
+        else:
+            say(line((mark, dtype, shape_text(shape), printable(name)), COLUMNS))
+    if as_json:
+        say_json({"fingerprint": combined(marks), "tensors": tensors})
+    else:
+        say(f"{combined(marks)}  {counted(len(marks), 'tensor')}")
     return 0
 
 
-def _marks(file: str, layout: str | None) -> Iterator[tuple[str, str, str, str]]:
+def _marks(file: str, layout: str | None) -> Iterator[tuple[str, str, str, tuple[int, ...]]]:
     """(name, digest, dtype, shape) of each tensor."""
     try:
         with open_regular(file, "`FILE`"):  # checks it; NumPy opens it by its name
             for name, x in _tensors(file):
                 mark = arrayinit.fingerprint(x, layout=layout if x.ndim == len(layout or "") else None)
-                yield name, mark, x.dtype.name, shape_text(x.shape)
+                yield name, mark, x.dtype.name, x.shape
     except Exception as error:  # for broken files NumPy lets errors of zipfile, zlib and the tokenizer through
         text, label = str(error), printable(file)
         raise click.ClickException(text if label in text else f"{label}: {text}") from None

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from arrayinit.cli.arguments import importing, rules_of
-from arrayinit.cli.output import say
+from arrayinit.cli.arguments import importing, rules_of, setting, with_options
+from arrayinit.cli.completion import recipes
+from arrayinit.cli.output import as_json as json_option, say, say_json, status
 from arrayinit.common.escapes import printable
 from arrayinit.common.messages import counted, shown
 from arrayinit.models.axes import Leaf, described, readings_of
-from arrayinit.models.matching import plan
 from arrayinit.models.norms import look_zero_centered
 from arrayinit.models.parameters import Parameter
 from arrayinit.storage.documents import parse_json, read_text
@@ -28,14 +28,38 @@ ZERO_CENTERED = (
 )
 
 
-@click.command()
+ARGUMENTS = {"path": "-o", "seed_names": "--seed-names", "only": "--only"}  # of functions -> options, for errors
+
+ENDINGS = {
+    "npz": "load the safetensors file with safetensors.numpy.load_file and save that with numpy.savez",
+    "npy": "load the safetensors file with safetensors.numpy.load_file and save its arrays with numpy.save",
+    "h5": "load the safetensors file with safetensors.numpy.load_file and write its arrays with h5py",
+} | dict.fromkeys(
+    ("pt", "pth", "bin", "ckpt"), "load the safetensors file with safetensors.torch.load_file and torch.save that"
+)
+
+
+def _ending(_context: click.Context, _parameter: click.Parameter, file: str | None) -> str | None:
+    """The name of the new file, if it ends as one of the format does, or has no ending."""
+    ending = Path(file or "").suffix.removeprefix(".")
+    if ending in ("", "safetensors"):
+        return file
+    way = ENDINGS.get(ending.lower())
+    raise click.BadParameter(
+        f"the new file is a safetensors file, so its name must end with .safetensors; got {shown(file)}"
+        + (f". For .{ending}, {way}" if way else "")
+    )
+
+
+@click.command(epilog=status("the file is whole, or the plan is printed", "a tensor can't be drawn or a file used"))
 @click.option("--like", required=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
               help="A safetensors file or index, or JSON: name -> shape, or name -> {shape, dtype}.")  # fmt: skip
-@click.option("--rules", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
-              help="Rules in TOML or JSON.")  # fmt: skip
+@click.option("--rules", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+              help="Rules in TOML or JSON; - reads them from stdin.")  # fmt: skip
 @importing
-@click.option("--recipe", metavar="NAME", help="A recipe; `arrayinit recipes` lists them.")
-@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter of the recipe (repeatable).")
+@click.option("--recipe", metavar="NAME", shell_complete=recipes,
+              help="A recipe; `arrayinit recipes` lists them.")  # fmt: skip
+@setting
 @click.option(
     "--seed",
     required=True,
@@ -44,11 +68,16 @@ ZERO_CENTERED = (
 )
 @click.option("--seed-names", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
               help="JSON: name -> name to fold instead.")  # fmt: skip
+@click.option("--only", multiple=True, metavar="PATTERN",
+              help="Only tensors of this name, or whose names match, e.g. 'layers.0.*' (repeatable). The new file has "
+                   "no others.")  # fmt: skip
 @click.option("--dtype", type=click.Choice([name for name in DTYPES if is_floating(name)]),
               help="The dtype of all floating-point tensors; by default that in --like, or float32.")  # fmt: skip
-@click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="The new safetensors file.")
+@click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), callback=_ending,
+              help="The new safetensors file.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--dry-run", is_flag=True, help="Print which initializer draws each tensor; write nothing.")
+@json_option
 @click.option(
     "--progress/--no-progress", default=None, help="Show a progress bar; by default on terminals, after a second."
 )
@@ -59,20 +88,27 @@ def init(
     pairs: tuple[str, ...],
     seed: int,
     seed_names: str | None,
+    only: tuple[str, ...],
     dtype: str | None,
     output: str | None,
     force: bool,
     dry_run: bool,
+    as_json: bool,
     progress: bool | None,
 ) -> int:
     """Draw the weights of a model into a new safetensors file.
 
     \b
         arrayinit init --like model.safetensors --rules rules.toml --seed 0 -o new.safetensors
-        arrayinit init --like shapes.json --recipe gpt2 --set layers=12 --seed 0 -o new.safetensors
+        arrayinit init --like shapes.json --recipe gpt2 --set layers=12 --seed 0 --dry-run
+        arrayinit init --like shapes.json --recipe gpt2 --seed 0 --only '*.bias' -o biases.safetensors
+        arrayinit recipes gpt2 --json | arrayinit init --like shapes.json --rules - --seed 0 --dry-run --json
 
     A file has names and no classes. Norms that multiply by 1 + weight, as those of Gemma 1, 2 and 3, Qwen3-Next and
     Qwen3.5, start with 0, and with --recipe need --set zero_centered_norms=true.
+
+    The values of a tensor depend on the seed and on its own name, so a file drawn with --only has the values that the
+    whole model has.
 
     About 128 MiB of memory are needed, whatever the size of the file, except that each orthogonal or sparse tensor must
     fit in memory as a whole. Until the file is complete it is named FILE.unfinished; after an interruption, the same
@@ -81,6 +117,8 @@ def init(
     chosen = rules_of(rules, recipe, pairs)
     if (output is None) != dry_run:
         raise click.UsageError(f"either -o FILE or --dry-run must be given{', not both' if dry_run else ''}")
+    from arrayinit.models.matching import plan
+
     try:
         shapes = shapes_of(like)
         names = None if seed_names is None else _names(seed_names)
@@ -91,11 +129,12 @@ def init(
         ]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            entries = plan(parameters, chosen, seed=seed, seed_names=names)
+            whole = plan(parameters, chosen, seed=seed, seed_names=names, only=only or None)
+        entries = type(whole)(tuple(entry for entry in whole if entry.is_selected))
         if recipe is not None and _needs_zero_centered(recipe, pairs) and look_zero_centered(shapes):
             say(f"Warning: {ZERO_CENTERED}", err=True)
         for warning in caught:
-            say(f"Warning: {warning.message}", err=True)
+            say(f"Warning: {with_options(str(warning.message), ARGUMENTS)}", err=True)
         kept = [entry.path for entry in entries if entry.initializer is None]
         if kept:
             raise ValueError(f"a new file has no values to keep; rules keep {printable(', '.join(kept))}")
@@ -103,14 +142,31 @@ def init(
             e.path: Tensor(e.initializer, e.shape, e.parameter.dtype, e.seed_name) for e in entries if e.initializer
         }
         if output is not None:
-            save_safetensors(output, tensors, seed=seed, force=force, progress=progress)
+            save_safetensors(output, tensors, seed=seed, force=force, progress=False if as_json else progress)
             size = Path(output).stat().st_size
     except MemoryError as error:
         raise click.ClickException(f"there is not enough memory: {error}") from None
     except (TypeError, ValueError, ImportError, OSError) as error:
-        raise click.ClickException(str(error)) from None
-    say(str(entries) if output is None else f"{printable(output)}: {counted(len(tensors), 'tensor')}, {size:,} bytes")
+        text = str(error).replace("Pass force=True (--force)", "Give --force")
+        raise click.ClickException(with_options(text, ARGUMENTS)) from None
+    if as_json:
+        written = {} if output is None else {"file": output, "bytes": size}
+        say_json({"seed": seed, **written, "tensors": {path: _data(tensor) for path, tensor in tensors.items()}})
+    elif output is None:
+        say(str(entries))
+    else:
+        say(f"{printable(output)}: {counted(len(tensors), 'tensor')}, {size:,} bytes")
     return 0
+
+
+def _data(tensor: Tensor) -> dict[str, Any]:
+    """A tensor of the plan for JSON."""
+    return {
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "initializer": tensor.initializer.as_dict(),
+        "seed_name": tensor.name,
+    }
 
 
 def _needs_zero_centered(recipe: str, pairs: tuple[str, ...]) -> bool:

@@ -1,13 +1,26 @@
 """Printing for all commands. Control characters in names from files never reach the terminal."""
 
 import io
+import json
+import math
 import sys
+from typing import Any
 
 import click
 
 from arrayinit.common.escapes import printable
 
-__all__ = ["say", "show"]
+__all__ = ["as_json", "say", "say_json", "show", "status"]
+
+as_json = click.option(
+    "--json", "as_json", is_flag=True,
+    help="Print one JSON document, and nothing else on stdout; numbers that are unknown or infinite are null.",
+)  # fmt: skip
+
+
+def status(zero: str, one: str) -> str:
+    """The end of a command's help: what its exit status says."""
+    return f"Exit status: 0 if {zero}; 1 if {one}; 2 if the command line is wrong; 130 after Ctrl-C."
 
 
 def say(text: str, err: bool = False) -> None:
@@ -15,6 +28,20 @@ def say(text: str, err: bool = False) -> None:
     encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
     lines = "\n".join(map(printable, text.split("\n")))
     click.echo(lines.encode(encoding, "backslashreplace").decode(encoding), err=err)
+
+
+def say_json(data: Any) -> None:
+    """Print data as one line of JSON."""
+    click.echo(json.dumps(_finite(data), allow_nan=False))
+
+
+def _finite(data: Any) -> Any:
+    """Data without the numbers that JSON lacks."""
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def show(error: click.ClickException) -> None:

@@ -88,7 +88,11 @@ def test_help_and_version(arguments, capsys):
 
 def test_commands_are_listed_with_what_they_do(capsys):
     command.main(["--help"])
-    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.partition("Commands:")[2].splitlines() if line]
+    lines = [
+        line.split(maxsplit=1)
+        for line in capsys.readouterr().out.partition("Commands:")[2].split("\n\n")[0].splitlines()
+        if line
+    ]
     assert {name for name, _ in lines} == set(COMMANDS)
     assert all(not text.endswith("...") for _, text in lines)
 
@@ -142,13 +146,14 @@ def test_describe(capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["kaimng_normal", "3x4"], "`name` must be an initializer"),
+        (["kaimng_normal", "3x4"], "'INITIALIZER': must be an initializer; got 'kaimng_normal', did you mean"),
+        (["kaiming_normal", "3x4", "--mode", "fan"], "Error: --mode must be"),
         (["kaiming_normal", "3xx4"], "must be sizes separated by x, such as 512x256x3x3; got '3xx4'"),
         (["kaiming_normal", "3"], "fans need a shape of at least 2 dimensions"),
         (["kaiming_normal", "3x4", "--gian", "2"], "kaiming_normal has no parameter"),
         (["kaiming_normal", "3x4", "--mode"], "--mode needs a value"),
         (["kaiming_normal", "3x4", "mode"], "parameters must be given as --name value; got 'mode'"),
-        (["kaiming_normal", "3x4", "--dtype", "int8"], "or that of `x`, must be one of"),
+        (["kaiming_normal", "3x4", "--dtype", "int8"], "Error: --dtype must be one of"),
     ],
 )
 def test_describe_refuses(capsys, arguments, said):
@@ -174,9 +179,14 @@ def test_recipes(capsys):
     for words in (["recipes", "gpt2"], ["init", "--like", __file__, "--seed", "0", "--dry-run", "--recipe", "gpt2"]):
         status, _, err = run(capsys, *words, "--set", "layer=12")
         assert status == 2
-        assert "'--set': gpt2 has no parameter 'layer', did you mean 'layers'? it takes layers, std, zero_ce" in err
+        assert (
+            "'--set layer': gpt2 has no parameter 'layer', did you mean 'layers'? it takes layers, std, zero_ce" in err
+        )
     status, _, err = run(capsys, "recipes", "gpt2", "--set", "layers=0")
-    assert "'--set': `layers` must be at least 1; got 0" in err
+    assert "Invalid value for '--set layers': must be at least 1; got 0" in err
+    status, _, err = run(capsys, "recipes", "gpt2", "--set", "zero-centered-norms=3")
+    assert status == 2
+    assert "Invalid value for '--set zero-centered-norms': must be" in err
 
 
 GEMMA = {"model.norm.weight": [4], "model.layers.0.pre_feedforward_layernorm.weight": [4], "embed.weight": [8, 4]}
@@ -252,9 +262,9 @@ def test_init_like_a_file_and_an_index(capsys, files):
     run(capsys, *INIT, "--like", "shapes.json", "-o", "a.safetensors")
     (files / "index.json").write_text(json.dumps({"weight_map": dict.fromkeys(SHAPES, "a.safetensors")}))
     for like in ("a.safetensors", "index.json"):
-        status, _, _ = run(capsys, *INIT, "--like", like, "-o", f"of_{like}")
+        status, _, _ = run(capsys, *INIT, "--like", like, "-o", "again.safetensors", "--force")
         assert status == 0
-        assert (files / f"of_{like}").read_bytes() == (files / "a.safetensors").read_bytes()
+        assert (files / "again.safetensors").read_bytes() == (files / "a.safetensors").read_bytes()
     run(capsys, *INIT, "--like", "a.safetensors", "--dtype", "float16", "-o", "half.safetensors")
     held = namespace("safetensors.numpy").load_file("half.safetensors")
     assert {x.dtype.name for x in held.values()} == {"float16"}
@@ -282,7 +292,8 @@ def test_init_does_not_overwrite(capsys, files):
     (files / "m.safetensors").write_text("mine")
     status, _, err = run(capsys, *INIT, "--like", "shapes.json", "-o", "m.safetensors")
     assert status == 1
-    assert "`path` already exists: " in err
+    assert "-o already exists: " in err
+    assert "Give --force" in err
     assert (files / "m.safetensors").read_text() == "mine"
     assert run(capsys, *INIT, "--like", "shapes.json", "-o", "m.safetensors", "--force")[0] == 0
     assert (files / "m.safetensors").stat().st_size > 4000
@@ -418,7 +429,7 @@ def test_names_command_no_terminal(capsys, files):
     status, out, err = run(capsys, *init, "like.json", "--rules", "one.toml", "--seed-names", "names.json")
     assert (status, out.splitlines()[2].split("  ")[0]) == (0, SHOWN)
     assert f"an earlier rule comes first): {SHOWN}" not in err
-    assert f"`seed_names` has paths that the model lacks: {SHOWN}!" in err
+    assert f"--seed-names has paths that the model lacks: {SHOWN}!" in err
     assert quiet(out, err)
     status, out, err = run(capsys, *INIT, "--like", "like.json", "-o", EVIL)
     assert (status, out.partition(":")[0]) == (0, SHOWN)
@@ -489,6 +500,158 @@ def test_rules_from_a_pipe(capsys, files):
     os.close(reading)
     assert status == 0
     assert len(out.splitlines()) == 2 + 3
+
+
+@pytest.mark.parametrize("form", ["toml", "json"])
+def test_rules_from_stdin_in_either_format(capsys, files, monkeypatch, form):
+    _, text, _ = run(capsys, "recipes", "gpt2", "--set", "layers=3", "--format", form)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"\n{text}".encode())))
+    given = ("init", "--seed", "5", "--like", "shapes.json", "--dry-run")
+    status, out, _ = run(capsys, *given, "--rules", "-")
+    assert status == 0
+    assert out == run(capsys, *given, "--recipe", "gpt2", "--set", "layers=3")[1]
+
+
+@pytest.mark.parametrize(("text", "said"), [("{", "'--rules': -: "), ("x" * (1 << 21), "at most 1,048,576 bytes")])
+def test_wrong_rules_from_stdin(capsys, files, monkeypatch, text, said):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    given = ("init", "--seed", "5", "--like", "shapes.json", "--rules", "-", "-o", "m.safetensors")
+    status, out, err = run(capsys, *given)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert not list(files.glob("m*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("m.pt", "For .pt, load the safetensors file with safetensors.torch.load_file and torch.save that"),
+        ("m.bin", "For .bin, "),
+        ("m.h5", "with h5py"),
+        ("m.NPZ", "with numpy.savez"),
+        ("m.npy", "with numpy.save"),
+        ("m.xyz", "must end with .safetensors; got 'm.xyz'\n"),
+    ],
+)
+def test_endings_of_other_formats_are_refused(capsys, files, name, said):
+    status, out, err = run(capsys, *INIT, "--like", "shapes.json", "-o", name)
+    assert (status, out) == (2, "")
+    assert "Invalid value for '-o' / '--output': the new file is a safetensors file" in err
+    assert said in err
+    assert not list(files.glob("m*"))
+
+
+def test_only_some_tensors(capsys, files):
+    run(capsys, *INIT, "--like", "shapes.json", "-o", "all.safetensors")
+    given = (*INIT, "--like", "shapes.json", "--only", "head.weight", "--only", "*.bias")
+    status, out, err = run(capsys, *given, "-o", "some.safetensors")
+    assert (status, err) == (0, "")
+    assert out.startswith("some.safetensors: 2 tensors, ")
+    load = namespace("safetensors.torch").load_file
+    whole, some = load("all.safetensors"), load("some.safetensors")
+    assert some.keys() == {"head.weight", "fc.bias"}
+    assert all(same(some[name], whole[name]) for name in some)
+    assert len(run(capsys, *given, "--dry-run")[1].splitlines()) == 2
+    status, out, err = run(capsys, *INIT, "--like", "shapes.json", "--only", "fc.wieght", "--dry-run")
+    assert (status, out) == (1, "")
+    assert "--only must select" in err
+    assert "did you mean 'fc.weight'" in err
+
+
+def document(capsys, *arguments):
+    """The only thing on stdout, which is JSON as the standard has it."""
+    status, out, err = run(capsys, *arguments)
+    assert (status, err) == (0, "")
+    assert out.count("\n") == 1 or arguments[0] == "recipes"
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    return json.loads(out, parse_constant=refuse)
+
+
+def test_json_of_recipes(capsys):
+    from arrayinit.recipes import RECIPES, recipe
+
+    listed = document(capsys, "recipes", "--json")
+    assert [each["name"] for each in listed] == list(RECIPES)
+    assert all(each["summary"] for each in listed)
+    assert next(each for each in listed if each["name"] == "gpt2")["parameters"]["std"] == 0.02
+    data = document(capsys, "recipes", "gpt2", "--set", "layers=3", "--json")
+    assert ai.Rules.from_dict(data).as_dict() == recipe("gpt2", layers=3).as_dict()
+    for words in (["gpt2", "--json", "--format", "toml"], ["--format", "toml"]):
+        assert run(capsys, "recipes", *words)[:2] == (2, "")
+
+
+def test_json_of_init_and_fingerprint(capsys, files):
+    planned = document(capsys, *INIT, "--like", "shapes.json", "--dry-run", "--json")
+    assert planned["seed"] == 5
+    assert planned["tensors"]["head.weight"] == {
+        "shape": [7, 40],
+        "dtype": "bfloat16",
+        "initializer": {"name": "normal", "std": 0.02},
+        "seed_name": "head.weight",
+    }
+    written = document(capsys, *INIT, "--like", "shapes.json", "-o", "m.safetensors", "--json")
+    size = (files / "m.safetensors").stat().st_size
+    assert written == planned | {"file": "m.safetensors", "bytes": size}
+    marks = document(capsys, "fingerprint", "m.safetensors", "--json")
+    lines = [line.split() for line in run(capsys, "fingerprint", "m.safetensors")[1].splitlines()]
+    assert marks["fingerprint"] == lines[-1][0]
+    assert {name: entry["fingerprint"] for name, entry in marks["tensors"].items()} == {w[-1]: w[0] for w in lines[:-1]}
+    assert marks["tensors"]["fc.weight"]["shape"] == [40, 30]
+    status, out, err = run(capsys, *INIT, "--like", "shapes.json", "-o", "m.safetensors", "--json")
+    assert (status, out) == (1, "")
+    assert "-o already exists" in err
+
+
+def test_json_of_check(capsys, monkeypatch):
+    given = ("check", "--backend", "numpy", "--dtype", "float32", "--json")
+    found = document(capsys, *given, "--each")
+    assert found["identical"] is True
+    (row,) = found["comparisons"]
+    assert (row["backend"], row["dtype"], row["differing"], row["tolerance"]) == ("numpy", "float32", [], 2e-6)
+    assert row["orthogonal"] <= 2e-6
+    assert "sparse" in row["fingerprints"]
+    monkeypatch.setattr(check, "vector_digest", lambda x: "0" * 32)
+    status, out, _ = run(capsys, *given)
+    assert status == 1
+    assert json.loads(out)["identical"] is False
+    assert "sparse" in json.loads(out)["comparisons"][0]["differing"]
+
+
+def test_jit_is_checked_in_one_dtype_unless_asked(capsys, monkeypatch):
+    namespace("jax")
+    asked = []
+
+    def note(site, dtype):
+        asked.append((site.label, dtype))
+        return check.Comparison(site, dtype, {}, 0.0, 1.0)
+
+    monkeypatch.setattr(check, "check", note)
+    for words, expected in (((), ("float32",)), (("--full",), DTYPES), (("--dtype", "float16"), ("float16",))):
+        asked.clear()
+        assert run(capsys, "check", "--backend", "jax", *words)[0] == 0
+        assert [dtype for label, dtype in asked if label == "jax (jit)"] == list(expected)
+        assert [dtype for label, dtype in asked if label == "jax"] == list(expected if "--dtype" in words else DTYPES)
+
+
+@pytest.mark.parametrize(
+    ("variable", "is_installed", "said"),
+    [
+        ("0", True, "not used, because ARRAYINIT_COMPILE is 0"),
+        ("", False, "missing, because llvmlite is not installed (pip install llvmlite)"),
+    ],
+)
+def test_check_and_bench_say_that_loops_are_missing(capsys, monkeypatch, variable, is_installed, said):
+    monkeypatch.setenv("ARRAYINIT_COMPILE", variable)
+    if not is_installed:
+        monkeypatch.setitem(sys.modules, "llvmlite", None)
+    given = ("check", "--backend", "numpy", "--dtype", "float32")
+    last = run(capsys, *given)[1].splitlines()[-1]
+    assert last == f"The compiled loops are {said}; NumPy draws the same bits, more slowly."
+    assert document(capsys, *given, "--json")["compiled_loops"] is False
+    assert last in run(capsys, "bench", "--rows", "numpy/constant/64", "--repeats", "1")[1].splitlines()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """When to draw by compiled loops: once loading, or compiling, them pays off."""
 
 import gc
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 
 from arrayinit.engines.cpu.warnings_once import warn_once
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "why_not_compiled"]
 
 VARIABLE = "ARRAYINIT_COMPILE"
 WORTH_LOADING = 1 << 22  # elements that NumPy draws in the time that stored loops take to load
@@ -36,6 +37,19 @@ def compiled(elements: int) -> Callable[..., None] | None:
     if given == "0" or (not given and _drawn < _worth):
         return None
     return _load(given == "1" or _drawn >= WORTH_COMPILING)
+
+
+def why_not_compiled() -> str | None:
+    """Why draws never use the compiled loops, and how to get them, in a sentence; None where they use them or will."""
+    if os.environ.get(VARIABLE) == "0":
+        reason = f"not used, because {VARIABLE} is 0"
+    elif importlib.util.find_spec("llvmlite") is None:
+        reason = "missing, because llvmlite is not installed (pip install llvmlite)"
+    elif _missing:
+        reason = "missing, because they could not be compiled"
+    else:
+        return None
+    return f"The compiled loops are {reason}; NumPy draws the same bits, more slowly."
 
 
 def _load(may_compile: bool) -> Callable[..., None] | None:
