@@ -137,11 +137,10 @@ def _name_layers(ax: "Axes", scales: Sequence[DepthScale]) -> None:
         return
     step = -(-len(paths) // NAMED)
     shown = [_shortened(path, NAME) for path in paths[::step]]
-    is_long = sum(map(len, shown)) > ACROSS
-    ax.set_xticks(
-        range(1, len(paths) + 1, step), shown, fontsize=7.5,
-        **({"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_long else {}),
-    )  # fmt: skip
+    ax.set_xticks(range(1, len(paths) + 1, step), shown, fontsize=7.5)
+    if sum(map(len, shown)) > ACROSS:
+        for label in ax.get_xticklabels():
+            label.set(rotation=45, ha="right", rotation_mode="anchor")
 
 
 def _label_decades(ax: "Axes", decades: float) -> None:
