@@ -134,8 +134,10 @@ def param_init_(module: nn.Module, rules: Any, *, seed: Any, seed_names: SeedNam
         ...             self._param_init[name](x)
         >>> layer = Layer(4, 2, device="meta")
         >>> print(param_init_(layer, {"weight": "kaiming_normal", "bias": "zeros"}, seed=0))
-        weight  2x4  kaiming_normal
-        bias      2  zeros
+        parameter  shape  initializer     rule
+        ----------------------------------------
+        weight       2x4  kaiming_normal  weight
+        bias           2  zeros           bias
         >>> layer = layer.to_empty(device="cpu")
         >>> layer._init_self_parameters()
         >>> torch.equal(layer.weight, ai.kaiming_normal((2, 4), seed=0, name="weight", xp=torch))
