@@ -23,7 +23,11 @@ MODULES = sorted(
     for path in PACKAGE.rglob("*.py")
 )
 PUBLIC = ("", ".jax", ".keras", ".plot", ".recipes", ".storage", ".torch")
-KERAS = ("arrayinit.keras", "arrayinit.models.keras")  # which read KERAS_BACKEND once in a process
+KERAS = (
+    "arrayinit.keras",
+    "arrayinit.models.keras",
+    "arrayinit.plot.scales_keras",
+)  # which read KERAS_BACKEND once in a process
 
 LIBRARIES = {
     "arrayinit.plot.figures": "matplotlib",

@@ -82,7 +82,7 @@ def markdown(table: Table) -> str:
 
 def fragment(table: Table) -> str:
     """An HTML table with its style, to be put into a page."""
-    return html_table(table.columns, table.cells, table.total, table.findings, table.marked, limit=None)
+    return html_table(*filled(table.columns, table.cells), table.total, table.findings, table.marked, limit=None)
 
 
 def document(table: Table) -> str:

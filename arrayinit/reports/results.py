@@ -155,8 +155,8 @@ class Report(Sequence[Row]):
             >>> print(diff)
             parameter  change   shape  mean before  mean after  std before  std after  std ratio
             ------------------------------------------------------------------------------------
-            a          changed    4x3         0.29        0.58       0.959       1.92          2
-            c          added      4x3                     0.29                  0.959
+            a          changed    4x3       -0.434      -0.868        1.08       2.16          2
+            c          added      4x3                   -0.434                   1.08
             ------------------------------------------------------------------------------------
             3 arrays: 1 equal, 1 changed, 1 added
 

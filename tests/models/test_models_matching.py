@@ -204,10 +204,10 @@ def test_frozen_parameters():
     }
     made = plan(FROZEN, {"*": NORMAL}, seed=0, frozen="draw")
     assert [entry.initializer for entry in made] == [NORMAL, NORMAL]
-    assert str(made).splitlines()[1] == "table          4x4  normal, std=0.02, frozen (requires_grad=False)"
+    assert str(made).splitlines()[3].startswith("table           4x4  normal, std=0.02, frozen (requires_grad=False)  ")
     made = plan(FROZEN, {"t*": "ones", "*": NORMAL}, seed=0, frozen="keep")  # and no rule counts as idle
     assert [entry.initializer for entry in made] == [NORMAL, None]
-    assert str(made).splitlines()[1] == "table          4x4  kept as it is, frozen (requires_grad=False)"
+    assert str(made).splitlines()[3].startswith("table           4x4  kept as it is, frozen (requires_grad=False)  ")
     made = plan(FROZEN, {"table": None, "*": NORMAL}, seed=0)
     assert [entry.initializer for entry in made] == [NORMAL, None]
     made = plan(FROZEN, {"embed*": NORMAL}, seed=0, frozen="keep")
@@ -232,7 +232,7 @@ def test_rules_that_keep_frozen_parameters():
     ):
         made = plan(FROZEN, rules, seed=0)
     assert [each.is_drawn for each in made] == [True, False]
-    assert str(made).splitlines()[1] == "table          4x4  kept as it is, frozen (requires_grad=False)"
+    assert str(made).splitlines()[3].startswith("table           4x4  kept as it is, frozen (requires_grad=False)  ")
     assert [each.is_drawn for each in plan(FROZEN, rules, seed=0, frozen="keep")] == [True, False]
     assert [each.is_drawn for each in plan(FROZEN, rules, seed=0, frozen="draw")] == [True, True]
     with pytest.raises(PlanError, match="say frozen='draw' or frozen='keep'"):  # a rule before it that does not
