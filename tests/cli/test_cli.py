@@ -16,7 +16,7 @@ from test_imports import modules
 import arrayinit as ai
 from arrayinit import __main__ as command, __version__
 from arrayinit.conformance import check
-from arrayinit.conformance.cases import DTYPES
+from arrayinit.conformance.cases import CASES, DTYPES
 
 
 def test_check_says_that_everything_is_identical(capsys):
@@ -622,7 +622,8 @@ def test_jit_is_checked_in_one_dtype_unless_asked(capsys, monkeypatch):
     namespace("jax")
     asked = []
 
-    def note(site, dtype):
+    def note(site, dtype, cases):
+        assert {case.spec.name for case in cases} == {case.spec.name for case in CASES}
         asked.append((site.label, dtype))
         return check.Comparison(site, dtype, {}, 0.0, 1.0)
 
