@@ -25,7 +25,7 @@ def run(*words: object, cwd: Path = ROOT) -> str:
 def package_files() -> set[str]:
     """The files of the package in this checkout."""
     paths = (path for path in (ROOT / "arrayinit").rglob("*") if path.is_file())
-    return {path.relative_to(ROOT).as_posix() for path in paths if path.suffix not in (".pyc", ".o")}
+    return {path.relative_to(ROOT).as_posix() for path in paths if "__pycache__" not in path.parts}
 
 
 def check_contents(wheel: Path, sdist: Path) -> None:
