@@ -34,6 +34,20 @@ def docs(session: nox.Session) -> None:
     session.run("python", "-P", "-m", "sphinx", "-W", "-j", "2", "-c", ".docs", "examples/guides", ".docs/_build/html")
 
 
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the wheel and the sdist, and install and check each in an empty environment. See tests/package_run.py."""
+    session.install("build", "twine")
+    session.run("python", "tests/package_run.py", *session.posargs)
+
+
+@nox.session
+def conda(session: nox.Session) -> None:
+    """Parse and render the conda recipe, and compare it with pyproject.toml."""
+    session.install("py-rattler-build", "packaging")
+    session.run("python", "-W", "error", ".conda/lint.py")
+
+
 @nox.session(venv_backend="none")
 def gpu(session: nox.Session) -> None:
     """Run everything that needs a CUDA device, with this Python's libraries, in less than eight minutes.

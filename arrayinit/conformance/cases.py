@@ -9,7 +9,7 @@ from typing import Any
 
 from arrayinit.specs import Spec, spec
 
-__all__ = ["CASES", "DTYPES", "Case", "golden"]
+__all__ = ["CASES", "DTYPES", "ONE_EACH", "Case", "golden"]
 
 DTYPES = ("float64", "float32", "float16", "bfloat16", "complex128", "complex64")
 SEED = 0x0123456789ABCDEF
@@ -119,6 +119,9 @@ def _cases() -> Iterable[Case]:
 
 
 CASES = tuple(_cases())
+ONE_EACH = tuple({case.spec.name: case for case in reversed(CASES)}.values())[
+    ::-1
+]  # the first case of each initializer
 
 
 @functools.cache

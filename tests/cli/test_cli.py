@@ -16,7 +16,7 @@ from test_imports import modules
 import arrayinit as ai
 from arrayinit import __main__ as command, __version__
 from arrayinit.conformance import check
-from arrayinit.conformance.cases import DTYPES
+from arrayinit.conformance.cases import CASES, DTYPES
 
 
 def test_check_says_that_everything_is_identical(capsys):
@@ -620,11 +620,26 @@ def test_json_of_check(capsys, monkeypatch):
     assert "sparse" in json.loads(out)["comparisons"][0]["differing"]
 
 
+def test_json_of_bench(capsys):
+    namespace("rich")
+    given = ("bench", "--rows", "numpy/constant/64")
+    found = document(capsys, *given, "--repeats", "1", "--json")
+    assert [row["name"] for row in found["rows"]] == ["numpy/constant/64"]
+    assert found["options"]["repeats"] == 1
+    (listed,) = document(capsys, *given, "--list", "--json")
+    assert listed["name"] == "numpy/constant/64"
+    assert set(listed) == {"name", "peers", "goals"}
+    status, out, err = run(capsys, *given, "--json", "--markdown")
+    assert (status, out) == (2, "")
+    assert "`--json` without a file excludes --markdown" in err
+
+
 def test_jit_is_checked_in_one_dtype_unless_asked(capsys, monkeypatch):
     namespace("jax")
     asked = []
 
-    def note(site, dtype):
+    def note(site, dtype, cases):
+        assert {case.spec.name for case in cases} == {case.spec.name for case in CASES}
         asked.append((site.label, dtype))
         return check.Comparison(site, dtype, {}, 0.0, 1.0)
 
