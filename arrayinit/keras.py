@@ -50,11 +50,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from arrayinit.common.extras import missing_library
+
 try:
     import keras
 except ModuleNotFoundError as error:
     if error.name != "tensorflow":
-        raise
+        raise missing_library("arrayinit.keras", "Keras", "keras", error) from error
     raise ImportError(
         "Keras is set to TensorFlow, which is not installed and which arrayinit does not support: set "
         "KERAS_BACKEND=jax, torch or numpy before Keras is imported"

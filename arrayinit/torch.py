@@ -8,7 +8,7 @@
 
 The names, parameters, defaults, return values, warnings and errors are those of torch.nn.init. The random functions
 also take seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups and transposed, the keywords of
-:class:`arrayinit.draw.Keywords`.
+:class:`arrayinit.Keywords`.
 
 The randomness comes from `generator` if one is given (it gives up 64 bits, however large the tensor), else from `seed`
 (both at once are a ValueError), else from the sequence of an active `arrayinit.seeded`, else from torch's default CPU
@@ -67,7 +67,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, Unpack
 
-import torch
+from arrayinit.common.extras import missing_library
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise missing_library("arrayinit.torch", "torch", "torch", error) from error
 from torch import Generator, Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 

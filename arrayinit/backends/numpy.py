@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.backends.base import Backend, Extent, Lanes
+from arrayinit.backends.base import Backend, Extent, Lanes, no_dtype
 from arrayinit.backends.overlap import check_distinct
 from arrayinit.common.messages import shown
 
@@ -59,13 +59,13 @@ class NumpyBackend(Backend):
                 import ml_dtypes
             except ImportError:
                 raise TypeError(
-                    "`dtype` must be one that NumPy has; bfloat16 comes with ml_dtypes: pip install ml_dtypes"
+                    "`dtype` must be one that NumPy has; got 'bfloat16', which needs ml_dtypes: pip install ml_dtypes"
                 ) from None
             return np.dtype(ml_dtypes.bfloat16)
         try:
             return np.dtype(name)
         except Exception:  # a TypeError for most, a SyntaxError for some
-            raise TypeError(f"`dtype` must be one that NumPy has; got {name!r}") from None
+            raise no_dtype("NumPy", name) from None
 
     def device(self, x: Any) -> Any:
         return "cpu"

@@ -58,7 +58,7 @@ def fingerprint(
 
     Args:
         x: an array of any library, or in a file (zarr, h5py), or a model: see :func:`arrayinit.fingerprints`.
-        layout, in_axis, out_axis, batch_axis: as in every initializer, see :class:`arrayinit.draw.Keywords`; not for
+        layout, in_axis, out_axis, batch_axis: as in every initializer, see :class:`arrayinit.Keywords`; not for
             models.
 
     Raises:
