@@ -234,13 +234,13 @@ def unknown_keyword(name: str, parameters: Sequence[str], key: str, shared: Sequ
     known = (*parameters, *shared)
     other = known_as(key, known)
     if other is None:
-        text = f"{name} has no parameter `{key}`{did_you_mean(key, known, quote='`') or ':'}"
+        text = f"{name} has no parameter `{key}`{did_you_mean(key, known, quote='`') or ':'} it takes"
     elif other == "shape":
-        text = f"{name} takes the shape of a new array as its first argument, not as `{key}`:"
+        text = f"{name} takes the shape of a new array as its first argument, not as `{key}`; its parameters are"
     else:
-        text = f"{name} takes `{other}`, not `{key}`:"
+        text = f"{name} takes `{other}`, not `{key}`; its parameters are"
     takes = f"{', '.join(parameters)}, and " if parameters else ""
-    return TypeError(f"{text} it takes {takes}the keywords of all initializers: {', '.join(shared)}")
+    return TypeError(f"{text} {takes}the keywords of all initializers: {', '.join(shared)}")
 
 
 def _refuse_keras(scheme: Scheme, job: Job) -> None:

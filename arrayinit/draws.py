@@ -166,8 +166,8 @@ def _unpickled(version: int, *fields: Any) -> Draw:
 def _check_version(version: Any) -> None:
     if isinstance(version, bool) or version != _stream_version():
         raise ValueError(
-            f"`stream_version` must be given and be {_stream_version()}, the stream of this version of arrayinit, since "
-            f"another stream would draw other values; got {shown(version)}"
+            f"`stream_version` must be {_stream_version()}, the stream of this version of arrayinit, which draws other "
+            f"values than another stream; got {'none' if version is None else shown(version)}"
         )
 
 

@@ -62,7 +62,7 @@ class Spec:
             if not isinstance(key, str) or key not in known:
                 other = known_as(key, known) if isinstance(key, str) else None
                 hint = did_you_mean(key, sorted(known)) or ":"
-                text = f"takes {other!r}, not {key!r}:" if other else f"has no parameter {shown(key)}{hint}"
+                text = f"takes {other!r}, not {key!r};" if other else f"has no parameter {shown(key)}{hint}"
                 keyword = "; give that to the call of the spec" if key in KEYWORDS else ""
                 raise TypeError(f"{self.name} {text} a spec of it takes {', '.join(sorted(known))}{keyword}")
             if not is_plain(value, Spec):
@@ -250,7 +250,8 @@ def check_name(name: Any, argument: str) -> None:
         hint = did_you_mean(name, names) or spec_hint(name) or f"; there are {', '.join(names)}"
         if isinstance(name, str) and not hint.startswith(":"):
             hint += " (for a scheme of your own, import its module first; on the command line: --import MODULE)"
-        raise ValueError(f"`{argument}` must be an initializer; got {shown(name)}{hint}")
+        verb = "be" if argument == "name" else "name"
+        raise ValueError(f"`{argument}` must {verb} an initializer; got {shown(name)}{hint}")
 
 
 def spec_hint(given: Any) -> str:

@@ -14,7 +14,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from arrayinit.backends.base import Backend, Lanes
-from arrayinit.common.extras import how_to_install
 from arrayinit.common.messages import did_you_mean, shown
 
 __all__ = [
@@ -121,6 +120,8 @@ def backend_named(xp: str | ModuleType | Any) -> Backend:
         try:
             return _load(library)
         except ImportError as error:
+            from arrayinit.common.extras import how_to_install  # imported here: few processes need it
+
             raise ImportError(
                 f"`xp` is {name!r}, which can't be imported ({error}): {how_to_install(library)}"
             ) from error

@@ -136,9 +136,8 @@ def no_dtype(library: str, name: str) -> TypeError:
 def no_device(library: str, device: Any, known: Iterable[str], reason: str = "") -> ValueError:
     """The error of a device that a library does not have here. known: those that may be meant."""
     because = f" ({reason})" if reason else ""
-    return ValueError(
-        f"`device` must be one that {library} has here; got {shown(device)}{because}{did_you_mean(device, known)}"
-    )
+    hint = "" if isinstance(device, str) and device in {*known} else did_you_mean(device, known)
+    return ValueError(f"`device` must be one that {library} has here; got {shown(device)}{because}{hint}")
 
 
 def check_elements(shape: tuple[int, ...]) -> None:

@@ -93,7 +93,12 @@ class NumpyBackend(Backend):
 
     def check_device(self, device: Any) -> Any:
         if device is not None and not (isinstance(device, str) and device == "cpu"):
-            raise ValueError(f"`device` must be 'cpu' for NumPy; got {shown(device)}")
+            hint = (
+                " (xp='torch', 'jax' and 'cupy' have GPUs)"
+                if isinstance(device, str) and device[:4] in ("gpu", "cuda")
+                else ""
+            )
+            raise ValueError(f"`device` must be 'cpu' for NumPy; got {shown(device)}{hint}")
         return device
 
     def drawing(self, device: Any) -> AbstractContextManager[Any]:

@@ -126,10 +126,9 @@ def _check(
         misspelt = next((key for key in keywords if key not in names and key not in shared), None)
         if misspelt is not None:
             raise unknown_keyword(name, names[1:], misspelt, shared)
-        given = ", ".join([*names[: len(args)], *keywords])
-        raise TypeError(
-            f"{name} must be given {' and '.join(f'`{each}`' for each in missing)}; got {given or 'nothing'}"
-        )
+        given = ", ".join(f"`{each}`" for each in [*names[: len(args)], *keywords])
+        wanted = " and ".join(f"`{each}`" for each in missing)
+        raise TypeError(f"{name} must be given {wanted}; got {f'only {given}' if given else 'nothing'}")
 
 
 def _check_sizes(name: str, names: tuple[str, ...], args: tuple[Any, ...]) -> None:
@@ -144,8 +143,8 @@ def _check_sizes(name: str, names: tuple[str, ...], args: tuple[Any, ...]) -> No
     if hint:
         given = ", ".join(map(shown, args))
         warn(
-            f"{name}({given}) draws an array of shape ({args[0]},) with `{names[1]}` {args[1]}{hint}; to draw that, "
-            f"write {names[1]}={args[1]}"
+            f"{name}({given}) is an array of shape ({args[0]},) with `{names[1]}` {args[1]}{hint}; where `{names[1]}` "
+            f"is meant, write {names[1]}={args[1]}"
         )
 
 

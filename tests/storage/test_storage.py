@@ -622,7 +622,12 @@ def test_wrong_tensors_leave_no_file(tmp_path, tensor, error, match):
         (np.zeros((3, 4), "float32"), {"seed": None, "journal": "j"}, TypeError, "`seed` must be given with a journal"),
         (np.zeros((3, 4), "int32"), {}, TypeError, "or that of `x`, must be one of"),
         (np.zeros(3, "float32"), {"initializer": "kaiming_normal"}, ValueError, "at least 2 dimensions"),
-        (np.zeros(3, "float32"), {"initializer": "kaimig_normal"}, ValueError, "`initializer` must be an initializer"),
+        (
+            np.zeros(3, "float32"),
+            {"initializer": "kaimig_normal"},
+            ValueError,
+            "`initializer` must name an init",
+        ),
         ([1.0, 2.0], {}, TypeError, "`x` must be an array, or have a shape"),
         (np.broadcast_to(np.float32(0), (3, 4)), {}, ValueError, "`x` must be writable"),
     ],
