@@ -145,7 +145,7 @@ def test_wrong_ranges(keywords, error, words):
 @pytest.mark.parametrize(
     ("x", "keywords", "error", "words"),
     [
-        (np.empty(4), {"shape": (4, 3), "flat": slice(0, 5)}, ValueError, r"`flat` must select .* got one of shape \(5,\)"),
+        (np.empty(4), {"shape": (4, 3), "flat": slice(0, 5)}, ValueError, r"`flat` must select .* of shape \(5,\)"),
         (np.empty((1, 5)), {"shape": (4, 3), "flat": slice(0, 5)}, ValueError, "`flat` must select a part of"),
         (np.empty(5), {"flat": slice(0, 5)}, TypeError, "`flat` must come with `shape`"),
     ],
