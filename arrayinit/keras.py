@@ -198,7 +198,9 @@ class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras
         if backend == "jax":
             return _draw_jax(complete, sizes, dtype_name, self.seed, self.name, layout)
         if layout is not None:
-            raise TypeError(f"`layout` goes with Keras's JAX backend; got {shown(layout)} and the backend {backend}")
+            raise TypeError(
+                f"`layout` may only be given with Keras's JAX backend; got {shown(layout)} with the backend {backend}"
+            )
         if backend == "torch":
             x = keras.ops.empty(sizes, dtype=dtype_name)  # on Keras's device
             # Keras computes shapes on the meta device, where no key may be taken.

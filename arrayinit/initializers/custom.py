@@ -222,8 +222,8 @@ def _registration(function: Any, name: str | None) -> CustomInitializer:
         raise ValueError(f"`name` must be free; {name!r} is taken by {other.path}")
     if other is not None and other.function.__code__ is function.__code__ and function.__closure__:
         raise ValueError(
-            f"`name` must be free; {name!r} is taken by the same function with other numbers around it: give them as "
-            f"parameters, or each a name of its own"
+            f"`name` must be free; {name!r} is taken by the same function with other values in its closure: make them "
+            f"parameters, or give each function its own name"
         )
     from arrayinit import initializers  # here, because it imports this module
 

@@ -88,7 +88,9 @@ class Geometry:
         roles = self.roles if self.roles is not None else "oi"[: len(self.shape)]
         letter = role[0]
         if letter not in roles:
-            raise ValueError(f"`axis` must be there; got {role!r} for the shape {self.shape} with roles {roles!r}")
+            raise ValueError(
+                f"`axis` must name an axis of the shape; got {role!r} for {self.shape}, whose axes are {roles!r}"
+            )
         return roles.index(letter)
 
     @property
@@ -244,7 +246,7 @@ def _roles_of_axes(shape: tuple[int, ...], in_axis: Axes | None, out_axis: Axes 
     if in_axis is None and out_axis is None:
         in_axis, out_axis = _beside(shape, axis_numbers(batch_axis, "batch_axis"))
     if in_axis is None or out_axis is None:
-        raise ValueError(f"`in_axis` and `out_axis` go together; got {shown(in_axis)} and {shown(out_axis)}")
+        raise ValueError(f"`in_axis` and `out_axis` must be given together; got {shown(in_axis)} and {shown(out_axis)}")
     roles = ["s"] * len(shape)
     for letter, name, axes in (("b", "batch_axis", batch_axis), ("i", "in_axis", in_axis), ("o", "out_axis", out_axis)):
         for axis in axis_numbers(axes, name):
