@@ -5,13 +5,21 @@
     array([[-0.2211781 ,  0.833678  ,  0.51642084],
            [ 0.23109916,  1.0346286 , -0.30214322]], dtype=float32)
 
-An initializer `f` returns a new array, and `f_` fills an array in place. All initializers share the keywords of
-:class:`arrayinit.draw.Keywords` and the rules of :mod:`arrayinit.initializers`.
+An initializer `f` returns a new array, and `f_` fills an array in place. `x`, its first argument, is an array, whose
+shape, dtype, device and library the result takes, or the shape of a new array: a tuple such as (256, 128), or an
+integer. All initializers share keywords (seed, name, shape, index, layout, ..., xp, dtype, device), which
+:class:`arrayinit.Keywords` explains one by one, and the rules of :mod:`arrayinit.initializers`.
+
+Modules: `recipes` for well-known models, `storage` for tensors larger than memory, `plot` for figures, `laws` for
+schemes of your own, and `torch`, `jax` and `keras` in place of the initializer modules of these libraries. They are
+imported when they are first used, as `ai.recipes` or by an import.
 """
 
+import sys as _sys
 import types as _types
 import typing as _typing
 
+from arrayinit.draw import Keywords as Keywords
 from arrayinit.draws import Draw as Draw
 from arrayinit.initializers import (
     bilinear as bilinear,
@@ -121,6 +129,15 @@ from arrayinit.seeds import fold as fold, manual_seed as manual_seed, seeded as 
 from arrayinit.specs import Description as Description, Spec as Spec, describe as describe, spec as spec
 
 if _typing.TYPE_CHECKING:
+    from arrayinit import (
+        jax as jax,
+        keras as keras,
+        laws as laws,
+        plot as plot,
+        recipes as recipes,
+        storage as storage,
+        torch as torch,
+    )
     from arrayinit.digests import (
         FingerprintPart as FingerprintPart,
         fingerprint as fingerprint,
@@ -149,18 +166,31 @@ _LATER = {
     "init_params_": "models.mappings",
 }
 
+_MODULES = ("laws", "plot", "recipes", "storage")  # imported at first use, too
+_FRAMEWORKS = ("jax", "keras", "torch")  # likewise; each needs the library that it is called after
+
 
 def __getattr__(name: str) -> _typing.Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'arrayinit' has no attribute {name!r}")
     import importlib
 
-    value = globals()[name] = getattr(importlib.import_module(f"arrayinit.{_LATER[name]}"), name)
-    return value
+    if name in _LATER:
+        value = globals()[name] = getattr(importlib.import_module(f"arrayinit.{_LATER[name]}"), name)
+        return value
+    if name in (*_MODULES, *_FRAMEWORKS):
+        try:
+            return importlib.import_module(f"arrayinit.{name}")
+        except ImportError as error:  # hasattr and help expect this class
+            raise AttributeError(f"arrayinit.{name} can't be imported: {error}") from error
+    from arrayinit.common.messages import did_you_mean
+
+    hint = "" if name[0] == "_" else did_you_mean(name, (*__all__, *_MODULES, *_FRAMEWORKS))
+    raise AttributeError(f"module 'arrayinit' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    # `help` and tab completion read all of these, and must not import a framework that the program doesn't use.
+    frameworks = (name for name in _FRAMEWORKS if name in _sys.modules)
+    return sorted({*globals(), *_LATER, *_MODULES, *frameworks})
 
 
 __all__ = sorted(  # the names imported above, and those of _LATER

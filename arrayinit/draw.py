@@ -1,16 +1,15 @@
 """The junction of a draw: check the arguments, find the law, take the key, run an engine."""
 
-import functools
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
-from typing import Any, ParamSpec, TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 from arrayinit import engines
 from arrayinit.backends import Backend, backend_named, find_backend, is_called_by, is_compiling
 from arrayinit.common.cache_keys import NotPlainError, exact
 from arrayinit.common.float_environment import in_default_environment
-from arrayinit.common.messages import did_you_mean, shown, warn
+from arrayinit.common.messages import did_you_mean, known_as, shown, warn
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import Constant, Law, Packed, is_random, parts, warns
@@ -21,11 +20,12 @@ from arrayinit.laws.regions import FlatIndex, Index, flat_index, is_flat, part_o
 from arrayinit.seeds import Name, resolve_for
 
 __all__ = [
+    "IN_PLACE",
+    "KEYWORDS",
     "Keywords",
     "Scheme",
     "array_target",
     "draw",
-    "filling",
     "fitted",
     "job_of",
     "needs_key",
@@ -33,39 +33,69 @@ __all__ = [
     "review",
     "shape_of",
     "shape_target",
+    "unknown_keyword",
     "unknown_parameter",
     "whole_job",
 ]  # fmt: skip
 
-P = ParamSpec("P")
 Scheme: TypeAlias = Callable[[Geometry], Law]
 
 
 class Keywords(TypedDict, total=False):
-    """The keywords that every initializer shares.
+    """The keywords that every initializer shares: what each takes and does, its default, and when it is refused.
+
+    All may be given to `f`; xp, dtype, device and chunks belong to a new array, and `f_` refuses them. A function of
+    your own that passes keywords on is typed by this class:
+
+        >>> from typing import Unpack
+        >>> def embedding(x, **keywords: Unpack[ai.Keywords]):
+        ...     return ai.normal(x, std=0.02, **keywords)
+        >>> embedding((2, 3), seed=0, dtype="float16").dtype
+        dtype('float16')
+
+    Which numbers are drawn:
 
     seed: an integer in [0, 2**64), an `arrayinit.Key`, a key of JAX or of torch.func._random, a
-        `numpy.random.Generator` or `torch.Generator` (from which 64 bits are drawn), or None: the next key of the
-        sequence that `manual_seed` and `seeded` start. None and generators are refused inside a JAX trace, where the
-        key would become a constant of the program.
-    name: folded into the key, so that each parameter of a model has its own stream under one seed: a string, an
-        integer, or a tuple of them that are folded one after another.
-    shape: the global shape where `x` holds a part of a larger tensor: an integer or a sequence of them.
+        `numpy.random.Generator` or `torch.Generator` (from which 64 bits are drawn), or None, the default: the next key
+        of the sequence that `manual_seed` and `seeded` start. None and generators are refused inside a JAX trace, where
+        the key would become a constant of the program; None also for a distributed tensor before `manual_seed`. Unused
+        where nothing is random.
+    name: a string, an integer in [0, 2**64), or a tuple of them that are folded one after another; None by default.
+        It is folded into the key, so that each parameter of a model has its own stream under one seed.
+
+    Which part of which tensor:
+
+    shape: the global shape where the array `x` holds a part of a larger tensor: an integer, or a sequence or array of
+        them; by default the shape of `x`. Refused where `x` is itself a shape, and without an index where it differs
+        from the shape of `x`.
     index: the part of the global shape that `x` holds, as integers and slices: `x` is `whole[index]`. Where `x` is a
-        shape, the part that is returned.
+        shape, the part that is returned. None, the default, is all of it. Refused: lists and masks, indices beyond the
+        shape, and an array `x` without `shape`, or of another shape than that part.
     flat: in place of `index`, a slice of the elements in row-major order, start to stop: `x` has one axis and is
-        `whole.reshape(-1)[flat]`, as parts of flattened parameters are.
-    layout: one letter an axis, "oi", "io", "oihw", "hwio", ...: out, in, b for batch, any other for spatial. Elements
-        are numbered in the order (batch, out, in, spatial). Without a layout axis 0 is out, axis 1 is in, and elements
-        are numbered as they lie.
-    in_axis, out_axis, batch_axis: in place of a layout, the numbers of the axes. With batch_axis alone the others are
-        (out, in, spatial).
-    groups: the number of groups of a convolution.
-    transposed: True for the weight of a transposed convolution, (in, out, spatial).
-    xp: the library of the result where `x` is a shape: a namespace or its name; "numpy" by default.
-    dtype: the dtype of the result; by default that of `x`, and "float32" for a shape.
-    device: the device of the result; in JAX also a sharding, or a PartitionSpec of the mesh that is set.
-    chunks: the chunks of a new Dask array, in all forms that Dask takes.
+        `whole.reshape(-1)[flat]`, as parts of flattened parameters are. None by default. Refused beside `index`, and
+        with a step.
+
+    What the axes mean:
+
+    layout: one lower-case letter an axis, "oi", "io", "oihw", "hwio", ...: out, in, b for batch, any other for spatial.
+        Elements are numbered in the order (batch, out, in, spatial). None by default: axis 0 is out, axis 1 is in, and
+        elements are numbered as they lie. Refused unless it has a letter for each axis, an o and an i.
+    in_axis, out_axis, batch_axis: in place of a layout, the numbers of the axes, each an integer or a sequence of them;
+        None, None and () by default. in_axis and out_axis go together. With batch_axis alone the others are
+        (out, in, spatial). Refused beside `layout`, and where an axis is named twice or does not exist.
+    groups: the number of groups of a convolution, 1 by default. Refused where it doesn't divide the output axis.
+    transposed: True for the weight of a transposed convolution, (in, out, spatial); False by default.
+
+    What array is made, by `f` alone:
+
+    xp: the library of the result where `x` is a shape: a namespace or its name, "numpy" by default. Refused where `x`
+        is an array, whose library the result takes.
+    dtype: the dtype of the result, as an object of the library or by name: "float32", "bfloat16". By default that of
+        `x`, and float32 for a shape. Random values need a floating or complex dtype of at least 16 bits a number.
+    device: the device of the result; by default that of `x`, and the library's default for a shape. In JAX also a
+        sharding, or a PartitionSpec of the mesh that is set.
+    chunks: the chunks of a new Dask array, in all forms that Dask takes; None by default, for Dask's own. Refused
+        beside an array, and for other libraries.
     """
 
     seed: Any
@@ -86,19 +116,7 @@ class Keywords(TypedDict, total=False):
 
 
 KEYWORDS = tuple(Keywords.__annotations__)
-
-
-def filling(initializer: Callable[P, Any]) -> Callable[P, Any]:
-    """The in-place form `f_` of an initializer `f`."""
-    name = initializer.__name__
-
-    def fill_(*args: P.args, **keywords: P.kwargs) -> Any:
-        return initializer(*args, **keywords, _in_place=True)  # type: ignore[arg-type] # private to `draw`
-
-    functools.update_wrapper(fill_, initializer)
-    fill_.__name__ = fill_.__qualname__ = f"{name}_"
-    fill_.__doc__ = f"Fill x in place with :func:`{name}`; returns x."
-    return fill_
+IN_PLACE = tuple(key for key in KEYWORDS if key not in ("xp", "dtype", "device", "chunks"))  # those of `f_`
 
 
 def draw(
@@ -125,13 +143,13 @@ def draw(
 ) -> Any:
     """Draw the law of a scheme into x, or into a new array like x or of shape x.
 
-    _in_place: draw into x itself. Only :func:`filling` passes it.
+    _in_place: draw into x itself. Only `filling` passes it.
     """
     if unknown:
-        raise unknown_parameter(scheme, next(iter(unknown)))
+        raise unknown_parameter(scheme, next(iter(unknown)), IN_PLACE if _in_place else KEYWORDS)
     if flat is not None:
         if index is not None:
-            raise TypeError(f"`flat` stands in place of `index`; got {shown(flat)} and {shown(index)}")
+            raise TypeError(f"`flat` and `index` must not be given together; got {shown(flat)} and {shown(index)}")
         index = flat_index(flat)
     axes = (layout, in_axis, out_axis, batch_axis, groups, transposed)
     if is_compiling():
@@ -141,11 +159,17 @@ def draw(
     backend = find_backend(x)
     if backend is not None:
         if chunks is not None:
-            raise TypeError(f"`chunks` goes with a shape; got {shown(chunks)} and an array of {backend.name}")
+            raise TypeError(
+                f"`chunks` is for a new array made from a shape, but `x` is an array of {backend.name}; "
+                f"got {shown(chunks)}"
+            )
         target, dtype_name = array_target(backend, x, _in_place, xp, dtype, device)
     else:
         if _in_place:
-            raise TypeError(f"`x` must be an array to be filled in place; got {shown(x)}")
+            raise TypeError(
+                f"`x` must be an array to be filled in place; got {shown(x)} (for a new array of a shape, call the "
+                f"function without the underscore)"
+            )
         target, dtype_name = shape_target(xp, dtype, device, chunks)
     if target.backend.is_recorded(target.array):
         from arrayinit.tracing import torch_operator  # imported here: few processes need it
@@ -196,17 +220,27 @@ def _warn_of_nothing(job: Job) -> None:
         warn("Initializing zero-element tensors is a no-op")
 
 
-def unknown_parameter(scheme: Scheme, key: str) -> TypeError:
-    """The error of a keyword that an initializer does not have."""
+def unknown_parameter(scheme: Scheme, key: str, shared: Sequence[str] = KEYWORDS) -> TypeError:
+    """The error of a keyword that the initializer of a scheme does not have."""
     import inspect  # imported here: few processes need it
 
     function: Any = scheme.func if isinstance(scheme, partial) else scheme
-    name, parameters = function.__name__.removeprefix("_"), [*inspect.signature(function).parameters][1:]
-    hint = did_you_mean(key, (*parameters, *KEYWORDS), quote="`")
-    takes = f"it takes {', '.join(parameters)}, and " if parameters else "it takes "
-    return TypeError(
-        f"{name} has no parameter `{key}`{hint or ':'} {takes}the keywords of all initializers: {', '.join(KEYWORDS)}"
-    )
+    parameters = [*inspect.signature(function).parameters][1:]
+    return unknown_keyword(function.__name__.removeprefix("_"), parameters, key, shared)
+
+
+def unknown_keyword(name: str, parameters: Sequence[str], key: str, shared: Sequence[str] = KEYWORDS) -> TypeError:
+    """The error of a keyword that an initializer with these parameters does not have."""
+    known = (*parameters, *shared)
+    other = known_as(key, known)
+    if other is None:
+        text = f"{name} has no parameter `{key}`{did_you_mean(key, known, quote='`') or ':'} it takes"
+    elif other == "shape":
+        text = f"{name} takes the shape of a new array as its first argument, not as `{key}`; its parameters are"
+    else:
+        text = f"{name} takes `{other}`, not `{key}`; its parameters are"
+    takes = f"{', '.join(parameters)}, and " if parameters else ""
+    return TypeError(f"{text} {takes}the keywords of all initializers: {', '.join(shared)}")
 
 
 def _refuse_keras(scheme: Scheme, job: Job) -> None:
@@ -240,13 +274,15 @@ def job_of(
         whole = shape_of(x)
         if shape is not None:
             raise TypeError(
-                f"`shape` goes with an array that holds a part of it; got {shown(shape)} and the shape {whole}"
+                f"`shape` is the global shape of an array `x` that holds a part of it, but `x` is the shape {whole}; "
+                f"got {shown(shape)}"
             )
     job = _job_for(scheme, whole, index, axes, dtype)
     if index is not None and target.array is not None and job.shape != tuple(x.shape):
         word = "flat" if is_flat(index) else "index"
         raise ValueError(
-            f"`{word}` must select what `x` holds; got {job.shape} from {whole} for x of shape {tuple(x.shape)}"
+            f"`{word}` must select a part of the shape of `x`; got one of shape {job.shape} from {whole} for `x` of "
+            f"shape {tuple(x.shape)}"
         )
     return job
 
@@ -311,11 +347,16 @@ def array_target(
     """The target of a draw into an array, or of a new array like it, and the name of its dtype."""
     backend.check_readable(x)
     if xp is not None:
-        raise TypeError(f"`xp` goes with a shape; got {shown(xp)} and an array of {backend.name}")
+        raise TypeError(
+            f"`xp` is for a new array made from a shape, but `x` is an array of {backend.name}; got {shown(xp)}"
+        )
     if in_place:
         backend.check_writable(x)
         if dtype is not None or device is not None:
-            raise TypeError(f"`dtype` and `device` are those of `x` in place; got {shown(dtype)} and {shown(device)}")
+            raise TypeError(
+                f"`dtype` and `device` must not be given where `x` is filled in place: it has its own; "
+                f"got {shown(dtype)} and {shown(device)}"
+            )
     dtype_name = backend.dtype_name(x.dtype if dtype is None else dtype)
     if not in_place:
         backend.dtype(dtype_name)
@@ -328,7 +369,7 @@ def shape_target(xp: Any, dtype: Any, device: Any, chunks: Any) -> tuple[Target,
     dtype_name = "float32" if dtype is None else backend.dtype_name(dtype)
     backend.dtype(dtype_name)
     if chunks is not None and not backend.is_chunked:
-        raise TypeError(f"`chunks` goes with an array of Dask; got {shown(chunks)} for one of {backend.name}")
+        raise TypeError(f"`chunks` is for Dask only; got {shown(chunks)} for {backend.name}")
     return Target(backend, None, in_place=False, device=backend.check_device(device), chunks=chunks), dtype_name
 
 
@@ -350,12 +391,15 @@ def _global_shape(x: Any, shape: Any, index: Any) -> tuple[int, ...]:
         if index is not None:
             word, given = ("flat", slice(*index[1:])) if is_flat(index) else ("index", index)
             raise TypeError(
-                f"`{word}` of an array needs `shape`, the global shape it selects from; got {shown(given)} alone"
+                f"`{word}` must come with `shape`, the global shape that it selects from, where `x` is an array; got "
+                f"{shown(given)} alone"
             )
         return here
     whole = check_shape(shape, "shape")
     if index is None and whole != here:
-        raise ValueError(f"`shape` must be that of `x` where there is no `index`; got {whole} for x of shape {here}")
+        raise ValueError(
+            f"`shape` must equal that of `x` unless `index` selects a part; got {whole} for `x` of shape {here}"
+        )
     return whole
 
 

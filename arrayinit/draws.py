@@ -11,7 +11,7 @@ from arrayinit.key import Key
 from arrayinit.laws.geometry import check_shape
 from arrayinit.laws.regions import Index
 from arrayinit.seeds import Name, resolve
-from arrayinit.specs import Spec, law_of, spec, spec_hint
+from arrayinit.specs import Spec, law_of, named, spec_hint
 
 __all__ = ["Draw"]
 
@@ -53,7 +53,7 @@ class Draw:
     def __post_init__(self) -> None:
         given = self.initializer
         if isinstance(given, str):
-            given = spec(given)
+            given = named(given, "initializer")
         if not isinstance(given, Spec):
             raise TypeError(
                 f"`initializer` must be an arrayinit.Spec or the name of an initializer; got {shown(given)}"
@@ -173,8 +173,8 @@ def _unpickled(version: int, *fields: Any) -> Draw:
 def _check_version(version: Any) -> None:
     if isinstance(version, bool) or version != _stream_version():
         raise ValueError(
-            f"`stream_version` must be {_stream_version()}, that of this arrayinit, which draws other values in place "
-            f"of those that were stored; got {shown(version)}"
+            f"`stream_version` must be {_stream_version()}, the stream of this version of arrayinit, which draws other "
+            f"values than another stream; got {'none' if version is None else shown(version)}"
         )
 
 

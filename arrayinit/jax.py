@@ -29,11 +29,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from arrayinit.common.extras import missing_library
+
+try:
+    import jax
+except ModuleNotFoundError as error:
+    raise missing_library("arrayinit.jax", "JAX", "jax", error) from error
+import jax.numpy as jnp
+
 from arrayinit.backends import backend_named
+from arrayinit.backends.base import no_dtype
 from arrayinit.backends.jax import check_place
 from arrayinit.common.arguments import finite, nonnegative, one_of, real, scalar
 from arrayinit.common.integers import as_integer
@@ -475,7 +482,7 @@ def _dtype(dtype: Any) -> np.dtype[Any] | None:
     try:
         return None if dtype is None else _canonical(int) if dtype is int else np.dtype(dtype)
     except Exception:  # np.dtype raises a TypeError for most objects, a SyntaxError for some text
-        raise TypeError(f"`dtype` must be one that JAX has; got {shown(dtype)}") from None
+        raise no_dtype("JAX", dtype if isinstance(dtype, str) else shown(dtype)) from None
 
 
 def _canonical(dtype: Any) -> Any:

@@ -50,11 +50,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from arrayinit.common.extras import missing_library
+
 try:
     import keras
 except ModuleNotFoundError as error:
     if error.name != "tensorflow":
-        raise
+        raise missing_library("arrayinit.keras", "Keras", "keras", error) from error
     raise ImportError(
         "Keras is set to TensorFlow, which is not installed and which arrayinit does not support: set "
         "KERAS_BACKEND=jax, torch or numpy before Keras is imported"
@@ -196,7 +198,9 @@ class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras
         if backend == "jax":
             return _draw_jax(complete, sizes, dtype_name, self.seed, self.name, layout)
         if layout is not None:
-            raise TypeError(f"`layout` goes with Keras's JAX backend; got {shown(layout)} and the backend {backend}")
+            raise TypeError(
+                f"`layout` may only be given with Keras's JAX backend; got {shown(layout)} with the backend {backend}"
+            )
         if backend == "torch":
             x = keras.ops.empty(sizes, dtype=dtype_name)  # on Keras's device
             # Keras computes shapes on the meta device, where no key may be taken.

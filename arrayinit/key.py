@@ -135,7 +135,7 @@ def counter_of(name: Any) -> Counter:
         try:
             digest = _blake2b()(name.encode(), digest_size=16).digest()
         except UnicodeEncodeError:
-            raise ValueError(f"`name` must be a text that UTF-8 can hold; got {shown(name)}") from None
+            raise ValueError(f"`name` must be text that can be encoded as UTF-8; got {shown(name)}") from None
         c0, c1, c2, c3 = (int.from_bytes(digest[k : k + 4], "little") for k in range(0, 16, 4))
         return c0, c1, c2, c3
     if is_traced(name):
@@ -147,7 +147,7 @@ def counter_of(name: Any) -> Counter:
 def _integer(value: Any, name: str) -> int:
     number = as_integer(value)
     if number is None:
-        kinds = "a string or an integer" if name == "name" else "an integer"
+        kinds = "a string, an integer or a tuple of them" if name == "name" else "an integer"
         raise TypeError(f"`{name}` must be {kinds}; got {shown(value)}")
     if not 0 <= number < 1 << SEED_BITS:
         raise ValueError(f"`{name}` must be in [0, 2**64); got {shown(number)}")

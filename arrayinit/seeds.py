@@ -271,8 +271,8 @@ def _key(seed: Any) -> Key:
         words = seed_words(seed)
     if words is None:
         raise TypeError(
-            "`seed` must be an integer, arrayinit.Key, key of JAX or of torch.func._random, numpy.random.Generator, "
-            f"torch.Generator or None; got {shown(seed)}"
+            "`seed` must be an integer, an arrayinit.Key, a key of JAX or of torch.func._random, a "
+            f"numpy.random.Generator, a torch.Generator or None; got {shown(seed)}"
         )
     # A key of two words is (high, low). A longer one is folded to two words, pair by pair.
     key = Key.of_words(words[0], words[1])

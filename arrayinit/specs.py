@@ -13,16 +13,18 @@ from arrayinit.backends import backend_named, is_compiling
 from arrayinit.common.arguments import is_real
 from arrayinit.common.cache_keys import exact
 from arrayinit.common.float_environment import in_default_environment
-from arrayinit.common.messages import did_you_mean, shown
+from arrayinit.common.messages import did_you_mean, known_as, shown
 from arrayinit.common.plain_data import NESTED, is_plain, plain
-from arrayinit.draw import Keywords, draw, whole_job
+from arrayinit.draw import KEYWORDS, Keywords, draw, whole_job
 from arrayinit.job import Job
 from arrayinit.laws import Law, Packed
 from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import Axes, Geometry
 from arrayinit.laws.moments import moments
 
-__all__ = ["Description", "Spec", "complete", "describe", "job_of", "law_of", "spec", "spec_hint", "with_path"]
+__all__ = [
+    "Description", "Spec", "complete", "describe", "job_of", "law_of", "named", "spec", "spec_hint", "with_path",
+]  # fmt: skip
 
 # The shared keywords that belong to a spec, and their defaults: they describe the weight, not its place, dtype or seed.
 _GEOMETRY = {"layout": None, "in_axis": None, "out_axis": None, "batch_axis": (), "groups": 1, "transposed": False}
@@ -58,10 +60,11 @@ class Spec:
         known = {parameter.name for parameter in parameters} | set(_GEOMETRY)
         for key, value in self.items:
             if not isinstance(key, str) or key not in known:
+                other = known_as(key, known) if isinstance(key, str) else None
                 hint = did_you_mean(key, sorted(known)) or ":"
-                raise TypeError(
-                    f"{self.name} has no parameter {shown(key)}{hint} a spec of it takes {', '.join(sorted(known))}"
-                )
+                text = f"takes {other!r}, not {key!r};" if other else f"has no parameter {shown(key)}{hint}"
+                keyword = "; give that to the call of the spec" if key in KEYWORDS else ""
+                raise TypeError(f"{self.name} {text} a spec of it takes {', '.join(sorted(known))}{keyword}")
             if not is_plain(value, Spec):
                 raise TypeError(
                     f"`{key}` must be plain data (a number, a string, a bool, a spec, a sequence of them), nested at "
@@ -238,13 +241,25 @@ def spec(name: str, /, **parameters: Any) -> Spec:
 
 def _parameters_of(name: Any) -> tuple[inspect.Parameter, ...]:
     """The parameters of an initializer, without `x` and the shared keywords; ValueError for an unknown name."""
+    check_name(name, "name")
+    return _signature(initializers.function_of(name))
+
+
+def named(name: Any, argument: str) -> Spec:
+    """The spec of an initializer given by its name, with its defaults; an error calls the name by its argument."""
+    check_name(name, argument)
+    return spec(name)
+
+
+def check_name(name: Any, argument: str) -> None:
+    """ValueError unless an argument is the name of an initializer."""
     if initializers.full_name(name) is None:
         names = initializers.known_names()
         hint = did_you_mean(name, names) or spec_hint(name) or f"; there are {', '.join(names)}"
         if isinstance(name, str) and not hint.startswith(":"):
             hint += " (for a scheme of your own, import its module first; on the command line: --import MODULE)"
-        raise ValueError(f"`name` must be an initializer; got {shown(name)}{hint}")
-    return _signature(initializers.function_of(name))
+        verb = "be" if argument == "name" else "name"
+        raise ValueError(f"`{argument}` must {verb} an initializer; got {shown(name)}{hint}")
 
 
 def spec_hint(given: Any) -> str:
@@ -260,7 +275,8 @@ def spec_hint(given: Any) -> str:
 @functools.lru_cache(maxsize=1024)
 def _signature(function: Any) -> tuple[inspect.Parameter, ...]:
     """As `_parameters_of`. Cached, because reading a signature takes longer than all else that a spec does."""
-    return tuple(inspect.signature(function).parameters.values())[1:-1]
+    parameters = [*inspect.signature(function).parameters.values()][1:]
+    return tuple(each for each in parameters if each.name not in KEYWORDS)
 
 
 def complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -368,7 +384,7 @@ def describe(
     Raises:
         TypeError, ValueError: as the initializer.
     """
-    chosen = initializer if isinstance(initializer, Spec) else spec(initializer)
+    chosen = initializer if isinstance(initializer, Spec) else named(initializer, "initializer")
     parameters = {
         "layout": layout, "in_axis": in_axis, "out_axis": out_axis,
         "batch_axis": batch_axis, "groups": groups, "transposed": transposed,

@@ -8,7 +8,7 @@
 
 The names, parameters, defaults, return values, warnings and errors are those of torch.nn.init. The random functions
 also take seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups and transposed, the keywords of
-:class:`arrayinit.draw.Keywords`.
+:class:`arrayinit.Keywords`.
 
 The randomness comes from `generator` if one is given (it gives up 64 bits, however large the tensor), else from `seed`
 (both at once are a ValueError), else from the sequence of an active `arrayinit.seeded`, else from torch's default CPU
@@ -67,7 +67,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, Unpack
 
-import torch
+from arrayinit.common.extras import missing_library
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise missing_library("arrayinit.torch", "torch", "torch", error) from error
 from torch import Generator, Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
@@ -75,7 +80,8 @@ from arrayinit import initializers, seeds
 from arrayinit.backends import is_compiling
 from arrayinit.common.arguments import real
 from arrayinit.common.messages import shown, warn
-from arrayinit.draw import Keywords, draw
+from arrayinit.draw import IN_PLACE, Keywords, draw
+from arrayinit.initializers.forms import signature
 from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import calculate_fans
 from arrayinit.models.hooks import init_method, param_init_
@@ -137,6 +143,13 @@ class ArgumentError(ValueError, RuntimeError):
     """An argument out of range, or a tensor whose memory can't be filled."""
 
 
+def _showing_keywords(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, with the shared keywords in the signature that `help` shows."""
+    function.__signature__ = signature(function, IN_PLACE)  # type: ignore[attr-defined] # inspect reads it
+    return function
+
+
+@_showing_keywords
 def uniform_(
     tensor: Tensor,
     a: float = 0.0,
@@ -166,6 +179,7 @@ def uniform_(
     return _fill(initializers.uniform_, tensor, generator, keywords, a=a, b=b)
 
 
+@_showing_keywords
 def normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -194,6 +208,7 @@ def normal_(
     return _fill(initializers.normal_, tensor, generator, keywords, mean=mean, std=std)
 
 
+@_showing_keywords
 def trunc_normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -328,6 +343,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return _write(initializers.dirac_, tensor, groups=groups)
 
 
+@_showing_keywords
 def xavier_uniform_(
     tensor: Tensor, gain: float = 1.0, generator: Generator | None = None, **keywords: Unpack[Keywords]
 ) -> Tensor:
@@ -351,6 +367,7 @@ def xavier_uniform_(
     return _fill(initializers.xavier_uniform_, tensor, generator, keywords, gain=gain)
 
 
+@_showing_keywords
 def xavier_normal_(
     tensor: Tensor, gain: float = 1.0, generator: Generator | None = None, **keywords: Unpack[Keywords]
 ) -> Tensor:
@@ -374,6 +391,7 @@ def xavier_normal_(
     return _fill(initializers.xavier_normal_, tensor, generator, keywords, gain=gain)
 
 
+@_showing_keywords
 def kaiming_uniform_(
     tensor: Tensor,
     a: float = 0,
@@ -417,6 +435,7 @@ def kaiming_uniform_(
     return _kaiming(initializers.kaiming_uniform_, tensor, a, mode, nonlinearity, generator, keywords)
 
 
+@_showing_keywords
 def kaiming_normal_(
     tensor: Tensor,
     a: float = 0,
@@ -438,6 +457,7 @@ def kaiming_normal_(
     return _kaiming(initializers.kaiming_normal_, tensor, a, mode, nonlinearity, generator, keywords)
 
 
+@_showing_keywords
 def orthogonal_(
     tensor: Tensor, gain: float = 1, generator: Generator | None = None, **keywords: Unpack[Keywords]
 ) -> Tensor:
@@ -461,6 +481,7 @@ def orthogonal_(
     return _fill(initializers.orthogonal_, tensor, generator, keywords, gain=gain)
 
 
+@_showing_keywords
 def sparse_(
     tensor: Tensor,
     sparsity: float,
@@ -589,7 +610,7 @@ def _seed(generator: Generator | None, seed: Any) -> Any:
     if generator is None:
         return torch.default_generator if seed is None and not seeds.is_scoped() else seed
     if seed is not None:
-        raise ValueError(f"`generator` and `seed` exclude each other; got both, {shown(generator)} and {shown(seed)}")
+        raise ValueError(f"`generator` and `seed` must not be given together; got {shown(generator)} and {shown(seed)}")
     if not isinstance(generator, Generator):
         raise TypeError(f"`generator` must be a torch.Generator; got {shown(generator)} (give other kinds as `seed`)")
     return generator

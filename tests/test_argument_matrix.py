@@ -10,6 +10,7 @@ import arrayinit as ai
 import arrayinit.jax
 import arrayinit.torch
 from arrayinit import initializers, recipes, storage
+from arrayinit.draw import KEYWORDS
 from arrayinit.laws.geometry import geometry
 
 torch = pytest.importorskip("torch")
@@ -56,7 +57,7 @@ def of_initializers():
 
 def defaults(function):
     parameters = list(inspect.signature(function).parameters.values())[1:]
-    return {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+    return {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in KEYWORDS}
 
 
 AXES = {"layout": None, "in_axis": 1, "out_axis": 0, "batch_axis": (), "groups": 1, "transposed": False}

@@ -53,7 +53,7 @@ WRONG = [
     ("kaiming_uniform", {"nonlinearity": "geul"}, {}, ValueError, ["`nonlinearity`", "'geul', did you mean 'gelu'"]),
     ("kaiming_normal", {"nonlinearity": lambda x: x[:1]}, {}, ValueError, ["`nonlinearity` must return an array"]),
     ("kaiming_normal", {"gain": -1.0}, {}, ValueError, ["`gain`", "-1.0"]),
-    ("kaiming_normal", {"gain": 2.0, "nonlinearity": "relu"}, {}, ValueError, ["`gain` stands in place of", "'relu'"]),
+    ("kaiming_normal", {"gain": 2.0, "nonlinearity": "relu"}, {}, ValueError, ["`gain` must not be", "'relu'"]),
     ("kaiming_uniform", {"a": INF}, {}, ValueError, ["`a`", "inf"]),
     ("variance_scaling", {"scale": -1.0}, {}, ValueError, ["`scale`", "-1.0"]),
     ("variance_scaling", {"distribution": "cauchy"}, {}, ValueError, ["`distribution`", "'cauchy'"]),
@@ -209,7 +209,7 @@ def test_dtypes_and_namespaces_that_are_not_there():
         ai.normal((2, 3), seed=0, dtype="float128x")
     with pytest.raises(TypeError, match=r"longdouble|float128"):
         ai.normal((2, 3), seed=0, dtype=np.longdouble)
-    with pytest.raises(ValueError, match=r"`xp` must be numpy, .* or an importable array-API namespace; got 'nowhere'"):
+    with pytest.raises(ValueError, match=r"`xp` must be numpy, .* or an importable array API namespace; got 'nowhere'"):
         ai.normal((2, 3), seed=0, xp="nowhere")
     with pytest.raises(ValueError, match="`xp` must be a namespace of the array API"):
         ai.normal((2, 3), seed=0, xp="math")
@@ -349,7 +349,7 @@ def test_a_default_device_that_is_not_there():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: ai.normal((3, 3), stddev=0.02), ["normal has no parameter `stddev`", "`std`?", "mean, std", "seed"]),
+        (lambda: ai.normal((3, 3), stddev=0.02), ["normal takes `std`, not `stddev`", "mean, std", "seed"]),
         (lambda: ai.normal((3, 3), sedd=0), ["`sedd`", "`seed`?"]),
         (lambda: ai.ones((3, 3), xyz=0), ["ones has no parameter `xyz`: it takes the keywords"]),
         (lambda: ai.Rules({"*": ai.xavier_uniform}), ["`initializer`", "write arrayinit.spec('xavier_uniform')"]),
@@ -362,7 +362,7 @@ def test_a_default_device_that_is_not_there():
         (lambda: ai.spec("normal", sdt=1), ["has no parameter 'sdt', did you mean 'std'? a spec of it takes"]),
         (lambda: ai.packed((4, 3), "eye", 2), ["made by arrayinit.spec; got 'eye': write arrayinit.spec('eye')"]),
         (lambda: ai.calculate_gain("rleu"), ["`nonlinearity` must be one of", "got 'rleu', did you mean 'relu'?"]),
-        (lambda: ai.normal(3, xp="pytorch"), ["array-API namespace; got 'pytorch', did you mean 'torch'?"]),
+        (lambda: ai.normal(3, xp="pytorch"), ["array API namespace; got 'pytorch', did you mean 'torch'?"]),
         (lambda: init_module_({"w": 3}, {}, seed=0), ["must be a torch.nn.Module; got dict", "init_params_"]),
         (
             lambda: arrayinit.jax.xavier_uniform(jax.random.key(0), (3, 4)),
@@ -383,3 +383,113 @@ def test_slips_are_told_what_to_write(call, words):
 def test_a_rule_takes_the_name_of_an_initializer():
     assert ai.Rule("*", "ones").initializer == ai.spec("ones")
     assert ai.Rule("*", {"name": "normal", "std": 0.5}).initializer == ai.spec("normal", std=0.5)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: ai.constant(3, vall=3), ["constant has no parameter `vall`, did you mean `val`?"]),
+        (lambda: ai.constant_(np.ones(3), vall=3), ["did you mean `val`?"]),
+        (lambda: ai.constant(3), ["constant must be given `val`; got only `x`"]),
+        (lambda: ai.normal(), ["normal must be given `x`; got nothing"]),
+        (lambda: ai.normal(3, sed=0), ["normal has no parameter `sed`, did you mean `seed`?"]),
+        (lambda: ai.normal(3, stddev=1), ["normal takes `std`, not `stddev`"]),
+        (lambda: ai.normal(3, scale=1), ["normal takes `std`, not `scale`"]),
+        (lambda: ai.uniform(3, low=0), ["uniform takes `a`, not `low`"]),
+        (lambda: ai.uniform(3, high=0), ["uniform takes `b`, not `high`"]),
+        (lambda: ai.truncated_normal(3, a=0), ["truncated_normal takes `lower`, not `a`"]),
+        (lambda: ai.constant(3, value=0), ["constant takes `val`, not `value`"]),
+        (lambda: ai.normal(size=3), ["takes the shape of a new array as its first argument"]),
+        (lambda: ai.normal(3, size=3), ["takes the shape of a new array as its first argument"]),
+        (lambda: ai.spec("normal", stddev=1), ["normal takes 'std', not 'stddev'"]),
+        (lambda: ai.spec("normal", seed=1), ["give that to the call of the spec"]),
+        (lambda: ai.Rule("*", "nromal"), ["`initializer` must name an initializer; got 'nromal', did you"]),
+        (lambda: ai.zeros(3, 4), ["zeros takes 1 positional argument, `x`; got 2: for", "write zeros((3, 4))"]),
+        (lambda: ai.normal(0, 1, (3, 4)), ["`x`, the first argument, must be", "write normal((3, 4), 0, 1)"]),
+        (lambda: ai.uniform(-1.0, 1.0, (3, 4)), ["write uniform((3, 4), -1.0, 1.0)"]),
+        (lambda: ai.normal(3, name=1.5), ["`name` must be a string, an integer or a tuple of them; got 1.5"]),
+        (lambda: ai.normal((3, 4), layout="OI"), ["`layout`", "got 'OI', did you mean 'oi'?"]),
+        (lambda: ai.normal((3, 4), layout=("o", "i")), ["`layout`", "write 'oi'"]),
+        (lambda: ai.normal((3, 4, 1, 1), layout="nchw"), ["`layout`", "the axes of a weight"]),
+        (lambda: ai.kaiming_normal((3, 4), nonlinearity="ReLU"), ["got 'ReLU', did you mean 'relu'?"]),
+        (lambda: ai.kaiming_normal((3, 4), nonlinearity="lrelu"), ["did you mean 'leaky_relu'?"]),
+        (lambda: ai.kaiming_normal((3, 4), mode="fan-in"), ["did you mean 'fan_in'?"]),
+        (lambda: ai.normal(3, xp="np"), ["`xp`", "did you mean 'numpy'?"]),
+        (lambda: ai.normal(3, xp="torch", device="gpu"), ["`device`", "did you mean 'cuda'?"]),
+        (lambda: ai.normal(3, device="cuda"), ["`device`", "xp='torch', 'jax' and 'cupy' have GPUs"]),
+        (lambda: ai.normal(3, xp="torch", dtype="float"), ["`dtype`", "got 'float', write 'float32'"]),
+        (lambda: ai.init_params_({"w": np.ones(3)}, ai.recipes.gpt2, seed=0), ["call it: arrayinit.recipes.gpt2("]),
+        (lambda: ai.init_params_({"w": np.ones(3)}, "gpt2", seed=0), ["write arrayinit.recipes.gpt2(layers=...)"]),
+        (lambda: ai.init_params_({"w": np.ones(3)}, "gtp2", seed=0), ["did you mean 'gpt2'?"]),
+        (
+            lambda: init_module_(torch.nn.Sequential(torch.nn.Linear(3, 2)), {"*": "zeros"}, seed=0, only="0"),
+            ["`only` must select parameters", "write '0.*' for all parameters below it"],
+        ),
+        (
+            lambda: init_module_(torch.nn.Linear(3, 2), {"*": "ones"}, seed=0, only={"weight": slice(1, 9)}),
+            ["`only` must select rows that exist; got slice(1, 9, None) for weight of 2 rows"],
+        ),
+    ],
+)  # fmt: skip
+def test_slips_of_all_kinds_name_the_nearest_right_thing(call, words):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("bf16", "bfloat16"),
+        ("fp16", "float16"),
+        ("f32", "float32"),
+        ("fp64", "float64"),
+        ("torch.bfloat16", "bfloat16"),
+    ],
+)
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+def test_other_names_of_dtypes_are_told_the_right_one(library, given, meant):
+    with pytest.raises(TypeError, match=rf"`dtype` must be one that .*; got '{given}', did you mean '{meant}'\?"):
+        ai.normal(3, seed=0, dtype=given, xp=library)
+
+
+@pytest.mark.parametrize("name", ["normal", "uniform", "trunc_normal", "truncated_normal", "small_normal"])
+@pytest.mark.parametrize("size", [1, np.int64(1)])
+def test_sizes_by_position_are_told_the_shape_they_mean(name, size):
+    draw = getattr(ai, name)
+    with pytest.warns(UserWarning, match=rf"shape \(3,\) with `\w+` .* shape \(3, 1\) write {name}\(\(3, 1\)\)"):
+        draw(3, size, **({"b": 2.0} if name == "uniform" else {}), seed=0)
+
+
+def test_numbers_that_are_no_sizes_are_silent():
+    x = np.zeros((3, 4), "float32")
+    for call in (
+        lambda: ai.normal(3, mean=4, seed=0),
+        lambda: ai.normal(3, 4.0, seed=0),
+        lambda: ai.normal(3, 0, 1, seed=0),
+        lambda: ai.uniform(3, -1, 1, seed=0),
+        lambda: ai.normal(x, 0.0, 0.02, seed=0),
+        lambda: ai.normal((3, 4), 1, 2, seed=0),
+        lambda: ai.normal_(x, 1, 2, seed=0),
+        lambda: ai.constant(3, 4),
+        lambda: ai.linspace(8, 1, 9),
+    ):
+        call()  # warnings are errors
+
+
+@pytest.mark.parametrize("shape", [np.array([4, 6]), torch.Size([4, 6]), [4, 6], (np.int64(4), 6), range(4, 8, 2)])
+def test_shapes_of_all_kinds_of_integers(shape):
+    x, part = np.zeros((4, 6), "float32"), np.zeros((2, 6), "float32")
+    whole = ai.normal((4, 6), seed=0)
+    assert (ai.normal(x, shape=shape, seed=0) == whole).all()
+    assert (ai.normal_(part, shape=shape, index=np.s_[:2], seed=0) == whole[:2]).all()
+    assert ai.calculate_fans(shape) == (6, 4)
+    assert ai.describe("normal", shape).shape == (4, 6)
+    if not isinstance(shape, np.ndarray):  # which is an array to be filled, also where it holds integers
+        assert (ai.normal(shape, seed=0) == whole).all()
+
+
+def test_an_array_of_integers_is_an_array():
+    with pytest.raises(TypeError, match="`dtype`, or that of `x`"):
+        ai.normal(np.array([3, 4]), seed=0)
+    assert ai.zeros(np.array([3, 4])).shape == (2,)

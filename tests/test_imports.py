@@ -95,6 +95,54 @@ def test_what_whole_models_need_comes_when_it_is_asked_for():
     assert run("import arrayinit as ai; print(hasattr(ai, 'Rulez'))") == "False"
 
 
+def test_submodules_are_there_and_come_when_they_are_asked_for():
+    names = ("laws", "plot", "recipes", "storage")
+    code = (
+        "import sys, arrayinit as ai; listed = dir(ai); loaded = [n for n in sys.modules if n.startswith('arrayinit.')]"
+    )
+    code += f"; print([n in listed and hasattr(ai, n) for n in {names!r}]"
+    code += ", [n for n in ('arrayinit.plot', 'arrayinit.recipes', 'arrayinit.storage') if n in loaded]"
+    code += ", [n in listed for n in ('torch', 'jax', 'keras')], ai.recipes.gpt2.__name__, ai.torch.uniform_.__name__)"
+    assert run(code) == f"{[True] * 4} [] {[False] * 3} gpt2 uniform_"
+
+
+def test_help_imports_no_framework():
+    code = "import pydoc, arrayinit as ai; text = pydoc.render_doc(ai); assert 'Keywords' in text"
+    assert not loaded_by(code) & {"torch", "jax", "keras", "dask", "flax"}
+
+
+@pytest.mark.parametrize(
+    ("call", "extra"),
+    [
+        ("import arrayinit.torch", "torch"),
+        ("from arrayinit import torch", "torch"),
+        ("import arrayinit.jax", "jax"),
+        ("import arrayinit.keras", "keras"),
+        ("import arrayinit; arrayinit.normal(3, xp='dask')", "dask"),
+        ("import arrayinit; arrayinit.Rules({'*': 'zeros'}).to_toml()", "toml"),
+        ("import arrayinit as a; a.init_params_({'w': a.ones(3)}, {'*': 'zeros'}, seed=0, progress=True)", "progress"),
+        ("import arrayinit; arrayinit.plot.weights({'w': arrayinit.normal((8, 8), seed=0)})", "plot"),
+    ],
+)  # fmt: skip
+def test_a_missing_library_says_how_to_get_it(call, extra):
+    blocked = {"toml": "tomli_w", "progress": "rich", "plot": "matplotlib"}.get(extra, extra)
+    lines = [
+        "import importlib.abc, sys",
+        "class Blocked(importlib.abc.MetaPathFinder):",
+        "    def find_spec(self, name, path, target=None):",
+        f"        if name.partition('.')[0] == {blocked!r}:",
+        "            raise ModuleNotFoundError('No module named ' + repr(name), name=name)",
+        "sys.meta_path.insert(0, Blocked())",
+        f"try:\n    {call}",
+        "except ImportError as error:\n    print(error)",
+        "import arrayinit as ai",
+        f"print(hasattr(ai, {extra!r}))",
+    ]
+    told, *rest = run("\n".join(lines)).splitlines()
+    assert f'pip install "arrayinit[{extra}]", or in a copy of the repository pip install ".[{extra}]"' in told
+    assert rest == [str(extra == "plot")]
+
+
 def test_numpy_draws_bring_no_framework():
     assert loaded_by("import arrayinit as ai; ai.xavier_uniform((3, 4)); ai.trunc_normal((3,)); ai.bits(3)") == set()
 

@@ -76,7 +76,7 @@ def test_geometry_belongs_to_a_spec_and_axes_survive_json():
 @pytest.mark.parametrize(
     ("name", "parameters", "error", "words"),
     [
-        ("xavier", {}, ValueError, ["`name`", "'xavier'", "did you mean 'xavier_normal'?"]),
+        ("xavier", {}, ValueError, ["`name`", "'xavier'", "did you mean 'xavier_uniform'?"]),
         (3, {}, ValueError, ["`name`", "3"]),
         ("annotations", {}, ValueError, ["`name`"]),
         ("normal", {"sigma": 1.0}, TypeError, ["'sigma'", "std"]),

@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 
 import arrayinit  # noqa: E402
 import arrayinit.torch as ours  # noqa: E402
+from arrayinit.draw import IN_PLACE  # noqa: E402
 
 BOTH = pytest.mark.parametrize("init", [theirs, ours], ids=["torch", "arrayinit"])
 
@@ -84,7 +85,8 @@ def test_public_names():
 def test_signature(name):
     expected, found = parameters(getattr(theirs, name)), parameters(getattr(ours, name))
     if name in DRAWING:
-        assert found.pop().kind is inspect.Parameter.VAR_KEYWORD
+        shared = [found.pop() for _ in IN_PLACE][::-1]
+        assert [(p.name, p.kind) for p in shared] == [(key, inspect.Parameter.KEYWORD_ONLY) for key in IN_PLACE]
     assert [(p.name, p.kind, p.default) for p in found] == [(p.name, p.kind, p.default) for p in expected]
 
 
@@ -426,7 +428,7 @@ def test_only_tensors(name):
 def test_nothing_is_written_or_drawn_where_a_call_is_refused(name):
     x, generator = torch.full((6, 4), 7.0), torch.Generator().manual_seed(0)
     before = generator.get_state()
-    with pytest.raises(ValueError, match="`generator` and `seed` exclude each other"):
+    with pytest.raises(ValueError, match="`generator` and `seed` must not be given together"):
         fill(ours, name, x, generator=generator, seed=0)
     with pytest.raises(TypeError, match="`dtype` and `device`"):
         fill(ours, name, x, generator=generator, dtype="float64")

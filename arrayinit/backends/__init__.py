@@ -120,9 +120,10 @@ def backend_named(xp: str | ModuleType | Any) -> Backend:
         try:
             return _load(library)
         except ImportError as error:
+            from arrayinit.common.extras import how_to_install  # imported here: few processes need it
+
             raise ImportError(
-                f"`xp` is {name!r}, which can't be imported ({error}): pip install '.[{library}]' in a copy of the "
-                f"repository, or install {library} itself"
+                f"`xp` is {name!r}, which can't be imported ({error}): {how_to_install(library)}"
             ) from error
     module = xp
     if isinstance(xp, str):
@@ -130,7 +131,7 @@ def backend_named(xp: str | ModuleType | Any) -> Backend:
             module = importlib.import_module(xp)
         except Exception:  # no such module, no name of a module, or an import that fails
             raise ValueError(
-                f"`xp` must be numpy, torch, jax, cupy, dask or an importable array-API namespace; got "
+                f"`xp` must be numpy, torch, jax, cupy, dask or an importable array API namespace; got "
                 f"{shown(xp)}{did_you_mean(xp, _KNOWN)}"
             ) from None
     if not hasattr(module, "__array_api_version__"):

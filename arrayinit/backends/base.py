@@ -4,25 +4,26 @@ import functools
 import io
 import math
 import pkgutil
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.common.messages import REPR_CHARACTERS, shown
+from arrayinit.common.messages import REPR_CHARACTERS, did_you_mean, shown
 from arrayinit.laws.lattice import Sampling
 from arrayinit.laws.regions import Region
 from arrayinit.stream.deviates import normalize
-from arrayinit.stream.formats import is_floating
+from arrayinit.stream.formats import COMPLEX, FORMATS, is_floating
 from arrayinit.stream.philox import Lane
 
-__all__ = ["CACHE", "LAUNCH", "Backend", "Extent", "Lanes", "check_elements", "coefficients"]
+__all__ = ["CACHE", "LAUNCH", "Backend", "Extent", "Lanes", "check_elements", "coefficients", "no_device", "no_dtype"]
 
 
 CACHE = 1 << 16  # elements whose lanes stay in the cache of a core
 MAX_ELEMENTS = 1 << 59  # elements of 16 bytes each take 2**63 bytes, more than any library can address
+_DTYPES = (*FORMATS, *COMPLEX, "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 LAUNCH = 1 << 23  # elements that take an accelerator much longer than its launches
 
 
@@ -127,6 +128,18 @@ class Lanes:
         return self.xp.linalg.inv(upper) @ b
 
 
+def no_dtype(library: str, name: str) -> TypeError:
+    """The error of a dtype that a library does not have."""
+    return TypeError(f"`dtype` must be one that {library} has; got {name!r}{did_you_mean(name, _DTYPES)}")
+
+
+def no_device(library: str, device: Any, known: Iterable[str], reason: str = "") -> ValueError:
+    """The error of a device that a library does not have here. known: those that may be meant."""
+    because = f" ({reason})" if reason else ""
+    hint = "" if isinstance(device, str) and device in {*known} else did_you_mean(device, known)
+    return ValueError(f"`device` must be one that {library} has here; got {shown(device)}{because}{hint}")
+
+
 def check_elements(shape: tuple[int, ...]) -> None:
     """Refuse an array that no memory could hold. Where memory merely runs out, the library raises its own error."""
     count = math.prod(shape) or math.prod(n or 1 for n in shape)  # sizes beside a 0 count as well
@@ -191,7 +204,7 @@ class Backend:
         try:
             return getattr(self.xp, name)
         except AttributeError:
-            raise TypeError(f"`dtype` must be one that {self.name} has; got {name}") from None
+            raise no_dtype(self.name, name) from None
 
     def dtype_name(self, dtype: Any) -> str:
         """The plain name of a dtype object: "float32"."""
@@ -340,7 +353,7 @@ class Backend:
             try:
                 self.xp.empty((0,), device=device)
             except Exception as error:
-                raise ValueError(f"`device` must be one that {self.name} has; got {shown(device)} ({error})") from None
+                raise no_device(self.name, device, ("cpu",), str(error)) from None
         return device
 
     def to_numpy(self, x: Any) -> npt.NDArray[Any]:

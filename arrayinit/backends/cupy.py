@@ -10,7 +10,7 @@ import cupy
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes
+from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes, no_dtype
 from arrayinit.backends.overlap import check_distinct
 from arrayinit.common.messages import shown
 
@@ -37,7 +37,7 @@ class CupyBackend(Backend):
         try:
             return cupy.dtype(name)
         except TypeError:
-            raise TypeError(f"`dtype` must be one that CuPy has; got {name!r}") from None
+            raise no_dtype("CuPy", name) from None
 
     def device(self, x: Any) -> int:
         return int(x.device)  # a cupy.cuda.Device has no hash

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from arrayinit.backends.base import LAUNCH, Backend, Lanes, check_elements, coefficients
+from arrayinit.backends.base import LAUNCH, Backend, Lanes, check_elements, coefficients, no_device, no_dtype
 from arrayinit.common.messages import shown
 from arrayinit.laws.regions import Region
 from arrayinit.stream.philox import MASK, philox4x32
@@ -248,11 +248,14 @@ class JaxBackend(Backend):
 
     def dtype(self, name: str) -> Any:
         if name in WIDE and not jax.config.jax_enable_x64:
-            raise TypeError(f"`dtype` must be one that JAX has now; got {name}, which needs jax.config.jax_enable_x64")
+            raise TypeError(
+                f"`dtype` must not be {name} in JAX, unless 64-bit types are enabled by "
+                f"jax.config.update('jax_enable_x64', True)"
+            )
         try:
             return jnp.dtype(name)
         except TypeError:
-            raise TypeError(f"`dtype` must be one that JAX has; got {name!r}") from None
+            raise no_dtype("JAX", name) from None
 
     def make_lanes(self, device: Any) -> Lanes:
         return JaxLanes(self, None)
@@ -315,7 +318,7 @@ class JaxBackend(Backend):
             try:
                 return jax.devices(device)[0]
             except RuntimeError as error:
-                raise ValueError(f"`device` must be one that JAX has; got {shown(device)} ({error})") from None
+                raise no_device("JAX", device, {each.platform for each in jax.devices()}, str(error)) from None
         return check_place(device, "device")
 
     def is_abstract(self, x: Any) -> bool:

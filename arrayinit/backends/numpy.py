@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arrayinit.backends.base import Backend, Extent, Lanes
+from arrayinit.backends.base import Backend, Extent, Lanes, no_dtype
 from arrayinit.backends.overlap import check_distinct
 from arrayinit.common.messages import shown
 
@@ -59,13 +59,13 @@ class NumpyBackend(Backend):
                 import ml_dtypes
             except ImportError:
                 raise TypeError(
-                    "`dtype` must be one that NumPy has; bfloat16 comes with ml_dtypes: pip install ml_dtypes"
+                    "`dtype` must be one that NumPy has; got 'bfloat16', which needs ml_dtypes: pip install ml_dtypes"
                 ) from None
             return np.dtype(ml_dtypes.bfloat16)
         try:
             return np.dtype(name)
         except Exception:  # a TypeError for most, a SyntaxError for some
-            raise TypeError(f"`dtype` must be one that NumPy has; got {name!r}") from None
+            raise no_dtype("NumPy", name) from None
 
     def device(self, x: Any) -> Any:
         return "cpu"
@@ -93,7 +93,12 @@ class NumpyBackend(Backend):
 
     def check_device(self, device: Any) -> Any:
         if device is not None and not (isinstance(device, str) and device == "cpu"):
-            raise ValueError(f"`device` must be 'cpu' for NumPy; got {shown(device)}")
+            hint = (
+                " (xp='torch', 'jax' and 'cupy' have GPUs)"
+                if isinstance(device, str) and device[:4] in ("gpu", "cuda")
+                else ""
+            )
+            raise ValueError(f"`device` must be 'cpu' for NumPy; got {shown(device)}{hint}")
         return device
 
     def drawing(self, device: Any) -> AbstractContextManager[Any]:

@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes
+from arrayinit.backends.base import LAUNCH, Backend, Extent, Lanes, no_device, no_dtype
 from arrayinit.backends.overlap import check_distinct
 from arrayinit.common.messages import shown
 from arrayinit.stream.philox import MASK
@@ -100,8 +100,16 @@ class TorchBackend(Backend):
     def dtype(self, name: str) -> Any:
         dtype = getattr(torch, name, None)
         if not isinstance(dtype, torch.dtype):
-            raise TypeError(f"`dtype` must be one that torch has; got {name}")
+            raise no_dtype("torch", name)
         return dtype
+
+    def dtype_name(self, dtype: Any) -> str:
+        if isinstance(dtype, str) and dtype in ("float", "complex"):
+            raise TypeError(
+                f"`dtype` must say how many bits: torch's {dtype} has half of NumPy's; got {shown(dtype)}, write "
+                f"'{'float32' if dtype == 'float' else 'complex64'}' for torch's"
+            )
+        return super().dtype_name(dtype)
 
     def empty(self, shape: tuple[int, ...], dtype: str, device: Any) -> Any:
         try:
@@ -229,7 +237,7 @@ class TorchBackend(Backend):
                     _available.add(checked)
         except Exception as error:  # a RuntimeError, TypeError, AssertionError, NotImplementedError, ImportError, ...
             reason = str(error).partition("\n")[0]
-            raise ValueError(f"`device` must be one that torch has here; got {shown(device)} ({reason})") from None
+            raise no_device("torch", device, ("cpu", "cuda", "mps", "xpu", "meta"), reason) from None
         return checked
 
     def memory(self, x: Any) -> tuple[int, tuple[int, ...]] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from arrayinit.common.escapes import cut
 
-__all__ = ["REPR_CHARACTERS", "counted", "did_you_mean", "shape_text", "shown", "warn"]
+__all__ = ["REPR_CHARACTERS", "counted", "did_you_mean", "known_as", "shape_text", "shown", "warn"]
 
 REPR_CHARACTERS = 1000  # characters of a value in a message
 
@@ -33,11 +33,34 @@ def counted(count: int, noun: str) -> str:
 
 
 def did_you_mean(word: Any, known: Iterable[str], quote: str = "'") -> str:
-    """A question that ends an error, ", did you mean 'normal'?", with the nearest known word; "" where none is near."""
+    """A question that ends an error, ", did you mean 'normal'?", with the nearest known word; "" where none is near.
+
+    That is what another library's word stands for here, else a word that differs in capitals, hyphens and a prefix such
+    as "torch.", else the one that is spelt most like it.
+    """
+    if not isinstance(word, str):
+        return ""
     import difflib  # imported here: few processes need it
 
-    near = difflib.get_close_matches(word, known, n=1) if isinstance(word, str) else []
-    return f", did you mean {quote}{near[0]}{quote}?" if near else ""
+    words = {_plain(each): each for each in known}
+    plain = _plain(word)
+    near = [foreign] if (foreign := known_as(word, words.values())) else difflib.get_close_matches(plain, words, n=1)
+    return f", did you mean {quote}{words.get(near[0], near[0])}{quote}?" if near else ""
+
+
+def known_as(word: str, known: Iterable[str]) -> str | None:
+    """The known word for what another library calls `word`; None where the word is no such name."""
+    from arrayinit.common.synonyms import SYNONYMS  # imported here: few processes need it
+
+    allowed = {*known}
+    return next((each for each in SYNONYMS.get(_plain(word), ()) if each in allowed), None)
+
+
+def _plain(word: str) -> str:
+    """A word without capitals, blanks, hyphens and the prefix of a library."""
+    word = word.strip().casefold().replace("-", "_").replace(" ", "_")
+    prefix, _, rest = word.rpartition(".")
+    return rest if rest and prefix in ("torch", "np", "numpy", "jnp", "jax.numpy", "jax", "ai", "arrayinit") else word
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

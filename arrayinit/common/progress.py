@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from arrayinit.common.escapes import printable
+from arrayinit.common.extras import missing_library
 from arrayinit.common.messages import shown
 
 __all__ = ["check_progress", "progress_bar", "step_bar"]
@@ -41,7 +42,7 @@ def progress_bar(
         bar = _bar(unit)
     except ImportError as error:
         if show:
-            raise ImportError(f"`progress` needs rich, which can't be imported ({error}): pip install rich") from error
+            raise missing_library("`progress`", "rich", "progress", error) from error
         yield lambda count: None
         return
     task = bar.add_task(printable(description), total=total)

@@ -62,7 +62,7 @@ def fingerprint(
     Args:
         x: an array of any library, or in a file (zarr, h5py), or a model, or the path of a file: see
             :func:`arrayinit.fingerprints`. Of an npy file it is the fingerprint of its array.
-        layout, in_axis, out_axis, batch_axis: as in every initializer, see :class:`arrayinit.draw.Keywords`; not for
+        layout, in_axis, out_axis, batch_axis: as in every initializer, see :class:`arrayinit.Keywords`; not for
             models.
         shards: of a torch module, as in :func:`arrayinit.fingerprints`.
 

@@ -142,7 +142,7 @@ def fingerprint_part(
     Source: the sum is in arrayinit/digests/sums.py.
     """
     if flat is not None and index is not None:
-        raise TypeError(f"`flat` stands in place of `index`; got {shown(flat)} and {shown(index)}")
+        raise TypeError(f"`flat` and `index` must not be given together; got {shown(flat)} and {shown(index)}")
     backend = None if is_stored(x) else backend_of(x)
     if backend is not None and backend.is_shared(x):
         raise TypeError("`x` must be what this process holds; got an array of several processes: pass its local part")

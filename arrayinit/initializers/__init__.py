@@ -4,7 +4,7 @@ All initializers share the following.
 
 `x` is an array of any library or, for a new array, a shape. The keywords seed, name, shape, index, flat, layout,
 in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device and chunks are those of
-:class:`arrayinit.draw.Keywords`.
+:class:`arrayinit.Keywords`.
 `f(x)` returns a new array of x's library, shape, dtype, device and sharding; `f_(x)` fills x in place and returns it.
 The value of an element depends on the seed, the name, its index in the global shape and the distribution alone: the
 draw is the same in each library, device, dtype and layout, and in each part of a tensor.

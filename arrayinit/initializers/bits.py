@@ -34,7 +34,7 @@ def bits(
     Args:
         shape: of the result or, with `index`, the global shape that it selects from.
         index: integers and slices, the part of the shape to draw.
-        seed, name, xp, device: as in every initializer, see :class:`arrayinit.draw.Keywords`.
+        seed, name, xp, device: as in every initializer, see :class:`arrayinit.Keywords`.
 
     Raises:
         TypeError, ValueError: as every initializer.

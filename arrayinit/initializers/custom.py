@@ -5,14 +5,15 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Unpack, overload
+from typing import Any, overload
 
 import numpy as np
 
 from arrayinit.common.arguments import finite, flag, integer, nonnegative, number, one_of
 from arrayinit.common.messages import shown
 from arrayinit.common.plain_data import is_plain, plain
-from arrayinit.draw import KEYWORDS, Keywords, draw, unknown_parameter
+from arrayinit.draw import KEYWORDS, draw, unknown_parameter
+from arrayinit.initializers.forms import shared_parameters
 from arrayinit.initializers.packs import SpecLike
 from arrayinit.laws import (
     SAMPLED,
@@ -60,8 +61,7 @@ class CustomInitializer:
     def __signature__(self) -> inspect.Signature:
         kind = inspect.Parameter
         first = kind("x", kind.POSITIONAL_OR_KEYWORD)
-        last = kind("keywords", kind.VAR_KEYWORD, annotation=Unpack[Keywords])
-        return inspect.Signature([first, *self.parameters, last])
+        return inspect.Signature([first, *self.parameters, *shared_parameters(KEYWORDS)])
 
     def __call__(self, x: Any, *values: Any, **keywords: Any) -> Any:
         """A new array, with the parameters of the scheme and the keywords that all initializers share."""
@@ -127,7 +127,7 @@ def scheme(
         >>> rules = ai.Rules({"*.weight": ai.spec("fan_out_uniform", gain=0.5), "*": "zeros"})
 
     The result does what the initializers of arrayinit do: it draws the same bits in each library, layout, dtype and
-    part of a tensor, takes all shared keywords (:class:`arrayinit.draw.Keywords`), and works by its name in
+    part of a tensor, takes all shared keywords (:class:`arrayinit.Keywords`), and works by its name in
     :func:`arrayinit.spec`, :func:`arrayinit.describe`, rules, JSON and TOML, under jit and torch.compile, and on the
     command line after `--import MODULE`.
 
@@ -222,8 +222,8 @@ def _registration(function: Any, name: str | None) -> CustomInitializer:
         raise ValueError(f"`name` must be free; {name!r} is taken by {other.path}")
     if other is not None and other.function.__code__ is function.__code__ and function.__closure__:
         raise ValueError(
-            f"`name` must be free; {name!r} is taken by the same function with other numbers around it: give them as "
-            f"parameters, or each a name of its own"
+            f"`name` must be free; {name!r} is taken by the same function with other values in its closure: make them "
+            f"parameters, or give each function its own name"
         )
     from arrayinit import initializers  # here, because it imports this module
 

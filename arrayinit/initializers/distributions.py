@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from arrayinit.common.arguments import nonnegative, positive
-from arrayinit.draw import Keywords, draw, filling
+from arrayinit.draw import Keywords, draw
+from arrayinit.initializers.forms import creating, filling
 from arrayinit.laws import Law, Quantile
 from arrayinit.laws.geometry import Geometry
 
@@ -22,6 +23,7 @@ def _distribution(geometry: Geometry, distribution: Any, parameters: Any) -> Law
     return law(distribution, parameters)
 
 
+@creating
 def distribution(x: Any, distribution: Any, parameters: Sequence[float] = (), **keywords: Unpack[Keywords]) -> Any:
     """Any continuous distribution of scipy.stats, by a table of its quantile function: one word an element.
 
@@ -43,14 +45,14 @@ def distribution(x: Any, distribution: Any, parameters: Sequence[float] = (), **
     distribution itself.
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         distribution: frozen, such as `scipy.stats.gamma(2.0)`; or its name. Any object with the methods ppf, isf and
             support (or icdf, iccdf and support) works, but a spec takes only distributions that scipy.stats has by
             name.
         parameters: with a name, the shape parameters in scipy's order, then loc and scale, which may be left out.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a discrete or unknown distribution, parameters that it doesn't take, a quantile function that is
@@ -77,6 +79,7 @@ def _mamba2_a_log(geometry: Geometry, a_min: float, a_max: float) -> Law:
     return Quantile(log_of_uniform, (low, high), -math.inf, float(elementary.log(np.array([high]))[0]))
 
 
+@creating
 def mamba2_a_log(x: Any, a_min: float = 1.0, a_max: float = 16.0, **keywords: Unpack[Keywords]) -> Any:
     """log A, A uniform on [a_min, a_max]: A_log of Mamba-2, one number a head, whose -exp is the decay rate of a state.
 
@@ -87,11 +90,11 @@ def mamba2_a_log(x: Any, a_min: float = 1.0, a_max: float = 16.0, **keywords: Un
         array([1.3845049, 2.0286615, 2.3496742], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         a_min, a_max: the range of A, 0 <= a_min < a_max: `A_init_range` of the reference code.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a range that is empty, negative or not finite.
@@ -117,6 +120,7 @@ def _mamba_dt_bias(geometry: Geometry, dt_min: float, dt_max: float, dt_floor: f
     return bounded_law(softplus_inverse, low, high, floor)
 
 
+@creating
 def mamba_dt_bias(
     x: Any, dt_min: float = 1e-3, dt_max: float = 0.1, dt_floor: float = 1e-4, **keywords: Unpack[Keywords]
 ) -> Any:
@@ -128,12 +132,12 @@ def mamba_dt_bias(
         array([-5.9876633, -4.876483 , -3.9874234], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         dt_min, dt_max: the range of step sizes, 0 < dt_min < dt_max.
         dt_floor: the least step size, >= 0: smaller ones are raised to it, as in the reference code.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a range that is empty or not positive, a negative floor, one that is not below dt_max.
@@ -165,6 +169,7 @@ def _lru_nu_log(geometry: Geometry, r_min: float, r_max: float) -> Law:
     return _ring(ring_decay, r_min, r_max, is_finite_at_0=False)
 
 
+@creating
 def lru_nu_log(x: Any, r_min: float = 0.0, r_max: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     """log(-log r), r^2 uniform on [r_min^2, r_max^2]: nu_log of an LRU, whose eigenvalues have the absolute value r.
 
@@ -177,11 +182,11 @@ def lru_nu_log(x: Any, r_min: float = 0.0, r_max: float = 1.0, **keywords: Unpac
         array([0.98  , 0.9567, 0.9376], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         r_min, r_max: the ring, 0 <= r_min < r_max <= 1.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a ring that is empty, or not within the unit circle.
@@ -201,6 +206,7 @@ def _lru_gamma_log(geometry: Geometry, r_min: float, r_max: float) -> Law:
     return _ring(ring_norm, r_min, r_max, is_finite_at_0=True)
 
 
+@creating
 def lru_gamma_log(x: Any, r_min: float = 0.0, r_max: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     """log sqrt(1 - r^2), r^2 uniform on [r_min^2, r_max^2]: gamma_log of an LRU, by which its inputs are scaled.
 
@@ -213,11 +219,11 @@ def lru_gamma_log(x: Any, r_min: float = 0.0, r_max: float = 1.0, **keywords: Un
         array([0.98  , 0.9567, 0.9376], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         r_min, r_max: the ring, 0 <= r_min < r_max <= 1.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a ring that is empty, or not within the unit circle.

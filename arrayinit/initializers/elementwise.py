@@ -8,7 +8,8 @@ from typing import Any, Unpack
 
 from arrayinit.common.arguments import finite, flag, integer, nonnegative, number, one_of, positive, real
 from arrayinit.common.messages import shown, warn
-from arrayinit.draw import Keywords, draw, filling
+from arrayinit.draw import Keywords, draw
+from arrayinit.initializers.forms import creating, filling
 from arrayinit.laws import Constant, Law, Normal, Point, Truncated, Uniform
 from arrayinit.laws.gains import calculate_gain
 from arrayinit.laws.geometry import Geometry
@@ -26,6 +27,7 @@ def _uniform(geometry: Geometry, a: float, b: float) -> Law:
     return Uniform(low, high)
 
 
+@creating
 def uniform(x: Any, a: float = 0.0, b: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     """U[a, b): multiples of 2**(E - 31) from a up to, not including, b, rounded to the dtype.
 
@@ -36,11 +38,11 @@ def uniform(x: Any, a: float = 0.0, b: float = 1.0, **keywords: Unpack[Keywords]
         array([-0.20190705,  0.7610404 ,  0.47142556], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         a, b: finite bounds, a < b; for a complex dtype those of the real and of the imaginary part.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a >= b, a bound that is NaN or infinite, no value of the dtype in [a, b), bounds beyond the dtype's
@@ -57,6 +59,7 @@ def _normal(geometry: Geometry, mean: float, std: float) -> Law:
     return _normal_law(finite(mean, "mean"), nonnegative(std, "std"))
 
 
+@creating
 def normal(x: Any, mean: float = 0.0, std: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     """N(mean, std^2), within 6.34 std of the mean, by inversion: accurate to 3e-8 std.
 
@@ -64,12 +67,12 @@ def normal(x: Any, mean: float = 0.0, std: float = 1.0, **keywords: Unpack[Keywo
         array([-0.01686651, -0.0030062 ,  0.00675072], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         mean: the expectation; for a complex dtype of the real and of the imaginary part.
         std: the standard deviation, >= 0; 0 gives the constant mean.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a negative std, NaN or infinity, |mean| + 8 std beyond the dtype's range, a scale too small for it,
@@ -90,6 +93,7 @@ def _trunc_normal(geometry: Geometry, mean: float, std: float, a: float, b: floa
     return Truncated(mean, std, low, high) if std else Point(min(max(mean, low), high), low, high)
 
 
+@creating
 def trunc_normal(
     x: Any, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, **keywords: Unpack[Keywords]
 ) -> Any:
@@ -102,12 +106,12 @@ def trunc_normal(
         array([-0.00487874,  0.02189678,  0.01195447], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         mean, std: of the normal before it is truncated; std 0 gives the constant closest to mean in [a, b].
         a, b: absolute bounds (not in units of std), a < b; either may be infinite.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a >= b, a negative std, NaN, an interval without a value of the dtype, with too little mass, or
@@ -134,6 +138,7 @@ def _constant(geometry: Geometry, val: float) -> Law:
     return Constant(int(val) if isinstance(val, Integral) else float(val))
 
 
+@creating
 def constant(x: Any, val: float, **keywords: Unpack[Keywords]) -> Any:
     """Each element is val, rounded to the dtype as samples are.
 
@@ -142,11 +147,11 @@ def constant(x: Any, val: float, **keywords: Unpack[Keywords]) -> Any:
                [0.5, 0.5]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         val: a real number; infinite and NaN values are stored as they are.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a finite val beyond the dtype's range or, for integer and boolean dtypes, one that they don't have.
@@ -161,6 +166,7 @@ def _ones(geometry: Geometry) -> Law:
     return Constant(1.0)
 
 
+@creating
 def ones(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """Each element is 1.
 
@@ -168,10 +174,10 @@ def ones(x: Any, **keywords: Unpack[Keywords]) -> Any:
         array([1, 1, 1], dtype=int32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
     """
     return draw(x, _ones, **keywords)
 
@@ -183,6 +189,7 @@ def _zeros(geometry: Geometry) -> Law:
     return Constant(0.0)
 
 
+@creating
 def zeros(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """Each element is 0.
 
@@ -191,10 +198,10 @@ def zeros(x: Any, **keywords: Unpack[Keywords]) -> Any:
                [0., 0., 0.]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
     """
     return draw(x, _zeros, **keywords)
 
@@ -206,6 +213,7 @@ def _xavier_uniform(geometry: Geometry, gain: float) -> Law:
     return _centred(_xavier_std(geometry, gain), "uniform")
 
 
+@creating
 def xavier_uniform(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     """U[-bound, bound), bound = gain * sqrt(6 / (fan_in + fan_out)).
 
@@ -214,11 +222,11 @@ def xavier_uniform(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> A
                [ 0.23109916,  1.0346286 , -0.30214322]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         gain: a factor >= 0, see :func:`arrayinit.calculate_gain`.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a negative or non-finite gain, a shape of fewer than 2 dimensions.
@@ -235,6 +243,7 @@ def _xavier_normal(geometry: Geometry, gain: float) -> Law:
     return _centred(_xavier_std(geometry, gain), "normal")
 
 
+@creating
 def xavier_normal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     """N(0, std^2), std = gain * sqrt(2 / (fan_in + fan_out)); not truncated, as in torch (JAX's glorot_normal is).
 
@@ -243,11 +252,11 @@ def xavier_normal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> An
                [ 0.32668447,  0.02200788, -0.5764122 ]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         gain: a factor >= 0, see :func:`arrayinit.calculate_gain`.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a negative or non-finite gain, a shape of fewer than 2 dimensions.
@@ -264,6 +273,7 @@ def _kaiming_uniform(geometry: Geometry, a: float | None, mode: str, nonlinearit
     return _kaiming(geometry, a, mode, nonlinearity, gain, "uniform")
 
 
+@creating
 def kaiming_uniform(
     x: Any,
     a: float | None = 0.0,
@@ -279,7 +289,7 @@ def kaiming_uniform(
                [ 0.29834774,  1.3356998 , -0.39006522]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         a: the negative slope of leaky_relu (0 makes it relu, None is 0.01); unused by other nonlinearities.
         mode: which fan: "fan_in" keeps the variance of activations, "fan_out" that of gradients; also "fan_avg" and
             "fan_geo_avg", their arithmetic and geometric mean.
@@ -287,8 +297,8 @@ def kaiming_uniform(
             elementwise function, for which :func:`arrayinit.gain` is computed.
         gain: the gain itself, in place of a nonlinearity; a number >= 0.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: an unknown mode or nonlinearity, a slope that is not a number with a finite square, a gain that is
@@ -310,6 +320,7 @@ def _kaiming_normal(geometry: Geometry, a: float | None, mode: str, nonlinearity
     return _kaiming(geometry, a, mode, nonlinearity, gain, "normal")
 
 
+@creating
 def kaiming_normal(
     x: Any,
     a: float | None = 0.0,
@@ -325,11 +336,11 @@ def kaiming_normal(
                [ 0.5165335 ,  0.03479751, -0.91138774]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         a, mode, nonlinearity, gain: as in :func:`kaiming_uniform`.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises, warns: as :func:`kaiming_uniform`.
 
@@ -345,6 +356,7 @@ def _lecun_uniform(geometry: Geometry) -> Law:
     return _variance_scaling(geometry, 1.0, "fan_in", "uniform")
 
 
+@creating
 def lecun_uniform(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """U[-bound, bound), bound = sqrt(3 / fan_in).
 
@@ -353,10 +365,10 @@ def lecun_uniform(x: Any, **keywords: Unpack[Keywords]) -> Any:
                [ 0.21096371,  0.9444824 , -0.27581778]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a shape of fewer than 2 dimensions.
@@ -373,6 +385,7 @@ def _lecun_normal(geometry: Geometry) -> Law:
     return _variance_scaling(geometry, 1.0, "fan_in", "normal")
 
 
+@creating
 def lecun_normal(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """N(0, std^2), std = sqrt(1 / fan_in); not truncated (JAX's and Keras's are).
 
@@ -381,10 +394,10 @@ def lecun_normal(x: Any, **keywords: Unpack[Keywords]) -> Any:
                [ 0.29822075,  0.02009035, -0.5261899 ]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a shape of fewer than 2 dimensions.
@@ -404,6 +417,7 @@ def _variance_scaling(geometry: Geometry, scale: float, mode: str, distribution:
     return _centred(math.sqrt(factor / fan) if fan else 0.0, distribution)
 
 
+@creating
 def variance_scaling(
     x: Any,
     scale: float = 1.0,
@@ -422,13 +436,13 @@ def variance_scaling(
                [ 0.32682356,  1.4631858 , -0.42729506]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         scale: the variance times the fan, >= 0: 2 for relu, 1 for linear layers.
         mode: "fan_in", "fan_out", "fan_avg" (arithmetic mean) or "fan_geo_avg" (geometric mean).
         distribution: "uniform", "normal" or "truncated_normal".
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: an unknown mode or distribution, a negative or non-finite scale, a shape of fewer than 2 dimensions.
@@ -448,6 +462,7 @@ def _truncated_normal(geometry: Geometry, mean: float, std: float, lower: float,
     return Truncated(mean, std, mean + low * std, mean + high * std, bounds_follow_std=True) if std else Point(mean)
 
 
+@creating
 def truncated_normal(
     x: Any, mean: float = 0.0, std: float = 1.0, lower: float = -2.0, upper: float = 2.0, **keywords: Unpack[Keywords]
 ) -> Any:
@@ -461,12 +476,12 @@ def truncated_normal(
         array([-0.00487874,  0.02189678,  0.01195447], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         mean, std: of the normal before it is truncated; std 0 gives the constant mean.
         lower, upper: lower < upper; either may be infinite.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: lower >= upper, a negative std, NaN, an interval with too little mass (as in trunc_normal).
@@ -486,6 +501,7 @@ def _scaled_truncated_normal(geometry: Geometry, gain: float, mode: str, cut: fl
     return Truncated(0.0, std, -multiple * std, multiple * std, bounds_follow_std=True) if std else Constant(0.0)
 
 
+@creating
 def scaled_truncated_normal(
     x: Any, gain: float = 1.0, mode: str = "fan_in", cut: float = 3.0, **keywords: Unpack[Keywords]
 ) -> Any:
@@ -499,13 +515,13 @@ def scaled_truncated_normal(
                [ 0.15405002,  1.0941873 , -0.20315906]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         gain: >= 0; 1 / sqrt(2 L) in the last layer of each residual branch, for instance.
         mode: "fan_in", "fan_out", "fan_avg" (arithmetic mean) or "fan_geo_avg" (geometric mean).
         cut: where the normal is cut off, in units of std, > 0.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: an unknown mode, a negative or non-finite gain, a cut that is not positive, a shape of fewer than 2
@@ -528,6 +544,7 @@ def _siren(geometry: Geometry, omega: float, first: bool) -> Law:
     return Uniform(-bound, bound, bounds_follow_std=True)
 
 
+@creating
 def siren(x: Any, omega: float = 30.0, first: bool = False, **keywords: Unpack[Keywords]) -> Any:
     """U[-bound, bound), bound = sqrt(6 / fan_in) / omega, or 1 / fan_in in the first layer: for sin(omega (Wx + b)).
 
@@ -536,12 +553,12 @@ def siren(x: Any, omega: float = 30.0, first: bool = False, **keywords: Unpack[K
                [ 0.07032123,  0.31482747, -0.09193926]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         omega: the factor omega_0 > 0 within the sine, 30 in the paper; unused in the first layer.
         first: whether it is the first layer, whose inputs are coordinates.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: an omega that is not positive and finite, a shape of fewer than 2 dimensions.
@@ -559,6 +576,7 @@ def _small_normal(geometry: Geometry, dim: int | None) -> Law:
     return _normal_law(0.0, math.sqrt(2 / (5 * width)) if width else 0.0)
 
 
+@creating
 def small_normal(x: Any, dim: int | None = None, **keywords: Unpack[Keywords]) -> Any:
     """N(0, std^2), std = sqrt(2 / (5 dim)), the "small init" of transformers: xavier_normal of a (dim, 4 dim) weight.
 
@@ -566,11 +584,11 @@ def small_normal(x: Any, dim: int | None = None, **keywords: Unpack[Keywords]) -
         (2, 10)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         dim: the width of the model; fan_in by default, which is the same for all weights that read the model's state.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a dim below 1, a shape of fewer than 2 dimensions where dim is not given.
@@ -588,6 +606,7 @@ def _wang_normal(geometry: Geometry, layers: int, dim: int | None) -> Law:
     return _normal_law(0.0, 2 / (depth * math.sqrt(width)) if width else 0.0)
 
 
+@creating
 def wang_normal(x: Any, layers: int, dim: int | None = None, **keywords: Unpack[Keywords]) -> Any:
     """N(0, std^2), std = 2 / (layers sqrt(dim)): for the last weight of each residual branch of a transformer.
 
@@ -596,12 +615,12 @@ def wang_normal(x: Any, layers: int, dim: int | None = None, **keywords: Unpack[
                [ 0.01076111,  0.00072495, -0.01898724]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         layers: the number of layers of the model, >= 1.
         dim: the width of the model; fan_in by default.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: layers or a dim below 1, a shape of fewer than 2 dimensions where dim is not given.
@@ -626,6 +645,7 @@ def _prior_bias(geometry: Geometry, p: float) -> Law:
         return Constant(float((Decimal(prior) / (1 - Decimal(prior))).ln()))
 
 
+@creating
 def prior_bias(x: Any, p: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
     """The constant log(p / (1 - p)): the bias of a sigmoid output that starts by predicting the probability p.
 
@@ -635,11 +655,11 @@ def prior_bias(x: Any, p: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
         array([-4.59512, -4.59512], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         p: the probability of the positive class, 0 < p < 1; 0.01 in the paper.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a p outside (0, 1).
@@ -691,8 +711,8 @@ def _kaiming(
         gain = calculate_gain(nonlinearity, a)
     elif not (isinstance(nonlinearity, str) and nonlinearity == "leaky_relu" and isinstance(a, int | float) and a == 0):
         raise ValueError(
-            f"`gain` stands in place of `nonlinearity` and `a`; got {shown(gain)} beside {shown(nonlinearity)} and "
-            f"{shown(a)}"
+            f"`gain` must not be given together with `nonlinearity` or `a`, which it replaces; got {shown(gain)} with "
+            f"{shown(nonlinearity)} and {shown(a)}"
         )
     else:
         gain = nonnegative(gain, "gain")

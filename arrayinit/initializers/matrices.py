@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any, Unpack
 
 from arrayinit.common.arguments import finite, nonnegative
-from arrayinit.draw import Keywords, draw, filling
+from arrayinit.draw import Keywords, draw
+from arrayinit.initializers.forms import creating, filling
 from arrayinit.laws import Constant, Dirac, Eye, Formula, Law, Orthogonal, Packed, Piece, Sparse
 from arrayinit.laws.formulas import hadamard, upsampling
 from arrayinit.laws.geometry import Geometry, check_plain
@@ -17,6 +18,7 @@ def _eye(geometry: Geometry) -> Law:
     return Eye()
 
 
+@creating
 def eye(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """The identity: 1 where the row equals the column, else 0, for a matrix of any two sizes.
 
@@ -25,10 +27,10 @@ def eye(x: Any, **keywords: Unpack[Keywords]) -> Any:
                [0., 1., 0.]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a shape that is not two-dimensional.
@@ -45,6 +47,7 @@ def _dirac(geometry: Geometry) -> Law:
     return Dirac(geometry.groups)
 
 
+@creating
 def dirac(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """The identity of a convolution: w[g * out/groups + d, d, k//2, ...] = 1 for d < min(out/groups, in), else 0.
 
@@ -55,10 +58,10 @@ def dirac(x: Any, **keywords: Unpack[Keywords]) -> Any:
                [0., 1.]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a shape of another rank, or groups that do not divide out.
@@ -79,6 +82,7 @@ def _orthogonal(geometry: Geometry, gain: float) -> Law:
     return Orthogonal(finite(gain, "gain"))
 
 
+@creating
 def orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     """Orthogonal rows or columns (whichever are fewer) of length gain, uniform over all such matrices (Haar).
 
@@ -94,11 +98,11 @@ def orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
         True
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         gain: a finite factor.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a gain that is not finite, a shape of fewer than 2 dimensions.
@@ -123,6 +127,7 @@ def _sparse(geometry: Geometry, sparsity: float, std: float) -> Law:
     return Sparse(zeros, scale) if scale else Constant(0.0)
 
 
+@creating
 def sparse(x: Any, sparsity: float, std: float = 0.01, **keywords: Unpack[Keywords]) -> Any:
     """N(0, std^2), with ceil(sparsity * rows) elements of each column, at random places, set to 0.
 
@@ -136,12 +141,12 @@ def sparse(x: Any, sparsity: float, std: float = 0.01, **keywords: Unpack[Keywor
                [ 0.        ,  0.        ]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         sparsity: the fraction of zeros, in [0, 1].
         std: the standard deviation of the others, >= 0.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a shape that is not two-dimensional, sparsity outside [0, 1], a negative or non-finite std.
@@ -160,6 +165,7 @@ def _identity(geometry: Geometry, gain: float) -> Law:
     return Dirac(geometry.groups, finite(gain, "gain"))
 
 
+@creating
 def identity(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     """gain times the identity: :func:`eye` for matrices, :func:`dirac` for kernels of any rank, and groups of either.
 
@@ -172,11 +178,11 @@ def identity(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
                [0. , 0.5]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         gain: a finite factor.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a shape of fewer than 2 dimensions, groups that do not divide out, a gain that is not finite.
@@ -202,6 +208,7 @@ def _delta_orthogonal(geometry: Geometry, gain: float) -> Law:
     return at_centre(geometry, Orthogonal(factor), lower=True)
 
 
+@creating
 def delta_orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     """An orthogonal matrix at the centre of a kernel, 0 elsewhere: a convolution that keeps the length of signals.
 
@@ -214,11 +221,11 @@ def delta_orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) ->
         (True, True)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         gain: a finite factor.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a shape of another rank, more input than output channels, groups, a gain that is not finite.
@@ -243,6 +250,7 @@ def _zero_hadamard(geometry: Geometry) -> Law:
     return at_centre(geometry, Formula(hadamard, (scale,), scale), lower=False)
 
 
+@creating
 def zero_hadamard(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """ZerO: an identity, or part of one, where out <= in, else columns of a Hadamard matrix; at the centre of kernels.
 
@@ -259,10 +267,10 @@ def zero_hadamard(x: Any, **keywords: Unpack[Keywords]) -> Any:
                [ 0.5, -0.5]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a shape of fewer than 2 dimensions, groups.
@@ -287,6 +295,7 @@ def _spectral_orthogonal(geometry: Geometry, gain: float) -> Law:
     return Orthogonal(finite(gain, "gain") * (math.sqrt(fan_out / fan_in) if fan_in else 1.0))
 
 
+@creating
 def spectral_orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords]) -> Any:
     """Orthogonal, scaled so that an input of root mean square 1 gives at most one of `gain`: the modular norm's start.
 
@@ -301,11 +310,11 @@ def spectral_orthogonal(x: Any, gain: float = 1.0, **keywords: Unpack[Keywords])
         True
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         gain: a finite factor.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: fewer than 2 dimensions, spatial axes, groups, a gain that is not finite.
@@ -331,6 +340,7 @@ def _bilinear(geometry: Geometry) -> Law:
     return Formula(upsampling, (in_, tuple(sizes)), 1.0)
 
 
+@creating
 def bilinear(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """Linear interpolation by a transposed convolution: each channel alone, a tent over the kernel.
 
@@ -347,10 +357,10 @@ def bilinear(x: Any, **keywords: Unpack[Keywords]) -> Any:
                [0.0625, 0.1875, 0.1875, 0.0625]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a shape of another rank, groups that do not divide the channels, other input than output channels.

@@ -8,8 +8,9 @@ from typing import Any, Protocol, Unpack, runtime_checkable
 from arrayinit.common.arguments import finite, flag, integer
 from arrayinit.common.integers import as_integer, as_integers
 from arrayinit.common.messages import shown
-from arrayinit.draw import Keywords, draw, filling
+from arrayinit.draw import Keywords, draw
 from arrayinit.initializers.elementwise import _kaiming_normal
+from arrayinit.initializers.forms import creating, filling
 from arrayinit.laws import Constant, Law, Packed, Piece
 from arrayinit.laws.geometry import Geometry
 from arrayinit.laws.regions import Box
@@ -58,6 +59,7 @@ def _packed(
     return Packed(tuple(pieces))
 
 
+@creating
 def packed(
     x: Any,
     initializer: SpecLike | Sequence[SpecLike],
@@ -84,7 +86,7 @@ def packed(
         True
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         initializer: an :class:`arrayinit.Spec`, or a sequence of specs, one for each block. `packed` itself takes
             layout, axes, groups and transposed, which hold for each block.
         blocks: the number of blocks of equal size, or the size of each.
@@ -93,8 +95,8 @@ def packed(
         shared: True to draw all blocks under the key of the whole, for laws of one draw, such as the parts of
             :func:`mimetic`; blocks of one law and size are then equal.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: blocks that do not divide or add up to the output axis, another number of initializers, an order
@@ -125,6 +127,7 @@ def _icnr(geometry: Geometry, initializer: SpecLike | None, scale: int) -> Law:
     return Packed(tuple(Piece(_slab(geometry, axis, k, copies, channels), law, base, None) for k in range(copies)))
 
 
+@creating
 def icnr(x: Any, initializer: SpecLike | None = None, scale: int = 2, **keywords: Unpack[Keywords]) -> Any:
     """Kernels whose channels are alike before a pixel shuffle, which then repeats pixels: no checkerboard at the start.
 
@@ -136,12 +139,12 @@ def icnr(x: Any, initializer: SpecLike | None = None, scale: int = 2, **keywords
         (True, False)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         initializer: an :class:`arrayinit.Spec`; kaiming_normal by default, whose fan_in is that of the whole kernel.
         scale: the upscaling factor of each spatial axis, >= 1.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a shape without spatial axes, scale^d that does not divide the output channels; as the initializer.
@@ -159,6 +162,7 @@ def _lstm_bias(geometry: Geometry, forget: float, gates: str) -> Law:
     return _gated(geometry, "lstm_bias", gates, {"f": Constant(finite(forget, "forget"), argument="forget")})
 
 
+@creating
 def lstm_bias(x: Any, forget: float = 1.0, gates: str = "ifgo", **keywords: Unpack[Keywords]) -> Any:
     """The bias of an LSTM that remembers from the start: `forget` for the forget gate, 0 for the others.
 
@@ -168,13 +172,13 @@ def lstm_bias(x: Any, forget: float = 1.0, gates: str = "ifgo", **keywords: Unpa
         array([0., 0., 1., 1., 0., 0., 0., 0.], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         forget: the bias of the forget gate, 1 in the paper.
         gates: the order of the four blocks along axis 0: input i, forget f, cell g, output o. "ifgo" is the order of
             torch and Keras, "igfo" that of Haiku.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a size that 4 does not divide, gates that are no order of "ifgo", a bias that is not finite.
@@ -197,6 +201,7 @@ def _chrono(geometry: Geometry, t_max: float, t_min: float, gates: str) -> Law:
     return _gated(geometry, "chrono", gates, {"f": forget, "i": replace(forget, negative=True)})
 
 
+@creating
 def chrono(x: Any, t_max: float, t_min: float = 2.0, gates: str = "ifgo", **keywords: Unpack[Keywords]) -> Any:
     """LSTM biases for time spans up to t_max: b_f = log U[t_min - 1, t_max - 1], b_i = -b_f, 0 for the others.
 
@@ -208,13 +213,13 @@ def chrono(x: Any, t_max: float, t_min: float = 2.0, gates: str = "ifgo", **keyw
                 0.       ,  0.       ,  0.       ], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         t_max: the longest span, in steps.
         t_min: the shortest, above 1; 2 in the paper.
         gates: the order of the four blocks, as in :func:`lstm_bias`.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: 1 < t_min < t_max does not hold, a size that 4 does not divide, gates that are no order of "ifgo".

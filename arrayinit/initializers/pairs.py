@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any, Unpack
 
 from arrayinit.common.arguments import finite, integer, one_of, positive
-from arrayinit.draw import Keywords, draw, filling
+from arrayinit.draw import Keywords, draw
+from arrayinit.initializers.forms import creating, filling
 from arrayinit.laws import Factor, Law
 from arrayinit.laws.factors import mean_singular_value, rotated, singular
 from arrayinit.laws.geometry import Geometry
@@ -45,6 +46,7 @@ def _mimetic(geometry: Geometry, part: str, heads: int, alpha: float | None, bet
     return Factor(singular, (part, count, scale, shift), pair, std, reach)
 
 
+@creating
 def mimetic(
     x: Any,
     part: str,
@@ -76,14 +78,14 @@ def mimetic(
         True
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         part: "query", "key", "value" or "out".
         heads: the number of heads whose products are set, one by one. The paper sets W_V W_O as a whole, heads=1.
         alpha: the factor of Z, > 0; by default 0.7 for query and key, 0.4 for value and out.
         beta: the factor of I; by default 0.7 for query and key, -0.4 for value and out.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: another part, heads that do not divide their axis or are wider than the model, an alpha that is not
@@ -108,6 +110,7 @@ def _lora_orthogonal(geometry: Geometry, part: str, gain: float) -> Law:
     return Factor(rotated, (part, factor), ("lora_orthogonal", rank), std, reach)
 
 
+@creating
 def lora_orthogonal(x: Any, part: str, gain: float = 0.1, **keywords: Unpack[Keywords]) -> Any:
     """LoRA with B A = 0 and neither of them 0: A and B use every other row of one random rotation.
 
@@ -126,12 +129,12 @@ def lora_orthogonal(x: Any, part: str, gain: float = 0.1, **keywords: Unpack[Key
         True
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         part: "A" or "B".
         gain: a finite factor; 0.1 in peft.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: another part, an odd rank, a gain that is not finite, fewer than 2 dimensions, spatial axes, groups.

@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any, Unpack
 
 from arrayinit.common.arguments import finite, flag, integer, one_of, positive
-from arrayinit.draw import Keywords, draw, filling
+from arrayinit.draw import Keywords, draw
+from arrayinit.initializers.forms import creating, filling
 from arrayinit.laws import Constant, Formula, Law
 from arrayinit.laws.geometry import Geometry, check_plain
 
@@ -25,6 +26,7 @@ def _hippo_legs(geometry: Geometry) -> Law:
     return Formula(formulas.hippo, (), math.sqrt((2 * n + 1) * (2 * n - 1)) if n else 0.0)
 
 
+@creating
 def hippo_legs(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """HiPPO-LegS: A[n, k] = -sqrt((2n + 1)(2k + 1)) for n > k, -(n + 1) for n = k, 0 for n < k.
 
@@ -37,10 +39,10 @@ def hippo_legs(x: Any, **keywords: Unpack[Keywords]) -> Any:
                [-2.236068 , -3.8729835, -3.       ]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a shape that is not square, values beyond the dtype's range. TypeError: an integer dtype.
@@ -69,6 +71,7 @@ def _s4d(geometry: Geometry, variant: str) -> Law:
     return Formula(formulas.legs, (count,), float(formulas.eigenvalues(count)[-1]), is_complex=True)
 
 
+@creating
 def s4d(x: Any, variant: str = "lin", **keywords: Unpack[Keywords]) -> Any:
     """The diagonal A of S4D, n along the last axis: the eigenvalues with Im >= 0 of N = 2 M states.
 
@@ -86,11 +89,11 @@ def s4d(x: Any, variant: str = "lin", **keywords: Unpack[Keywords]) -> Any:
         array([-1., -2., -3.], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         variant: "lin", "inv", "legs" or "real"; all but "real" need a complex dtype.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: an unknown variant, a shape without axes. TypeError: a real dtype for complex values.
@@ -109,6 +112,7 @@ def _mamba_a_log(geometry: Geometry) -> Law:
     return Formula(formulas.logs, (), math.log(_last(geometry, "mamba_a_log") + 1))
 
 
+@creating
 def mamba_a_log(x: Any, **keywords: Unpack[Keywords]) -> Any:
     """log(n + 1) for n along the last axis: Mamba's A_log, whose -exp is S4D's real A = -(n + 1).
 
@@ -119,10 +123,10 @@ def mamba_a_log(x: Any, **keywords: Unpack[Keywords]) -> Any:
                [0.       , 0.6931472, 1.0986123]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a shape without axes. TypeError: an integer dtype.
@@ -157,6 +161,7 @@ def _linspace(
     return Formula(formulas.ramp, (first, last, exponent, steps), max(abs(first), abs(last)))
 
 
+@creating
 def linspace(
     x: Any,
     start: float = 0.0,
@@ -181,15 +186,15 @@ def linspace(
         array([1.        , 0.5       , 0.29289323, 0.1339746 ], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         start, end: the first and the last number; end may be the smaller one.
         power: of the way from start to end, > 0: above 1, the first numbers are closer to each other than the last.
         endpoint: False divides n by N instead, so that end itself is not reached, as in numpy.linspace.
         zigzag: z, the height of the steps within each period.
         period: elements from one step to the next, >= 2: the size of a head.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a number or a distance that is not finite, a power that is not positive, a period below 2, a shape
@@ -222,6 +227,7 @@ def _sinusoidal(geometry: Geometry, base: float, interleaved: bool) -> Law:
     return Formula(formulas.sinusoid, (number, features, interleaved), 1.0)
 
 
+@creating
 def sinusoidal(x: Any, base: float = 10000.0, interleaved: bool = True, **keywords: Unpack[Keywords]) -> Any:
     """Sines of positions p: [p, 2i] = sin(p / base^(2i / d)), [p, 2i + 1] the cosine, for shapes (positions, d).
 
@@ -233,12 +239,12 @@ def sinusoidal(x: Any, base: float = 10000.0, interleaved: bool = True, **keywor
                [0.84147096, 0.5403023 , 0.00999983, 0.99995   ]], dtype=float32)
 
     Args:
-        x: an array, whose shape, dtype, device and library the result takes, or a shape.
+        x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
         base: the ratio of the longest wavelength to the shortest, above 1.
         interleaved: False puts all sines first, then all cosines, with the same frequencies.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
-            chunks: shared by all initializers, see :class:`arrayinit.draw.Keywords`; for errors,
-            :mod:`arrayinit.initializers`.
+            chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
+            :mod:`arrayinit.initializers` their errors.
 
     Raises:
         ValueError: a shape that is not two-dimensional, a base of at most 1, an odd d for halves, more than 2^32

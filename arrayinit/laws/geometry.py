@@ -30,7 +30,7 @@ class Geometry:
 
     shape: the global shape, as the array lies.
     roles: one letter an axis (o, i, b, or s for spatial), or None where neither a layout nor axes are given.
-    groups, transposed: as in :class:`arrayinit.draw.Keywords`.
+    groups, transposed: as in :class:`arrayinit.Keywords`.
     """
 
     shape: tuple[int, ...]
@@ -88,7 +88,9 @@ class Geometry:
         roles = self.roles if self.roles is not None else "oi"[: len(self.shape)]
         letter = role[0]
         if letter not in roles:
-            raise ValueError(f"`axis` must be there; got {role!r} for the shape {self.shape} with roles {roles!r}")
+            raise ValueError(
+                f"`axis` must name an axis of the shape; got {role!r} for {self.shape}, whose axes are {roles!r}"
+            )
         return roles.index(letter)
 
     @property
@@ -167,7 +169,10 @@ def geometry(
     flag(transposed, "transposed")
     by_axes = in_axis is not None or out_axis is not None
     if layout is not None and (by_axes or batch):
-        raise ValueError("`layout` excludes `in_axis`, `out_axis` and `batch_axis`; both were given")
+        raise ValueError(
+            f"`layout` and `in_axis`, `out_axis` or `batch_axis` say the same thing, so give one of them; got "
+            f"{shown(layout)} and {shown(in_axis)}, {shown(out_axis)}, {shown(batch_axis)}"
+        )
     if layout is not None:
         roles: str | None = _roles_of_layout(layout, shape)
     elif by_axes or batch:
@@ -217,14 +222,23 @@ def axis_numbers(axes: Any, name: str) -> tuple[int, ...]:
 
 def _roles_of_layout(layout: str, shape: tuple[int, ...]) -> str:
     if not isinstance(layout, str):
-        raise TypeError(f"`layout` must be a string such as 'oi' or 'hwio'; got {shown(layout)}")
+        hint = f": write {''.join(layout)!r}" if _are_letters(layout) else ""
+        raise TypeError(f"`layout` must be a string such as 'oi' or 'hwio'; got {shown(layout)}{hint}")
+    plain = "".join(letter for letter in layout.lower() if letter.isalpha())
+    if plain != layout and len(plain) == len(shape) and {"o", "i"} <= {*plain}:
+        raise ValueError(f"`layout` must be lower-case letters; got {shown(layout)}, did you mean {plain!r}?")
     if len(layout) != len(shape):
         raise ValueError(
             f"`layout` must have one letter for each of the {len(shape)} axes; got {shown(layout)} for {shape}"
         )
     if not all("a" <= letter <= "z" for letter in layout) or "o" not in layout or "i" not in layout:
-        raise ValueError(f"`layout` must be lower-case letters with an 'o' and an 'i' among them; got {layout!r}")
+        hint = ": it says what the axes of a weight mean, not those of images" if {*"nc"} <= {*layout.lower()} else ""
+        raise ValueError(f"`layout` must be lower-case letters with an 'o' and an 'i' among them; got {layout!r}{hint}")
     return "".join(letter if letter in "oib" else "s" for letter in layout)
+
+
+def _are_letters(value: Any) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(each, str) and len(each) == 1 for each in value)
 
 
 def _roles_of_axes(shape: tuple[int, ...], in_axis: Axes | None, out_axis: Axes | None, batch_axis: Axes) -> str:
@@ -232,7 +246,7 @@ def _roles_of_axes(shape: tuple[int, ...], in_axis: Axes | None, out_axis: Axes 
     if in_axis is None and out_axis is None:
         in_axis, out_axis = _beside(shape, axis_numbers(batch_axis, "batch_axis"))
     if in_axis is None or out_axis is None:
-        raise ValueError(f"`in_axis` and `out_axis` go together; got {shown(in_axis)} and {shown(out_axis)}")
+        raise ValueError(f"`in_axis` and `out_axis` must be given together; got {shown(in_axis)} and {shown(out_axis)}")
     roles = ["s"] * len(shape)
     for letter, name, axes in (("b", "batch_axis", batch_axis), ("i", "in_axis", in_axis), ("o", "out_axis", out_axis)):
         for axis in axis_numbers(axes, name):

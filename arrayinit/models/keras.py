@@ -60,7 +60,7 @@ def init_model_(
 
     Unless a spec says what the axes of a weight mean, its last two axes are in and out. Convolutions bring their groups
     and whether they are transposed; in depthwise ones each channel is a group; EinsumDense, and so MultiHeadAttention,
-    tells which axes are in and which are out. For a weight of three or more axes in a layer of one's own, its bias
+    tells which axes are in and which are out. For a weight of three or more axes in a custom layer, its bias
     decides (see :func:`arrayinit.jax.init_tree`), or the rule must have a `layout` or a `batch_axis`, beside which the
     others are (*spatial, in, out), if its law depends on fans. An Embedding is numbered as it lies, (tokens, features),
     and so are biases. So a Keras kernel, a torch weight and a Flax kernel with one seed and name are the same weight.

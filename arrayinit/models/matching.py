@@ -429,7 +429,7 @@ def _completed(rule: Rule, parameter: Parameter, neighbours: Mapping[str, Parame
         return settled(rule.initializer, parameter, parameter.dtype)
     path = _beside(parameter.path, rule.like)
     if path not in neighbours:
-        raise ValueError(f"`like` must name a neighbour; got {rule.like!r}, and there is no {printable(path)}")
+        raise ValueError(f"`like` must name a neighbour; got {rule.like!r}, but there is no {printable(path)}")
     neighbour = neighbours[path]
     try:
         whole = settled(rule.initializer, neighbour, parameter.dtype)
@@ -465,7 +465,7 @@ def _check_shared(
     assert rule.seed_of is not None
     path = _beside(parameter.path, rule.seed_of)
     if path not in neighbours:
-        raise ValueError(f"`seed_of` must name a neighbour; got {rule.seed_of!r}, and there is no {printable(path)}")
+        raise ValueError(f"`seed_of` must name a neighbour; got {rule.seed_of!r}, but there is no {printable(path)}")
     other = neighbours[path]
     if other.path == parameter.path:
         raise ValueError(f"`seed_of` must name another parameter; got {rule.seed_of!r} for itself")
@@ -535,7 +535,7 @@ def _without_fans(law: Law, initializer: Spec) -> Spec:
             return spec("normal", mean=value, std=0.0)
         case Constant(value):
             return spec("constant", val=value)
-    raise ValueError(f"`like` goes with uniform, normal, truncated and constant laws; got {initializer!r}")
+    raise ValueError(f"`like` needs a uniform, normal, truncated or constant law; got {initializer!r}")
 
 
 def _seed_name(path: str, seed_names: SeedNames | None) -> Name:

@@ -312,7 +312,9 @@ def start_of(rules: Any, seed: Any) -> Rules | Literal["orthogonal"] | None:
     """What draws the weights before they are scaled. TypeError or ValueError for what does not."""
     if rules is None:
         if seed is not None:
-            raise ValueError(f"`seed` goes with rules; got {shown(seed)} and rules=None, which draws nothing")
+            raise ValueError(
+                f"`seed` may only be given with rules; got {shown(seed)} and rules=None, which draws nothing"
+            )
         return None
     if isinstance(rules, str):
         if rules != "orthogonal":

@@ -139,7 +139,9 @@ def record(*, draw: bool = False, seed: Any = None) -> Iterator[Record]:
     """
     flag(draw, "draw")
     if seed is not None and not draw:
-        raise ValueError(f"`seed` goes with draw=True; got {shown(seed)} (init_module_ takes the seed of a record)")
+        raise ValueError(
+            f"`seed` may only be given with draw=True; got {shown(seed)} (init_module_ takes the seed of a record)"
+        )
     if _recording.get():
         raise RecordError(
             "a record can't be made within another one: leave that block first, or build both models in it"

@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import Any, TypeAlias, overload
 
 from arrayinit.common.arguments import flag, integer, nonnegative
-from arrayinit.common.messages import shown
+from arrayinit.common.extras import missing_library
+from arrayinit.common.messages import did_you_mean, shown
 from arrayinit.common.tables import Column, html_fields, html_table, line
 from arrayinit.laws.geometry import check_shape
-from arrayinit.specs import Spec, spec, spec_hint
+from arrayinit.specs import Spec, named, spec_hint
 
 __all__ = [
     "BUFFER", "NOT", "Pattern", "Rule", "Rules", "in_words", "is_of", "is_path", "is_pattern", "matches",
@@ -313,6 +314,7 @@ class Rules(Sequence[Rule]):
         if isinstance(rules, str | Set) or not isinstance(rules, Iterable):  # a set has no order
             raise TypeError(
                 f"`rules` must be a mapping from patterns to initializers, or a sequence of Rules; got {shown(rules)}"
+                f"{_recipe_hint(rules)}"
             )
         try:
             pairs = iter(rules.items() if isinstance(rules, Mapping) else rules)
@@ -430,9 +432,7 @@ class Rules(Sequence[Rule]):
         try:
             import tomli_w
         except ImportError as error:
-            raise ImportError(
-                f"to_toml needs tomli-w, which can't be imported ({error}): pip install tomli-w"
-            ) from error
+            raise missing_library("to_toml", "tomli-w", "toml", error) from error
         for rule in self.rules:
             if rule.initializer is not None and _has_none(rule.initializer):
                 raise ValueError(f"`initializer` must be something that TOML has; got None in {rule.initializer!r}")
@@ -449,6 +449,23 @@ class Rules(Sequence[Rule]):
         import tomllib
 
         return cls(_listed(_parsed(tomllib.loads, text, "TOML", str), "text"))
+
+
+def _recipe_hint(given: Any) -> str:
+    """The end of an error about a recipe that was named and not called; "" for others."""
+    from arrayinit.recipes import RECIPES  # here, because it imports this module
+
+    is_recipe = callable(given) and RECIPES.get(getattr(given, "__name__", "")) is given
+    name = given.__name__ if is_recipe else given
+    if not isinstance(name, str):
+        return ""
+    if name not in RECIPES:
+        return did_you_mean(name, RECIPES)
+    import inspect
+
+    parameters = [*inspect.signature(RECIPES[name]).parameters]
+    first = f"{parameters[0]}=..." if parameters else ""
+    return f": {'call it' if is_recipe else 'write'}: arrayinit.recipes.{name}({first})".replace(": write:", ": write")
 
 
 def _listed(data: Any, argument: str) -> list[Rule]:
@@ -502,7 +519,7 @@ def _spec(given: Any) -> Spec:
     if isinstance(given, Mapping):
         return Spec.from_dict(given)
     if isinstance(given, str):
-        return spec(given)
+        return named(given, "initializer")
     raise TypeError(
         f"`initializer` must be an arrayinit.Spec, its name or its dictionary; got {shown(given)}{spec_hint(given)}"
     )

@@ -112,11 +112,17 @@ class _Request:
             texts = printable(", ".join(map(pattern_text, idle)))
             raise ValueError(
                 f"`only` must select parameters or buffers of the model; got {texts}, which selects none"
-                f"{did_you_mean(idle[0], paths)}"
+                f"{_hint(idle[0], paths)}"
             )
 
     def _add(self, *paths: str) -> None:
         self.selection.rows.update(dict.fromkeys(paths))
+
+
+def _hint(pattern: Any, paths: Sequence[str]) -> str:
+    """What a pattern that selects nothing may mean: all that lies below a layer, or a path that is spelt like it."""
+    below = isinstance(pattern, str) and any(path.startswith(f"{pattern}.") for path in paths)
+    return f": write {pattern + '.*'!r} for all parameters below it" if below else did_you_mean(pattern, paths)
 
 
 def _slices(only: Any) -> dict[Any, slice]:
@@ -153,9 +159,10 @@ def _is_place(value: Any) -> bool:
 def _rows(part: slice, parameter: Parameter) -> range:
     if not parameter.shape:
         raise ValueError(f"`only` must not select rows of a scalar; got {part} for {parameter.path}")
-    rows = range(*part.indices(parameter.shape[0]))
+    count = parameter.shape[0]
+    if any(end is not None and not -count <= end <= count for end in (part.start, part.stop)):
+        raise ValueError(f"`only` must select rows that exist; got {part} for {parameter.path} of {count} rows")
+    rows = range(*part.indices(count))
     if not rows:
-        raise ValueError(
-            f"`only` must select at least one row; got {part} for {parameter.path} of {parameter.shape[0]} rows"
-        )
+        raise ValueError(f"`only` must select at least one row; got {part} for {parameter.path} of {count} rows")
     return rows

@@ -68,7 +68,7 @@ def init_module_(
     (in, out) layout of transformers' Conv1D are taken from the layer, so that fans are right; a spec's own `groups`,
     `transposed` and `layout` come first. The row of an embedding's `padding_idx` is 0, as in torch.
 
-    A parameter of three or more axes in a layer of one's own may be a kernel (out, in, *spatial), or a stack, as of
+    A parameter of three or more axes in a custom layer may be a kernel (out, in, *spatial), or a stack, as of
     experts, (experts, out, in) or (experts, in, out). The bias beside it, a gate_up_proj beside a down_proj, and fields
     such as in_features and out_features or transformers' is_transposed decide. Where they don't, a rule whose law
     depends on it is refused, and must have a `layout` or the `batch_axis` of the stack, whose other axes are (out, in,

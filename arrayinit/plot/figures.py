@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arrayinit.common.extras import missing_library
 from arrayinit.common.integers import as_integer
 from arrayinit.common.messages import shape_text, shown
 from arrayinit.laws.densities import Density, density
@@ -318,9 +319,7 @@ def _new_figure(width: float, height: float) -> "Figure":
     try:
         from arrayinit.plot.canvas import Figure
     except ImportError as error:
-        raise ImportError(
-            f"arrayinit.plot needs matplotlib, which can't be imported ({error}): pip install matplotlib"
-        ) from error
+        raise missing_library("arrayinit.plot", "matplotlib", "plot", error) from error
     return Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
 
 

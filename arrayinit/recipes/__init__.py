@@ -100,6 +100,11 @@ RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name_
 """Name -> function. Each can be called without arguments."""
 
 
+def __getattr__(name: str) -> Any:
+    hint = "" if name[0] == "_" else did_you_mean(name, RECIPES)
+    raise AttributeError(f"module 'arrayinit.recipes' has no attribute {name!r}{hint}")
+
+
 def recipe(name: str, /, **parameters: Any) -> Rules:
     """The rules of a recipe, by its name: `recipe("gpt2", layers=24)` for `gpt2(layers=24)`.
 

@@ -64,7 +64,7 @@ def lora(init: str = "kaiming", rank: int | None = None, adapter: str | None = N
         first = spec("normal", std=1 / integer(rank, "rank"))
     else:
         if rank is not None:
-            raise ValueError(f"`rank` goes with init='gaussian', and {init!r} does not take it; got {shown(rank)}")
+            raise ValueError(f"`rank` may only be given with init='gaussian', and init is {init!r}; got {shown(rank)}")
         first = {
             "kaiming": spec("kaiming_uniform", a=math.sqrt(5)),
             "xavier": spec("xavier_normal"),

@@ -80,7 +80,7 @@ def olmo(
             raise ValueError(f"`{name}` is of the method 'fan_in' alone; got {shown(size)} with {method!r}")
     if (width is None) != (expert_hidden is None):
         raise ValueError(
-            f"`width` and `expert_hidden` go together; got width={shown(width)} and "
+            f"`width` and `expert_hidden` must be given together; got width={shown(width)} and "
             f"expert_hidden={shown(expert_hidden)}"
         )
     weights = r"attention\.(w_q|w_k|w_v|w_g|w_a|w_b|w_qkv)\.weight|feed_forward\.w1\.weight"

@@ -13,7 +13,7 @@ from arrayinit.common.messages import shown
 from arrayinit.common.progress import check_progress, progress_bar
 from arrayinit.laws import is_random
 from arrayinit.seeds import Name, peek, resolve
-from arrayinit.specs import Spec, law_of, spec
+from arrayinit.specs import Spec, law_of, named
 from arrayinit.storage.journal import open_journal
 from arrayinit.storage.tiling import TILE_BYTES, Tile, check_part, tiling
 
@@ -70,7 +70,7 @@ def fill_(
         OSError: a journal that can't be written, is a link or not a regular file, or belongs to another process; a disk
             with less room than a memory map needs. All of these come before anything is drawn.
     """
-    drawn_by = initializer if isinstance(initializer, Spec) else spec(initializer)
+    drawn_by = initializer if isinstance(initializer, Spec) else named(initializer, "initializer")
     backend = find_backend(x)
     dtype = _check(x, backend)
     check_part(part)

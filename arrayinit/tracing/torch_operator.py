@@ -82,7 +82,8 @@ def _like(x: Any, device: Any, where: Where) -> tuple[torch.Tensor, Where]:
     name, shape, index, axes = where
     if shape is not None:
         raise TypeError(
-            f"`shape` goes with an array that holds a part of it; got {shown(shape)} and the shape {shown(x)}"
+            f"`shape` is the global shape of an array `x` that holds a part of it, but `x` is the shape {shown(x)}; "
+            f"got {shown(shape)}"
         )
     sizes = x  # kept as they are where a tracer has symbols for some, so that one graph serves all sizes
     if index is not None or not isinstance(x, list | tuple) or all(isinstance(n, int) for n in x):

@@ -178,7 +178,11 @@ def test_refusals():
         (lambda: ai.fingerprint_part(x, shape=(4, 7)), ValueError, r"`x` must have the shape .*`index`.* \(4, 7\)"),
         (lambda: ai.fingerprint_part(x[0], shape=(4, 6), flat=slice(0, 7)), ValueError, "`flat`"),
         (lambda: ai.fingerprint_part(x[0], shape=(4, 6), flat=slice(20, 30)), ValueError, "`flat` must be 0 <= start"),
-        (lambda: ai.fingerprint_part(x, shape=(4, 6), index=0, flat=slice(0, 6)), TypeError, "in place of `index`"),
+        (
+            lambda: ai.fingerprint_part(x, shape=(4, 6), index=0, flat=slice(0, 6)),
+            TypeError,
+            "given together",
+        ),
         (lambda: ai.fingerprint_part(x, shape=(4, 6), index=np.s_[2:9]), ValueError, "`index` must lie inside"),
         (lambda: ai.fingerprint_part([1.0], shape=(1,)), TypeError, "`x` must be an array"),
         (lambda: ai.FingerprintPart.from_dict({**part.as_dict(), "sum": "x"}), ValueError, "`data` must be"),

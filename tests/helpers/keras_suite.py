@@ -659,7 +659,7 @@ def test_distributed_weights():
         (lambda: init.GlorotUniform(seed=True), TypeError, "`seed` must be an integer"),
         (lambda: init.GlorotUniform(seed=1.0), TypeError, "got 1.0"),
         (lambda: init.GlorotUniform(seed=-1), ValueError, r"`seed` must be in \[0, 2\*\*64\); got -1"),
-        (lambda: init.GlorotUniform(name=1.5), TypeError, "`name` must be a string or an integer; got 1.5"),
+        (lambda: init.GlorotUniform(name=1.5), TypeError, "`name` must be a string, an integer or a tuple"),
         (lambda: init.initializer("xavier"), ValueError, "`name` must be an initializer"),
         (lambda: init.initializer(3), TypeError, "`spec` must be an arrayinit.Spec; got 3"),
         (lambda: init.Initializer("normal"), TypeError, "`spec` must be an arrayinit.Spec; got 'normal'"),

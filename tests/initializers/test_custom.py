@@ -297,7 +297,7 @@ def returning(value):
         (Constant(1j), TypeError, "`value` must be a real number"),
         (Rows([Normal(0.0, 1.0)]), ValueError, "one for each of the 2 indices of axis 0; got 1"),
         (Rows([Normal(0.0, 1.0)] * 2, axis=5), ValueError, "`axis` must be one of the 2 axes; got 5"),
-        (Rows([Normal(0.0, 1.0)] * 2, axis="batch"), ValueError, "`axis` must be there; got 'batch'"),
+        (Rows([Normal(0.0, 1.0)] * 2, axis="batch"), ValueError, "`axis` must name an axis of the shape; got 'batch'"),
         (Rows([Normal(0.0, 1.0)] * 2, axis="outer"), ValueError, "`axis` must be one of 'out', 'in', 'batch'"),
         (Rows([Normal(0.0, 1.0)] * 2, axis=None), TypeError, "`axis` must be an integer"),
         (Rows([Orthogonal(1.0)] * 2), ValueError, "don't depend on each other"),

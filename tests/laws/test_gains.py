@@ -92,7 +92,7 @@ def test_gains_in_kaiming():
         {"gain": 2.0, "nonlinearity": "relu"},
         {"gain": 2.0, "nonlinearity": np.sin},
     ):
-        with pytest.raises(ValueError, match="`gain` stands in place of `nonlinearity` and `a`"):
+        with pytest.raises(ValueError, match="`gain` must not be given together with `nonlinearity` or `a`"):
             ai.kaiming_normal((5, 4), **keywords)
     assert ai.describe(ai.spec("kaiming_uniform", gain=1.5), (5, 4)).gain == 1.5
     assert ai.describe(ai.spec("kaiming_uniform", nonlinearity="silu"), (5, 4)).gain == ai.calculate_gain("silu")

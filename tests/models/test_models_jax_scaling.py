@@ -261,7 +261,7 @@ def variables_of(x):
         (TypeError, "`batch` must be an array, a tuple", lambda x, v: lsuv(mlp(), v, {"x": 3}, seed=0)),
         (ValueError, "`tolerance` must be less than 1", lambda x, v: lsuv(mlp(), v, x, seed=0, tolerance=2)),
         (ValueError, "`iterations` must be at least 1", lambda x, v: lsuv(mlp(), v, x, seed=0, iterations=0)),
-        (ValueError, "`seed` goes with rules", lambda x, v: lsuv(mlp(), v, x, None, seed=0)),
+        (ValueError, "`seed` may only be given with rules", lambda x, v: lsuv(mlp(), v, x, None, seed=0)),
         (ValueError, "'orthogonal' or None; got 'normal'", lambda x, v: lsuv(mlp(), v, x, "normal", seed=0)),
         (ai.PlanError, "no rule matches", lambda x, v: lsuv(mlp(), v, x, {"*.bias": "zeros"}, seed=0)),
         (TypeError, "`layers` must be a glob", lambda x, v: lsuv(mlp(), v, x, seed=0, layers=3)),

@@ -71,9 +71,9 @@ def test_the_fans_of_a_neighbour():
     top = plan([Parameter("weight", (6, 8), "float32"), Parameter("bias", (6,), "float32")],
                [ai.Rule("bias", ai.spec("kaiming_normal"), like="weight"), ("*", NORMAL)], seed=0)  # fmt: skip
     assert top[1].initializer == ai.spec("normal", mean=0.0, std=ai.describe("kaiming_normal", (6, 8)).std)
-    with pytest.raises(PlanError, match=r"`like` must name a neighbour; got 'weight', and there is no fc.weight"):
+    with pytest.raises(PlanError, match=r"`like` must name a neighbour; got 'weight', but there is no fc.weight"):
         plan([MODEL[2]], rules[:1], seed=0)
-    with pytest.raises(PlanError, match="`like` goes with uniform, normal"):
+    with pytest.raises(PlanError, match="`like` needs a uniform, normal"):
         plan(MODEL[1:3], [ai.Rule("*.bias", ai.spec("orthogonal"), like="weight"), ("*", NORMAL)], seed=0)
 
 

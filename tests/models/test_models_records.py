@@ -651,7 +651,7 @@ def test_drawn_at_once():
     same = pytest.raises(RecordError, match="Linear and Linear both have weight, and would get the same random numbers")
     with same, record(draw=True, seed=0):
         _several = nn.Linear(3, 3), nn.Linear(3, 3)
-    with pytest.raises(ValueError, match="`seed` goes with draw=True; got 3"), record(seed=3):
+    with pytest.raises(ValueError, match="`seed` may only be given with draw=True; got 3"), record(seed=3):
         pass
     with pytest.raises(TypeError, match="`draw` must be"), record(draw=1):
         pass

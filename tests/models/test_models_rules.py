@@ -197,7 +197,7 @@ def test_a_reader_can_print_them():
             ValueError,
             "`initializer` must be something that TOML has",
         ),
-        (lambda: Rules({"*": "zeroes"}), ValueError, "`name` must be an initializer"),
+        (lambda: Rules({"*": "zeroes"}), ValueError, "`initializer` must name an initializer"),
         (lambda: Rules({"*": 3}), TypeError, "`initializer` must be an arrayinit.Spec, its name"),
         (lambda: Rules(["*"]), TypeError, "`rules` must hold Rules, or pairs"),
         (lambda: Rules.from_json("{}"), ValueError, "rules must be a mapping with a list under 'rules'"),

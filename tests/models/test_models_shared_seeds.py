@@ -90,7 +90,7 @@ def test_one_of_them_alone():
 @pytest.mark.parametrize(
     ("parameters", "rules", "text"),
     [
-        (PAIR[1:], RULES, "`seed_of` must name a neighbour; got 'a', and there is no layer.a"),
+        (PAIR[1:], RULES, "`seed_of` must name a neighbour; got 'a', but there is no layer.a"),
         (
             [Parameter("layer.a", (3, 5), "float32"), PAIR[1]], RULES,
             r"a neighbour of the same shape, \(5, 3\); got 'a', which has \(3, 5\)",

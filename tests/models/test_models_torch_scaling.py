@@ -556,7 +556,7 @@ def test_a_factor_beyond_the_dtype():
         (TypeError, "`tolerance` must be a real number", lambda x: lsuv_(mlp(), x, seed=0, tolerance="0.1")),
         (ValueError, "`iterations` must be at least 1", lambda x: lsuv_(mlp(), x, seed=0, iterations=0)),
         (TypeError, "`iterations` must be an integer", lambda x: lsuv_(mlp(), x, seed=0, iterations=2.5)),
-        (ValueError, "`seed` goes with rules", lambda x: lsuv_(mlp(), x, None, seed=0)),
+        (ValueError, "`seed` may only be given with rules", lambda x: lsuv_(mlp(), x, None, seed=0)),
         (ValueError, "'orthogonal' or None; got 'normal'", lambda x: lsuv_(mlp(), x, "normal", seed=0)),
         (ai.PlanError, "no rule matches", lambda x: lsuv_(mlp(), x, {"*.bias": "zeros"}, seed=0)),
         (TypeError, "`layers` must be a glob", lambda x: lsuv_(mlp(), x, seed=0, layers=3)),

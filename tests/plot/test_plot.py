@@ -699,7 +699,7 @@ import numpy, arrayinit.plot as plot
 try:
     plot.weights({"w": numpy.eye(3)})
 except ImportError as error:
-    assert "pip install matplotlib" in str(error)
+    assert 'pip install "arrayinit[plot]"' in str(error)
 else:
     raise AssertionError
 """

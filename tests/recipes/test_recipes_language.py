@@ -711,7 +711,7 @@ def test_weights_of_transformers_names_scaled_as_torchtitan_scales_them():
         (
             lambda: recipes.olmo("fan_in", width=64),
             ValueError,
-            "`width` and `expert_hidden` go together; got width=64 and expert_hidden=None",
+            "`width` and `expert_hidden` must be given together; got width=64 and expert_hidden=None",
         ),
         (lambda: recipes.mamba(library="fla"), ValueError, "`library` must be one of 'mamba_ssm', 'transformers'"),
         (lambda: recipes.modded_nanogpt(world_size=0), ValueError, "`world_size`"),

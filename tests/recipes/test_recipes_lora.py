@@ -241,11 +241,15 @@ def test_ranks_of_several_adapters_by_rules_before():
         (lambda: recipes.lora("gaussian"), ValueError, "`rank` must be the rank of the adapters .* got None"),
         (lambda: recipes.lora("gaussian", rank=0), ValueError, "`rank` must be at least 1; got 0"),
         (lambda: recipes.lora("gaussian", rank=1.5), TypeError, "`rank` must be an integer; got 1.5"),
-        (lambda: recipes.lora("xavier", rank=8), ValueError, "`rank` goes with init='gaussian', and 'xavier'.* got 8"),
+        (
+            lambda: recipes.lora("xavier", rank=8),
+            ValueError,
+            "`rank` may only be given with init='gaussian', .* 'xavier'.* got 8",
+        ),
         (lambda: recipes.lora(adapter=""), ValueError, "`adapter` must be a name without dots; got ''"),
         (lambda: recipes.lora(adapter="a.b"), ValueError, "`adapter` must be a name without dots; got 'a.b'"),
         (lambda: recipes.lora(adapter=0), TypeError, "`adapter` must be the name of an adapter or None; got 0"),
-        (lambda: recipes.lora(rank=8), ValueError, "`rank` goes with init='gaussian'.* got 8"),
+        (lambda: recipes.lora(rank=8), ValueError, "`rank` may only be given with init='gaussian'.* got 8"),
     ],
 )
 def test_wrong_parameters(make, error, match):

@@ -10,6 +10,7 @@ import pytest
 
 import arrayinit as ai
 from arrayinit import initializers, spec
+from arrayinit.draw import KEYWORDS
 from arrayinit.initializers import bits
 from arrayinit.laws import is_random
 from arrayinit.laws.fit import fit
@@ -41,7 +42,7 @@ EXAMPLES = {
 def example(name):
     arguments, shape = EXAMPLES.get(name, ({}, (4, 4)))
     parameters = inspect.signature(getattr(initializers, name)).parameters.values()
-    own = {p.name: p.default for p in parameters if p.default is not p.empty} | arguments
+    own = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in KEYWORDS} | arguments
     return partial(initializers.scheme_of(name), **own) if own else initializers.scheme_of(name), shape
 
 
@@ -137,7 +138,7 @@ def test_a_text_of_another_stream_is_refused():
 @pytest.mark.parametrize(
     ("said", "error", "words"),
     [
-        ({"draw": "normal", "with": {"std": 0.5, "scale": 2.0}}, TypeError, "normal has no parameter 'scale'"),
+        ({"draw": "normal", "with": {"std": 0.5, "scale": 2.0}}, TypeError, "normal takes 'std', not 'scale'"),
         (
             {"draw": "normal", "with": {"std": 0.5, "layout": "io"}},
             TypeError,

@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+from arrayinit.common.extras import how_to_install
 from arrayinit.engines.cuda.launches import Grid, grid
 from arrayinit.engines.cuda.source import options, source
 
@@ -127,8 +128,7 @@ def _bindings() -> Any:
         from cuda.bindings import driver
     except ImportError as error:
         raise RuntimeError(
-            f"cuda-bindings is missing ({error}): pip install '.[cuda12]' or '.[cuda13]' in a copy of the "
-            f"repository, as torch's CUDA is"
+            f"cuda-bindings is missing ({error}): {how_to_install('cuda12')}; or cuda13, if torch's CUDA is 13"
         ) from None
     _checked(driver.cuInit(0))
     return driver
