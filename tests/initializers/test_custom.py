@@ -50,7 +50,7 @@ def agree(s, x, y):
 
 
 def test_all_that_the_helper_registers_is_tested():
-    own = {name for name in custom_names() if ai.spec(name).__reduce__()[1][2].startswith("own_schemes:")}
+    own = {name for name in custom_names() if path_of(name).startswith("own_schemes:")}
     assert own <= {s.name for s, _ in SCHEMES}
     assert len(own) == 7
 
