@@ -725,7 +725,7 @@ def test_shape_first_outside_of_haiku_is_refused():
         init((2, 3), jnp.float32)
     with pytest.raises(ValueError, match=r"`key` must be .* Haiku has no key: You must pass a non-None PRNGKey"):
         hk.transform(lambda x: hk.Linear(5, w_init=init)(x)).init(None, jnp.ones((2, 6)))
-    with pytest.raises(TypeError, match=r"must be an integer, arrayinit\.Key, key of JAX"):
+    with pytest.raises(TypeError, match=r"must be an integer, an arrayinit\.Key, a key of JAX"):
         init((2, 3), (2, 3))
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(sys.modules, "haiku")
