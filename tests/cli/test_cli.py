@@ -457,7 +457,7 @@ def test_surrogates_are_refused_or_escaped(capsys, files):
     (files / "sur.json").write_text('{"w\\ud800": [3]}')
     status, out, err = run(capsys, *INIT, "--like", "sur.json", "-o", "m")
     assert (status, out) == (1, "")
-    assert r"UTF-8 can hold; got 'w\ud800'" in err
+    assert r"can be encoded as UTF-8; got 'w\ud800'" in err
     name = os.fsdecode(b"m\xff")  # not valid UTF-8
     status, out, err = run(capsys, *INIT, "--like", "shapes.json", "-o", name)
     assert (status, err) == (0, "")
@@ -551,7 +551,7 @@ def test_only_some_tensors(capsys, files):
     whole, some = load("all.safetensors"), load("some.safetensors")
     assert some.keys() == {"head.weight", "fc.bias"}
     assert all(same(some[name], whole[name]) for name in some)
-    assert len(run(capsys, *given, "--dry-run")[1].splitlines()) == 2
+    assert len(run(capsys, *given, "--dry-run")[1].splitlines()) == 2 + 2  # with the heading
     status, out, err = run(capsys, *INIT, "--like", "shapes.json", "--only", "fc.wieght", "--dry-run")
     assert (status, out) == (1, "")
     assert "--only must select" in err

@@ -17,6 +17,7 @@ from conftest import PLACES, same
 import arrayinit as ai
 import arrayinit.jax
 import arrayinit.torch
+from arrayinit.initializers import path_of
 from arrayinit.initializers.custom import custom_names
 from arrayinit.laws import Bits, Constant, Formula, Normal, Orthogonal, Rows, Truncated, Uniform
 
