@@ -33,7 +33,6 @@ def mimetic(heads: int = 12, qk: Sequence[float] = (0.7, 0.7), vo: Sequence[floa
     key there is no such pair, and grouped attention is refused.
 
     Other layers keep their values, or have a recipe of their own, of which these rules, but for the last, come first.
-    The paper's ViTs have fixed sinusoidal positions beside it.
 
         >>> from arrayinit.recipes import mimetic, timm_vit
         >>> rules = mimetic(heads=3)

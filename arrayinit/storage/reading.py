@@ -55,7 +55,7 @@ def _of_numpy(file: Path, label: str) -> Iterator[tuple[str, Any]]:
         if file.suffix == ".npy":
             yield "", np.load(file, mmap_mode="r")
         else:
-            with np.load(file) as arrays:
+            with open(file, "rb") as opened, np.load(opened) as arrays:
                 yield from arrays.items()
     except Exception as error:  # of zipfile, zlib and the tokenizer, where a file is broken
         raise ValueError(f"`{label}` must be a {file.suffix} file of NumPy ({error})") from None

@@ -702,7 +702,7 @@ def test_fingerprint_of_a_file_that_ends_early(capsys, files):
     os.truncate("m", (files / "m").stat().st_size - 1)
     status, _, err = run(capsys, "fingerprint", "m")
     assert status == 1
-    assert "m must hold the whole of 'head.weight'; it ends at byte" in err
+    assert "`m` must hold the whole of 'head.weight'; it ends at byte" in err
 
 
 @pytest.mark.slow
@@ -802,9 +802,9 @@ def test_fingerprint_of_all_does_not_depend_on_the_order(capsys, files):
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("e.npy", b"", "e.npy: No data left in file"),
-        ("e.npz", b"PK\x03\x04garbage", "e.npz: File is not a zip file"),
-        ("e.npy", b"\x93NUMPYgarbage", "e.npy: we only support format version"),
+        ("e.npy", b"", "(No data left in file)"),
+        ("e.npz", b"PK\x03\x04garbage", "`e.npz` must be a .npz file of NumPy (File is not a zip file)"),
+        ("e.npy", b"\x93NUMPYgarbage", "(we only support format version"),
         ("e", b"", "`e` must be a safetensors file"),
     ],
 )
