@@ -31,6 +31,8 @@ def _translate(app: Any, what: str, name: str, obj: Any, options: Any, lines: li
 def _paragraph(lines: list[str]) -> list[str]:
     if lines[0].lstrip().startswith(">>>"):
         return lines
+    if all(line.startswith("    ") for line in lines):  # a formula, or code
+        return ["::", "", *lines]
     if lines[0].startswith("==="):
         return [_row(line) for line in lines]
     lines = _escaped("\n".join(lines)).split("\n")

@@ -56,7 +56,8 @@ def modded_nanogpt(layers: int | None = None, world_size: int = 8, track: str = 
     mudd_w1, mudd_gate_w1                  U(-b, b), b = 1 / sqrt(width); mudd_w2, mudd_gate_w2 0
     mudd_b2, mudd_gate_b2                  numbers for each coefficient, (2, 14) and (2, 41)
     _mudd_gate_scale                       0.1
-    bigram_embed, smear_gate, ve_gate_bank 0
+    bigram_embed, smear_gate               0
+    ve_gate_bank                           0
     post_lambdas; resid_lambdas            1; sqrt(1.1)
     scalars                                (0.5, 1) a layer, 0, -1.5, and 1 up to a multiple of world_size
     =====================================  =============================================================
