@@ -1,14 +1,15 @@
 """Layers that are scaled by the outputs of one batch: how far, and a table of what was changed."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, TypeAlias, overload
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arrayinit.common.arguments import flag, integer, one_of, positive
+from arrayinit.common.listings import Listing
 from arrayinit.common.messages import counted, shown, warn
 from arrayinit.common.tables import Column, fitted, heading, html_table, line
 from arrayinit.models.rules import Rules
@@ -61,7 +62,7 @@ class LayerScale:
 
 
 @dataclass(frozen=True, repr=False)
-class OutputScales(Sequence[LayerScale]):
+class OutputScales(Listing[LayerScale]):
     """A table of layers in the order in which they first run; those that never run come last.
 
     `print` and notebooks show it.
@@ -74,32 +75,9 @@ class OutputScales(Sequence[LayerScale]):
         """The layers whose weights were changed."""
         return tuple(row for row in self.rows if row.iterations)
 
-    @overload
-    def __getitem__(self, k: int | str) -> LayerScale: ...
-
-    @overload
-    def __getitem__(self, k: slice) -> tuple[LayerScale, ...]: ...
-
-    def __getitem__(self, k: int | str | slice) -> LayerScale | tuple[LayerScale, ...]:
-        """A row by its number or its path. KeyError, IndexError."""
-        if not isinstance(k, str):
-            return self.rows[k]
-        for row in self.rows:
-            if k == row.path:
-                return row
-        raise KeyError(k)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[LayerScale]:
-        return iter(self.rows)
-
-    def __str__(self) -> str:
-        return self.to_text()
-
-    def __repr__(self) -> str:
-        return self.to_text()
+    @property
+    def _entries(self) -> tuple[LayerScale, ...]:
+        return self.rows
 
     def to_text(self, width: int | None = None) -> str:
         """A plain table, and the notes below it.

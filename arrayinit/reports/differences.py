@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
+from arrayinit.common.listings import Listing
 from arrayinit.common.messages import counted, shape_text
 from arrayinit.common.tables import Column
 from arrayinit.reports import rendering
@@ -38,7 +39,7 @@ class Change:
 
 
 @dataclass(frozen=True, repr=False)
-class Diff(Sequence[Change]):
+class Diff(Listing[Change]):
     """All parameters of two models, from :meth:`Report.diff`. `str`, rich and notebooks show those that differ."""
 
     changes: tuple[Change, ...]
@@ -49,32 +50,9 @@ class Diff(Sequence[Change]):
         """The parameters that are not equal."""
         return tuple(change for change in self.changes if change.kind != "equal")
 
-    @overload
-    def __getitem__(self, k: int | str) -> Change: ...
-
-    @overload
-    def __getitem__(self, k: slice) -> tuple[Change, ...]: ...
-
-    def __getitem__(self, k: int | str | slice) -> Change | tuple[Change, ...]:
-        """A change by its number or its path. KeyError, IndexError."""
-        if not isinstance(k, str):
-            return self.changes[k]
-        for change in self.changes:
-            if k == change.path:
-                return change
-        raise KeyError(k)
-
-    def __len__(self) -> int:
-        return len(self.changes)
-
-    def __iter__(self) -> Iterator[Change]:
-        return iter(self.changes)
-
-    def __str__(self) -> str:
-        return self.to_text()
-
-    def __repr__(self) -> str:
-        return self.to_text()
+    @property
+    def _entries(self) -> tuple[Change, ...]:
+        return self.changes
 
     def to_text(self, width: int | None = None) -> str:
         """A plain table of what differs. width: as for :meth:`Report.to_text`."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
+from arrayinit.common.listings import Listing
 from arrayinit.common.messages import shape_text
 from arrayinit.common.tables import Column
 from arrayinit.reports import rendering
@@ -63,7 +64,7 @@ class Row:
 
 
 @dataclass(frozen=True, repr=False)
-class Report(Sequence[Row]):
+class Report(Listing[Row]):
     """A table of a model's parameters, from :func:`arrayinit.report`. `str`, rich and notebooks show it."""
 
     rows: tuple[Row, ...]
@@ -86,32 +87,9 @@ class Report(Sequence[Row]):
         """The memory of the elements, tied ones counted once."""
         return sum(row.bytes for row in self.rows)
 
-    @overload
-    def __getitem__(self, k: int | str) -> Row: ...
-
-    @overload
-    def __getitem__(self, k: slice) -> tuple[Row, ...]: ...
-
-    def __getitem__(self, k: int | str | slice) -> Row | tuple[Row, ...]:
-        """A row by its number or its path. KeyError, IndexError."""
-        if not isinstance(k, str):
-            return self.rows[k]
-        for row in self.rows:
-            if k == row.path or k in row.tied:
-                return row
-        raise KeyError(k)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(self.rows)
-
-    def __str__(self) -> str:
-        return self.to_text()
-
-    def __repr__(self) -> str:
-        return self.to_text()
+    @property
+    def _entries(self) -> tuple[Row, ...]:
+        return self.rows
 
     def to_text(self, width: int | None = None) -> str:
         """A plain table, and the findings below it.
