@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +43,9 @@ def fingerprints(model: Any, *, shards: Any = None) -> dict[str, str]:
     All ranks of a cut model get one fingerprint, whatever they hold. That the model is right shows only beside the
     fingerprint of the whole, or of another run.
 
+    Numbers, text and objects in the place of an array are refused, so that nothing is left out; None and the extra
+    states of torch are none. In modules of Equinox what is no array doesn't count, nor do keys of JAX in a tree.
+
     Args:
         model: a torch.nn.Module; a state dict, or mappings and lists of arrays of any library or in files (zarr, h5py);
             a pytree of JAX's arrays, among them modules of nnx and Equinox; a built model of Keras; the path of a
@@ -52,8 +55,9 @@ def fingerprints(model: Any, *, shards: Any = None) -> dict[str, str]:
             :func:`arrayinit.torch.init_module_`.
 
     Raises:
-        TypeError: no model, or an array without values (on the meta device, abstract, traced, deleted) or of a dtype
-            that :func:`arrayinit.fingerprint` refuses; `shards` beside something else than a torch.nn.Module.
+        TypeError: no model, something else among its arrays, or an array without values (on the meta device, abstract,
+            traced, deleted), with a mask, or of a dtype that :func:`arrayinit.fingerprint` refuses; `shards` beside
+            something else than a torch.nn.Module.
         ValueError: two arrays have one path; a parameter is cut, and can't be read now (see
             :func:`arrayinit.torch.shards_of`), or copies of a part of it differ between processes. For other ways of
             cutting see :func:`arrayinit.fingerprint_part`; `shards` has a path that the model lacks; a file of another
@@ -125,9 +129,12 @@ def combined(digests: Mapping[str, str]) -> str:
 def _is_module(model: Any) -> bool:
     """Whether a model is a module of torch, and none of Keras's, which are modules, too, on torch."""
     torch: Any = sys.modules.get("torch")
+    return not _is_of_keras(model) and isinstance(model, getattr(getattr(torch, "nn", None), "Module", ()))
+
+
+def _is_of_keras(model: Any) -> bool:
     keras: Any = sys.modules.get("keras")
-    is_keras = isinstance(model, getattr(getattr(keras, "layers", None), "Layer", ()))
-    return not is_keras and isinstance(model, getattr(getattr(torch, "nn", None), "Module", ()))
+    return isinstance(model, getattr(getattr(keras, "layers", None), "Layer", ()))
 
 
 def _digests_of_file(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
@@ -147,13 +154,7 @@ def _arrays(model: Any, shards: Any) -> list[tuple[str, Any]]:
     elif isinstance(model, Mapping | list) and (plain := _of_mapping(model)) is not None:
         listed = plain
     else:
-        from arrayinit.models.members import members_of
-
-        listed = [
-            (path, member.read())
-            for member in members_of(model)
-            for path in (member.parameter.path, *member.parameter.tied)
-        ]
+        listed = _of_tree(model)
     known: dict[str, Any] = {}
     for path, x in listed:
         if known.setdefault(path, x) is not x:
@@ -162,16 +163,43 @@ def _arrays(model: Any, shards: Any) -> list[tuple[str, Any]]:
 
 
 def _of_mapping(model: Any) -> list[tuple[str, Any]] | None:
-    """The arrays in mappings and lists; None where there is something else among them, as in trees of JAX."""
+    """The arrays in mappings and lists; None where there is something else among them that JAX may know."""
     from arrayinit.models.mappings import arrays_of
 
     listed = [
         (path, x)
         for path, (_, _, x) in arrays_of(model, "model")
-        if path.rpartition(".")[2] != EXTRA or find_backend(x) is not None
+        if x is not None and (path.rpartition(".")[2] != EXTRA or find_backend(x) is not None)
     ]
-    is_plain = all(find_backend(x) is not None or is_stored(x) or isinstance(x, np.generic) for _, x in listed)
-    return listed if is_plain else None
+    strays = [
+        (path, x)
+        for path, x in listed
+        if find_backend(x) is None and not is_stored(x) and not isinstance(x, np.generic)
+    ]
+    if strays and sys.modules.get("jax") is None:
+        _refuse(strays)
+    return None if strays else listed
+
+
+def _of_tree(model: Any) -> list[tuple[str, Any]]:
+    """The arrays of a model of Keras, or in a tree of JAX, in which nothing else has values of its own."""
+    from arrayinit.models.members import members_of
+
+    is_nested = isinstance(model, Mapping | list)
+    members = [] if is_nested else members_of(model)  # says what a model is, where this is none
+    if sys.modules.get("jax") is not None and not _is_of_keras(model):
+        from arrayinit.models.jax import strays_of_tree
+
+        _refuse(strays_of_tree(model))
+    members = members_of(model) if is_nested else members
+    return [(path, member.read()) for member in members for path in (member.parameter.path, *member.parameter.tied)]
+
+
+def _refuse(strays: Iterable[tuple[str, Any]]) -> None:
+    """Refuse what is in the place of an array and is none: it would be in no digest."""
+    for path, x in strays:
+        place = f" at {path!r}" if path else ""
+        raise TypeError(f"`model` must hold arrays, and mappings and lists of them; got {shown(x)}{place}")
 
 
 def _of_module(module: Any, shards: Any) -> Iterator[tuple[str, Any]]:

@@ -175,6 +175,7 @@ def _read(x: Any) -> tuple[str, Iterator[tuple[tuple[int, ...], npt.NDArray[Any]
         return backend_of(np.empty(0)).dtype_name(np.dtype(x.dtype)), stored_blocks(x)
     backend = backend_of(x)
     backend.check_readable(x)
+    _refuse_masked(x)
     if backend.is_abstract(x):
         is_meta = getattr(getattr(x, "device", None), "type", "") == "meta"
         what = "on the meta device, where it has none: draw or load it first" if is_meta else ABSTRACT
@@ -188,6 +189,7 @@ def _read(x: Any) -> tuple[str, Iterator[tuple[tuple[int, ...], npt.NDArray[Any]
 
 def _host_blocks(backend: Backend, x: Any) -> Iterator[tuple[tuple[int, ...], npt.NDArray[Any]]]:
     for corner, piece in backend.pieces(x):
+        _refuse_masked(piece)  # a block of Dask's may be
         owner = backend_of(piece)
         dtype = owner.dtype_name(piece.dtype)
         for start, slab in _slabs(piece):
@@ -198,6 +200,11 @@ def _host_blocks(backend: Backend, x: Any) -> Iterator[tuple[tuple[int, ...], np
             if host.dtype.hasobject:
                 raise TypeError(f"`x` must be an array of numbers; got dtype {host.dtype}")
             yield tuple(a + b for a, b in zip(corner, start, strict=True)), host
+
+
+def _refuse_masked(x: Any) -> None:
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError("`x` must have a value for each element; got a masked array: pass x.filled(...) or x.data")
 
 
 def _slabs(x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:

@@ -375,6 +375,60 @@ def test_trees_of_jax():
     assert ai.fingerprints(layer) == {"bias": ai.fingerprint(layer.bias), "weight": ai.fingerprint(layer.weight)}
 
 
+NUMBERS = """
+import sys, numpy as np, arrayinit as ai
+assert "jax" not in sys.modules
+for stray in (3, "text", np.tanh):
+    try:
+        ai.fingerprint({"a": stray, "b": np.zeros(2)})
+    except TypeError as error:
+        print(error)
+"""
+
+
+def test_what_is_no_array_is_refused_with_jax_and_without():
+    jax, eqx, nnx = namespace("jax"), namespace("equinox"), namespace("flax.nnx")
+    x = np.zeros(2)
+    messages = []
+    for stray in (3, "text", np.tanh):
+        with pytest.raises(TypeError, match=r"`model` must hold arrays.* at 'a'") as refused:
+            ai.fingerprint({"a": stray, "b": x})
+        messages.append(str(refused.value))
+    alone = subprocess.run([sys.executable, "-P", "-c", NUMBERS], capture_output=True, text=True, timeout=120)
+    assert alone.stdout.splitlines() == messages, alone.stderr
+    for model, path in [
+        ({"a": (3, x)}, "a.0"),
+        ([jax.numpy.zeros(2), 3.5], "1"),
+        ({"a": [{"b": True}], "c": x}, "a.0.b"),
+    ]:
+        with pytest.raises(TypeError, match=f"`model` must hold arrays.* at '{path}'"):
+            ai.fingerprint(model)
+    assert ai.fingerprint({"a": None, "b": x}) == ai.fingerprint({"b": x})
+    mlp = eqx.nn.MLP(2, 2, 2, 1, key=jax.random.key(0))  # holds jax.nn.relu and sizes
+    assert set(ai.fingerprints({"mlp": mlp})) == {
+        f"mlp.layers.{k}.{name}" for k in (0, 1) for name in ("weight", "bias")
+    }
+    with pytest.raises(TypeError, match="got 1e-05 at 'eps'"):
+        ai.fingerprint({"mlp": mlp, "eps": 1e-5})
+    rngs = nnx.Rngs(0)
+    layers = nnx.Sequential(nnx.Dropout(0.1, rngs=rngs), nnx.relu, nnx.Linear(2, 2, rngs=rngs))
+    assert set(ai.fingerprints(layers)) >= {"layers.2.kernel", "layers.2.bias"}
+
+
+def test_arrays_without_values_for_all_elements_are_refused(tmp_path):
+    namespace("jax")
+    h5py, dask = namespace("h5py"), namespace("dask.array")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        null = file.create_dataset("x", dtype="f4", shape=None)
+        for model in (null, {"x": null}, {"x": null, "y": np.zeros(2)}):
+            with pytest.raises(TypeError, match=r"`model` must hold arrays.*shape None"):
+                ai.fingerprint(model)
+    masked = np.ma.masked_array([1.0, 2.0], [False, True])
+    for x in (masked, {"a": masked}, dask.from_array(masked)):
+        with pytest.raises(TypeError, match="masked array"):
+            ai.fingerprint(x)
+
+
 def test_jax_arrays_over_devices():
     jax = namespace("jax")
     devices = np.array(jax.devices())
