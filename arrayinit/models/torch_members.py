@@ -22,7 +22,7 @@ from arrayinit.backends.base import Extent
 from arrayinit.common.messages import shown
 from arrayinit.models.axes import Leaf, Reading, described, readings_of
 from arrayinit.models.derived import Derived, Slot, derived_of, tensor_at
-from arrayinit.models.megatron import Context, context_of
+from arrayinit.models.megatron import Context, context_of, is_of_megatron, ranks_of
 from arrayinit.models.memory import shared_in_part
 from arrayinit.models.parameters import Parameter, overlapping, tied_paths
 from arrayinit.models.plans import PlanError
@@ -32,6 +32,7 @@ from arrayinit.models.torch_shards import OTHERWISE, FlatWeight, flat_weights, s
 from arrayinit.stream.formats import is_floating
 
 __all__ = [
+    "Cut",
     "ModuleTensor",
     "Shards",
     "axes_of",
@@ -41,6 +42,7 @@ __all__ = [
     "is_layer",
     "is_statistic",
     "known_readings",
+    "may_be_cut",
     "modules_by_path",
     "padding_of",
     "parameters_of",
@@ -307,23 +309,40 @@ def check_shards(module: nn.Module, shards: Any) -> None:
         raise ValueError(f"`shards` must have paths of the model; got {', '.join(map(str, unknown))}")
 
 
-def cut_tensors(module: nn.Module, shards: Shards = None) -> tuple[dict[str, Shard], set[int]]:
-    """Path -> what is here of each tensor that is cut, but for DTensors; and the ids of the tensors that hold it.
+@dataclass(frozen=True)
+class Cut:
+    """The tensors of a module that are cut, but for DTensors.
 
-    Raises:
-        ValueError: a part that can't be reached now.
+    shards: path -> what is here of it. dtypes: path -> its dtype. problems: path -> why a part can't be reached now.
+    holders: the ids of the tensors that hold any of this.
     """
-    found, holders = {}, set[int]()
+
+    shards: Mapping[str, Shard]
+    dtypes: Mapping[str, torch.dtype]
+    problems: Mapping[str, str]
+    holders: frozenset[int]
+
+
+def cut_tensors(module: nn.Module, shards: Shards = None) -> Cut:
+    """What is cut of a module, in other ways than as DTensors."""
+    found, dtypes, problems, holders = dict[str, Shard](), {}, {}, set[int]()
     for member in tensors_of(module, shards):
         for each in (member,) if member.derived is None else member.originals:
             try:
                 shard = each.shard()
             except ValueError as error:
-                raise ValueError(f"{each.path!r} {error}") from None
-            if shard is not None:
-                found[each.path] = shard
-                holders |= set(map(id, each.tensors))
-    return found, holders
+                problems[each.path] = str(error)
+            else:
+                if shard is None:
+                    continue
+                found[each.path], dtypes[each.path] = shard, each.tensors[0].dtype
+            holders |= set(map(id, each.tensors))
+    return Cut(found, dtypes, problems, frozenset(holders))
+
+
+def may_be_cut(module: nn.Module, shards: Shards = None) -> bool:
+    """Whether other ranks may hold parts where this one has none: known from `shards`, or from Megatron's groups."""
+    return shards is not None or any(is_of_megatron(each) and ranks_of(each) > 1 for each in module.modules())
 
 
 def registered_tensors(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:
