@@ -341,7 +341,7 @@ class JaxBackend(Backend):
                 yield tuple(axis.start or 0 for axis in shard.index), np.asarray(shard.data)
 
     def is_shared(self, x: Any) -> bool:
-        return not x.is_fully_addressable
+        return not getattr(x, "is_fully_addressable", True)  # abstract ones lack it
 
     def rank(self) -> int:
         return int(jax.process_index())

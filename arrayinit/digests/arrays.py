@@ -8,6 +8,7 @@ import numpy as np
 from arrayinit.backends import find_backend
 from arrayinit.common.messages import shown
 from arrayinit.digests.models import combined, fingerprints, parts_held
+from arrayinit.digests.parts import shape_of
 from arrayinit.digests.ranks import added_up
 from arrayinit.digests.stored import is_stored
 from arrayinit.laws.geometry import Axes, geometry
@@ -80,7 +81,7 @@ def fingerprint(
     if is_array or hasattr(x, "__array_namespace__"):
         if shards is not None:
             raise TypeError(f"`shards` goes with a torch.nn.Module; got {type(x).__name__}")
-        geometry(tuple(x.shape), *axes)  # refuses an impossible layout
+        geometry(shape_of(x), *axes)  # refuses an impossible layout
         (whole,) = added_up(*parts_held({"`x`": x}, axes))
         return whole.digest()
     if axes != (None, None, None, ()):

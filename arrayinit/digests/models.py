@@ -9,7 +9,7 @@ import numpy as np
 
 from arrayinit.backends import backend_named, find_backend
 from arrayinit.common.messages import shown
-from arrayinit.digests.parts import FingerprintPart, fingerprint_part, part_held
+from arrayinit.digests.parts import FingerprintPart, fingerprint_part, part_held, shape_of
 from arrayinit.digests.ranks import Problem, added_up, gathered
 from arrayinit.digests.stored import arrays_of_group, is_stored
 from arrayinit.laws.geometry import geometry
@@ -89,7 +89,7 @@ def parts_held(
         parts[name] = None, x
         try:
             if problem is None:
-                parts[name] = part_held(x, geometry(tuple(x.shape), *axes)), x
+                parts[name] = part_held(x, geometry(shape_of(x), *axes)), x
         except Exception as error:  # whatever it is, other processes wait
             problem = Problem.of(error, name)
     return parts, problem
@@ -100,7 +100,7 @@ def combined(digests: Mapping[str, str]) -> str:
     import hashlib
 
     text = "".join(f"{path} {digests[path]}\n" for path in sorted(digests))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _is_module(model: Any) -> bool:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -198,6 +199,43 @@ def test_refusals():
     ]:
         with pytest.raises(error, match=words):
             what()
+
+
+def test_tensors_that_have_no_bits_of_numbers_are_refused():
+    torch = namespace("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that both are prototypes
+        quantized = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
+        nested = [torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=each)
+                  for each in (torch.strided, torch.jagged)]  # fmt: skip
+    for x, words in [(quantized, "dtype that NumPy has"), *((x, "a nested tensor") for x in nested)]:
+        for call in (lambda x=x: ai.fingerprint(x), lambda x=x: ai.fingerprint({"w": x})):
+            with pytest.raises(TypeError, match=words):
+                call()
+
+
+def test_a_path_that_utf8_can_not_hold():
+    x = np.zeros(2)
+    assert len({ai.fingerprint({path: x}) for path in ("a", "\ud800", "\ud801")}) == 3
+
+
+@pytest.mark.parametrize("change", [
+    {"dtype": "x"}, {"dtype": "object"}, {"dtype": 3}, {"dtype": "float32 "}, {"count": 3, "shape": [2]}, {"count": -1},
+])  # fmt: skip
+def test_other_data_of_parts(change):
+    data = ai.fingerprint_part(np.zeros(2, "float32"), shape=2).as_dict()
+    with pytest.raises(ValueError, match="`data` must be what"):
+        ai.FingerprintPart.from_dict(data | change)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bool", "uint8", "bfloat16", "float8_e4m3fn", "complex128", "datetime64[ns]", "int4"]
+)
+def test_dtypes_of_parts(dtype):
+    namespace("ml_dtypes")
+    x = np.zeros(2, getattr(sys.modules["ml_dtypes"], dtype, dtype))
+    part = ai.fingerprint_part(x, shape=2)
+    assert ai.FingerprintPart.from_dict(json.loads(json.dumps(part.as_dict()))) == part
 
 
 def test_a_partition_that_hides_its_place_is_refused():
