@@ -6,12 +6,13 @@ from types import ModuleType
 from typing import Any
 
 from arrayinit.backends import backend_named
+from arrayinit.common.integers import as_integer
 from arrayinit.common.messages import shape_text, shown
 from arrayinit.key import Key
 from arrayinit.laws.geometry import check_shape
 from arrayinit.laws.regions import Index
 from arrayinit.seeds import Name, resolve
-from arrayinit.specs import Spec, law_of, named, spec_hint
+from arrayinit.specs import Spec, law_of, named, spec_hint, with_path
 
 __all__ = ["Draw"]
 
@@ -37,7 +38,9 @@ class Draw:
         shape: of the whole array.
         seed: an integer in [0, 2**64), or an `arrayinit.Key`, which is stored as its integer.
         name: folded into the key: a string, an integer, or a tuple of them; None for none. The path of a parameter
-            gives what `init_module_` and `init_tree` draw for it with the same seed.
+            gives what `init_module_` and `init_tree` draw for it with the same seed, if the initializer has the
+            `layout` or `groups` of its layer; a row of padding is not 0 here. A :func:`scheme` with a `path` gets the
+            name as its path, where that is a string.
         dtype: the dtype of new arrays, by name.
 
     Raises:
@@ -64,10 +67,16 @@ class Draw:
             raise TypeError(f"`seed` must be an integer or an arrayinit.Key, to be stored; got {shown(seed)}")
         resolve(seed, self.name)  # checks both
         object.__setattr__(self, "initializer", given)
+        object.__setattr__(self, "name", _plain_name(self.name))
         object.__setattr__(self, "shape", check_shape(self.shape, "shape"))
         object.__setattr__(self, "seed", int(seed))
         object.__setattr__(self, "dtype", backend_named("numpy").dtype_name(self.dtype))
-        law_of(given, self.shape, self.dtype)  # refuses what can't be drawn
+        law_of(self._with_path, self.shape, self.dtype)  # refuses what can't be drawn
+
+    @property
+    def _with_path(self) -> Spec:
+        """The initializer as a plan of a model has it for a parameter with the path `name`."""
+        return with_path(self.initializer, self.name) if isinstance(self.name, str) else self.initializer
 
     def __call__(
         self,
@@ -87,7 +96,7 @@ class Draw:
         Raises:
             TypeError, ValueError: as the initializer.
         """
-        return self.initializer(
+        return self._with_path(
             self.shape, seed=self.seed, name=self.name, dtype=self.dtype, xp=xp, device=device, index=index, flat=flat,
             chunks=chunks,
         )  # fmt: skip
@@ -106,8 +115,8 @@ class Draw:
             shape = tuple(getattr(x, "shape", self.shape))
             if shape != self.shape:
                 raise ValueError(f"`x` must have the shape {self.shape} of the draw; got {shape}")
-            return self.initializer.fill_(x, seed=self.seed, name=self.name)
-        return self.initializer.fill_(x, seed=self.seed, name=self.name, shape=self.shape, index=index, flat=flat)
+            return self._with_path.fill_(x, seed=self.seed, name=self.name)
+        return self._with_path.fill_(x, seed=self.seed, name=self.name, shape=self.shape, index=index, flat=flat)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON or TOML, with the version of the stream. A name of None is left out.
@@ -170,8 +179,20 @@ def _unpickled(version: int, *fields: Any) -> Draw:
     return Draw(*fields)
 
 
+def _plain_name(name: Any) -> Name | None:
+    """A name that folds, with strings and integers of Python's, which JSON and TOML can hold."""
+    if name is None:
+        return None
+    if isinstance(name, tuple):
+        return tuple(_plain_name(word) for word in name)  # type: ignore[misc] # none is None, which does not fold
+    number = None if isinstance(name, str) else as_integer(name)
+    if number is None and not isinstance(name, str):
+        raise TypeError(f"`name` must be a string or an integer with a value, to be stored; got {shown(name)}")
+    return str(name) if number is None else number
+
+
 def _check_version(version: Any) -> None:
-    if isinstance(version, bool) or version != _stream_version():
+    if as_integer(version) != _stream_version():
         raise ValueError(
             f"`stream_version` must be {_stream_version()}, the stream of this version of arrayinit, which draws other "
             f"values than another stream; got {'none' if version is None else shown(version)}"

@@ -13,7 +13,7 @@ from arrayinit.backends import backend_named, is_compiling
 from arrayinit.common.arguments import is_real
 from arrayinit.common.cache_keys import exact
 from arrayinit.common.float_environment import in_default_environment
-from arrayinit.common.messages import did_you_mean, known_as, shown
+from arrayinit.common.messages import did_you_mean, known_as, shape_text, shown
 from arrayinit.common.plain_data import NESTED, is_plain, plain
 from arrayinit.draw import KEYWORDS, Keywords, draw, whole_job
 from arrayinit.job import Job
@@ -313,6 +313,8 @@ class Description:
 
     >>> ai.describe("orthogonal", (4, 4)).std
     0.5
+
+    `print` shows a line for each, as the command line's `describe` does.
     """
 
     name: str
@@ -326,6 +328,12 @@ class Description:
     low: float  # no element is smaller; for complex dtypes, no part of one
     high: float  # no element is larger, likewise
 
+    def __str__(self) -> str:
+        from arrayinit.common.tables import aligned
+
+        rows = [(field.name, _field_text(getattr(self, field.name))) for field in fields(self)]
+        return "\n".join(aligned(rows))
+
     def _repr_html_(self) -> str:
         from arrayinit.common.tables import html_fields
 
@@ -335,6 +343,14 @@ class Description:
             if (value := getattr(self, field.name)) is not None
         }
         return html_fields(self.name, numbers)
+
+
+def _field_text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, tuple):
+        return shape_text(value)
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 @in_default_environment

@@ -144,3 +144,35 @@ def test_a_shape_of_another_array_is_refused():
 def test_wrong_fields(make, error, match):
     with pytest.raises(error, match=match):
         make()
+
+
+@pytest.mark.parametrize("name", [np.int64(3), ("a", np.int64(3)), np.str_("q"), ("a", np.str_("b"))])
+def test_names_are_stored_as_plain_data(name):
+    draw = ai.Draw("normal", (2, 3), seed=5, name=name)
+    assert ai.Draw.from_dict(json.loads(json.dumps(draw.as_dict()))) == draw
+    assert np.array_equal(draw(), ai.normal((2, 3), seed=5, name=name))
+
+
+@pytest.mark.parametrize("version", [np.array([1, 2]), 1.0, np.array([1])])
+def test_a_version_that_is_no_integer_is_refused(version):
+    with pytest.raises(ValueError, match=r"`stream_version` must be 1"):
+        ai.Draw.from_dict(CONFIG["vera_A"] | {"stream_version": version})
+
+
+def test_a_scheme_with_a_path_gets_the_name():
+    torch = namespace("torch")
+    from arrayinit.torch import init_module_
+
+    @ai.scheme
+    def by_length_of_path(geometry, path=""):
+        return ai.spec("normal", std=1.0 + len(path))
+
+    layer = init_module_(torch.nn.Linear(3, 4, bias=False), {"*": "by_length_of_path"}, seed=0)
+    stored = ai.Draw("by_length_of_path", (4, 3), seed=0, name="weight")
+    assert stored.as_dict()["initializer"] == "by_length_of_path"
+    for draw in (stored, ai.Draw.from_dict(json.loads(json.dumps(stored.as_dict())))):
+        assert torch.equal(draw(xp="torch"), layer.weight.detach())
+        assert np.array_equal(draw.fill_(np.empty((2, 3), "float32"), index=slice(1, 3)), layer.weight.detach()[1:3])
+    given = ai.Draw(ai.spec("by_length_of_path", path="x"), (4, 3), seed=0, name="weight")
+    assert not np.array_equal(given(), stored())
+    assert np.array_equal(ai.Draw("by_length_of_path", 2, seed=0, name=7)(), ai.normal(2, seed=0, name=7))

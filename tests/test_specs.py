@@ -279,3 +279,15 @@ def test_specs_that_are_none(make, error, words):
 def test_descriptions_of_what_reaches_far():
     law = ai.spec("packed", initializer=[ai.spec("normal", std=1e200), ai.spec("zeros")], blocks=2)
     assert ai.describe(law, (4, 6), dtype="float64").std == math.inf  # its square is beyond float64
+
+
+def test_a_description_prints_as_on_the_command_line(capsys):
+    from arrayinit.cli import main
+
+    text = str(ai.describe("kaiming_normal", (4, 6)))
+    assert text.splitlines()[:4] == [
+        "name          kaiming_normal", "shape         4x6", "distribution  normal", "fan_in        6",
+    ]  # fmt: skip
+    assert main(["describe", "kaiming_normal", "4x6"]) == 0
+    assert capsys.readouterr().out == f"{text}\n"
+    assert "gain          -" in str(ai.describe("normal", 3))

@@ -382,8 +382,20 @@ class Backend:
         """Whether other processes may hold other elements of x."""
         return self.is_distributed
 
-    def added(self, xs: Sequence[Any], rows: Sequence[Sequence[int]]) -> list[list[int]]:
-        """A row of integers from 0 to 2^64 - 1 for each shared array, added over its processes, modulo 2^64."""
+    def groups(self, xs: Sequence[Any]) -> list[list[int]]:
+        """The numbers of the shared arrays that the same processes share, for each set of processes with this one."""
+        return [list(range(len(xs)))]
+
+    def rank(self) -> int:
+        """The number of this process among all that may share arrays."""
+        raise NotImplementedError
+
+    def added(self, x: Any, rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Rows of integers from 0 to 2^64 - 1, added over the processes that share x, modulo 2^64."""
+        raise NotImplementedError
+
+    def told(self, x: Any, text: str) -> dict[int, str]:
+        """Rank -> text of each process that shares x."""
         raise NotImplementedError
 
     def bits(self, x: Any) -> npt.NDArray[Any]:

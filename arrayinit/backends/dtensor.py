@@ -90,21 +90,34 @@ class DTensorBackend(TorchBackend):
         coordinate = x.device_mesh.get_coordinate()
         return math.prod(x.device_mesh.size(k) for k in repeated), not any(coordinate[k] for k in repeated)
 
-    def added(self, xs: Sequence[Any], rows: Sequence[Sequence[int]]) -> list[list[int]]:
-        """One all-reduce for each mesh that has all ranks, else one along each dimension of a mesh."""
-        result = [list(row) for row in rows]
-        for mesh in dict.fromkeys(x.device_mesh for x in xs):
-            numbers = [k for k, x in enumerate(xs) if x.device_mesh == mesh]
-            halves = [[half for n in rows[k] for half in (n & HALF, n >> 32)] for k in numbers]  # no sum overflows
-            table = torch.tensor(halves, dtype=torch.int64, device=mesh.device_type)
-            if mesh.size() == dist.get_world_size():
-                dist.all_reduce(table)
-            else:
-                for dimension in range(mesh.ndim):
-                    dist.all_reduce(table, group=mesh.get_group(dimension))
-            for k, sums in zip(numbers, table.tolist(), strict=True):
-                result[k] = [(low + (high << 32)) & MASK for low, high in zip(sums[::2], sums[1::2], strict=True)]
-        return result
+    def groups(self, xs: Sequence[Any]) -> list[list[int]]:
+        found: dict[Any, list[int]] = {}
+        for k, x in enumerate(xs):
+            if x.device_mesh.get_coordinate() is not None:
+                found.setdefault(x.device_mesh, []).append(k)
+        return list(found.values())
+
+    def rank(self) -> int:
+        return int(dist.get_rank())
+
+    def added(self, x: Any, rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        """One all-reduce over a mesh that has all ranks, else one along each of its dimensions."""
+        halves = [[half for n in row for half in (n & HALF, n >> 32)] for row in rows]  # no sum overflows
+        table = torch.tensor(halves, dtype=torch.int64, device=x.device_mesh.device_type)
+        for group in _process_groups(x):
+            dist.all_reduce(table, group=group)
+        return [
+            [(low + (high << 32)) & MASK for low, high in zip(sums[::2], sums[1::2], strict=True)]
+            for sums in table.tolist()
+        ]
+
+    def told(self, x: Any, text: str) -> dict[int, str]:
+        texts = {self.rank(): text}
+        for group in _process_groups(x):
+            everyone: list[Any] = [None] * dist.get_world_size(group)
+            dist.all_gather_object(everyone, texts, group=group)
+            texts = {rank: each for one in everyone for rank, each in one.items()}
+        return texts
 
     def parts(self, x: Any) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
         """Parts of the global tensor that this rank holds: the first element of each, and its place in `local(x)`."""
@@ -132,6 +145,12 @@ class DTensorBackend(TorchBackend):
 def _is_same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Whether two local tensors have one storage; tensors without elements have nothing to lose."""
     return not (a.numel() and b.numel()) or a.untyped_storage()._cdata == b.untyped_storage()._cdata
+
+
+def _process_groups(x: Any) -> list[Any]:
+    """The groups over which one collective after the other reaches all ranks of the mesh of x; None is the world."""
+    mesh = x.device_mesh
+    return [None] if mesh.size() == dist.get_world_size() else [mesh.get_group(k) for k in range(mesh.ndim)]
 
 
 def local(x: Any) -> torch.Tensor:

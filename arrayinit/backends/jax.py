@@ -344,9 +344,12 @@ class JaxBackend(Backend):
                 yield tuple(axis.start or 0 for axis in shard.index), np.asarray(shard.data)
 
     def is_shared(self, x: Any) -> bool:
-        return not x.is_fully_addressable
+        return not getattr(x, "is_fully_addressable", True)  # abstract ones lack it
 
-    def added(self, xs: Sequence[Any], rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    def rank(self) -> int:
+        return int(jax.process_index())
+
+    def added(self, x: Any, rows: Sequence[Sequence[int]]) -> list[list[int]]:
         """One gather of all rows over all processes."""
         from jax.experimental.multihost_utils import process_allgather
 
@@ -354,6 +357,17 @@ class JaxBackend(Backend):
         gathered = np.asarray(process_allgather(np.array(words, np.uint32))).astype(np.uint64)
         sums = (gathered[..., ::2] | gathered[..., 1::2] << np.uint64(32)).reshape(-1, len(rows), len(rows[0])).sum(0)
         return [[int(n) for n in row] for row in sums]
+
+    def told(self, x: Any, text: str) -> dict[int, str]:
+        """Two gathers: of the lengths, and of the texts."""
+        from jax.experimental.multihost_utils import process_allgather
+
+        data = np.frombuffer(text.encode(), np.uint8)
+        lengths = np.asarray(process_allgather(np.array([len(data)], np.int32))).reshape(-1)
+        padded = np.zeros(lengths.max(), np.uint8)
+        padded[: len(data)] = data
+        texts = np.asarray(process_allgather(padded)).reshape(len(lengths), -1)
+        return {k: row[:n].tobytes().decode() for k, (row, n) in enumerate(zip(texts, lengths, strict=True))}
 
 
 def _filled(shape: tuple[int, ...], dtype: Any, corner: tuple[int, ...], fill: Fill) -> npt.NDArray[Any]:

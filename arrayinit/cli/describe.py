@@ -9,8 +9,6 @@ import arrayinit
 from arrayinit.cli.arguments import Shape, importing, value_of, with_options
 from arrayinit.cli.completion import GEOMETRY, Describing, dtypes, initializers, values
 from arrayinit.cli.output import as_json as json_option, say, say_json, status
-from arrayinit.common.messages import shape_text
-from arrayinit.common.tables import aligned
 from arrayinit.initializers import full_name
 from arrayinit.specs import complete
 
@@ -56,11 +54,10 @@ def describe(initializer: str, shape: tuple[int, ...], parameters: tuple[str, ..
         text = text.replace("`dtype`, or that of `x`,", "--dtype")
         options = {key: f"--{key.replace('_', '-')}" for key in (*complete(initializer, {}), *GEOMETRY, "dtype")}
         raise click.UsageError(with_options(text, options | {"x": "SHAPE", "shape": "SHAPE"})) from None
-    numbers = dataclasses.asdict(description)
     if as_json:
-        say_json(numbers)
+        say_json(dataclasses.asdict(description))
         return
-    say("\n".join(aligned([(name, _shown(value)) for name, value in numbers.items()])))
+    say(str(description))
 
 
 def _pairs(words: tuple[str, ...]) -> dict[str, Any]:
@@ -78,11 +75,3 @@ def _pairs(words: tuple[str, ...]) -> dict[str, Any]:
             text = rest.pop(0)
         parameters[name.replace("-", "_")] = value_of(text)
     return parameters
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, tuple):
-        return shape_text(value)
-    return f"{value:.10g}" if isinstance(value, float) else str(value)

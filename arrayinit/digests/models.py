@@ -2,22 +2,20 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from arrayinit.backends import backend_of, find_backend
+from arrayinit.backends import backend_named, find_backend
 from arrayinit.common.messages import shown
-from arrayinit.digests.parts import FingerprintPart, fingerprint_part, part_held
+from arrayinit.digests.parts import FingerprintPart, fingerprint_part, part_held, shape_of
+from arrayinit.digests.ranks import Problem, added_up, gathered
 from arrayinit.digests.stored import arrays_of_group, is_stored
-from arrayinit.digests.sums import MASK
 from arrayinit.laws.geometry import geometry
 
-__all__ = ["combined", "digests_of", "fingerprints"]
+__all__ = ["combined", "fingerprints", "parts_held"]
 
-SHOWN = 5  # paths in an error
 EXTRA = "_extra_state"  # what torch appends to the path of a module for data that are no tensor
 
 
@@ -34,14 +32,20 @@ def fingerprints(model: Any, *, shards: Any = None) -> dict[str, str]:
     have equal fingerprints.
 
     DTensors and JAX arrays of several processes are read where they lie: each process hashes what it holds, and a few
-    numbers for each array are added, by one collective for each device mesh (torch), or by one for the model (JAX).
-    All processes must call this, with the same arrays. Each process hashes the copies of a DTensor that it holds, at
-    the same time as the others; copies that differ are refused, on every process. What ZeRO-3, FSDP1 and Megatron cut
-    is hashed where it lies, too, and gathered as a few numbers for each part, by one collective of all processes; there
-    copies that differ are refused as well. A stage of a pipeline has the parameters that it holds.
+    numbers for each array are added, by two collectives for each device mesh (torch), or for the model (JAX). All
+    processes must call this, with the same arrays. Each process hashes the copies of a DTensor that it holds, at the
+    same time as the others; copies that differ are refused, on every process. What ZeRO-3, FSDP1 and Megatron cut is
+    hashed where it lies, too, and gathered as a few numbers for each part, by one collective of all processes; there
+    copies that differ are refused as well. A stage of a pipeline has the parameters that it holds. A rank of such a
+    model that holds no part of anything passes `shards={}`; without, it would not know that the others wait for it.
+
+    An error on one process is raised on all that share arrays with it, and names its rank.
 
     All ranks of a cut model get one fingerprint, whatever they hold. That the model is right shows only beside the
     fingerprint of the whole, or of another run.
+
+    Numbers, text and objects in the place of an array are refused, so that nothing is left out; None and the extra
+    states of torch are none. In modules of Equinox what is no array doesn't count, nor do keys of JAX in a tree.
 
     Args:
         model: a torch.nn.Module; a state dict, or mappings and lists of arrays of any library or in files (zarr, h5py);
@@ -52,10 +56,11 @@ def fingerprints(model: Any, *, shards: Any = None) -> dict[str, str]:
             :func:`arrayinit.torch.init_module_`.
 
     Raises:
-        TypeError: no model, or an array without values (on the meta device, abstract, traced, deleted) or of a dtype
-            that :func:`arrayinit.fingerprint` refuses; `shards` beside something else than a torch.nn.Module.
+        TypeError: no model, something else among its arrays, or an array without values (on the meta device, abstract,
+            traced, deleted), with a mask, or of a dtype that :func:`arrayinit.fingerprint` refuses; `shards` beside
+            something else than a torch.nn.Module.
         ValueError: two arrays have one path; a parameter is cut, and can't be read now (see
-            :func:`arrayinit.torch.shards_of`), or copies of a part of it differ between processes. For other ways of
+            :func:`arrayinit.torch.shards_of`), or copies or arrays differ between processes. For other ways of
             cutting see :func:`arrayinit.fingerprint_part`; `shards` has a path that the model lacks; a file of another
             kind. OSError: a file that can't be read.
     """
@@ -63,55 +68,31 @@ def fingerprints(model: Any, *, shards: Any = None) -> dict[str, str]:
         raise TypeError(f"`shards` goes with a torch.nn.Module; got {type(model).__name__}")
     if isinstance(model, str | os.PathLike):
         return dict(sorted(_digests_of_file(model)))
-    arrays = dict(sorted(_arrays(model, shards)))
+    cut = _cut(model, shards) if _is_module(model) else None
+    arrays = dict(sorted(_arrays(model, frozenset() if cut is None else cut.holders)))
     shared: dict[int, str] = {}  # the first path of each array
     first = {path: shared.setdefault(id(x), path) for path, x in arrays.items()}
-    parts = {}
-    for path in shared.values():
-        x = arrays[path]
-        try:
-            parts[repr(path)] = part_held(x, geometry(tuple(x.shape))), x
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{path!r}: {error}") from None
-    digests = dict(zip(shared.values(), digests_of(parts), strict=True))
-    found = {path: digests[first[path]] for path in arrays} | _digests_of_cut(model, shards)
+    parts, problem = parts_held({repr(path): arrays[path] for path in shared.values()})
+    found = {} if cut is None else _digests_of_cut(model, shards, cut, problem)
+    digests = dict(zip(shared.values(), added_up(parts, problem), strict=True))
+    found |= {path: digests[first[path]].digest() for path in arrays}
     return dict(sorted(found.items()))
 
 
-def digests_of(parts: Mapping[str, tuple[FingerprintPart, Any]]) -> list[str]:
-    """The digests of arrays, of each of which this process has a part: that of the array beside it.
-
-    The sums over all processes of what each holds, and of what the first holder of each copy holds, go through one
-    collective. Copies are equal if the one is as many times the other as there are copies.
-
-    Args:
-        parts: what errors call the array -> its part and the array.
-
-    Raises:
-        ValueError: copies of an array differ between processes.
-    """
-    whole = {name: part for name, (part, _) in parts.items()}
-    by_backend: dict[Any, list[str]] = {}
-    for name, (_, x) in parts.items():
-        backend = None if is_stored(x) else backend_of(x)
-        if backend is not None and backend.is_shared(x):
-            by_backend.setdefault(backend, []).append(name)
-    differing = []
-    for backend, names in by_backend.items():
-        copies = {name: backend.copies(parts[name][1]) for name in names}
-        rows = []
-        for name in names:
-            part, is_first = whole[name], copies[name][1]
-            rows.append((*((part.count, *part.total) if is_first else (0, 0, 0)), *part.total))
-        sums = backend.added([parts[name][1] for name in names], rows)
-        for name, (count, a, b, *held) in zip(names, sums, strict=True):
-            whole[name] = replace(whole[name], count=count, total=(a, b))
-            if held != [n * copies[name][0] & MASK for n in (a, b)]:
-                differing.append(name)
-    if differing:
-        more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
-        raise ValueError(f"{', '.join(differing[:SHOWN])}{more}: copies differ between processes")
-    return [part.digest() for part in whole.values()]
+def parts_held(
+    arrays: Mapping[str, Any], axes: tuple[Any, ...] = ()
+) -> tuple[dict[str, tuple[FingerprintPart | None, Any]], Problem | None]:
+    """What errors call an array -> what this process holds of it, and the array; and why some have no part."""
+    parts: dict[str, tuple[FingerprintPart | None, Any]] = {}
+    problem = None
+    for name, x in arrays.items():
+        parts[name] = None, x
+        try:
+            if problem is None:
+                parts[name] = part_held(x, geometry(shape_of(x), *axes)), x
+        except Exception as error:  # whatever it is, other processes wait
+            problem = Problem.of(error, name)
+    return parts, problem
 
 
 def combined(digests: Mapping[str, str]) -> str:
@@ -119,15 +100,18 @@ def combined(digests: Mapping[str, str]) -> str:
     import hashlib
 
     text = "".join(f"{path} {digests[path]}\n" for path in sorted(digests))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _is_module(model: Any) -> bool:
     """Whether a model is a module of torch, and none of Keras's, which are modules, too, on torch."""
     torch: Any = sys.modules.get("torch")
+    return not _is_of_keras(model) and isinstance(model, getattr(getattr(torch, "nn", None), "Module", ()))
+
+
+def _is_of_keras(model: Any) -> bool:
     keras: Any = sys.modules.get("keras")
-    is_keras = isinstance(model, getattr(getattr(keras, "layers", None), "Layer", ()))
-    return not is_keras and isinstance(model, getattr(getattr(torch, "nn", None), "Module", ()))
+    return isinstance(model, getattr(getattr(keras, "layers", None), "Layer", ()))
 
 
 def _digests_of_file(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
@@ -138,22 +122,16 @@ def _digests_of_file(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
         yield name, part_held(x, geometry(tuple(x.shape))).digest()
 
 
-def _arrays(model: Any, shards: Any) -> list[tuple[str, Any]]:
+def _arrays(model: Any, holders: frozenset[int]) -> list[tuple[str, Any]]:
     group = arrays_of_group(model)
     if group is not None:
         listed = list(group.items())
     elif _is_module(model):
-        listed = list(_of_module(model, shards))
+        listed = list(_of_module(model, holders))
     elif isinstance(model, Mapping | list) and (plain := _of_mapping(model)) is not None:
         listed = plain
     else:
-        from arrayinit.models.members import members_of
-
-        listed = [
-            (path, member.read())
-            for member in members_of(model)
-            for path in (member.parameter.path, *member.parameter.tied)
-        ]
+        listed = _of_tree(model)
     known: dict[str, Any] = {}
     for path, x in listed:
         if known.setdefault(path, x) is not x:
@@ -162,21 +140,57 @@ def _arrays(model: Any, shards: Any) -> list[tuple[str, Any]]:
 
 
 def _of_mapping(model: Any) -> list[tuple[str, Any]] | None:
-    """The arrays in mappings and lists; None where there is something else among them, as in trees of JAX."""
+    """The arrays in mappings and lists; None where there is something else among them that JAX may know."""
     from arrayinit.models.mappings import arrays_of
 
     listed = [
         (path, x)
         for path, (_, _, x) in arrays_of(model, "model")
-        if path.rpartition(".")[2] != EXTRA or find_backend(x) is not None
+        if x is not None and (path.rpartition(".")[2] != EXTRA or find_backend(x) is not None)
     ]
-    is_plain = all(find_backend(x) is not None or is_stored(x) or isinstance(x, np.generic) for _, x in listed)
-    return listed if is_plain else None
+    strays = [
+        (path, x)
+        for path, x in listed
+        if find_backend(x) is None and not is_stored(x) and not isinstance(x, np.generic)
+    ]
+    if strays and sys.modules.get("jax") is None:
+        _refuse(strays)
+    return None if strays else listed
 
 
-def _of_module(module: Any, shards: Any) -> Iterator[tuple[str, Any]]:
+def _of_tree(model: Any) -> list[tuple[str, Any]]:
+    """The arrays of a model of Keras, or in a tree of JAX, in which nothing else has values of its own."""
+    from arrayinit.models.members import members_of
+
+    is_nested = isinstance(model, Mapping | list)
+    members = [] if is_nested else members_of(model)  # says what a model is, where this is none
+    if sys.modules.get("jax") is not None and not _is_of_keras(model):
+        from arrayinit.models.jax import strays_of_tree
+
+        _refuse(strays_of_tree(model))
+    members = members_of(model) if is_nested else members
+    return [(path, member.read()) for member in members for path in (member.parameter.path, *member.parameter.tied)]
+
+
+def _refuse(strays: Iterable[tuple[str, Any]]) -> None:
+    """Refuse what is in the place of an array and is none: it would be in no digest."""
+    for path, x in strays:
+        place = f" at {path!r}" if path else ""
+        raise TypeError(f"`model` must hold arrays, and mappings and lists of them; got {shown(x)}{place}")
+
+
+def _of_module(module: Any, holders: frozenset[int]) -> Iterator[tuple[str, Any]]:
     """The parameters and persistent buffers of a torch module that are whole or DTensors, as a state dict has them."""
-    from arrayinit.models.torch_members import check_shards, cut_tensors, registered_tensors, shapeless
+    from arrayinit.models.torch_members import registered_tensors
+
+    for path, owner, name, x in registered_tensors(module):
+        if name not in owner._non_persistent_buffers_set and id(x) not in holders:
+            yield path, x
+
+
+def _cut(module: Any, shards: Any) -> Any:
+    """The parameters of a torch module that are cut in other ways than as DTensors."""
+    from arrayinit.models.torch_members import check_shards, cut_tensors, shapeless
 
     check_shards(module, shards)
     unknown = shapeless(module)
@@ -184,43 +198,44 @@ def _of_module(module: Any, shards: Any) -> Iterator[tuple[str, Any]]:
         raise ValueError(
             f"`model` must have shapes, and a lazy one be called once on a batch; got {', '.join(unknown)}"
         )
-    _, cut = cut_tensors(module, shards)
-    for path, owner, name, x in registered_tensors(module):
-        if name not in owner._non_persistent_buffers_set and id(x) not in cut:
-            yield path, x
+    return cut_tensors(module, shards)
 
 
-def _digests_of_cut(model: Any, shards: Any) -> dict[str, str]:
-    """Path -> digest of the parameters of a torch module that are cut in other ways than as DTensors."""
-    if not _is_module(model):
-        return {}
-    import torch
+def _digests_of_cut(model: Any, shards: Any, cut: Any, problem: Problem | None) -> dict[str, str]:
+    """Path -> digest of what is cut here. All ranks gather what each has, if this rank can know that there are others.
 
-    from arrayinit.models.torch_members import cut_tensors
+    A rank of a model that is whole here joins no collective: the others may not call this at all.
+    """
+    from arrayinit.models.torch_members import may_be_cut
 
-    own: dict[str, dict[Any, FingerprintPart]] = {}
-    for path, shard in cut_tensors(model, shards)[0].items():
-        own[path] = {}
-        for part in shard.parts[:1] if shard.is_repeated else shard.parts:
-            place = part.flat if part.index is None else part.index
-            own[path][repr(place)] = fingerprint_part(part.x, shape=shard.shape, index=part.index, flat=part.flat)
-    if not own:
-        return {}
-    everyone: list[Any] = [own]
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        everyone = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(everyone, own)
-    digests = {}
-    for path in own:
-        parts: dict[Any, FingerprintPart] = {}
-        for held in everyone:
-            for place, part in held.get(path, {}).items():
-                if parts.setdefault(place, part) != part:
-                    raise ValueError(f"{path!r}: copies of the elements {place} differ between processes")
-        if not parts:
-            raise ValueError(f"{path!r}: no process holds elements of it")
+    own: dict[str, dict[str, FingerprintPart]] = {}
+    for path, shard in cut.shards.items():
+        nothing = FingerprintPart(backend_named("torch").dtype_name(cut.dtypes[path]), shard.shape, 0, (0, 0))
+        own[path] = {} if shard.parts else {"": nothing}
+        if problem is not None:
+            continue
         try:
-            digests[path] = sum(parts.values()).digest()  # type: ignore[union-attr]
+            for part in shard.parts[:1] if shard.is_repeated else shard.parts:
+                place = repr(part.flat if part.index is None else part.index)
+                own[path][place] = fingerprint_part(part.x, shape=shard.shape, index=part.index, flat=part.flat)
+        except Exception as error:  # whatever it is, other processes wait
+            problem = Problem.of(error, repr(path))
+    for path, reason in cut.problems.items():
+        problem = problem or Problem(f"{path!r} {reason}")
+    if not own and not cut.problems and not may_be_cut(model, shards):
+        return {}
+    parts: dict[str, dict[str, FingerprintPart]] = {}
+    for everything in gathered(own, problem):
+        for path, held in everything.items():
+            for place, part in held.items():
+                if parts.setdefault(path, {}).setdefault(place, part) != part:
+                    what = f"copies of the elements {place} differ" if place else "dtypes or shapes differ"
+                    raise ValueError(f"{path!r}: {what} between processes")
+    digests = {}
+    for path, held in parts.items():
+        here = [part for place, part in held.items() if place] or [*held.values()]
+        try:
+            digests[path] = sum(here).digest()  # type: ignore[union-attr]
         except ValueError as error:
             raise ValueError(f"{path!r}: {error}") from None
-    return digests
+    return {path: digests[path] for path in own}

@@ -1,5 +1,7 @@
 """Fingerprints of parts of a tensor, which are added where the tensor is whole nowhere."""
 
+import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,8 +17,10 @@ from arrayinit.digests.sums import SLAB, Sums, added, sums
 from arrayinit.laws.geometry import Axes, Geometry, check_shape, geometry
 from arrayinit.laws.regions import Box, Flat, Index, box, flat_index, part_of, region
 
-__all__ = ["FingerprintPart", "fingerprint_part", "part_held"]
+__all__ = ["FingerprintPart", "fingerprint_part", "part_held", "shape_of"]
 
+# Names of the dtypes of numbers.
+DTYPES = r"bool|bfloat16|u?int\d+|float\d+(_[a-z0-9]+)?|complex\d+|(datetime|timedelta)64(\[\w+\])?"
 ABSTRACT = "which is abstract, traced or deleted"
 
 
@@ -57,7 +61,6 @@ class FingerprintPart:
         True
         """
         import hashlib  # imported here: it takes a sixth of the import time of the whole package
-        import math
 
         size = math.prod(self.shape)
         if self.count != size:
@@ -92,9 +95,14 @@ class FingerprintPart:
         """
         if isinstance(data, Mapping) and set(data) == {"dtype", "shape", "count", "sum"}:
             shape, count, text = as_integers(data["shape"]), as_integer(data["count"]), data["sum"]
+            dtype = data["dtype"]
+            is_dtype = isinstance(dtype, str) and re.fullmatch(DTYPES, dtype) is not None
             is_sum = isinstance(text, str) and len(text) == 32 and set(text) <= set("0123456789abcdef")
-            if shape is not None and min(shape, default=0) >= 0 and count is not None and count >= 0 and is_sum:
-                return cls(str(data["dtype"]), shape, count, (int(text[:16], 16), int(text[16:], 16)))
+            if (
+                is_dtype and is_sum and shape is not None and min(shape, default=0) >= 0
+                and count is not None and 0 <= count <= math.prod(shape)
+            ):  # fmt: skip
+                return cls(dtype, shape, count, (int(text[:16], 16), int(text[16:], 16)))
         raise ValueError(f"`data` must be what `FingerprintPart.as_dict` returned; got {shown(data)}")
 
 
@@ -148,10 +156,17 @@ def fingerprint_part(
         raise TypeError("`x` must be what this process holds; got an array of several processes: pass its local part")
     where = geometry(check_shape(shape, "shape"), layout, in_axis, out_axis, batch_axis)
     part = part_of(where.shape, index if flat is None else flat_index(flat))
-    if tuple(x.shape) != part.shape:
+    if shape_of(x) != part.shape:
         word = "index" if flat is None else "flat"
         raise ValueError(f"`x` must have the shape that `{word}` selects, {part.shape}; got {tuple(x.shape)}")
     return part_held(x, where, part)
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape of an array. TypeError for tensors that have none."""
+    if getattr(x, "is_nested", False) is True:
+        raise TypeError("`x` must have one shape; got a nested tensor: take its values(), or its tensors one by one")
+    return tuple(x.shape)
 
 
 def part_held(x: Any, where: Geometry, part: Box | Flat | None = None) -> FingerprintPart:
@@ -175,6 +190,7 @@ def _read(x: Any) -> tuple[str, Iterator[tuple[tuple[int, ...], npt.NDArray[Any]
         return backend_of(np.empty(0)).dtype_name(np.dtype(x.dtype)), stored_blocks(x)
     backend = backend_of(x)
     backend.check_readable(x)
+    _refuse_masked(x)
     if backend.is_abstract(x):
         is_meta = getattr(getattr(x, "device", None), "type", "") == "meta"
         what = "on the meta device, where it has none: draw or load it first" if is_meta else ABSTRACT
@@ -188,16 +204,22 @@ def _read(x: Any) -> tuple[str, Iterator[tuple[tuple[int, ...], npt.NDArray[Any]
 
 def _host_blocks(backend: Backend, x: Any) -> Iterator[tuple[tuple[int, ...], npt.NDArray[Any]]]:
     for corner, piece in backend.pieces(x):
+        _refuse_masked(piece)  # a block of Dask's may be
         owner = backend_of(piece)
         dtype = owner.dtype_name(piece.dtype)
         for start, slab in _slabs(piece):
             try:
                 host = owner.bits(slab)
-            except (TypeError, RuntimeError) as error:  # for a dtype that NumPy lacks: quantized types
+            except (TypeError, RuntimeError, BufferError) as error:  # for a dtype that NumPy lacks: quantized types
                 raise TypeError(f"`x` must be of a dtype that NumPy has; got {dtype} ({error})") from None
             if host.dtype.hasobject:
                 raise TypeError(f"`x` must be an array of numbers; got dtype {host.dtype}")
             yield tuple(a + b for a, b in zip(corner, start, strict=True)), host
+
+
+def _refuse_masked(x: Any) -> None:
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError("`x` must have a value for each element; got a masked array: pass x.filled(...) or x.data")
 
 
 def _slabs(x: Any) -> Iterator[tuple[tuple[int, ...], Any]]:

@@ -55,7 +55,7 @@ def derived_of(layer: nn.Module) -> "list[Derived]":
 def tensor_at(slot: Slot) -> Any:
     """The parameter or buffer of a module by its name; None where there is none."""
     module, name = slot
-    return next((tensors[name] for tensors in (module._parameters, module._buffers) if name in tensors), None)
+    return module._parameters[name] if name in module._parameters else module._buffers.get(name)
 
 
 class Derived(ABC):

@@ -23,7 +23,7 @@ from arrayinit.models.plans import Match, PlanError, Planned
 from arrayinit.models.selection import Only
 from arrayinit.stream.formats import is_floating
 
-__all__ = ["init_tree", "leaves_of_tree", "members_of_tree", "parameters_of_tree"]
+__all__ = ["init_tree", "leaves_of_tree", "members_of_tree", "parameters_of_tree", "strays_of_tree"]
 
 OF_STATISTICS = (
     "a running statistic must not be drawn at random: give it a rule of its own before, such as ('*mean', 'zeros') and "
@@ -220,6 +220,21 @@ def leaves_of_tree(tree: Any) -> Iterator[tuple[str, Any, bool]]:
     """(path, leaf, whether it is in a module of Equinox, wherever in the tree that is) of all leaves."""
     for path, leaf, _, is_equinox in _keyed_leaves(tree):
         yield path, leaf, is_equinox
+
+
+def strays_of_tree(tree: Any) -> Iterator[tuple[str, Any]]:
+    """(path, leaf) of leaves that are data and no arrays: numbers, and whatever mappings and sequences hold.
+
+    Modules of Equinox legitimately hold functions and numbers beside their arrays, and other nodes functions. Keys of
+    JAX are no weights. ValueError: a tree without end.
+    """
+    check_depth(tree, "model")
+    for path, leaf, keys, is_equinox in _keyed_leaves(tree):
+        if is_equinox or _is_array(leaf) or isinstance(leaf, jax.Array):
+            continue
+        is_held = not keys or isinstance(keys[-1], DictKey | SequenceKey)
+        if is_held or isinstance(leaf, bool | int | float | complex):
+            yield path, leaf
 
 
 def _keyed_leaves(tree: Any) -> Iterator[tuple[str, Any, tuple[Any, ...], bool]]:

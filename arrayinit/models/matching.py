@@ -389,7 +389,8 @@ def _decided(
             initializer = _as_recorded(rule, parameter)
         else:
             assert rule.initializer is not None
-            named = replace(rule, initializer=with_path(rule.initializer, parameter.path))
+            given = with_path(rule.initializer, parameter.path)
+            named = rule if given is rule.initializer else replace(rule, initializer=given)
             initializer = _completed(named, parameter, neighbours)
         job = job_of(initializer, parameter.shape, parameter.dtype)
     except (TypeError, ValueError) as error:

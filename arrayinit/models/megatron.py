@@ -16,7 +16,7 @@ from torch import nn
 
 from arrayinit.models.shards import Part, Shard
 
-__all__ = ["Context", "context_of", "is_of_megatron", "part_of_megatron"]
+__all__ = ["Context", "context_of", "is_of_megatron", "part_of_megatron", "ranks_of"]
 
 HOW = "tensor parallel in Megatron"
 WEIGHTS = ("weight", "bias")  # of grouped layers: weight0, weight1, ... for their experts
@@ -195,6 +195,14 @@ def _sizes(owner: nn.Module, name: str) -> tuple[int, ...] | None:
     if out is None or in_ is None:
         return None
     return (out, in_) if name == "weight" else (out,)
+
+
+def ranks_of(owner: nn.Module) -> int:
+    """How many ranks share the parameters of a layer; 1 where nothing tells."""
+    try:
+        return _place(owner)[1]
+    except ValueError:
+        return 1
 
 
 def _place(owner: nn.Module) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from arrayinit.backends.base import Extent
 from arrayinit.common.messages import shown
 from arrayinit.models.axes import Leaf, Reading, described, readings_of
 from arrayinit.models.derived import Derived, Slot, derived_of, tensor_at
-from arrayinit.models.megatron import Context, context_of
+from arrayinit.models.megatron import Context, context_of, is_of_megatron, ranks_of
 from arrayinit.models.memory import shared_in_part
 from arrayinit.models.parameters import Parameter, overlapping, tied_paths
 from arrayinit.models.plans import PlanError
@@ -32,6 +32,7 @@ from arrayinit.models.torch_shards import OTHERWISE, FlatWeight, flat_weights, s
 from arrayinit.stream.formats import is_floating
 
 __all__ = [
+    "Cut",
     "ModuleTensor",
     "Shards",
     "axes_of",
@@ -41,6 +42,7 @@ __all__ = [
     "is_layer",
     "is_statistic",
     "known_readings",
+    "may_be_cut",
     "modules_by_path",
     "padding_of",
     "parameters_of",
@@ -96,10 +98,10 @@ def _is_same_storage(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata)
 
 
-def walk(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def walk(module: nn.Module, context: Context | None = None) -> Iterator[tuple[str, nn.Module]]:
     """(path, module) of all modules, shared ones under each path; one that holds a module above it ends there."""
     wrappers = [(kind, within) for where, name, within in WRAPPERS if (kind := _class(where, name)) is not None]
-    return _walk(module, "", (), wrappers, context_of(module))
+    return _walk(module, "", (), wrappers, context_of(module) if context is None else context)
 
 
 def _walk(
@@ -175,6 +177,9 @@ class ModuleTensor:
     @property
     def tensors(self) -> list[torch.Tensor]:
         """The tensors that a draw writes to."""
+        if self.derived is None and self.flat is None:
+            x = (self.owner._buffers if self.is_buffer else self.owner._parameters).get(self.name)
+            return [] if x is None else [x]
         if self.flat is not None and tensor_at(self.places[0]) is None:
             return [self.flat.flat]
         return [x for x in map(tensor_at, self.places) if x is not None]
@@ -185,14 +190,21 @@ class ModuleTensor:
         return self.tensors[0] if self.derived is None else self.derived.likeness()
 
     @cached_property
+    def _found(self) -> tuple[Shard | None, str]:
+        """(What is here of it, why that can't be drawn), before anything is allocated."""
+        try:
+            return self.shard(), ""
+        except ValueError as error:
+            return None, str(error)
+
+    @cached_property
     def _cut(self) -> tuple[tuple[int, ...], str, str]:
         """(global shape, how it is cut, why it can't be drawn)."""
         problem = next(filter(None, map(undone, self.tensors)), "")
         if self.derived is None:
-            try:
-                shard = self.shard()
-            except ValueError as error:
-                return tuple(map(int, self.likeness.shape)), "", problem or str(error)
+            shard, reason = self._found
+            if reason:
+                return tuple(map(int, self.likeness.shape)), "", problem or reason
             if shard is not None:
                 return shard.shape, shard.how, problem
             if not self.is_buffer:
@@ -218,9 +230,8 @@ class ModuleTensor:
     def extents(self) -> tuple[Extent, ...]:
         """The memory that a draw changes."""
         if self.derived is None:
-            try:
-                shard = self.shard()
-            except ValueError:  # it can't be drawn, and so is its own problem
+            shard, reason = self._found
+            if reason:  # it can't be drawn, and so is its own problem
                 return ()
             if shard is not None:
                 return tuple(extent for part in shard.parts for extent in backend_of(part.x).extents(part.x))
@@ -256,7 +267,8 @@ class ModuleTensor:
 
 def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
     """All parameters, then all buffers, under each path that they have; a derived weight comes first in its layer."""
-    modules, context = list(walk(module)), context_of(module)
+    context = context_of(module)
+    modules = list(walk(module, context))
     wrapper = _class("torch.distributed.fsdp", "FullyShardedDataParallel")
     wrapped = [each for _, each in modules if wrapper is not None and isinstance(each, wrapper)]
     flats = {(id(flat.owner), flat.name): flat for each in wrapped for flat in flat_weights(each)}
@@ -307,30 +319,47 @@ def check_shards(module: nn.Module, shards: Any) -> None:
         raise ValueError(f"`shards` must have paths of the model; got {', '.join(map(str, unknown))}")
 
 
-def cut_tensors(module: nn.Module, shards: Shards = None) -> tuple[dict[str, Shard], set[int]]:
-    """Path -> what is here of each tensor that is cut, but for DTensors; and the ids of the tensors that hold it.
+@dataclass(frozen=True)
+class Cut:
+    """The tensors of a module that are cut, but for DTensors.
 
-    Raises:
-        ValueError: a part that can't be reached now.
+    shards: path -> what is here of it. dtypes: path -> its dtype. problems: path -> why a part can't be reached now.
+    holders: the ids of the tensors that hold any of this.
     """
-    found, holders = {}, set[int]()
+
+    shards: Mapping[str, Shard]
+    dtypes: Mapping[str, torch.dtype]
+    problems: Mapping[str, str]
+    holders: frozenset[int]
+
+
+def cut_tensors(module: nn.Module, shards: Shards = None) -> Cut:
+    """What is cut of a module, in other ways than as DTensors."""
+    found, dtypes, problems, holders = dict[str, Shard](), {}, {}, set[int]()
     for member in tensors_of(module, shards):
         for each in (member,) if member.derived is None else member.originals:
             try:
                 shard = each.shard()
             except ValueError as error:
-                raise ValueError(f"{each.path!r} {error}") from None
-            if shard is not None:
-                found[each.path] = shard
-                holders |= set(map(id, each.tensors))
-    return found, holders
+                problems[each.path] = str(error)
+            else:
+                if shard is None:
+                    continue
+                found[each.path], dtypes[each.path] = shard, each.tensors[0].dtype
+            holders |= set(map(id, each.tensors))
+    return Cut(found, dtypes, problems, frozenset(holders))
+
+
+def may_be_cut(module: nn.Module, shards: Shards = None) -> bool:
+    """Whether other ranks may hold parts where this one has none: known from `shards`, or from Megatron's groups."""
+    return shards is not None or any(is_of_megatron(each) and ranks_of(each) > 1 for each in module.modules())
 
 
 def registered_tensors(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:
     """(path, owner, name, tensor) of all that is registered, those behind derived weights too."""
     context = context_of(module)
     summoned = {id(each.tensors[0]) for each in tensors_of(module) if each.flat is not None and each.shard() is None}
-    for prefix, owner in walk(module):
+    for prefix, owner in walk(module, context):
         for name, x in (*owner._parameters.items(), *owner._buffers.items()):
             if x is not None:  # FSDP1 marks the parameter, also while all of it is here
                 yield _join(prefix, context.name(owner, name)), owner, name, x.detach() if id(x) in summoned else x
@@ -345,7 +374,7 @@ def has_replicas(module: nn.Module) -> bool:
 def registered(module: nn.Module) -> Iterator[str]:
     """The paths of everything that a state dict may have: tensors, those behind weights too, and extra states."""
     context = context_of(module)
-    for prefix, owner in walk(module):
+    for prefix, owner in walk(module, context):
         for name in (*owner._parameters, *owner._buffers, _EXTRA_STATE_KEY_SUFFIX):
             yield _join(prefix, context.name(owner, name))
 

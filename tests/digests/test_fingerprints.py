@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -204,6 +205,43 @@ def test_refusals():
             what()
 
 
+def test_tensors_that_have_no_bits_of_numbers_are_refused():
+    torch = namespace("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that both are prototypes
+        quantized = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
+        nested = [torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=each)
+                  for each in (torch.strided, torch.jagged)]  # fmt: skip
+    for x, words in [(quantized, "dtype that NumPy has"), *((x, "a nested tensor") for x in nested)]:
+        for call in (lambda x=x: ai.fingerprint(x), lambda x=x: ai.fingerprint({"w": x})):
+            with pytest.raises(TypeError, match=words):
+                call()
+
+
+def test_a_path_that_utf8_can_not_hold():
+    x = np.zeros(2)
+    assert len({ai.fingerprint({path: x}) for path in ("a", "\ud800", "\ud801")}) == 3
+
+
+@pytest.mark.parametrize("change", [
+    {"dtype": "x"}, {"dtype": "object"}, {"dtype": 3}, {"dtype": "float32 "}, {"count": 3, "shape": [2]}, {"count": -1},
+])  # fmt: skip
+def test_other_data_of_parts(change):
+    data = ai.fingerprint_part(np.zeros(2, "float32"), shape=2).as_dict()
+    with pytest.raises(ValueError, match="`data` must be what"):
+        ai.FingerprintPart.from_dict(data | change)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bool", "uint8", "bfloat16", "float8_e4m3fn", "complex128", "datetime64[ns]", "int4"]
+)
+def test_dtypes_of_parts(dtype):
+    namespace("ml_dtypes")
+    x = np.zeros(2, getattr(sys.modules["ml_dtypes"], dtype, dtype))
+    part = ai.fingerprint_part(x, shape=2)
+    assert ai.FingerprintPart.from_dict(json.loads(json.dumps(part.as_dict()))) == part
+
+
 def test_a_partition_that_hides_its_place_is_refused():
     torch = namespace("torch")
     x = torch.nn.Parameter(torch.zeros(0))
@@ -377,6 +415,60 @@ def test_trees_of_jax():
     }  # fmt: skip
     layer = eqx.nn.Linear(2, 3, key=jax.random.key(0))
     assert ai.fingerprints(layer) == {"bias": ai.fingerprint(layer.bias), "weight": ai.fingerprint(layer.weight)}
+
+
+NUMBERS = """
+import sys, numpy as np, arrayinit as ai
+assert "jax" not in sys.modules
+for stray in (3, "text", np.tanh):
+    try:
+        ai.fingerprint({"a": stray, "b": np.zeros(2)})
+    except TypeError as error:
+        print(error)
+"""
+
+
+def test_what_is_no_array_is_refused_with_jax_and_without():
+    jax, eqx, nnx = namespace("jax"), namespace("equinox"), namespace("flax.nnx")
+    x = np.zeros(2)
+    messages = []
+    for stray in (3, "text", np.tanh):
+        with pytest.raises(TypeError, match=r"`model` must hold arrays.* at 'a'") as refused:
+            ai.fingerprint({"a": stray, "b": x})
+        messages.append(str(refused.value))
+    alone = subprocess.run([sys.executable, "-P", "-c", NUMBERS], capture_output=True, text=True, timeout=120)
+    assert alone.stdout.splitlines() == messages, alone.stderr
+    for model, path in [
+        ({"a": (3, x)}, "a.0"),
+        ([jax.numpy.zeros(2), 3.5], "1"),
+        ({"a": [{"b": True}], "c": x}, "a.0.b"),
+    ]:
+        with pytest.raises(TypeError, match=f"`model` must hold arrays.* at '{path}'"):
+            ai.fingerprint(model)
+    assert ai.fingerprint({"a": None, "b": x}) == ai.fingerprint({"b": x})
+    mlp = eqx.nn.MLP(2, 2, 2, 1, key=jax.random.key(0))  # holds jax.nn.relu and sizes
+    assert set(ai.fingerprints({"mlp": mlp})) == {
+        f"mlp.layers.{k}.{name}" for k in (0, 1) for name in ("weight", "bias")
+    }
+    with pytest.raises(TypeError, match="got 1e-05 at 'eps'"):
+        ai.fingerprint({"mlp": mlp, "eps": 1e-5})
+    rngs = nnx.Rngs(0)
+    layers = nnx.Sequential(nnx.Dropout(0.1, rngs=rngs), nnx.relu, nnx.Linear(2, 2, rngs=rngs))
+    assert set(ai.fingerprints(layers)) >= {"layers.2.kernel", "layers.2.bias"}
+
+
+def test_arrays_without_values_for_all_elements_are_refused(tmp_path):
+    namespace("jax")
+    h5py, dask = namespace("h5py"), namespace("dask.array")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        null = file.create_dataset("x", dtype="f4", shape=None)
+        for model in (null, {"x": null}, {"x": null, "y": np.zeros(2)}):
+            with pytest.raises(TypeError, match=r"`model` must hold arrays.*shape None"):
+                ai.fingerprint(model)
+    masked = np.ma.masked_array([1.0, 2.0], [False, True])
+    for x in (masked, {"a": masked}, dask.from_array(masked)):
+        with pytest.raises(TypeError, match="masked array"):
+            ai.fingerprint(x)
 
 
 def test_jax_arrays_over_devices():
