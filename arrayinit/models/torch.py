@@ -213,9 +213,11 @@ def init_module_(
         """The root; none is taken where nothing has values, as with fake tensors."""
         return root(take and any(not backend_of(x).is_abstract(x) for each in members.values() for x in each.tensors))
 
-    plan = fill(
-        matches, root_key, lambda entry: _draw(entry, members[entry.path], device), progress=progress, allocate=allocate
-    )
+    def draw(entry: Planned) -> None:
+        for member in (members[entry.path], *_copies(entry, members)):
+            _draw(entry, member, device)
+
+    plan = fill(matches, root_key, draw, progress=progress, allocate=allocate)
     _renew(plan, members)
     return module
 
@@ -276,6 +278,11 @@ def _of_dtensor(x: Any) -> Shard:
         index = tuple(slice(a, a + n) for a, n in zip(corner, part.shape, strict=True))
         parts.append(Part(part, index))
     return Shard(tuple(map(int, x.shape)), parts, f"placed {tuple(x.placements)}")
+
+
+def _copies(entry: Planned, members: dict[str, ModuleTensor]) -> list[ModuleTensor]:
+    """The tensors that are tied to that of an entry, in memory of their own."""
+    return [members[path] for path in entry.parameter.tied if members[path].is_copy]
 
 
 def _needs_seed(x: torch.Tensor) -> bool:
@@ -423,7 +430,8 @@ def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor]
         id(x)
         for entry in plan
         if not entry.is_drawn and (entry.rule is not None or not entry.is_selected)
-        for x in members[entry.path].tensors
+        for member in (members[entry.path], *_copies(entry, members))
+        for x in member.tensors
     }
     for member in members.values():
         if member.derived is not None and not any(id(x) in drawn for x in member.tensors):
@@ -464,6 +472,8 @@ def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor]
     for entry in plan:
         if members[entry.path].derived is None and before[entry.path].is_meta:
             for path in entry.parameter.tied:
+                if members[path].is_copy:
+                    continue
                 _tie(members[path], members[entry.path], before[path] is before[entry.path])
 
 

@@ -114,6 +114,19 @@ def _walk(
             yield from _walk(child, inner, above, wrappers, context)
 
 
+def _paths(modules: Sequence[tuple[str, nn.Module]], context: Context) -> Callable[[str, nn.Module, str], str]:
+    """The path of a parameter or buffer: a function of the path of its module, the module, and the name there."""
+    prefixes: dict[int, str] = {}
+    for prefix, each in modules:
+        prefixes.setdefault(id(each), prefix)
+
+    def path_of(prefix: str, owner: nn.Module, name: str) -> str:
+        above, below = context.moved.get((id(owner), name), (None, ""))
+        return _join(prefix, context.name(owner, name)) if above is None else _join(prefixes[above], below)
+
+    return path_of
+
+
 def modules_by_path(module: nn.Module) -> dict[str, nn.Module]:
     """Path -> module, without wrappers and parametrizations; a shared one once, under its first path."""
     modules: dict[str, nn.Module] = {}
@@ -233,7 +246,15 @@ class ModuleTensor:
             return self.owner, self.name
         if self.flat is not None:
             return self.flat.first
+        if self.is_copy:
+            owner, name = self.context.copies[id(self.owner), self.name]
+            return replace(self, owner=owner, name=name).identity
         return self.extents or id(self.likeness)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it is tied to another tensor in memory of its own, which both are to be drawn."""
+        return (id(self.owner), self.name) in self.context.copies
 
     def read(self) -> torch.Tensor:
         """Its values; without any where it is on the meta device, or made of DTensors."""
@@ -257,6 +278,7 @@ class ModuleTensor:
 def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
     """All parameters, then all buffers, under each path that they have; a derived weight comes first in its layer."""
     modules, context = list(walk(module)), context_of(module)
+    path_of = _paths(modules, context)
     wrapper = _class("torch.distributed.fsdp", "FullyShardedDataParallel")
     wrapped = [each for _, each in modules if wrapper is not None and isinstance(each, wrapper)]
     flats = {(id(flat.owner), flat.name): flat for each in wrapped for flat in flat_weights(each)}
@@ -286,7 +308,7 @@ def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
             ]
             names += [name for at, name in flats if at == id(owner) and not is_buffer and name not in tensors]
             for name in names:
-                path, flat = _join(prefix, context.name(owner, name)), flats.get((id(owner), name))
+                path, flat = path_of(prefix, owner, name), flats.get((id(owner), name))
                 if flat is not None and (id(owner), name) in behind:
                     flat = replace(flat, shard=None, problem=f"makes a weight, and is flattened by FSDP1{OTHERWISE}")
                 result.append(ModuleTensor(path, owner, name, is_buffer, None, flat, context, shards))
@@ -328,12 +350,13 @@ def cut_tensors(module: nn.Module, shards: Shards = None) -> tuple[dict[str, Sha
 
 def registered_tensors(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:
     """(path, owner, name, tensor) of all that is registered, those behind derived weights too."""
-    context = context_of(module)
+    modules = list(walk(module))
+    path_of = _paths(modules, context_of(module))
     summoned = {id(each.tensors[0]) for each in tensors_of(module) if each.flat is not None and each.shard() is None}
-    for prefix, owner in walk(module):
+    for prefix, owner in modules:
         for name, x in (*owner._parameters.items(), *owner._buffers.items()):
             if x is not None:  # FSDP1 marks the parameter, also while all of it is here
-                yield _join(prefix, context.name(owner, name)), owner, name, x.detach() if id(x) in summoned else x
+                yield path_of(prefix, owner, name), owner, name, x.detach() if id(x) in summoned else x
 
 
 def has_replicas(module: nn.Module) -> bool:
@@ -344,10 +367,11 @@ def has_replicas(module: nn.Module) -> bool:
 
 def registered(module: nn.Module) -> Iterator[str]:
     """The paths of everything that a state dict may have: tensors, those behind weights too, and extra states."""
-    context = context_of(module)
-    for prefix, owner in walk(module):
+    modules = list(walk(module))
+    path_of = _paths(modules, context_of(module))
+    for prefix, owner in modules:
         for name in (*owner._parameters, *owner._buffers, _EXTRA_STATE_KEY_SUFFIX):
-            yield _join(prefix, context.name(owner, name))
+            yield path_of(prefix, owner, name)
 
 
 def shapeless(module: nn.Module) -> dict[str, str]:
@@ -437,20 +461,26 @@ def _parameter(tied: Sequence[ModuleTensor], lost: dict[int, str], problem: str)
     """One weight under all of its paths."""
     member = tied[0]
     cut = member.cut
-    problem = problem or member.problem
     owner, name, x = member.owner, member.name, member.likeness
     tensors = [y for each in tied for y in each.tensors]
-    shard = member.shard() if cut else None
-    written = member.tensors if shard is None else [part.x for part in shard.parts]
     is_known = bool(cut) or member.flat is not None
-    problem = problem or next((reason for y in written if (reason := _problem(y, lost, is_known))), "")
+    for each in (member, *(one for one in tied[1:] if one.is_copy)):
+        if (each.shape, each.likeness.dtype) != (member.shape, x.dtype):
+            problem = problem or (
+                f"has {member.shape} of {x.dtype}, and {each.path}, which is tied to it, {each.shape} of "
+                f"{each.likeness.dtype}"
+            )
+        problem = problem or each.problem
+        shard = None if problem or not each.cut else each.shard()
+        written = each.tensors if shard is None else [part.x for part in shard.parts]
+        problem = problem or next((reason for y in written if (reason := _problem(y, lost, is_known))), "")
     kinds = tuple(kind.__name__ for kind in type(owner).__mro__[:-1] if kind is not nn.Module)
     parameter = Parameter(
         member.path,
         member.shape,
         backend_of(x).dtype_name(x.dtype),
         kinds=kinds + ((BUFFER,) if member.is_buffer else ()),
-        axes=axes_of(owner, name, len(member.shape)),
+        axes=_axes(member),
         tied=tuple(each.path for each in tied[1:]),
         optional=member.is_buffer and (not x.is_meta or is_statistic(owner, name)),
         zero_row=next((row for each in tied if (row := padding_of(each.owner, each.name)) is not None), None),
@@ -526,6 +556,14 @@ def axes_of(owner: nn.Module, name: str, ndim: int) -> dict[str, Any]:
     # transformers' class, or one that fully_shard or a parametrization made of it.
     is_reversed = any(kind.__name__ == "Conv1D" for kind in type(owner).__mro__)
     return {"layout": "io"} if is_reversed and ndim == 2 else {}
+
+
+def _axes(member: ModuleTensor) -> dict[str, Any]:
+    """The axes of a weight by its layer; one group per output of the whole where a depthwise convolution is cut."""
+    owner, shape = member.owner, member.shape
+    axes = axes_of(owner, member.name, len(shape))
+    is_depthwise = member.cut and isinstance(owner, _ConvNd) and 1 < owner.groups == owner.out_channels
+    return axes | {"groups": shape[0]} if is_depthwise and "groups" in axes and shape[1] == 1 else axes
 
 
 def padding_of(owner: nn.Module, name: str) -> int | None:

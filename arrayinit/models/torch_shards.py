@@ -32,7 +32,7 @@ def shard_of(owner: nn.Module, name: str, x: torch.Tensor, context: Context) -> 
         return None  # they are drawn as whole tensors
     if getattr(x, "ds_shape", None) is not None:
         return _of_zero_3(x)
-    if is_of_megatron(owner) or getattr(x, "tensor_model_parallel", False):
+    if is_of_megatron(owner) or getattr(x, "tensor_model_parallel", False) or (id(owner), name) in context.cuts:
         return part_of_megatron(owner, name, x, context)
     return None
 
