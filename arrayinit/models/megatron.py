@@ -148,9 +148,8 @@ def _of_mixer(
     if owner is None:
         return
     holder = owner if holder is None else holder
-    for name in names:
-        if owner._parameters.get(name) is not None:
-            yield (id(owner), name), Cut(holder, _blocks(holder, *sizes))
+    for name in names:  # also of a weight that is made of others, and so no parameter
+        yield (id(owner), name), Cut(holder, _blocks(holder, *sizes))
 
 
 def _blocks(holder: Any, *sizes: Any) -> tuple[int, ...] | None:

@@ -120,7 +120,8 @@ def init_module_(
         shards: what this process holds of parameters that are cut in a way of your own: path -> :class:`Shard`, or a
             function of a path and its tensor that returns one, or None for others. The function may be called several
             times; on the meta device only a function works, and it sees meta tensors first. What :func:`shards_of`
-            finds needs none.
+            finds needs none. A tied tensor may have it under any of its paths. Where a layer makes a weight of others,
+            such as with weight_norm, those are given under their own paths, and rules must name them.
         dry_run: return the plan; draw and allocate nothing, and take no key. The plan has the keys of the next draw.
         device: for tensors on the meta device; by default that of a DTensor's mesh, the one that a recorded constructor
             asked for, or torch's default device.
@@ -252,9 +253,7 @@ def shards_of(module: nn.Module) -> dict[str, Shard]:
     if not isinstance(module, nn.Module):
         raise TypeError(f"`module` must be a torch.nn.Module; got {type(module).__name__}")
     shards, problems = {}, {}
-    for member in tensors_of(module):
-        if member.derived is not None:
-            continue
+    for member in (each for one in tensors_of(module) for each in (one.originals if one.derived else (one,))):
         x = member.read()
         backend = backend_of(x)
         if backend.is_distributed:

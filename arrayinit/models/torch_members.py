@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,14 +22,15 @@ from arrayinit.backends.base import Extent
 from arrayinit.common.messages import shown
 from arrayinit.models.axes import Leaf, Reading, described, readings_of
 from arrayinit.models.derived import Derived, Slot, derived_of, tensor_at
-from arrayinit.models.megatron import Context, context_of
+from arrayinit.models.megatron import Context, context_of, refusal_behind
 from arrayinit.models.memory import shared_in_part
+from arrayinit.models.own_shards import Shards, given_shard, said_of
 from arrayinit.models.parameters import Parameter, overlapping, tied_paths
 from arrayinit.models.plans import PlanError
 from arrayinit.models.rules import BUFFER
 from arrayinit.models.shards import Shard
 from arrayinit.models.torch_shards import OTHERWISE, FlatWeight, flat_weights, shard_of, undone, without_elements
-from arrayinit.stream.formats import is_floating
+from arrayinit.stream.formats import is_complex, is_floating
 
 __all__ = [
     "ModuleTensor",
@@ -50,9 +51,6 @@ __all__ = [
     "tensors_of",
     "walk",
 ]
-
-# What is here of parameters that are cut in a way of the caller's own, by path; None for others.
-Shards: TypeAlias = Mapping[str, Shard] | Callable[[str, torch.Tensor], Shard | None] | None
 
 # Modules that are put around another one: where the class is defined, its name, and what it calls the one within.
 WRAPPERS = (
@@ -76,24 +74,6 @@ SIZES = (
     ("output_dim", "input_dim"),
     ("out_dim", "in_dim"),
 )
-
-
-def _check_memory(shard: Shard, path: str, x: torch.Tensor) -> None:
-    """Refuse a shard of other memory than that of a tensor with elements, or that leaves some of them out."""
-    if not x.numel():
-        return  # a scheme that keeps its parts elsewhere
-    strange = [part for part in shard.parts if part.x.numel() and not _is_same_storage(part.x, x)]
-    held = sum(part.x.numel() for part in shard.parts)
-    if strange or held != x.numel():
-        what = "parts in other memory" if strange else f"parts with {held} elements"
-        raise ValueError(
-            f"`shards` must have parts that are the tensor itself, or views of it that have each of its {x.numel()} "
-            f"elements once; got {what} for {path!r}, of shape {tuple(x.shape)}"
-        )
-
-
-def _is_same_storage(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata)
 
 
 def walk(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -155,6 +135,8 @@ class ModuleTensor:
     flat: FlatWeight | None = None
     context: Context = field(default_factory=Context)
     shards: Shards = None
+    aliases: tuple[str, ...] = ()  # all paths of the same tensor, where `shards` may name any of them
+    refused: str = ""  # why what is here of it is unknown, unless `shards` says it
 
     @property
     def places(self) -> tuple[Slot, ...]:
@@ -169,21 +151,20 @@ class ModuleTensor:
         """
         if self.derived is not None:
             return None
-        given = self.shards.get(self.path) if isinstance(self.shards, Mapping) else None
-        if callable(self.shards):
-            given = self.shards(self.path, self.tensors[0])
+        given = self.given_shard()
         if given is not None:
-            if not isinstance(given, Shard):
-                raise TypeError(f"`shards` must give a Shard or None for {self.path!r}; got {shown(given)}")
-            if isinstance(self.shards, Mapping) and any(part.x.is_meta for part in given.parts):
-                raise ValueError("`shards` must have parts with values; on the meta device, pass a function")
-            _check_memory(given, self.path, self.tensors[0])
             return given
+        if self.refused:
+            raise ValueError(self.refused)
         if self.flat is not None:
             if self.flat.problem:
                 raise ValueError(self.flat.problem)
             return self.flat.shard
         return shard_of(self.owner, self.name, self.tensors[0], self.context)
+
+    def given_shard(self) -> Shard | None:
+        """What `shards` says of it, under its own path or another one of the same tensor."""
+        return given_shard(self.shards, self.aliases or (self.path,), self.tensors[0])
 
     @property
     def tensors(self) -> list[torch.Tensor]:
@@ -270,9 +251,34 @@ class ModuleTensor:
             return []
         above = self.path.removesuffix(self.name)
         slots = {**self.derived.originals, **self.derived.beside}
+        refused = refusal_behind(self.owner, self.name, self.likeness, self.context)
         return [
-            ModuleTensor(above + path, owner, name, name in owner._buffers) for path, (owner, name) in slots.items()
-        ]
+            ModuleTensor(
+                above + path, owner, name, name in owner._buffers, context=self.context, shards=self.shards,
+                refused=refused,
+            )
+            for path, (owner, name) in slots.items()
+        ]  # fmt: skip
+
+    @cached_property
+    def refusal(self) -> str:
+        """Why a weight that is made of others can't be assigned because it is cut; "" where it can."""
+        if self.derived is None:
+            return ""
+        names = " and ".join(original.path for original in self.originals)
+        if said_of(self.shards, self.path, self.likeness) is not None:
+            return f"is made of others, so that `shards` can't say what is here of it: pass those of {names}"
+        reason = refusal_behind(self.owner, self.name, self.likeness, self.context)
+        if reason:
+            return reason
+        for original in self.originals:
+            try:
+                given = original.given_shard()
+            except ValueError as error:
+                return str(error)
+            if given is not None:
+                return f"is made of {original.path}, of which a part is here: have rules that name {names}"
+        return ""
 
 
 def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
@@ -299,7 +305,8 @@ def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
                 ):
                     continue  # FSDP1 holds them
                 if all(name in holder._buffers for holder, name in weight.originals.values()) == is_buffer:
-                    result.append(ModuleTensor(_join(prefix, weight.name), owner, weight.name, is_buffer, weight))
+                    path = _join(prefix, weight.name)
+                    result.append(ModuleTensor(path, owner, weight.name, is_buffer, weight, None, context, shards))
             tensors: dict[str, torch.Tensor | None] = owner._buffers if is_buffer else owner._parameters
             names = [
                 name
@@ -312,7 +319,27 @@ def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
                 if flat is not None and (id(owner), name) in behind:
                     flat = replace(flat, shard=None, problem=f"makes a weight, and is flattened by FSDP1{OTHERWISE}")
                 result.append(ModuleTensor(path, owner, name, is_buffer, None, flat, context, shards))
-    return result
+    return result if shards is None else _with_aliases(result)
+
+
+def _with_aliases(members: Sequence[ModuleTensor]) -> list[ModuleTensor]:
+    """Members that know under which other paths their tensor is found."""
+    keys: list[Hashable] = []
+    paths: dict[Hashable, list[str]] = {}
+    for each in members:
+        keys.append(_memory(each))
+        paths.setdefault(keys[-1], []).append(each.path)
+    return [replace(each, aliases=tuple(dict.fromkeys(paths[key]))) for each, key in zip(members, keys, strict=True)]
+
+
+def _memory(member: ModuleTensor) -> Hashable:
+    """Equal for members of one tensor, or of the same memory, however it is cut."""
+    if member.derived is not None:
+        return member.owner, member.name
+    if member.flat is not None:
+        return member.flat.first
+    x = member.tensors[0]
+    return backend_of(x).extents(x) or id(x)
 
 
 def check_shards(module: nn.Module, shards: Any) -> None:
@@ -324,7 +351,9 @@ def check_shards(module: nn.Module, shards: Any) -> None:
             f"`shards` must be a mapping of paths to arrayinit.torch.Shard, or a function of a path and its tensor "
             f"that returns one; got {shown(shards)}"
         )
-    unknown = sorted(set(shards) - {member.path for member in tensors_of(module)}, key=str)
+    members = tensors_of(module)
+    known = {each.path for member in members for each in (member, *member.originals)}
+    unknown = sorted(set(shards) - known, key=str)
     if unknown:
         raise ValueError(f"`shards` must have paths of the model; got {', '.join(map(str, unknown))}")
 
@@ -473,7 +502,9 @@ def _parameter(tied: Sequence[ModuleTensor], lost: dict[int, str], problem: str)
         problem = problem or each.problem
         shard = None if problem or not each.cut else each.shard()
         written = each.tensors if shard is None else [part.x for part in shard.parts]
-        problem = problem or next((reason for y in written if (reason := _problem(y, lost, is_known))), "")
+        problem = problem or next(
+            (reason for y in written if (reason := _problem(y, lost, is_known) or _unlike(y, each.likeness))), ""
+        )
     kinds = tuple(kind.__name__ for kind in type(owner).__mro__[:-1] if kind is not nn.Module)
     parameter = Parameter(
         member.path,
@@ -496,14 +527,14 @@ def _parameter(tied: Sequence[ModuleTensor], lost: dict[int, str], problem: str)
     originals = []
     for each, marks in zip(member.originals, member.derived.marks.values(), strict=False):  # no originals, or all
         original = _parameter([each], lost, problem)
-        axes = parameter.axes if original.shape == parameter.shape else {}
+        axes = parameter.axes if each.likeness.shape == x.shape else {}
         optional = parameter.optional or original.optional
         originals.append(replace(original, kinds=parameter.kinds, axes=axes, optional=optional, marks=marks))
     return replace(
         parameter,
         through=member.derived.through,
         originals=tuple(originals),
-        problem=problem or member.derived.problem,
+        problem=problem or member.refusal or member.derived.problem,
     )
 
 
@@ -522,6 +553,14 @@ def _problem(x: torch.Tensor, lost: dict[int, str], is_known: bool) -> str:
     except (TypeError, ValueError) as error:
         return str(error)
     return ""
+
+
+def _unlike(part: torch.Tensor, x: torch.Tensor) -> str:
+    """Why a part of a tensor can't be drawn in its dtype; "" where it has that of the tensor, or another precision."""
+    own, of_whole = (backend_of(y).dtype_name(y.dtype) for y in (part, x))
+    if own == of_whole or (is_floating(own) and is_complex(own) == is_complex(of_whole)):
+        return ""
+    return f"is {of_whole}, and a part of it that is here {own}, which can't hold its values"
 
 
 def _lost(module: nn.Module) -> dict[int, str]:

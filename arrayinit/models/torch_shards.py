@@ -78,7 +78,10 @@ def _of_zero_3(x: Any) -> Shard:
             f"is {how}, whose attributes disagree: {length} elements here, where rank {rank} of {ranks} has "
             f"{-(-size // ranks)} of ds_shape {shape}, ds_numel {getattr(x, 'ds_numel', None)}"
         )
-    parts = [flat_part(own.detach().reshape(-1), shape, rank * length)]
+    if own.ndim != 1 and not own.is_contiguous():  # a line of it would be a copy
+        raise ValueError(f"is {how}, and its partition of shape {tuple(own.shape)} must be contiguous: {own.stride()}")
+    line = own.detach() if own.ndim == 1 else own.detach().view(-1)
+    parts = [flat_part(line, shape, rank * length)]
     if is_here:  # gathered, or kept so because it is small: later partitions are made of either
         parts.append(_whole(x, shape))
     return Shard(shape, parts, how)

@@ -145,6 +145,28 @@ def test_experts_in_memory_that_can_not_be_seen_as_theirs():
         init_module_(layer, {"*": "normal"}, seed=3)
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("normed", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+def test_cut_weights_that_are_made_of_others(normed):
+    """The tensors behind them have no marks, so that each rank would draw the same."""
+    for rank, ranks in RANKS[:3]:
+        layer = normed(column(24, 6, rank, ranks, bias=False))
+        if ranks == 1:
+            init_module_(layer, {"*": "normal"}, seed=3)
+            continue
+        for rules in ({"*": "normal"}, dict.fromkeys((name for name, _ in layer.named_parameters()), "normal")):
+            with pytest.raises(ai.PlanError, match=f"in a layer that is {HOW} on 2 ranks: nothing tells how those"):
+                init_module_(layer, rules, seed=3)
+        with pytest.raises(ai.PlanError, match="nothing tells how those are cut"):
+            shards_of(layer)
+    net = delta_net(0, 2, True)
+    normed(net.conv1d)
+    with pytest.raises(ai.PlanError, match=r"conv1d.weight .*is made of others"):
+        init_module_(net, {"*": "normal"}, seed=3)
+    whole = normed(megatron(nn.Linear(6, 4), output_size=4, input_size=6, tp_group=group(1, 2)))
+    init_module_(whole, {"*": "normal"}, seed=3)
+
+
 # The tied output layer
 
 
