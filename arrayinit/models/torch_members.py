@@ -29,7 +29,15 @@ from arrayinit.models.parameters import Parameter, overlapping, tied_paths
 from arrayinit.models.plans import PlanError
 from arrayinit.models.rules import BUFFER
 from arrayinit.models.shards import Shard
-from arrayinit.models.torch_shards import OTHERWISE, FlatWeight, flat_weights, shard_of, undone, without_elements
+from arrayinit.models.torch_shards import (
+    OTHERWISE,
+    FlatWeight,
+    copied_by_engines,
+    flat_weights,
+    shard_of,
+    undone,
+    without_elements,
+)
 from arrayinit.stream.formats import is_complex, is_floating
 
 __all__ = [
@@ -136,6 +144,7 @@ class ModuleTensor:
     context: Context = field(default_factory=Context)
     shards: Shards = None
     aliases: tuple[str, ...] = ()  # all paths of the same tensor, where `shards` may name any of them
+    copied: frozenset[int] = frozenset()  # the ids of parameters of which an optimizer has copies
     refused: str = ""  # why what is here of it is unknown, unless `shards` says it
 
     @property
@@ -181,7 +190,7 @@ class ModuleTensor:
     @cached_property
     def _cut(self) -> tuple[tuple[int, ...], str, str]:
         """(global shape, how it is cut, why it can't be drawn)."""
-        problem = next(filter(None, map(undone, self.tensors)), "")
+        problem = next(filter(None, (undone(x, self.copied) for x in self.tensors)), "")
         if self.derived is None:
             try:
                 shard = self.shard()
@@ -255,7 +264,7 @@ class ModuleTensor:
         return [
             ModuleTensor(
                 above + path, owner, name, name in owner._buffers, context=self.context, shards=self.shards,
-                refused=refused,
+                copied=self.copied, refused=refused,
             )
             for path, (owner, name) in slots.items()
         ]  # fmt: skip
@@ -284,7 +293,7 @@ class ModuleTensor:
 def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
     """All parameters, then all buffers, under each path that they have; a derived weight comes first in its layer."""
     modules, context = list(walk(module)), context_of(module)
-    path_of = _paths(modules, context)
+    path_of, copied = _paths(modules, context), copied_by_engines(each for _, each in modules)
     wrapper = _class("torch.distributed.fsdp", "FullyShardedDataParallel")
     wrapped = [each for _, each in modules if wrapper is not None and isinstance(each, wrapper)]
     flats = {(id(flat.owner), flat.name): flat for each in wrapped for flat in flat_weights(each)}
@@ -306,7 +315,9 @@ def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
                     continue  # FSDP1 holds them
                 if all(name in holder._buffers for holder, name in weight.originals.values()) == is_buffer:
                     path = _join(prefix, weight.name)
-                    result.append(ModuleTensor(path, owner, weight.name, is_buffer, weight, None, context, shards))
+                    result.append(
+                        ModuleTensor(path, owner, weight.name, is_buffer, weight, None, context, shards, copied=copied)
+                    )
             tensors: dict[str, torch.Tensor | None] = owner._buffers if is_buffer else owner._parameters
             names = [
                 name
@@ -318,7 +329,7 @@ def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
                 path, flat = path_of(prefix, owner, name), flats.get((id(owner), name))
                 if flat is not None and (id(owner), name) in behind:
                     flat = replace(flat, shard=None, problem=f"makes a weight, and is flattened by FSDP1{OTHERWISE}")
-                result.append(ModuleTensor(path, owner, name, is_buffer, None, flat, context, shards))
+                result.append(ModuleTensor(path, owner, name, is_buffer, None, flat, context, shards, copied=copied))
     return result if shards is None else _with_aliases(result)
 
 
@@ -542,8 +553,9 @@ def _problem(x: torch.Tensor, lost: dict[int, str], is_known: bool) -> str:
     """Why a tensor, of which it may be known how it is cut, can't be written to; "" where it can."""
     backend = backend_of(x)
     reason = lost.get(id(x), "")
-    if not reason and not is_known:
-        reason = backend.missing(x)
+    if not reason:
+        freed = "has a shape, and no memory: its storage was freed" if _is_freed(x) else ""
+        reason = freed if is_known else backend.missing(x)
     if reason:
         return reason
     try:
@@ -553,6 +565,12 @@ def _problem(x: torch.Tensor, lost: dict[int, str], is_known: bool) -> str:
     except (TypeError, ValueError) as error:
         return str(error)
     return ""
+
+
+def _is_freed(x: torch.Tensor) -> bool:
+    """Whether a plain tensor has lost its memory, as FSDP1's have within some of its contexts."""
+    is_plain = type(x) in (torch.Tensor, nn.Parameter) and x.layout == torch.strided and not x.is_nested
+    return is_plain and not x.is_meta and bool(x.numel()) and not x.untyped_storage().size()
 
 
 def _unlike(part: torch.Tensor, x: torch.Tensor) -> str:

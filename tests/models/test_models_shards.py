@@ -126,8 +126,12 @@ def spoil(x, what):
             x._z3_optimizer = object()
         case "stage 2":
             x._hp_mapping = object()
+        case "stage 2, no part":
+            x._hp_mapping, x.load_hp_checkpoint_state = None, lambda: None
         case "megatron":
             x.main_param = object()
+        case "megatron, no part":
+            x.main_param, x.main_param_sharded = None, True
         case "no partition":
             x.ds_tensor = None
 
@@ -144,7 +148,9 @@ def spoil(x, what):
     ("second", "zero_hpz_partition_size"),
     ("optimizer", "draw before deepspeed.initialize"),
     ("stage 2", "draw before deepspeed.initialize"),
+    ("stage 2, no part", "draw before deepspeed.initialize"),
     ("megatron", "before the optimizer is made"),
+    ("megatron, no part", "before the optimizer is made"),
     ("no partition", "only (0,) of (5, 7) is here"),
 ])  # fmt: skip
 def test_partitions_that_can_not_be_drawn(what, said):
@@ -155,7 +161,7 @@ def test_partitions_that_can_not_be_drawn(what, said):
     assert list(caught.value.problems) == ["0.weight"]
     assert said in caught.value.problems["0.weight"]
     assert all((x.ds_tensor is None or (x.ds_tensor.flatten() <= 0).all()) for x in cut.parameters())  # nothing drawn
-    if what in ("optimizer", "stage 2", "megatron"):  # it can be read
+    if what in ("optimizer", "stage 2", "stage 2, no part", "megatron", "megatron, no part"):  # it can be read
         assert shards_of(cut)["0.weight"].shape == (5, 7)
         one = partitioned(model(), 0, 1, fill=0.0)
         spoil(one[0].weight, what)
@@ -172,6 +178,33 @@ def test_partitions_with_strides():
         cut.weight.ds_tensor = own
         init_module_(cut, {"*": "normal"}, seed=3)
         assert torch.equal(own.reshape(-1), ai.normal((5, 7), seed=3, name="weight", xp=torch).reshape(-1))
+
+
+@pytest.mark.parametrize("groups", ["fp16_groups", "bf16_groups", "bit16_groups"])
+@pytest.mark.parametrize("is_engine", [False, True])
+def test_engines_whose_optimizers_leave_no_mark(groups, is_engine, monkeypatch):
+    """DeepSpeed's stage 0 with bfloat16: the engine is known by its own class, or by the hook that it sets."""
+
+    class DeepSpeedEngine(nn.Module):
+        __module__ = "deepspeed.runtime.engine"
+
+        def __init__(self, module, **lists):
+            super().__init__()
+            self.module, self.optimizer = module, SimpleNamespace(**lists)
+            module.register_forward_pre_hook(lambda module, inputs: self.settled)
+
+    monkeypatch.setitem(sys.modules, "deepspeed.runtime.engine", SimpleNamespace(DeepSpeedEngine=DeepSpeedEngine))
+    layer = nn.Linear(4, 3)
+    engine = DeepSpeedEngine(layer, **{groups: [[layer.weight]]})
+    if is_engine:
+        layer._forward_pre_hooks.clear()
+    with pytest.raises(ai.PlanError) as caught:
+        init_module_(engine if is_engine else layer, {"*": "normal"}, seed=3)
+    assert list(caught.value.problems) == ["weight"]
+    assert "draw before deepspeed.initialize" in caught.value.problems["weight"]
+    engine.optimizer = torch.optim.SGD(layer.parameters(), 0.1)  # in float32, without copies
+    init_module_(engine, {"*": "normal"}, seed=3)
+    assert torch.equal(layer.weight, ai.normal((3, 4), seed=3, name="weight", xp=torch))
 
 
 def test_a_parameter_without_elements_is_not_skipped():
@@ -222,8 +255,12 @@ def test_rows_and_records_of_partitions():
 @pytest.mark.parametrize("size", [1, 3])
 def test_flat_parameters_of_fsdp1_in_real_worlds(size, tmp_path):
     results = results_of("flat_world.py", size, tmp_path / "store")
-    for result in results:
+    for rank, result in enumerate(results):
         assert result["different"] == []
+        for said, is_freed in zip(result["alone"], (False, False, True), strict=size > 1):
+            wanted = "another rank alone, within summon_full_params(rank0_only=True)" if rank else "storage was freed"
+            assert set(said) == ({"weight", "bias"} if rank or is_freed else set())
+            assert all(wanted in why for why in said.values())
         assert result["compared"] == 2 * 2 * 7 * (1 if size == 1 else 2)
         for said in result["refused"]:
             assert set(said) == {"weight", "bias"}
