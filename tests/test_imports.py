@@ -265,6 +265,7 @@ def test_only_backends_and_adapters_import_frameworks():
         "models.hooks",
         "models.shards",
         "models.torch_shards",
+        "models.own_shards",
         "models.megatron",
         "models.jax_records",
         "models.jax_layers",

@@ -43,7 +43,7 @@ class DTensorBackend(TorchBackend):
 
     def check_writable(self, x: Any) -> None:
         base = x._base if x._is_view() else None
-        if isinstance(base, DTensor) and not _is_same_memory(local(base), local(x)):
+        if isinstance(base, DTensor) and (_is_gathered(base, x) or not _is_same_memory(local(base), local(x))):
             raise ValueError(
                 f"`x` must be a DTensor itself; got a part {tuple(x.shape)} of one {tuple(base.shape)}, which torch "
                 f"has gathered from other ranks into memory of its own, so that nothing would change. Draw into what "
@@ -140,6 +140,14 @@ class DTensorBackend(TorchBackend):
                 split_factor = int(getattr(placement, "split_factor", 1))
                 cuts[placement.dim].append((x.device_mesh.size(dimension), coordinate[dimension], split_factor))
         return [held(int(n), each, int(m)) for n, each, m in zip(x.shape, cuts, local(x).shape, strict=True)]
+
+
+def _is_gathered(base: DTensor, x: DTensor) -> bool:
+    """Whether a view is on all ranks of a dimension that cuts its base: also known where a rank holds nothing of it."""
+    return any(
+        base.device_mesh.size(k) > 1 and not before.is_replicate() and after.is_replicate()
+        for k, (before, after) in enumerate(zip(base.placements, x.placements, strict=True))
+    )
 
 
 def _is_same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:

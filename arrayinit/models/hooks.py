@@ -31,8 +31,8 @@ def init_method(initializer: Any, *, seed: Any, name: Name) -> "InitMethod":
     Megatron doesn't tell the name of the parameter. So the n-th call draws with the seed name (name, stage, n), where
     stage is the rank in the pipeline: other numbers of stages give other values. Where that matters, and with experts,
     set `perform_initialization=False` and call :func:`init_module_` on the model, which knows all names. That also cuts
-    a gate and its values in one weight (SwiGLU) one by one, as Megatron's checkpoints do; by this function the whole
-    has them in the order of the ranks.
+    the blocks of one weight one by one, as Megatron's checkpoints do (a gate and its values in SwiGLU, the projections
+    of Mamba and GatedDeltaNet); by this function the whole has them in the order of the ranks.
 
     Args:
         initializer: an initializer's name or :class:`arrayinit.Spec`.

@@ -23,6 +23,9 @@ class Part:
         index: a slice for each axis; those that are left out are whole.
         flat: in place of `index`, a slice of the elements in row-major order; x has one axis.
 
+    Raises:
+        TypeError: x is no torch tensor.
+
     Example:
         >>> import torch
         >>> from arrayinit.torch import Part
@@ -33,6 +36,10 @@ class Part:
     x: torch.Tensor
     index: tuple[slice, ...] | slice | None = None
     flat: slice | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.x, torch.Tensor):
+            raise TypeError(f"`x` of a part must be a torch tensor; got {shown(self.x)}")
 
     def __repr__(self) -> str:
         where = f"index={self.index}" if self.flat is None else f"flat={self.flat}"

@@ -120,7 +120,8 @@ def init_module_(
         shards: what this process holds of parameters that are cut in a way of your own: path -> :class:`Shard`, or a
             function of a path and its tensor that returns one, or None for others. The function may be called several
             times; on the meta device only a function works, and it sees meta tensors first. What :func:`shards_of`
-            finds needs none.
+            finds needs none. A tied tensor may have it under any of its paths. Where a layer makes a weight of others,
+            such as with weight_norm, those are given under their own paths, and rules must name them.
         dry_run: return the plan; draw and allocate nothing, and take no key. The plan has the keys of the next draw.
         device: for tensors on the meta device; by default that of a DTensor's mesh, the one that a recorded constructor
             asked for, or torch's default device.
@@ -213,9 +214,11 @@ def init_module_(
         """The root; none is taken where nothing has values, as with fake tensors."""
         return root(take and any(not backend_of(x).is_abstract(x) for each in members.values() for x in each.tensors))
 
-    plan = fill(
-        matches, root_key, lambda entry: _draw(entry, members[entry.path], device), progress=progress, allocate=allocate
-    )
+    def draw(entry: Planned) -> None:
+        for member in (members[entry.path], *_copies(entry, members)):
+            _draw(entry, member, device)
+
+    plan = fill(matches, root_key, draw, progress=progress, allocate=allocate)
     _renew(plan, members)
     return module
 
@@ -250,9 +253,7 @@ def shards_of(module: nn.Module) -> dict[str, Shard]:
     if not isinstance(module, nn.Module):
         raise TypeError(f"`module` must be a torch.nn.Module; got {type(module).__name__}")
     shards, problems = {}, {}
-    for member in tensors_of(module):
-        if member.derived is not None:
-            continue
+    for member in (each for one in tensors_of(module) for each in (one.originals if one.derived else (one,))):
         x = member.read()
         backend = backend_of(x)
         if backend.is_distributed:
@@ -276,6 +277,11 @@ def _of_dtensor(x: Any) -> Shard:
         index = tuple(slice(a, a + n) for a, n in zip(corner, part.shape, strict=True))
         parts.append(Part(part, index))
     return Shard(tuple(map(int, x.shape)), parts, f"placed {tuple(x.placements)}")
+
+
+def _copies(entry: Planned, members: dict[str, ModuleTensor]) -> list[ModuleTensor]:
+    """The tensors that are tied to that of an entry, in memory of their own."""
+    return [members[path] for path in entry.parameter.tied if members[path].is_copy]
 
 
 def _needs_seed(x: torch.Tensor) -> bool:
@@ -423,7 +429,8 @@ def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor]
         id(x)
         for entry in plan
         if not entry.is_drawn and (entry.rule is not None or not entry.is_selected)
-        for x in members[entry.path].tensors
+        for member in (members[entry.path], *_copies(entry, members))
+        for x in member.tensors
     }
     for member in members.values():
         if member.derived is not None and not any(id(x) in drawn for x in member.tensors):
@@ -464,6 +471,8 @@ def _materialize(module: nn.Module, plan: Plan, members: dict[str, ModuleTensor]
     for entry in plan:
         if members[entry.path].derived is None and before[entry.path].is_meta:
             for path in entry.parameter.tied:
+                if members[path].is_copy:
+                    continue
                 _tie(members[path], members[entry.path], before[path] is before[entry.path])
 
 

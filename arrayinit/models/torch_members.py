@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,14 +22,23 @@ from arrayinit.backends.base import Extent
 from arrayinit.common.messages import shown
 from arrayinit.models.axes import Leaf, Reading, described, readings_of
 from arrayinit.models.derived import Derived, Slot, derived_of, tensor_at
-from arrayinit.models.megatron import Context, context_of, is_of_megatron, ranks_of
+from arrayinit.models.megatron import Context, context_of, is_of_megatron, ranks_of, refusal_behind
 from arrayinit.models.memory import shared_in_part
+from arrayinit.models.own_shards import Shards, given_shard, said_of
 from arrayinit.models.parameters import Parameter, overlapping, tied_paths
 from arrayinit.models.plans import PlanError
 from arrayinit.models.rules import BUFFER
 from arrayinit.models.shards import Shard
-from arrayinit.models.torch_shards import OTHERWISE, FlatWeight, flat_weights, shard_of, undone, without_elements
-from arrayinit.stream.formats import is_floating
+from arrayinit.models.torch_shards import (
+    OTHERWISE,
+    FlatWeight,
+    copied_by_engines,
+    flat_weights,
+    shard_of,
+    undone,
+    without_elements,
+)
+from arrayinit.stream.formats import is_complex, is_floating
 
 __all__ = [
     "Cut",
@@ -52,9 +61,6 @@ __all__ = [
     "tensors_of",
     "walk",
 ]
-
-# What is here of parameters that are cut in a way of the caller's own, by path; None for others.
-Shards: TypeAlias = Mapping[str, Shard] | Callable[[str, torch.Tensor], Shard | None] | None
 
 # Modules that are put around another one: where the class is defined, its name, and what it calls the one within.
 WRAPPERS = (
@@ -80,24 +86,6 @@ SIZES = (
 )
 
 
-def _check_memory(shard: Shard, path: str, x: torch.Tensor) -> None:
-    """Refuse a shard of other memory than that of a tensor with elements, or that leaves some of them out."""
-    if not x.numel():
-        return  # a scheme that keeps its parts elsewhere
-    strange = [part for part in shard.parts if part.x.numel() and not _is_same_storage(part.x, x)]
-    held = sum(part.x.numel() for part in shard.parts)
-    if strange or held != x.numel():
-        what = "parts in other memory" if strange else f"parts with {held} elements"
-        raise ValueError(
-            f"`shards` must have parts that are the tensor itself, or views of it that have each of its {x.numel()} "
-            f"elements once; got {what} for {path!r}, of shape {tuple(x.shape)}"
-        )
-
-
-def _is_same_storage(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata)
-
-
 def walk(module: nn.Module, context: Context | None = None) -> Iterator[tuple[str, nn.Module]]:
     """(path, module) of all modules, shared ones under each path; one that holds a module above it ends there."""
     wrappers = [(kind, within) for where, name, within in WRAPPERS if (kind := _class(where, name)) is not None]
@@ -114,6 +102,19 @@ def _walk(
         if child is not None and not any(child is one for one in above):
             inner = prefix if name == within else _join(prefix, context.name(module, name))
             yield from _walk(child, inner, above, wrappers, context)
+
+
+def _paths(modules: Sequence[tuple[str, nn.Module]], context: Context) -> Callable[[str, nn.Module, str], str]:
+    """The path of a parameter or buffer: a function of the path of its module, the module, and the name there."""
+    prefixes: dict[int, str] = {}
+    for prefix, each in modules:
+        prefixes.setdefault(id(each), prefix)
+
+    def path_of(prefix: str, owner: nn.Module, name: str) -> str:
+        above, below = context.moved.get((id(owner), name), (None, ""))
+        return _join(prefix, context.name(owner, name)) if above is None else _join(prefixes[above], below)
+
+    return path_of
 
 
 def modules_by_path(module: nn.Module) -> dict[str, nn.Module]:
@@ -144,6 +145,9 @@ class ModuleTensor:
     flat: FlatWeight | None = None
     context: Context = field(default_factory=Context)
     shards: Shards = None
+    aliases: tuple[str, ...] = ()  # all paths of the same tensor, where `shards` may name any of them
+    copied: frozenset[int] = frozenset()  # the ids of parameters of which an optimizer has copies
+    refused: str = ""  # why what is here of it is unknown, unless `shards` says it
 
     @property
     def places(self) -> tuple[Slot, ...]:
@@ -158,21 +162,20 @@ class ModuleTensor:
         """
         if self.derived is not None:
             return None
-        given = self.shards.get(self.path) if isinstance(self.shards, Mapping) else None
-        if callable(self.shards):
-            given = self.shards(self.path, self.tensors[0])
+        given = self.given_shard()
         if given is not None:
-            if not isinstance(given, Shard):
-                raise TypeError(f"`shards` must give a Shard or None for {self.path!r}; got {shown(given)}")
-            if isinstance(self.shards, Mapping) and any(part.x.is_meta for part in given.parts):
-                raise ValueError("`shards` must have parts with values; on the meta device, pass a function")
-            _check_memory(given, self.path, self.tensors[0])
             return given
+        if self.refused:
+            raise ValueError(self.refused)
         if self.flat is not None:
             if self.flat.problem:
                 raise ValueError(self.flat.problem)
             return self.flat.shard
         return shard_of(self.owner, self.name, self.tensors[0], self.context)
+
+    def given_shard(self) -> Shard | None:
+        """What `shards` says of it, under its own path or another one of the same tensor."""
+        return given_shard(self.shards, self.aliases or (self.path,), self.tensors[0])
 
     @property
     def tensors(self) -> list[torch.Tensor]:
@@ -200,7 +203,7 @@ class ModuleTensor:
     @cached_property
     def _cut(self) -> tuple[tuple[int, ...], str, str]:
         """(global shape, how it is cut, why it can't be drawn)."""
-        problem = next(filter(None, map(undone, self.tensors)), "")
+        problem = next(filter(None, (undone(x, self.copied) for x in self.tensors)), "")
         if self.derived is None:
             shard, reason = self._found
             if reason:
@@ -244,7 +247,15 @@ class ModuleTensor:
             return self.owner, self.name
         if self.flat is not None:
             return self.flat.first
+        if self.is_copy:
+            owner, name = self.context.copies[id(self.owner), self.name]
+            return replace(self, owner=owner, name=name).identity
         return self.extents or id(self.likeness)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it is tied to another tensor in memory of its own, which both are to be drawn."""
+        return (id(self.owner), self.name) in self.context.copies
 
     def read(self) -> torch.Tensor:
         """Its values; without any where it is on the meta device, or made of DTensors."""
@@ -260,15 +271,41 @@ class ModuleTensor:
             return []
         above = self.path.removesuffix(self.name)
         slots = {**self.derived.originals, **self.derived.beside}
+        refused = refusal_behind(self.owner, self.name, self.likeness, self.context)
         return [
-            ModuleTensor(above + path, owner, name, name in owner._buffers) for path, (owner, name) in slots.items()
-        ]
+            ModuleTensor(
+                above + path, owner, name, name in owner._buffers, context=self.context, shards=self.shards,
+                copied=self.copied, refused=refused,
+            )
+            for path, (owner, name) in slots.items()
+        ]  # fmt: skip
+
+    @cached_property
+    def refusal(self) -> str:
+        """Why a weight that is made of others can't be assigned because it is cut; "" where it can."""
+        if self.derived is None:
+            return ""
+        names = " and ".join(original.path for original in self.originals)
+        if said_of(self.shards, self.path, self.likeness) is not None:
+            return f"is made of others, so that `shards` can't say what is here of it: pass those of {names}"
+        reason = refusal_behind(self.owner, self.name, self.likeness, self.context)
+        if reason:
+            return reason
+        for original in self.originals:
+            try:
+                given = original.given_shard()
+            except ValueError as error:
+                return str(error)
+            if given is not None:
+                return f"is made of {original.path}, of which a part is here: have rules that name {names}"
+        return ""
 
 
 def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
     """All parameters, then all buffers, under each path that they have; a derived weight comes first in its layer."""
     context = context_of(module)
     modules = list(walk(module, context))
+    path_of, copied = _paths(modules, context), copied_by_engines(each for _, each in modules)
     wrapper = _class("torch.distributed.fsdp", "FullyShardedDataParallel")
     wrapped = [each for _, each in modules if wrapper is not None and isinstance(each, wrapper)]
     flats = {(id(flat.owner), flat.name): flat for each in wrapped for flat in flat_weights(each)}
@@ -289,7 +326,10 @@ def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
                 ):
                     continue  # FSDP1 holds them
                 if all(name in holder._buffers for holder, name in weight.originals.values()) == is_buffer:
-                    result.append(ModuleTensor(_join(prefix, weight.name), owner, weight.name, is_buffer, weight))
+                    path = _join(prefix, weight.name)
+                    result.append(
+                        ModuleTensor(path, owner, weight.name, is_buffer, weight, None, context, shards, copied=copied)
+                    )
             tensors: dict[str, torch.Tensor | None] = owner._buffers if is_buffer else owner._parameters
             names = [
                 name
@@ -298,11 +338,31 @@ def tensors_of(module: nn.Module, shards: Shards = None) -> list[ModuleTensor]:
             ]
             names += [name for at, name in flats if at == id(owner) and not is_buffer and name not in tensors]
             for name in names:
-                path, flat = _join(prefix, context.name(owner, name)), flats.get((id(owner), name))
+                path, flat = path_of(prefix, owner, name), flats.get((id(owner), name))
                 if flat is not None and (id(owner), name) in behind:
                     flat = replace(flat, shard=None, problem=f"makes a weight, and is flattened by FSDP1{OTHERWISE}")
-                result.append(ModuleTensor(path, owner, name, is_buffer, None, flat, context, shards))
-    return result
+                result.append(ModuleTensor(path, owner, name, is_buffer, None, flat, context, shards, copied=copied))
+    return result if shards is None else _with_aliases(result)
+
+
+def _with_aliases(members: Sequence[ModuleTensor]) -> list[ModuleTensor]:
+    """Members that know under which other paths their tensor is found."""
+    keys: list[Hashable] = []
+    paths: dict[Hashable, list[str]] = {}
+    for each in members:
+        keys.append(_memory(each))
+        paths.setdefault(keys[-1], []).append(each.path)
+    return [replace(each, aliases=tuple(dict.fromkeys(paths[key]))) for each, key in zip(members, keys, strict=True)]
+
+
+def _memory(member: ModuleTensor) -> Hashable:
+    """Equal for members of one tensor, or of the same memory, however it is cut."""
+    if member.derived is not None:
+        return member.owner, member.name
+    if member.flat is not None:
+        return member.flat.first
+    x = member.tensors[0]
+    return backend_of(x).extents(x) or id(x)
 
 
 def check_shards(module: nn.Module, shards: Any) -> None:
@@ -314,7 +374,9 @@ def check_shards(module: nn.Module, shards: Any) -> None:
             f"`shards` must be a mapping of paths to arrayinit.torch.Shard, or a function of a path and its tensor "
             f"that returns one; got {shown(shards)}"
         )
-    unknown = sorted(set(shards) - {member.path for member in tensors_of(module)}, key=str)
+    members = tensors_of(module)
+    known = {each.path for member in members for each in (member, *member.originals)}
+    unknown = sorted(set(shards) - known, key=str)
     if unknown:
         raise ValueError(f"`shards` must have paths of the model; got {', '.join(map(str, unknown))}")
 
@@ -358,11 +420,13 @@ def may_be_cut(module: nn.Module, shards: Shards = None) -> bool:
 def registered_tensors(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:
     """(path, owner, name, tensor) of all that is registered, those behind derived weights too."""
     context = context_of(module)
+    modules = list(walk(module, context))
+    path_of = _paths(modules, context)
     summoned = {id(each.tensors[0]) for each in tensors_of(module) if each.flat is not None and each.shard() is None}
-    for prefix, owner in walk(module, context):
+    for prefix, owner in modules:
         for name, x in (*owner._parameters.items(), *owner._buffers.items()):
             if x is not None:  # FSDP1 marks the parameter, also while all of it is here
-                yield _join(prefix, context.name(owner, name)), owner, name, x.detach() if id(x) in summoned else x
+                yield path_of(prefix, owner, name), owner, name, x.detach() if id(x) in summoned else x
 
 
 def has_replicas(module: nn.Module) -> bool:
@@ -374,9 +438,11 @@ def has_replicas(module: nn.Module) -> bool:
 def registered(module: nn.Module) -> Iterator[str]:
     """The paths of everything that a state dict may have: tensors, those behind weights too, and extra states."""
     context = context_of(module)
-    for prefix, owner in walk(module, context):
+    modules = list(walk(module, context))
+    path_of = _paths(modules, context)
+    for prefix, owner in modules:
         for name in (*owner._parameters, *owner._buffers, _EXTRA_STATE_KEY_SUFFIX):
-            yield _join(prefix, context.name(owner, name))
+            yield path_of(prefix, owner, name)
 
 
 def shapeless(module: nn.Module) -> dict[str, str]:
@@ -466,20 +532,28 @@ def _parameter(tied: Sequence[ModuleTensor], lost: dict[int, str], problem: str)
     """One weight under all of its paths."""
     member = tied[0]
     cut = member.cut
-    problem = problem or member.problem
     owner, name, x = member.owner, member.name, member.likeness
     tensors = [y for each in tied for y in each.tensors]
-    shard = member.shard() if cut else None
-    written = member.tensors if shard is None else [part.x for part in shard.parts]
     is_known = bool(cut) or member.flat is not None
-    problem = problem or next((reason for y in written if (reason := _problem(y, lost, is_known))), "")
+    for each in (member, *(one for one in tied[1:] if one.is_copy)):
+        if (each.shape, each.likeness.dtype) != (member.shape, x.dtype):
+            problem = problem or (
+                f"has {member.shape} of {x.dtype}, and {each.path}, which is tied to it, {each.shape} of "
+                f"{each.likeness.dtype}"
+            )
+        problem = problem or each.problem
+        shard = None if problem or not each.cut else each.shard()
+        written = each.tensors if shard is None else [part.x for part in shard.parts]
+        problem = problem or next(
+            (reason for y in written if (reason := _problem(y, lost, is_known) or _unlike(y, each.likeness))), ""
+        )
     kinds = tuple(kind.__name__ for kind in type(owner).__mro__[:-1] if kind is not nn.Module)
     parameter = Parameter(
         member.path,
         member.shape,
         backend_of(x).dtype_name(x.dtype),
         kinds=kinds + ((BUFFER,) if member.is_buffer else ()),
-        axes=axes_of(owner, name, len(member.shape)),
+        axes=_axes(member),
         tied=tuple(each.path for each in tied[1:]),
         optional=member.is_buffer and (not x.is_meta or is_statistic(owner, name)),
         zero_row=next((row for each in tied if (row := padding_of(each.owner, each.name)) is not None), None),
@@ -495,14 +569,14 @@ def _parameter(tied: Sequence[ModuleTensor], lost: dict[int, str], problem: str)
     originals = []
     for each, marks in zip(member.originals, member.derived.marks.values(), strict=False):  # no originals, or all
         original = _parameter([each], lost, problem)
-        axes = parameter.axes if original.shape == parameter.shape else {}
+        axes = parameter.axes if each.likeness.shape == x.shape else {}
         optional = parameter.optional or original.optional
         originals.append(replace(original, kinds=parameter.kinds, axes=axes, optional=optional, marks=marks))
     return replace(
         parameter,
         through=member.derived.through,
         originals=tuple(originals),
-        problem=problem or member.derived.problem,
+        problem=problem or member.refusal or member.derived.problem,
     )
 
 
@@ -510,8 +584,9 @@ def _problem(x: torch.Tensor, lost: dict[int, str], is_known: bool) -> str:
     """Why a tensor, of which it may be known how it is cut, can't be written to; "" where it can."""
     backend = backend_of(x)
     reason = lost.get(id(x), "")
-    if not reason and not is_known:
-        reason = backend.missing(x)
+    if not reason:
+        freed = "has a shape, and no memory: its storage was freed" if _is_freed(x) else ""
+        reason = freed if is_known else backend.missing(x)
     if reason:
         return reason
     try:
@@ -521,6 +596,20 @@ def _problem(x: torch.Tensor, lost: dict[int, str], is_known: bool) -> str:
     except (TypeError, ValueError) as error:
         return str(error)
     return ""
+
+
+def _is_freed(x: torch.Tensor) -> bool:
+    """Whether a plain tensor has lost its memory, as FSDP1's have within some of its contexts."""
+    is_plain = type(x) in (torch.Tensor, nn.Parameter) and x.layout == torch.strided and not x.is_nested
+    return is_plain and not x.is_meta and bool(x.numel()) and not x.untyped_storage().size()
+
+
+def _unlike(part: torch.Tensor, x: torch.Tensor) -> str:
+    """Why a part of a tensor can't be drawn in its dtype; "" where it has that of the tensor, or another precision."""
+    own, of_whole = (backend_of(y).dtype_name(y.dtype) for y in (part, x))
+    if own == of_whole or (is_floating(own) and is_complex(own) == is_complex(of_whole)):
+        return ""
+    return f"is {of_whole}, and a part of it that is here {own}, which can't hold its values"
 
 
 def _lost(module: nn.Module) -> dict[int, str]:
@@ -555,6 +644,14 @@ def axes_of(owner: nn.Module, name: str, ndim: int) -> dict[str, Any]:
     # transformers' class, or one that fully_shard or a parametrization made of it.
     is_reversed = any(kind.__name__ == "Conv1D" for kind in type(owner).__mro__)
     return {"layout": "io"} if is_reversed and ndim == 2 else {}
+
+
+def _axes(member: ModuleTensor) -> dict[str, Any]:
+    """The axes of a weight by its layer; one group per output of the whole where a depthwise convolution is cut."""
+    owner, shape = member.owner, member.shape
+    axes = axes_of(owner, member.name, len(shape))
+    is_depthwise = member.cut and isinstance(owner, _ConvNd) and 1 < owner.groups == owner.out_channels
+    return axes | {"groups": shape[0]} if is_depthwise and "groups" in axes and shape[1] == 1 else axes
 
 
 def padding_of(owner: nn.Module, name: str) -> int | None:

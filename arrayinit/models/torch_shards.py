@@ -4,7 +4,7 @@ Each scheme is known by the attributes that it sets, so that no library is impor
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,16 @@ from arrayinit.backends import backend_of
 from arrayinit.models.megatron import Context, is_of_megatron, part_of_megatron
 from arrayinit.models.shards import Part, Shard, flat_part
 
-__all__ = ["OTHERWISE", "FlatWeight", "flat_weights", "shard_of", "undone", "without_elements"]
+__all__ = ["OTHERWISE", "FlatWeight", "copied_by_engines", "flat_weights", "shard_of", "undone", "without_elements"]
 
 
 # What optimizers that keep copies in float32 set on parameters, and before what to draw.
 OPTIMIZERS = {
     "_z3_optimizer": "deepspeed.initialize",
-    "_hp_mapping": "deepspeed.initialize",
+    "_hp_mapping": "deepspeed.initialize",  # only on ranks that have a part of the copy
+    "load_hp_checkpoint_state": "deepspeed.initialize",  # on all ranks, by stages 1 and 2
     "main_param": "the optimizer is made (Megatron)",
+    "main_param_sharded": "the optimizer is made (Megatron)",  # also on ranks that have no part of the copy
 }
 
 
@@ -32,17 +34,55 @@ def shard_of(owner: nn.Module, name: str, x: torch.Tensor, context: Context) -> 
         return None  # they are drawn as whole tensors
     if getattr(x, "ds_shape", None) is not None:
         return _of_zero_3(x)
-    if is_of_megatron(owner) or getattr(x, "tensor_model_parallel", False):
+    if is_of_megatron(owner) or getattr(x, "tensor_model_parallel", False) or (id(owner), name) in context.cuts:
         return part_of_megatron(owner, name, x, context)
     return None
 
 
-def undone(x: torch.Tensor) -> str:
-    """Why a draw into a parameter would not last; "" where it would. Its values can be read all the same."""
-    for mark, before in OPTIMIZERS.items():
-        if getattr(x, mark, None) is not None:
-            return f"an optimizer has copied its values, so that its next step would undo a draw: draw before {before}"
-    return ""
+# The lists of parameters that an optimizer of DeepSpeed has copied, without a mark on them where the stage is 0.
+GROUPS = ("fp16_groups", "bf16_groups", "bit16_groups")
+
+
+def undone(x: torch.Tensor, copied: Collection[int] = ()) -> str:
+    """Why a draw into a parameter would not last; "" where it would. Its values can be read all the same.
+
+    Args:
+        copied: ids of parameters, as :func:`copied_by_engines` finds them.
+    """
+    marks = (before for mark, before in OPTIMIZERS.items() if getattr(x, mark, None) is not None)
+    before = next(marks, "deepspeed.initialize" if id(x) in copied else "")
+    if not before:
+        return ""
+    return f"an optimizer has copied its values, so that its next step would undo a draw: draw before {before}"
+
+
+def copied_by_engines(modules: Iterable[nn.Module]) -> frozenset[int]:
+    """The ids of the parameters of which the optimizer of a DeepSpeedEngine has copies.
+
+    The engine is among the modules, or a hook that it has set on one of them refers to it.
+    """
+    found = set[int]()
+    for module in modules:
+        hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
+        cells = [cell for hook in hooks for cell in getattr(hook, "__closure__", None) or ()]
+        for each in (module, *map(_content, cells)):
+            optimizer = getattr(each, "optimizer", None) if _is_engine(each) else None
+            lists = [getattr(optimizer, name, None) for name in GROUPS]
+            found |= {id(x) for groups in lists if isinstance(groups, list) for group in groups for x in group}
+    return frozenset(found)
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # empty
+        return None
+
+
+def _is_engine(x: Any) -> bool:
+    return any(
+        kind.__name__ == "DeepSpeedEngine" and kind.__module__.startswith("deepspeed.") for kind in type(x).__mro__
+    )
 
 
 # ZeRO-3
@@ -78,7 +118,10 @@ def _of_zero_3(x: Any) -> Shard:
             f"is {how}, whose attributes disagree: {length} elements here, where rank {rank} of {ranks} has "
             f"{-(-size // ranks)} of ds_shape {shape}, ds_numel {getattr(x, 'ds_numel', None)}"
         )
-    parts = [flat_part(own.detach().reshape(-1), shape, rank * length)]
+    if own.ndim != 1 and not own.is_contiguous():  # a line of it would be a copy
+        raise ValueError(f"is {how}, and its partition of shape {tuple(own.shape)} must be contiguous: {own.stride()}")
+    line = own.detach() if own.ndim == 1 else own.detach().view(-1)
+    parts = [flat_part(line, shape, rank * length)]
     if is_here:  # gathered, or kept so because it is small: later partitions are made of either
         parts.append(_whole(x, shape))
     return Shard(shape, parts, how)
@@ -148,7 +191,12 @@ def flat_weights(wrapper: nn.Module) -> Iterator[FlatWeight]:
     rows = zip(flat._param_infos, flat._shapes, infos, flat._contiguities, flat._param_extensions, strict=True)
     for (name, owner, _), size, info, is_contiguous, extension in rows:
         problem, shard = "", None
-        if is_summoned:  # whole, and written back afterwards
+        if is_summoned and handle.uses_sharded_strategy and handle.is_sharded(flat):
+            problem = (
+                "is whole on another rank alone, within summon_full_params(rank0_only=True), which writes nothing "
+                "back: draw outside of it, or with rank0_only=False"
+            )
+        elif is_summoned:  # whole, and written back afterwards
             pass
         elif is_gathered:
             problem = (

@@ -155,6 +155,29 @@ def test_slices_are_drawn_or_refused(tmp_path):
         assert {what for name, what in found.items() if name not in refused} == {"drawn"}
 
 
+def test_slices_are_refused_where_a_rank_holds_nothing():
+    """All ranks of a world answer alike: the last three of eight have nothing of five rows."""
+    torch = pytest.importorskip("torch")
+    fake = pytest.importorskip("torch.testing._internal.distributed.fake_pg")
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+
+    torch.distributed.init_process_group("fake", store=fake.FakeStore(), rank=7, world_size=8)
+    try:
+        mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (8,))
+        rows, columns, whole = (
+            distribute_tensor(torch.zeros(5, 6), mesh, [placement], src_data_rank=None)
+            for placement in (Shard(0), Shard(1), Replicate())
+        )
+        for view in (rows[2:], rows[:2], rows[0], rows.chunk(2)[0], columns[:, 2:], columns.select(1, 0)):
+            with pytest.raises(ValueError, match="has gathered from other ranks"):
+                ai.normal_(view, seed=0)
+        for view in (rows[:, 2:], rows.t(), rows.unsqueeze(0), columns[2:], columns[0], whole[2:], whole[:, 1]):
+            ai.normal_(view, seed=0)
+        assert torch.equal(whole.to_local()[2:, 2:], ai.normal((3, 6), seed=0, xp=torch)[:, 2:])
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [3, 4])
 def test_fingerprints_of_what_is_sharded(tmp_path, size):

@@ -90,6 +90,21 @@ def behind(original):
     return said, mark
 
 
+def alone(original):
+    """What is said where one rank alone has the whole weights; with offload_to_cpu on the CPU they have no memory."""
+    said = []
+    for options in ({}, {"offload_to_cpu": True})[: 1 + original]:
+        cut = FullyShardedDataParallel(nn.Linear(7, 5), use_orig_params=original, device_id=torch.device("cpu"))
+        with FullyShardedDataParallel.summon_full_params(cut, rank0_only=True, writeback=False, **options):
+            try:
+                init_module_(cut, {"*": "normal"}, seed=3)
+            except PlanError as error:
+                said.append(dict(error.problems))
+            else:
+                said.append({})
+    return said
+
+
 def stage(rank, size):
     """Paths of this rank's stage of a pipeline that differ from the whole; and whether its output does, at the end."""
 
@@ -112,7 +127,13 @@ def stage(rank, size):
 
 def findings(rank, size):
     warnings.simplefilter("ignore")
-    found = {"different": stage(rank, size) if size > 1 else [], "compared": 0, "refused": [], "behind": []}
+    found = {
+        "different": stage(rank, size) if size > 1 else [],
+        "compared": 0,
+        "refused": [],
+        "behind": [],
+        "alone": [],
+    }
     strategies = [ShardingStrategy.FULL_SHARD] + ([] if size == 1 else [ShardingStrategy.NO_SHARD])
     for strategy in strategies:
         for original in (False, True):
@@ -123,6 +144,7 @@ def findings(rank, size):
     for original in (False, True) if size > 1 else ():
         found["refused"].append(refused(original))
         found["behind"].append(behind(original))
+        found["alone"] += alone(original)
     return found
 
 

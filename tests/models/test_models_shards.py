@@ -20,6 +20,7 @@ nn = torch.nn
 pytest.importorskip("torch.distributed.fsdp")
 
 from flat_world import model  # noqa: E402
+from megatron_layers import column, group, row  # noqa: E402
 from worlds import results_of  # noqa: E402
 
 from arrayinit.torch import Part, Shard, init_method, init_module_, param_init_, record, shards_of  # noqa: E402
@@ -103,6 +104,10 @@ def test_fingerprints_of_partitions():
 
 def spoil(x, what):
     match what:
+        case "int8":
+            x.ds_tensor = torch.zeros(18, dtype=torch.int8)
+        case "strides":
+            x.ds_tensor = torch.zeros(9, 2).t()
         case "numel":
             x.ds_numel = 34
         case "length":
@@ -121,8 +126,12 @@ def spoil(x, what):
             x._z3_optimizer = object()
         case "stage 2":
             x._hp_mapping = object()
+        case "stage 2, no part":
+            x._hp_mapping, x.load_hp_checkpoint_state = None, lambda: None
         case "megatron":
             x.main_param = object()
+        case "megatron, no part":
+            x.main_param, x.main_param_sharded = None, True
         case "no partition":
             x.ds_tensor = None
 
@@ -134,10 +143,14 @@ def spoil(x, what):
     ("inflight", "on its way between ranks"),
     ("disk", "on a disk"),
     ("quantized", "quantized"),
+    ("int8", "is float32, and a part of it that is here int8"),
+    ("strides", "must be contiguous"),
     ("second", "zero_hpz_partition_size"),
     ("optimizer", "draw before deepspeed.initialize"),
     ("stage 2", "draw before deepspeed.initialize"),
+    ("stage 2, no part", "draw before deepspeed.initialize"),
     ("megatron", "before the optimizer is made"),
+    ("megatron, no part", "before the optimizer is made"),
     ("no partition", "only (0,) of (5, 7) is here"),
 ])  # fmt: skip
 def test_partitions_that_can_not_be_drawn(what, said):
@@ -148,14 +161,50 @@ def test_partitions_that_can_not_be_drawn(what, said):
     assert list(caught.value.problems) == ["0.weight"]
     assert said in caught.value.problems["0.weight"]
     assert all((x.ds_tensor is None or (x.ds_tensor.flatten() <= 0).all()) for x in cut.parameters())  # nothing drawn
-    if what in ("optimizer", "stage 2", "megatron"):  # it can be read
+    if what in ("optimizer", "stage 2", "stage 2, no part", "megatron", "megatron, no part"):  # it can be read
         assert shards_of(cut)["0.weight"].shape == (5, 7)
         one = partitioned(model(), 0, 1, fill=0.0)
         spoil(one[0].weight, what)
         assert ai.fingerprints(one)["0.weight"] == ai.fingerprint(torch.zeros(5, 7))
-    else:
+    elif what != "int8":
         with pytest.raises(ai.PlanError, match=r"0.weight"):
             shards_of(cut)
+
+
+def test_partitions_with_strides():
+    """A line may have steps, and a partition more axes, as long as a draw reaches its memory."""
+    for own in (torch.zeros(70)[::2], torch.zeros(5, 7)):
+        cut = partitioned(nn.Linear(7, 5, bias=False), 0, 1)
+        cut.weight.ds_tensor = own
+        init_module_(cut, {"*": "normal"}, seed=3)
+        assert torch.equal(own.reshape(-1), ai.normal((5, 7), seed=3, name="weight", xp=torch).reshape(-1))
+
+
+@pytest.mark.parametrize("groups", ["fp16_groups", "bf16_groups", "bit16_groups"])
+@pytest.mark.parametrize("is_engine", [False, True])
+def test_engines_whose_optimizers_leave_no_mark(groups, is_engine, monkeypatch):
+    """DeepSpeed's stage 0 with bfloat16: the engine is known by its own class, or by the hook that it sets."""
+
+    class DeepSpeedEngine(nn.Module):
+        __module__ = "deepspeed.runtime.engine"
+
+        def __init__(self, module, **lists):
+            super().__init__()
+            self.module, self.optimizer = module, SimpleNamespace(**lists)
+            module.register_forward_pre_hook(lambda module, inputs: self.settled)
+
+    monkeypatch.setitem(sys.modules, "deepspeed.runtime.engine", SimpleNamespace(DeepSpeedEngine=DeepSpeedEngine))
+    layer = nn.Linear(4, 3)
+    engine = DeepSpeedEngine(layer, **{groups: [[layer.weight]]})
+    if is_engine:
+        layer._forward_pre_hooks.clear()
+    with pytest.raises(ai.PlanError) as caught:
+        init_module_(engine if is_engine else layer, {"*": "normal"}, seed=3)
+    assert list(caught.value.problems) == ["weight"]
+    assert "draw before deepspeed.initialize" in caught.value.problems["weight"]
+    engine.optimizer = torch.optim.SGD(layer.parameters(), 0.1)  # in float32, without copies
+    init_module_(engine, {"*": "normal"}, seed=3)
+    assert torch.equal(layer.weight, ai.normal((3, 4), seed=3, name="weight", xp=torch))
 
 
 def test_a_parameter_without_elements_is_not_skipped():
@@ -206,8 +255,12 @@ def test_rows_and_records_of_partitions():
 @pytest.mark.parametrize("size", [1, 3])
 def test_flat_parameters_of_fsdp1_in_real_worlds(size, tmp_path):
     results = results_of("flat_world.py", size, tmp_path / "store")
-    for result in results:
+    for rank, result in enumerate(results):
         assert result["different"] == []
+        for said, is_freed in zip(result["alone"], (False, False, True), strict=size > 1):
+            wanted = "another rank alone, within summon_full_params(rank0_only=True)" if rank else "storage was freed"
+            assert set(said) == ({"weight", "bias"} if rank or is_freed else set())
+            assert all(wanted in why for why in said.values())
         assert result["compared"] == 2 * 2 * 7 * (1 if size == 1 else 2)
         for said in result["refused"]:
             assert set(said) == {"weight", "bias"}
@@ -221,36 +274,6 @@ def test_flat_parameters_of_fsdp1_in_real_worlds(size, tmp_path):
 
 
 # Megatron
-
-
-def megatron(base, **fields):
-    """A layer of a class that is Megatron's by its module."""
-    kind = type(base.__class__.__name__, (type(base),), {"__module__": "megatron.core.standin"})
-    base.__class__ = kind
-    for name, value in fields.items():
-        object.__setattr__(base, name, value)
-    return base
-
-
-def group(rank, ranks):
-    return SimpleNamespace(rank=lambda: rank, size=lambda: ranks)
-
-
-def column(out, in_, rank, ranks, stride=1, marked=True, bias=True):
-    """ColumnParallelLinear: rows of the whole; its parameters are marked if Megatron draws them itself."""
-    layer = megatron(
-        nn.Linear(in_, out // ranks, bias=bias), output_size=out, input_size=in_, tp_group=group(rank, ranks)
-    )
-    for x in layer.parameters() if marked else ():
-        x.tensor_model_parallel, x.partition_dim, x.partition_stride = True, 0, stride
-    return layer
-
-
-def row(out, in_, rank, ranks, marked=True):
-    layer = megatron(nn.Linear(in_ // ranks, out), output_size=out, input_size=in_, tp_group=group(rank, ranks))
-    if marked:
-        layer.weight.tensor_model_parallel, layer.weight.partition_dim, layer.weight.partition_stride = True, 1, 1
-    return layer
 
 
 class MLP(nn.Module):
@@ -613,6 +636,8 @@ X = torch.zeros(2, 6)
     (lambda: Shard((4, 6), [Part(X[0], flat=slice(6, 2))]), ValueError, "end no earlier than they start"),
     (lambda: Shard((4, 6), [Part(X[0], flat=slice(0, 5))]), ValueError, r"selects \(5,\) of \(4, 6\)"),
     (lambda: Shard((4, 6), [Part(X, flat=slice(0, 12))]), ValueError, r"a tensor of shape \(2, 6\)"),
+    (lambda: Part([1], index=slice(0, 1)), TypeError, r"`x` of a part must be a torch tensor; got \[1\]"),
+    (lambda: Part(X.numpy(), index=slice(0, 2)), TypeError, "`x` of a part must be a torch tensor"),
     (lambda: Shard((4, 6), [Part(X)]), TypeError, "either an `index` or a range `flat`"),
     (lambda: Shard((4, 6), [Part(X, index=slice(0, 2), flat=slice(0, 12))]), TypeError, "either an `index`"),
     (lambda: Shard((4, 6), [X]), TypeError, "must be parts"),
@@ -630,11 +655,113 @@ def test_shards_are_of_the_memory_of_the_parameter():
     for parts, said in [
         ([Part(old, index=slice(0, 2))], "got parts in other memory for 'weight'"),
         ([], "got parts with 0 elements for 'weight'"),
-        ([Part(layer.weight, index=slice(0, 2)), Part(layer.weight, index=slice(2, 4))], "got parts with 24 elements"),
+        ([Part(layer.weight[:1], index=slice(0, 1))], "got parts with 6 elements"),
+        ([Part(layer.weight, index=slice(0, 2)), Part(layer.weight, index=slice(2, 4))], "got parts that overlap"),
+        ([Part(layer.weight[:1], index=slice(k, k + 1)) for k in (0, 2)], "got parts that overlap in memory"),
+        ([Part(layer.weight.view(torch.int32), index=slice(0, 2))], "got parts of torch.int32 in a tensor of torch.fl"),
+        ([Part(layer.weight.view(torch.float16)[:, :6], index=slice(0, 2))], "got parts of torch.float16 in a tensor"),
+        ([Part(layer.weight.detach().to("meta"), index=slice(0, 2))], "must have parts with values"),
     ]:
         with pytest.raises(ai.PlanError, match=said):
             init_module_(layer, {"*": "normal"}, seed=0, shards={"weight": Shard((4, 6), parts)})
     assert (layer.weight == 7).all()
+
+
+def test_shards_of_a_tensor_with_gaps():
+    """Of a layer that has every other column of a matrix: neighbours in memory are no part of it."""
+    both = torch.full((2, 6), 7.0)
+    layer = nn.Linear(3, 2, bias=False)
+    layer.weight = nn.Parameter(both[:, ::2])
+    columns = [Part(layer.weight[:, k : k + 1], index=(slice(0, 2), slice(3 - k, 4 - k))) for k in range(3)]
+    init_module_(layer, {"*": "normal"}, seed=0, shards={"weight": Shard((4, 6), columns)})
+    assert torch.equal(both[:, ::2], ai.normal((4, 6), seed=0, name="weight", xp=torch)[:2, [3, 2, 1]])
+    assert (both[:, 1::2] == 7).all()
+    for wrong in (both[:, :3], both[:, 1:4], both[:, 1::2]):
+        shard = Shard((4, 6), [Part(wrong, index=(slice(0, 2), slice(0, 3)))])
+        with pytest.raises(ai.PlanError, match="got parts with elements beside those of the tensor"):
+            init_module_(layer, {"*": "normal"}, seed=0, shards={"weight": shard})
+
+
+def tied_layers():
+    pair = nn.Module()
+    pair.a, pair.b = nn.Linear(6, 2, bias=False), nn.Linear(6, 2, bias=False)
+    pair.b.weight = pair.a.weight
+    return pair
+
+
+def rows(x, start):
+    return Shard((8, 6), [Part(x[:1], index=slice(start, start + 1)), Part(x[1:], index=slice(start + 1, start + 2))])
+
+
+@pytest.mark.parametrize("path", ["a.weight", "b.weight"])
+@pytest.mark.parametrize("is_function", [False, True])
+def test_shards_under_any_path_of_a_tied_tensor(path, is_function):
+    pair = tied_layers()
+    given = {path: rows(pair.a.weight, 2)}
+    init_module_(pair, {"*": "normal"}, seed=0, shards=(lambda each, x: given.get(each)) if is_function else given)
+    assert torch.equal(pair.a.weight, ai.normal((8, 6), seed=0, name="a.weight", xp=torch)[2:4])
+    both = {"a.weight": rows(pair.a.weight, 4), "b.weight": rows(pair.b.weight, 4)}
+    init_module_(pair, {"*": "normal"}, seed=0, shards=both)
+    assert torch.equal(pair.a.weight, ai.normal((8, 6), seed=0, name="a.weight", xp=torch)[4:6])
+
+
+@pytest.mark.parametrize("is_function", [False, True])
+def test_shards_of_a_tied_tensor_that_contradict(is_function):
+    pair = tied_layers()
+    given = {"a.weight": rows(pair.a.weight, 2), "b.weight": rows(pair.a.weight, 4)}
+    with pytest.raises(ai.PlanError, match="must give one Shard for the paths of a tied tensor"):
+        init_module_(pair, {"*": "normal"}, seed=0, shards=(lambda each, x: given[each]) if is_function else given)
+
+
+NORMED = {
+    "parametrizations.weight.original1": nn.utils.parametrizations.weight_norm,
+    "weight_v": nn.utils.weight_norm,
+}
+
+SCALES = {"parametrizations.weight.original1": "*original0", "weight_v": "*_g"}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("path", NORMED)
+@pytest.mark.parametrize("is_function", [False, True])
+def test_shards_behind_a_weight(path, is_function):
+    """They go with the tensors that are cut; the weight itself, which is made of parts, can't be assigned."""
+    layer = NORMED[path](nn.Linear(6, 2, bias=False))
+    x = layer.get_parameter(path)
+    before = x.detach().clone()
+
+    def draw(rules, path):
+        given = {path: rows(x, 2)}
+        init_module_(layer, rules, seed=0, shards=(lambda each, x: given.get(each)) if is_function else given)
+
+    with pytest.raises(
+        ai.PlanError, match=r"weight .* is made of others, so that `shards` can't say what is here of it"
+    ):
+        draw({"*": "normal"}, "weight")
+    with pytest.raises(ai.PlanError, match=f"weight .* is made of {path}, of which a part is here: have rules that"):
+        draw({"*": "normal"}, path)
+    assert torch.equal(x, before)
+    draw({path: "normal", SCALES[path]: "ones"}, path)
+    assert torch.equal(x, ai.normal((8, 6), seed=0, name=path, xp=torch)[2:4])
+
+
+@pytest.mark.parametrize("kind", ["float64", "bfloat16", "int32", "float8_e4m3fn", "complex64"])
+def test_parts_of_another_dtype(kind):
+    """Another precision is drawn in it, as a master copy; what can't hold the values is refused before a draw."""
+    layers = nn.Sequential(nn.Linear(6, 2, bias=False), nn.Linear(6, 2, bias=False))
+    before = layers[0].weight.detach().clone()
+    layers[1].weight.data = torch.empty(0)
+    part = torch.zeros(2, 6).to(getattr(torch, kind))
+    shards = {"1.weight": Shard((8, 6), [Part(part, index=slice(0, 2))])}
+    if kind in ("float64", "bfloat16"):
+        init_module_(layers, {"*": "normal"}, seed=0, shards=shards)
+        assert torch.equal(part, ai.normal((8, 6), seed=0, name="1.weight", xp=torch, dtype=kind)[:2])
+        return
+    with pytest.raises(
+        ai.PlanError, match=f"1.weight .* is float32, and a part of it that is here {kind}, which can't"
+    ):
+        init_module_(layers, {"*": "normal"}, seed=0, shards=shards)
+    assert torch.equal(layers[0].weight, before)
 
 
 def test_parts_say_where_they_are_and_not_what_they_hold():
