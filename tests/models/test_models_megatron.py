@@ -1,6 +1,8 @@
 """Parameters that Megatron cuts without saying so on them: by its sharded_state_dict, block by block, or tied.
 
-Stand-ins have the attributes of megatron-core 0.16.1, with which the real classes were run once beside this.
+Stand-ins have the attributes of megatron-core 0.16.1. Its GPTModel, GatedDeltaNet and MambaMixer (without its kernels)
+were run once beside this on 1 and 2 ranks, and each part was that of the whole; for the latter two, each tensor of
+their sharded_state_dict. T5Model and Transformer Engine's layers were read, not run.
 """
 
 from itertools import product
