@@ -181,7 +181,8 @@ class ModuleTensor:
     def tensors(self) -> list[torch.Tensor]:
         """The tensors that a draw writes to."""
         if self.derived is None and self.flat is None:
-            x = (self.owner._buffers if self.is_buffer else self.owner._parameters).get(self.name)
+            registry = self.owner._buffers if self.is_buffer else self.owner._parameters
+            x = registry[self.name] if self.name in registry else None  # noqa: SIM401 # torch.jit's has no get
             return [] if x is None else [x]
         if self.flat is not None and tensor_at(self.places[0]) is None:
             return [self.flat.flat]

@@ -149,7 +149,7 @@ def test_rotated_adapters_by_name_and_what_is_refused():
         init_module_(module, recipes.lora("orthogonal"), seed=0)
     with pytest.raises(PlanError, match="an even rank; got 7"):
         init_module_(nn.ModuleDict({"lora_a": nn.Linear(8, 7)}), recipes.lora("orthogonal"), seed=0)
-    with pytest.raises(ValueError, match="`rank` goes with init='gaussian'"):
+    with pytest.raises(ValueError, match="`rank` may only be given with init='gaussian'"):
         recipes.lora("orthogonal", rank=8)
 
 
