@@ -241,6 +241,7 @@ def _picture(name: str, example: Example) -> bytes:
         shown = left.imshow(plane, cmap="RdBu", vmin=-extent, vmax=extent, aspect="auto", interpolation="nearest")
         figure.colorbar(shown, ax=left).ax.tick_params(labelsize=7)
     right.hist(w.ravel(), bins=41, color="#2b5c8a")
+    right.locator_params(axis="x", nbins=5)
     right.set_yticks([])
     right.set_xlabel(f"std {w.std():.3g}", fontsize=8)
     for axes in (left, right):
