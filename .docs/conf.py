@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # for the blocks and the gallery, which use Keras
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of progress bars, which no page shows
 sys.path.insert(0, str(Path(__file__).parent))
 
 import arrayinit  # after the paths

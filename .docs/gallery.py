@@ -21,7 +21,7 @@ import arrayinit as ai
 from arrayinit.initializers import ALIASES, NAMES
 
 GROUPS = {  # title -> its initializers, in the order of the page
-    "Plain laws": (
+    "Basic distributions": (
         "uniform", "normal", "trunc_normal", "truncated_normal", "distribution", "constant", "zeros", "ones",
     ),
     "Scaled by fans": (
@@ -170,8 +170,8 @@ def _page(name: str, example: Example) -> str:
     return "\n".join(
         [
             f"# {name}", "", *also,
-            f"![A draw of {name}: its elements, and their histogram]({name}.png)", "",
-            f"Left: a draw of shape {example.shape}. Right: how its elements are distributed.", "",
+            f"![A tensor drawn by {name}: its elements, and their histogram]({name}.png)", "",
+            f"Left: a tensor of shape {example.shape}. Right: how its elements are distributed.", "",
             "## In your framework", "", "::::{tab-set}", ":sync-group: framework", "", *tabs, "::::", "",
             "## Reference", "", "```{eval-rst}", f".. autofunction:: arrayinit.{name}", "```", "",
         ]
@@ -183,15 +183,16 @@ def _lines(name: str, example: Example) -> dict[str, str]:
     spec = f'"{name}"' if not example.parameters else f'ai.spec("{name}", {example.parameters})'
     uses = "import arrayinit as ai\n" if "ai." in example.parameters + spec else ""
     drawn = f"initializer({spec})"
+    seed = ", seed=0" if _is_random(name, example) else ""
     in_place = ", ".join(filter(None, ["weight", example.parameters]))
     lines = {
-        "NumPy": f"import arrayinit as ai\n\nw = ai.{name}({example.call}, seed=0)",
+        "NumPy": f"import arrayinit as ai\n\nw = ai.{name}({example.call}{seed})",
         "torch": "import arrayinit as ai\nimport torch\n\n"
-        f"weight = torch.empty({example.shape})\nai.{name}_({in_place}, seed=0)",
+        f"weight = torch.empty({example.shape})\nai.{name}_({in_place}{seed})",
         "a torch model": "import arrayinit as ai\nimport torch\nfrom arrayinit.torch import init_module_\n\n"
         f'model = torch.nn.ParameterDict({{"w": torch.empty({example.shape})}})\n'
         f'init_module_(model, {{"w": {spec}}}, seed=0)',
-        "JAX": f'import arrayinit as ai\n\nw = ai.{name}({example.call}, seed=0, xp="jax")',
+        "JAX": f'import arrayinit as ai\n\nw = ai.{name}({example.call}{seed}, xp="jax")',
     }
     if example.role not in LAYERS:
         flax, keras = f"w = arrayinit.jax.{drawn}(jax.random.key(0), {example.shape})", f"({example.shape})"
@@ -208,6 +209,12 @@ def _lines(name: str, example: Example) -> dict[str, str]:
         f"{uses}import arrayinit.keras\nimport keras\n\nlayer = {keras}, {argument}ializer=arrayinit.keras.{drawn})"
     )
     return lines
+
+
+def _is_random(name: str, example: Example) -> bool:
+    space: dict[str, Any] = {"ai": ai}
+    first, second = (eval(f"ai.{name}({example.call}, seed={seed})", space) for seed in (0, 1))
+    return not np.array_equal(first, second)
 
 
 def _run(code: str, where: str, inputs: Any) -> dict[str, Any]:
@@ -243,6 +250,7 @@ def _picture(name: str, example: Example) -> bytes:
     right.hist(w.ravel(), bins=41, color="#2b5c8a")
     right.locator_params(axis="x", nbins=5)
     right.set_yticks([])
+    left.yaxis.get_major_locator().set_params(integer=w.ndim > 1)
     right.set_xlabel(f"std {w.std():.3g}", fontsize=8)
     for axes in (left, right):
         axes.tick_params(labelsize=7)

@@ -54,3 +54,9 @@ def test_links_lead_to_files(path):
     targets = {link: (path.parent / link).resolve() for link in links if "://" not in link}
     written = {*WRITTEN, GUIDES / "gallery/index.md"}
     assert not [link for link, target in targets.items() if not target.exists() and target not in written]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_powers_are_not_read_as_bold(path):
+    text = re.sub(r"^ *```.*?^ *```|`[^`\n]*`|^    .*?$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert not re.findall(r".*[\w)]\*\*[\w(-].*", text)
