@@ -135,6 +135,11 @@ __all__ = [
     "zeros_",
 ]
 
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "ArgumentError", *(name for name in globals() if name.startswith("__"))})
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
