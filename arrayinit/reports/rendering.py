@@ -118,9 +118,10 @@ def rich_parts(table: Table, width: int) -> Iterator[Any]:
     styled = [(titles, "bold"), (dashes, "dim")] if cells else []
     marked = table.marked or [False] * len(cells)
     styled += [(line(row, columns), "yellow" if is_bad else "") for row, is_bad in zip(cells, marked, strict=True)]
-    styled += [(dashes, "dim"), (table.total, "bold")] if cells else [(table.total, "bold")]
+    styled += [(dashes, "dim")] if cells else []
     for shown, style in styled:
         yield Text(shown, style=style, no_wrap=True, overflow="ellipsis")
+    yield Text(table.total, style="bold")
     for path, kind, reason in table.findings:
         yield Text.assemble(("! ", "bold red"), (path, "bold"), ": ", (kind, "yellow"), f": {reason}")
     if left_out:

@@ -129,7 +129,8 @@ class Report(Listing[Row]):
             print(ai.report(a).diff(b))         # two models
 
         Parameters are compared by their paths, under all of those that a tied one has. Bits are compared by
-        fingerprints, so equal ones are equal in each element. `print` and notebooks show what is not equal.
+        fingerprints, so equal ones are equal in each element. Those of another dtype are compared by fingerprints of
+        the values after a cast ("cast" or "cast and changed"). `print` and notebooks show what is not equal.
 
             >>> w = ai.normal((4, 3), seed=0)
             >>> diff = ai.report({"a": w, "b": ai.zeros(3)}).diff({"a": 2 * w, "b": ai.zeros(3), "c": w})
