@@ -190,7 +190,8 @@ def __getattr__(name: str) -> _typing.Any:
 def __dir__() -> list[str]:
     # `help` and tab completion read all of these, and must not import a framework that the program doesn't use.
     frameworks = (name for name in _FRAMEWORKS if name in _sys.modules)
-    return sorted({*globals(), *_LATER, *_MODULES, *frameworks})
+    special = (name for name in globals() if name.startswith("__"))
+    return sorted({*__all__, *_MODULES, *frameworks, *special})
 
 
 __all__ = sorted(  # the names imported above, and those of _LATER

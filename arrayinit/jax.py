@@ -82,6 +82,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+
+
 @dataclass(frozen=True)
 class Initializer:
     """A spec with JAX's signature; the functions of this module return these. Frozen, hashable and picklable.

@@ -120,6 +120,11 @@ __all__ = [
     "zeros",
 ]
 
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+
+
 _AXES = ("layout", "in_axis", "out_axis")
 _MODES = ("fan_in", "fan_out", "fan_avg")
 _DISTRIBUTIONS = {  # Keras's names -> ours

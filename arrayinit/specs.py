@@ -23,7 +23,8 @@ from arrayinit.laws.geometry import Axes, Geometry
 from arrayinit.laws.moments import moments
 
 __all__ = [
-    "Description", "Spec", "complete", "describe", "job_of", "law_of", "named", "spec", "spec_hint", "with_path",
+    "Description", "Spec", "complete", "describe", "job_of", "law_of", "named", "spec", "spec_hint", "value_text",
+    "with_path",
 ]  # fmt: skip
 
 # The shared keywords that belong to a spec, and their defaults: they describe the weight, not its place, dtype or seed.
@@ -171,11 +172,24 @@ class Spec:
         from arrayinit.common.tables import Column, html_table  # here, as few programs show specs
 
         known = complete(self.name, self.parameters) | self.parameters
-        rows = [(key, repr(value), "" if key in self.parameters else "default") for key, value in known.items()]
+        rows = [(key, value_text(value), "" if key in self.parameters else "default") for key, value in known.items()]
         return html_table([Column(self.name), Column("value"), Column()], rows)
 
     def __repr__(self) -> str:
         return f"spec({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in self.items)])})"
+
+
+def value_text(value: Any) -> str:
+    """A parameter of a spec for tables: as Python writes it, but numbers with 6 digits."""
+    if isinstance(value, float):
+        short = f"{value:.6g}"
+        return repr(value) if float(short) == value else short
+    if isinstance(value, tuple):
+        return f"({', '.join(map(value_text, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, Spec):
+        parts = [repr(value.name), *(f"{key}={value_text(each)}" for key, each in value.items)]
+        return f"spec({', '.join(parts)})"
+    return repr(value)
 
 
 def _unpickled(name: str, items: tuple[tuple[str, Any], ...], path: str) -> Spec:

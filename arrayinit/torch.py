@@ -16,6 +16,9 @@ generator, whatever the tensor's device, so that `torch.manual_seed` makes a scr
 `arrayinit.manual_seed` has no effect here. Meta and fake tensors, empty ones and constant laws take nothing from a
 generator.
 
+The default generators of two ranks may differ, so DTensors are never drawn from them. Without `seed` and `generator`
+they need `arrayinit.seeded`, or `arrayinit.manual_seed`, with one seed on all ranks; otherwise a ValueError says so.
+
 Intended differences from torch.nn.init:
 
 - The numbers for a given seed are those of arrayinit: the same on every device, in every dtype and memory layout and,
@@ -77,7 +80,7 @@ from torch import Generator, Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from arrayinit import initializers, seeds
-from arrayinit.backends import is_compiling
+from arrayinit.backends import backend_of, is_compiling
 from arrayinit.common.arguments import real
 from arrayinit.common.messages import shown, warn
 from arrayinit.draw import IN_PLACE, Keywords, draw
@@ -131,6 +134,11 @@ __all__ = [
     "xavier_uniform_",
     "zeros_",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "ArgumentError", *(name for name in globals() if name.startswith("__"))})
+
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -573,7 +581,9 @@ def _fill(
             f"`tensor` must be dense and of dtype {names} for random values; got {tensor.dtype} and {tensor.layout}"
         )
     arguments = {name: _number(value) for name, value in arguments.items()}
-    return _write(initializer, tensor, **arguments, **{**keywords, "seed": _seed(generator, keywords.get("seed"))})
+    return _write(
+        initializer, tensor, **arguments, **{**keywords, "seed": _seed(tensor, generator, keywords.get("seed"))}
+    )
 
 
 def _fill_point(tensor: Tensor, generator: Generator | None, keywords: Keywords, value: float) -> Tensor:
@@ -605,9 +615,11 @@ def _is_loaded(tensor: Any) -> bool:
     return bool(getattr(tensor, "_is_hf_initialized", False))
 
 
-def _seed(generator: Generator | None, seed: Any) -> Any:
+def _seed(tensor: Tensor, generator: Generator | None, seed: Any) -> Any:
     """The seed of a draw; None where an active `arrayinit.seeded` gives the key."""
     if generator is None:
+        if seed is None and backend_of(tensor).is_distributed:
+            return None  # ranks may have other states of their default generators: draw refuses it, or has one key
         return torch.default_generator if seed is None and not seeds.is_scoped() else seed
     if seed is not None:
         raise ValueError(f"`generator` and `seed` must not be given together; got {shown(generator)} and {shown(seed)}")

@@ -9,6 +9,7 @@ import pytest
 from arrayinit.conformance.check import BACKENDS, Site, installed, sites
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else JAX leaves a device no memory for the others
+os.environ.pop("COLUMNS", None)  # texts of tables are as wide as without a terminal
 
 # CuPy can't be imported without a GPU driver; tests/engines/test_cupy.py runs its code paths on a stand-in.
 NEEDS_DEVICE = {"cupy"}

@@ -1,7 +1,9 @@
 """The cost of importing, and which module may import which."""
 
 import ast
+import contextlib
 import graphlib
+import importlib
 import pydoc
 import re
 import subprocess
@@ -161,6 +163,22 @@ def test_all_is_what_it_says():
     assert {name for name in vars(arrayinit) if not name.startswith("_")} - names <= {
         module.stem for module in PACKAGE.iterdir()
     }
+
+
+def test_dir_lists_what_is_public():
+    modules = [arrayinit, *(getattr(arrayinit, name) for name in ("laws", "plot", "recipes", "storage"))]
+    for name in ("torch", "jax", "keras"):
+        with contextlib.suppress(ImportError):
+            modules.append(importlib.import_module(f"arrayinit.{name}"))
+    for module in modules:
+        listed = {name for name in dir(module) if not name.startswith("__")}
+        more = (
+            {"laws", "plot", "recipes", "storage", "torch", "jax", "keras"}
+            if module is arrayinit
+            else {"ArgumentError"}
+        )
+        assert set(module.__all__) <= listed <= set(module.__all__) | more
+        assert "__doc__" in dir(module)
 
 
 def test_help_shows_the_public_laws_alone():

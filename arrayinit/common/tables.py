@@ -21,6 +21,7 @@ __all__ = [
     "markdown_line",
     "markdown_text",
     "sized",
+    "table_width",
     "titled",
 ]
 
@@ -36,13 +37,15 @@ class Column:
     """A column of a table.
 
     right: whether cells end at the right, as numbers do. width: the least number of characters; longer cells push the
-    rest of their line to the right. weight: `fitted` leaves out columns of the least weight first, never those of 9.
+    rest of their line to the right. weight: `fitted` leaves out columns of the least weight first, those of one weight
+    together, never those of 9. early: whether a web page, which scrolls, has the column before those that are not.
     """
 
     title: str = ""
     right: bool = False
     width: int = 0
     weight: int = KEPT
+    early: bool = False
 
 
 def line(cells: Sequence[str], columns: Sequence[Column]) -> str:
@@ -56,7 +59,7 @@ def line(cells: Sequence[str], columns: Sequence[Column]) -> str:
 
 def heading(columns: Sequence[Column], dash: str = "-") -> list[str]:
     """Two lines: the titles, and dashes below the whole table."""
-    return [line([column.title for column in columns], columns), dash * _total_width(columns)]
+    return [line([column.title for column in columns], columns), dash * table_width(columns)]
 
 
 def sized(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[Column]:
@@ -92,15 +95,20 @@ def fitted(
 ) -> tuple[list[Column], list[list[str]]]:
     """The columns that fit into a width, with their sizes, and their cells.
 
-    Cells of the first column, such as paths, lose their middle before a column is left out.
+    Where not all of it fits, long cells and then those of the first column, such as paths, lose their middle before a
+    column is left out.
     """
     kept = list(columns)
-    cells = [[_shortened(cell, CELL_CHARACTERS) for cell in row] for row in rows]
+    cells = [list(row) for row in rows]
+    is_cut = False
     while True:
         wide = sized(kept, cells)
-        excess = 0 if width is None else _total_width(wide) - width
+        excess = 0 if width is None else table_width(wide) - width
         if excess <= 0:
             return wide, cells
+        if not is_cut:
+            cells, is_cut = [[_shortened(cell, CELL_CHARACTERS) for cell in row] for row in cells], True
+            continue
         droppable = [column for column in kept if column.weight < KEPT]
         first = wide[0].width
         least = 2 * SHORTEST if droppable else SHORTEST
@@ -110,12 +118,13 @@ def fitted(
             continue
         if not droppable:
             return wide, cells
-        dropped = kept.index(min(droppable, key=lambda column: column.weight))
-        del kept[dropped]
-        cells = [[*row[:dropped], *row[dropped + 1 :]] for row in cells]
+        least_weight = min(column.weight for column in droppable)
+        stay = [k for k, column in enumerate(kept) if column.weight > least_weight]
+        kept, cells = [kept[k] for k in stay], [[row[k] for k in stay] for row in cells]
 
 
-def _total_width(columns: Sequence[Column]) -> int:
+def table_width(columns: Sequence[Column]) -> int:
+    """The characters of a line, of columns that have their sizes."""
     return sum(column.width for column in columns) + len(GAP) * (len(columns) - 1)
 
 
@@ -167,9 +176,10 @@ def html_table(
         limit: the most rows that are shown; None for all. The number of the others stands below the table.
     """
     classes = [' class="n"' if column.right else "" for column in columns]
-    lines = [f"<style>{STYLE}</style>", '<table class="arrayinit">', "<thead><tr>"]
-    lines += [f"<th{c}>{html.escape(column.title)}</th>" for c, column in zip(classes, columns, strict=True)]
-    lines.append("</tr></thead><tbody>")
+    titles = [f"<th{c}>{html.escape(column.title)}</th>" for c, column in zip(classes, columns, strict=True)]
+    lines = [f"<style>{STYLE}</style>", '<table class="arrayinit">']
+    lines += ["<thead><tr>", *titles, "</tr></thead>"] if columns else []
+    lines.append("<tbody>")
     for k, row in enumerate(rows[:limit]):
         cells = "".join(f"<td{c}>{html.escape(cell)}</td>" for c, cell in zip(classes, row, strict=True))
         mark = ' class="bad"' if marked and marked[k] else ""
@@ -178,7 +188,7 @@ def html_table(
     words = [f"{counted(hidden, 'more row')}, which print shows", total] if hidden else [total]
     foot = html.escape("; ".join(filter(None, words))) + _html_list(notes)
     if foot:
-        foot = f'<tfoot><tr><td colspan="{len(columns)}">{foot}</td></tr></tfoot>'
+        foot = f'<tfoot><tr><td colspan="{max(1, len(columns))}">{foot}</td></tr></tfoot>'
     return "\n".join([*lines, f"</tbody>{foot}</table>"])
 
 

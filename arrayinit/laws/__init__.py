@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["Constant", "Formula", "Geometry", "Normal", "Rows", "Truncated", "Uniform"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+
+
 @dataclass(frozen=True)
 class Uniform:
     """U[low, high).

@@ -12,7 +12,7 @@ from arrayinit.common.extras import missing_library
 from arrayinit.common.messages import did_you_mean, shown
 from arrayinit.common.tables import Column, html_fields, html_table, line
 from arrayinit.laws.geometry import check_shape
-from arrayinit.specs import Spec, named, spec_hint
+from arrayinit.specs import Spec, named, spec_hint, value_text
 
 __all__ = [
     "BUFFER", "NOT", "Pattern", "Rule", "Rules", "in_words", "is_of", "is_path", "is_pattern", "matches",
@@ -532,7 +532,7 @@ def _has_none(value: Any) -> bool:
 
 
 def in_words(initializer: Spec | None) -> str:
-    """An initializer and its parameters in one line."""
+    """An initializer and its parameters in one line of a table, numbers with 6 digits."""
     if initializer is None:
         return "kept as it is"
-    return ", ".join([initializer.name, *(f"{name}={value!r}" for name, value in initializer.items)])
+    return ", ".join([initializer.name, *(f"{name}={value_text(value)}" for name, value in initializer.items)])

@@ -9,3 +9,7 @@ from arrayinit.plot.measures import DepthScale
 from arrayinit.plot.scales import depth_scales
 
 __all__ = ["DepthScale", "depth", "depth_scales", "weights"]
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

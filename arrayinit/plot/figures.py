@@ -2,6 +2,7 @@
 
 import fnmatch
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -123,8 +124,9 @@ def _draw_scales(ax: "Axes", scales: Sequence[DepthScale], field: str) -> None:
 
 
 def _legend(scale: DepthScale) -> str:
-    """The name of a recipe, and what draws the weights unless the name says so."""
-    is_said = not scale.initializer or scale.initializer in scale.recipe
+    """The name of a recipe, and what draws the weights unless the name has a word of it."""
+    words = re.findall("[a-z][a-z0-9]+", scale.initializer)
+    is_said = not words or any(word in scale.recipe.lower() for word in words)
     return scale.recipe if is_said else f"{scale.recipe} ({scale.initializer})".lstrip()
 
 

@@ -90,6 +90,11 @@ __all__ = [
     "xlstm",
 ]
 
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+
+
 _FUNCTIONS = (
     torch_defaults, torch_transformer, flax_defaults, keras_defaults, gpt2, llama, bert, vit, vit_jax, resnet, fixup,
     deepnorm, t_fixup, mup, torchtitan, torchtitan_gpt_oss, olmo, nanochat, modded_nanogpt, megatron, moe, lru, mamba,

@@ -37,8 +37,9 @@ def report(
     A weight is a *transposed tie* if it is another one transposed, in the same memory, which rules can't draw. Weights
     of random values that are equal in all bits, or transposes of each other, and have memory of their own, have the
     *same values*: a hint that they were drawn from one key, or were tied. With a seed, each parameter that is drawn at
-    random is compared with its draw. A model is *partly loaded* if some parameters, or some rows of one, are as the
-    seed draws them, and others are not; the fewer of both are findings.
+    random is compared with its draw; the line below the table says how many equal it. A model is *partly loaded* if
+    some parameters, or some rows of one, are as the seed draws them, and others are not; the fewer of both are
+    findings.
 
     Rows that repeat from layer to layer are shown as one, "h.{0..11}.attn.weight", if their shapes, rules and findings
     are alike; of numbers that differ in the digits that are shown, the smallest and the largest are. More than three

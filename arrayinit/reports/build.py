@@ -22,8 +22,9 @@ from arrayinit.models.norms import gains_of
 from arrayinit.models.parameters import Parameter
 from arrayinit.models.plans import Plan, Planned
 from arrayinit.models.rules import BUFFER, Rule, Rules
+from arrayinit.reports.casts import fingerprints_of_casts
 from arrayinit.reports.drawn import loading_findings, rows_as_drawn
-from arrayinit.reports.findings import expected_mean, judge
+from arrayinit.reports.findings import expected_mean, is_bias, judge
 from arrayinit.reports.pairs import Measured, pair_findings
 from arrayinit.reports.results import Finding, Report, Row
 from arrayinit.reports.statistics import measure
@@ -82,7 +83,13 @@ def build(
         replace(row, findings=(*row.findings, *more.get(row.path, ())), as_drawn=shares.get(row.path)) for row in rows
     ]
     idle = tuple(_idle(matching.values(), rules or Rules()))
-    return Report(tuple(rows), idle, has_rules=rules is not None, fold=fold)
+    return Report(tuple(rows), idle, has_rules=rules is not None, fold=fold, seed=_seed_text(seed))
+
+
+def _seed_text(seed: Any) -> str | None:
+    if seed is None:
+        return None
+    return f"seed {seed}" if isinstance(seed, int | np.integer) else "the seed"
 
 
 def drawable_plan(
@@ -118,7 +125,9 @@ def _row(
         law, axes = entry.job.law, entry.job.geometry
         expected = describe(entry.initializer, parameter.shape, dtype=parameter.dtype)
     fan_in, fan_out = _fans(axes) if expected is None else (expected.fan_in, expected.fan_out)
-    if parameter.readings:
+    if is_bias(parameter) and (expected is None or expected.std == 0):
+        fan_in, fan_out = None, None
+    elif parameter.readings:
         fan_in, fan_out = _agreed(parameter)
     roles = axes.roles or ("oi" + "s" * len(parameter.shape))[: len(parameter.shape)]
     roles = roles if len(roles) >= 2 and not parameter.cut else ""  # of a part only the elements are known
@@ -148,6 +157,7 @@ def _row(
         findings=tuple(Finding(parameter.path, kind, reason) for kind, reason in reasons),
         is_buffer=BUFFER in parameter.kinds,
         fingerprint=mark,
+        casts=frozenset() if mark is None else fingerprints_of_casts(x, parameter.dtype),
     )
     return row, Measured(parameter, None if parameter.through else x, moments, mark)
 

@@ -9,20 +9,23 @@ from arrayinit.common.listings import Listing
 from arrayinit.common.messages import counted, shape_text
 from arrayinit.common.tables import Column
 from arrayinit.reports import rendering
+from arrayinit.reports.casts import CASTS
 from arrayinit.reports.folding import folded
 from arrayinit.reports.results import Report, Row, number_range
 
 __all__ = ["Change", "Diff", "difference"]
 
-Kind = Literal["equal", "changed", "cast", "reshaped", "removed", "added", "not compared"]
+Kind = Literal["equal", "changed", "cast", "cast and changed", "reshaped", "removed", "added", "not compared"]
 
 
 @dataclass(frozen=True)
 class Change:
     """A parameter before and after.
 
-    kind: "equal": all bits are. "changed": other values. "cast": another dtype. "reshaped": another shape. "removed",
-        "added": it is there before or after alone. "not compared": one of both has no values here.
+    kind: "equal": all bits are. "changed": other values. "cast": the same values in another dtype, one being the other
+        after rounding to nearest. "cast and changed": other values in another dtype. "reshaped": another shape.
+        "removed", "added": it is there before or after alone. "not compared": one of both has no values here, or they
+        differ in dtype and one is not float64, float32, float16 or bfloat16.
     before, after: the rows of the reports; None where it isn't there.
     """
 
@@ -130,8 +133,11 @@ def _kind(before: Row | None, after: Row | None) -> Kind:
         return "added" if before is None else "removed"
     if before.shape != after.shape:
         return "reshaped"
-    if before.dtype != after.dtype:
-        return "cast"
     if before.fingerprint is None or after.fingerprint is None:
         return "not compared"
+    if before.dtype != after.dtype:
+        if not {before.dtype, after.dtype} <= set(CASTS):
+            return "not compared"
+        is_same = after.fingerprint in before.casts or before.fingerprint in after.casts
+        return "cast" if is_same else "cast and changed"
     return "equal" if before.fingerprint == after.fingerprint else "changed"

@@ -12,7 +12,7 @@ from arrayinit.reports.statistics import Statistics
 from arrayinit.specs import Description
 from arrayinit.stream.formats import is_complex, is_floating
 
-__all__ = ["LARGEST_SCALE", "LEAST_SCALE", "expected_mean", "is_weight", "judge"]
+__all__ = ["LARGEST_SCALE", "LEAST_SCALE", "expected_mean", "is_bias", "is_weight", "judge"]
 
 # A layer multiplies the scale of uncorrelated inputs by sqrt(fan_in E|w|^2). Common values are 0.01 (last layers of
 # policies, orthogonal with that gain), 0.05 (hidden layers of SIREN), 0.1 (residual projections of GPT-2), 0.6 (torch's
@@ -131,9 +131,13 @@ def _of_readings(parameter: Parameter, rms: float) -> Iterator[tuple[str, str]]:
 
 def is_weight(parameter: Parameter) -> bool:
     """Whether a parameter is a matrix or a kernel, rather than a bias or a scale with axes of size 1."""
+    return sum(n > 1 for n in parameter.shape) >= 2 and not is_bias(parameter)
+
+
+def is_bias(parameter: Parameter) -> bool:
+    """Whether a parameter is a bias by its name, or a vector of stacked layers; these may have several axes."""
     name = parameter.path.rpartition(".")[2].lower()
-    is_bias = "bias" in name or name in ("b", "beta") or set(parameter.axes) == {"batch_axis"}  # in stacked layers
-    return sum(n > 1 for n in parameter.shape) >= 2 and not is_bias
+    return "bias" in name or name in ("b", "beta") or set(parameter.axes) == {"batch_axis"}
 
 
 def _is_embedding(parameter: Parameter) -> bool:

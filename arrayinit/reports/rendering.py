@@ -1,5 +1,6 @@
 """A report as plain text, Markdown, HTML and rich's renderables."""
 
+import os
 import shutil
 import sys
 import textwrap
@@ -18,6 +19,8 @@ from arrayinit.common.tables import (
     markdown_heading,
     markdown_line,
     markdown_text,
+    sized,
+    table_width,
 )
 
 __all__ = ["Table", "document", "fragment", "markdown", "rich_parts", "text"]
@@ -44,34 +47,47 @@ class Table:
 
 
 def text(table: Table, width: int | None = None) -> str:
-    """Aligned columns, a line with the totals, and the findings, broken into lines."""
+    """Aligned columns, a line with the totals, the findings, broken into lines, and which columns were left out."""
     width = _own_width() if width is None else width
-    columns, cells = _fitted(table, width)
+    columns, cells, left_out = _fitted(table, width)
     titles, dashes = heading(columns)
-    lines = [titles, dashes, *(line(row, columns) for row in cells), dashes, table.total]
+    lines = [titles, dashes, *(line(row, columns) for row in cells), dashes] if cells else []
+    lines.append(table.total)
     for path, kind, reason in table.findings:
         head = f"! {path}: {kind}:".replace(" ", GLUE)  # in one piece, so that paths can be found and copied
         broken = textwrap.wrap(
             f"{head} {reason}", max(width, NARROWEST), subsequent_indent="  ", break_long_words=False
         )
         lines += [each.replace(GLUE, " ") for each in broken]
+    lines += textwrap.wrap(left_out, max(width, NARROWEST), subsequent_indent="  ")
     return "\n".join(lines)
 
 
 def _own_width() -> int:
-    """The width of the terminal that is printed to; WIDTH for files, pipes and notebooks."""
+    """That of the environment variable COLUMNS or the terminal that is printed to; else WIDTH."""
     is_terminal = getattr(sys.stdout, "isatty", lambda: False)()
-    return shutil.get_terminal_size((WIDTH, 24)).columns if is_terminal else WIDTH
+    is_known = is_terminal or os.environ.get("COLUMNS")
+    return shutil.get_terminal_size((WIDTH, 24)).columns if is_known else WIDTH
 
 
-def _fitted(table: Table, width: int | None) -> tuple[list[Column], list[list[str]]]:
-    """The columns that fit into a width, and their cells. Those without any text, as of findings, are left out."""
-    return fitted(*filled(table.columns, table.cells), width)
+def _fitted(table: Table, width: int) -> tuple[list[Column], list[list[str]], str]:
+    """The columns that fit into a width, their cells, and a text on the others, if any.
+
+    Columns without any text, as of findings, are left out without a word.
+    """
+    columns, cells = filled(table.columns, table.cells)
+    kept, shown = fitted(columns, cells, width)
+    titles = [column.title for column in kept]
+    missing = [column.title for column in columns if column.title not in titles]
+    full = table_width(sized(columns, cells))
+    text = f"left out to fit {width} characters: {', '.join(missing)}; to_text(width={full}) shows them"
+    return kept, shown, text if missing else ""
 
 
 def markdown(table: Table) -> str:
     """A table in GitHub's Markdown, and a list of the findings."""
-    lines = [*markdown_heading(table.columns), *map(markdown_line, table.cells), "", markdown_text(table.total)]
+    lines = [*markdown_heading(table.columns), *map(markdown_line, table.cells), ""] if table.cells else []
+    lines.append(markdown_text(table.total))
     if table.findings:
         lines.append("")
         lines += [
@@ -82,7 +98,10 @@ def markdown(table: Table) -> str:
 
 def fragment(table: Table) -> str:
     """An HTML table with its style, to be put into a page."""
-    return html_table(*filled(table.columns, table.cells), table.total, table.findings, table.marked, limit=None)
+    columns, cells = filled(table.columns, table.cells) if table.cells else ([], [])
+    order = sorted(range(len(columns)), key=lambda k: not columns[k].early)
+    columns, cells = [columns[k] for k in order], [[row[k] for k in order] for row in cells]
+    return html_table(columns, cells, table.total, table.findings, table.marked, limit=None)
 
 
 def document(table: Table) -> str:
@@ -94,13 +113,16 @@ def rich_parts(table: Table, width: int) -> Iterator[Any]:
     """The lines of the plain text in colours, fitted to a width, as rich's renderables."""
     from rich.text import Text
 
-    columns, cells = _fitted(table, width)
+    columns, cells, left_out = _fitted(table, width)
     titles, dashes = heading(columns, "\N{BOX DRAWINGS LIGHT HORIZONTAL}")
-    styled = [(titles, "bold"), (dashes, "dim")]
+    styled = [(titles, "bold"), (dashes, "dim")] if cells else []
     marked = table.marked or [False] * len(cells)
     styled += [(line(row, columns), "yellow" if is_bad else "") for row, is_bad in zip(cells, marked, strict=True)]
-    styled += [(dashes, "dim"), (table.total, "bold")]
+    styled += [(dashes, "dim")] if cells else []
     for shown, style in styled:
         yield Text(shown, style=style, no_wrap=True, overflow="ellipsis")
+    yield Text(table.total, style="bold")
     for path, kind, reason in table.findings:
         yield Text.assemble(("! ", "bold red"), (path, "bold"), ": ", (kind, "yellow"), f": {reason}")
+    if left_out:
+        yield Text(left_out, style="dim")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from arrayinit.common.listings import Listing
-from arrayinit.common.messages import shape_text
+from arrayinit.common.messages import counted, shape_text
 from arrayinit.common.tables import Column
 from arrayinit.reports import rendering
 from arrayinit.reports.folding import folded, template
@@ -36,6 +36,9 @@ class Finding:
     kind: str
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.path}: {self.kind}: {self.text}"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -60,6 +63,7 @@ class Row:
     findings: tuple[Finding, ...]
     is_buffer: bool = False
     fingerprint: str | None = None  # of what this process holds
+    casts: frozenset[str] = frozenset()  # fingerprints of the same in narrower dtypes, and those of as many bits
     as_drawn: float | None = None  # the share of its rows that equal the draw of the seed that was given
 
 
@@ -71,6 +75,7 @@ class Report(Listing[Row]):
     idle: tuple[Finding, ...]  # rules that match nothing
     has_rules: bool
     fold: bool = True  # whether rows that repeat from layer to layer are shown as one
+    seed: str | None = None  # the one that the arrays were compared with, as a text
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -96,8 +101,8 @@ class Report(Listing[Row]):
 
         Args:
             width: the most characters of a line. To fit, paths lose their middle and less important columns are left
-                out; paths, stds and findings stay. None: the width of the terminal, or 100 where the text is printed to
-                a file, a pipe or a notebook.
+                out, which the last line says; paths, stds and findings stay. None: the width of the terminal, or 100
+                where the text is printed to a file, a pipe or a notebook; the environment variable COLUMNS goes first.
         """
         return rendering.text(self._table(), width)
 
@@ -106,7 +111,7 @@ class Report(Listing[Row]):
         return rendering.markdown(self._table())
 
     def to_html(self) -> str:
-        """A whole HTML document that needs no other file."""
+        """A whole HTML document that needs no other file. Its first columns are those that findings are about."""
         return rendering.document(self._table())
 
     def _repr_html_(self) -> str:
@@ -124,7 +129,8 @@ class Report(Listing[Row]):
             print(ai.report(a).diff(b))         # two models
 
         Parameters are compared by their paths, under all of those that a tied one has. Bits are compared by
-        fingerprints, so equal ones are equal in each element. `print` and notebooks show what is not equal.
+        fingerprints, so equal ones are equal in each element. Those of another dtype are compared by fingerprints of
+        the values after a cast ("cast" or "cast and changed"). `print` and notebooks show what is not equal.
 
             >>> w = ai.normal((4, 3), seed=0)
             >>> diff = ai.report({"a": w, "b": ai.zeros(3)}).diff({"a": 2 * w, "b": ai.zeros(3), "c": w})
@@ -183,8 +189,13 @@ class Report(Listing[Row]):
     def _total(self, lines: int) -> str:
         arrays, findings = len(self.rows), len(self.findings)
         within = f" in {lines} row{'s' * (lines != 1)}" if lines < arrays else ""
+        shares = [row.as_drawn for row in self.rows if row.as_drawn is not None]
+        compared = ""
+        if shares and self.seed is not None:
+            verb = "is" if len(shares) == 1 else "are"
+            compared = f"{shares.count(1.0)} of {counted(len(shares), 'random array')} {verb} the draw of {self.seed}; "
         return (
-            f"{arrays} array{'s' * (arrays != 1)}{within}, {self.size:,} elements, {_memory(self.bytes)}; "
+            f"{arrays} array{'s' * (arrays != 1)}{within}, {self.size:,} elements, {_memory(self.bytes)}; {compared}"
             f"{findings or 'no'} finding{'s' * (findings != 1)}"
         )
 
@@ -201,18 +212,18 @@ def _kind(row: Row) -> Hashable:
 
 
 COLUMNS = [
-    Column("parameter"),
-    Column("shape", right=True, weight=8),
+    Column("parameter", early=True),
+    Column("shape", right=True, weight=8, early=True),
     Column("dtype", weight=2),
-    Column("rule", weight=4),
+    Column("rule", weight=5),
     Column("initializer", weight=1),
-    Column("fan in", right=True, weight=3),
-    Column("fan out", right=True, weight=2),
+    Column("fan in", right=True, weight=4),
+    Column("fan out", right=True, weight=4),
     Column("mean", right=True, weight=6),
-    Column("expected mean", right=True, weight=2),
-    Column("std", right=True),
-    Column("expected std", right=True, weight=7),
-    Column("findings"),
+    Column("expected mean", right=True, weight=3),
+    Column("std", right=True, early=True),
+    Column("expected std", right=True, weight=7, early=True),
+    Column("findings", early=True),
 ]
 NEED_RULES = ("rule", "initializer", "expected mean", "expected std")
 

@@ -139,6 +139,7 @@ def test_bad_placements_are_refused_on_every_rank(tmp_path):
         assert "`x` must have on each rank the local shape of its placements" in messages["local shape"]
         assert "(3, 5)" in messages["local shape"]
         assert "`seed` must be given" in messages["no seed"]
+        assert messages["no seed, drop-in"] == messages["no seed"]
         assert "`device`" in messages["device"]
         assert "`index`" in messages["index"]
         assert "modified by an inplace operation" in messages["autograd"]

@@ -195,6 +195,7 @@ def refused(rank, size):
         "partial": lambda: ai.normal_(partial, seed=0),
         "local shape": lambda: ai.normal_(wrong, seed=0),
         "no seed": lambda: ai.normal_(x),
+        "no seed, drop-in": lambda: init.normal_(x),
         "device": lambda: ai.normal(x, seed=0, device="cpu"),
         "index": lambda: ai.normal_(x, seed=0, shape=(8, 5), index=np.s_[6:10]),
     }

@@ -306,3 +306,14 @@ def test_kinds_that_exclude_nothing(kind):
 def test_factors_of_any_library_are_numbers_that_json_holds():
     rules = ai.Rules([ai.Rule("*", "zeros", lr_scale=np.float32(0.5), eps_scale=np.float64(2))])
     assert ai.Rules.from_json(rules.to_json()) == rules
+
+
+def test_tables_show_six_digits_and_data_all_of_them():
+    std = 0.0070710678118654745
+    blocks = ai.spec("packed", initializer=(ai.spec("normal", std=std), ai.spec("normal", std=0.125)))
+    rules = Rules({"a": ai.spec("normal", std=std), "b": blocks})
+    assert str(rules).splitlines()[0].endswith("normal, std=0.00707107")
+    assert "initializer=(spec('normal', std=0.00707107), spec('normal', std=0.125))" in str(rules)
+    assert "std=0.00707107" in rules._repr_html_()
+    assert repr(std) not in str(rules)
+    assert all(repr(std) in text for text in (repr(rules[0]), rules.to_json(), rules.to_toml()))

@@ -535,11 +535,13 @@ def ticks(figure):
 def test_layers_and_initializers_are_named():
     scale = plot.DepthScale("he", ("fc1", "fc2"), (1.0, 2.0), (1.0, 1.0), "kaiming_normal")
     said = plot.DepthScale("xavier_normal, tuned", ("fc1", "fc2"), (1.0, 2.0), (1.0, 1.0), "xavier_normal")
-    figure = plot.depth([scale, said])
+    part = plot.DepthScale("xavier", ("fc1", "fc2"), (1.0, 2.0), (1.0, 1.0), "xavier_normal")
+    figure = plot.depth([scale, said, part])
     assert ticks(figure) == [["fc1", "fc2"]] * 2
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "he (kaiming_normal)",
         "xavier_normal, tuned",
+        "xavier",
     ]
     paths = tuple(f"model.encoder.layers.{k}.mlp.up_projection" for k in range(40))
     figure = plot.depth(plot.DepthScale("", paths, (1.0,) * 40, (1.0,) * 40))

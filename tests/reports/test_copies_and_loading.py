@@ -89,6 +89,9 @@ def test_a_model_that_is_loaded_in_part():
     texts = found(model | drawn("h.1", seed=9), rules, "partly loaded", seed=0)
     assert texts == {"h.1": "is not as the seed draws it, while 3 of 4 random parameters are"}
     assert found(drawn(*paths, seed=9), NORMAL, "partly loaded", seed=0) == {}  # all of it
+    total = "of 4 random arrays are the draw of seed 0; no findings"
+    assert f"; 0 {total}" in str(ai.report(drawn(*paths, seed=9), NORMAL, seed=0))
+    assert f"; 4 {total}" in str(ai.report(drawn(*paths, seed=0), NORMAL, seed=0))
 
 
 def test_rows_that_are_loaded():

@@ -50,8 +50,33 @@ def test_one_bit_is_a_change_and_no_change_is_none():
     other["a"].view(np.uint32)[3, 5] ^= 1
     assert kinds(ai.report(params()).diff(other)) == {"a": "changed", "b": "equal", "c": "equal"}
     same = ai.report(params()).diff(ai.report(params()))
-    assert str(same).splitlines()[-1] == "3 arrays: 3 equal"
+    assert str(same) == "3 arrays: 3 equal"  # and no empty table
+    assert same.to_markdown() == "3 arrays: 3 equal\n"
+    assert "<th" not in same.to_html()
     assert same.different == ()
+
+
+def test_a_cast_is_told_from_a_change():
+    torch = pytest.importorskip("torch")
+    dtypes = {"float64": torch.float64, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    x = ai.normal((300, 40), seed=0, xp="torch", dtype="float64") * 100
+    x[0, 0], x[0, 1], x[0, 2], x[0, 3] = 0.0, -0.0, torch.inf, 1e-7
+    for a, b in ((a, b) for a in dtypes for b in dtypes if a != b):
+        before, after = x.to(dtypes[a]), x.to(dtypes[a]).to(dtypes[b])
+        assert kinds(ai.report({"w": before}).diff({"w": after})) == {"w": "cast"}, (a, b)
+        after[7, 8] *= 2
+        assert kinds(ai.report({"w": before}).diff({"w": after})) == {"w": "cast and changed"}, (a, b)
+    host = x.numpy()
+    assert kinds(ai.report({"w": host}).diff({"w": host.astype(np.float16)})) == {"w": "cast"}
+    assert kinds(ai.report({"w": host}).diff({"w": host.astype(np.complex128)})) == {"w": "not compared"}
+
+
+def test_both_means_are_shown_or_none():
+    w = ai.normal((4, 6), seed=0)
+    diff = ai.report({"layer.weight": w}).diff({"layer.weight": 2 * w.astype(np.float16)})
+    for width in range(60, 160, 10):
+        lines = diff.to_text(width).splitlines()
+        assert ("mean before" in lines[0]) == ("mean after" in lines[0])
 
 
 def test_before_and_after_in_place():
@@ -62,11 +87,11 @@ def test_before_and_after_in_place():
         for layer in list(model)[1:5]:
             layer.weight *= 2
     diff = before.diff(model)
-    lines = str(diff).splitlines()
+    lines = diff.to_text(200).splitlines()
     assert lines[2].split()[:3] == ["{1..4}.weight", "changed", "4x4"]
     assert lines[2].endswith("  2")
     assert lines[-1] == "12 arrays: 8 equal, 4 changed"
-    assert len(str(ai.report(model, fold=False).diff(before)).splitlines()) == 2 + 4 + 2
+    assert len(ai.report(model, fold=False).diff(before).to_text(200).splitlines()) == 2 + 4 + 2
 
 
 def test_tied_weights_are_compared_under_each_path():

@@ -59,7 +59,7 @@ def test_a_report_folds_and_keeps_all_rows():
     assert report["h.3.w"].shape == (4, 5)
     assert report._repr_html_().count("<tr>") == 1 + 3 + 1
     every = ai.report(params, RULES, fold=False)
-    assert len(str(every).splitlines()) == 2 + 13 + 2
+    assert len(every.to_text(200).splitlines()) == 2 + 13 + 2
     assert "13 arrays, 182 elements" in str(every)
     assert every.to_markdown().count("h.3.w") == 1
 
@@ -101,10 +101,22 @@ def test_a_text_is_as_wide_as_its_terminal(monkeypatch):
         def isatty(self):
             return True
 
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert str(report) == report.to_text(100)
     assert all(len(line) <= 100 for line in str(report).splitlines())
+    note = "".join(str(report).partition("left out")[1:]).replace("\n ", "")
+    titles, width = note.removeprefix("left out to fit 100 characters: ").removesuffix(") shows them").split("; ")
+    shown = report.to_text(int(width.removeprefix("to_text(width="))).splitlines()
+    assert set(titles.split(", ")) == {"dtype", "initializer", "fan in", "fan out", "expected mean"}
+    assert all(title in shown[0] and title not in str(report).splitlines()[0] for title in titles.split(", "))
+    assert not any("left out" in line for line in shown)
+    assert "long." * 12 in shown[2]  # not cut either
     monkeypatch.setattr(sys, "stdout", Terminal())
     monkeypatch.setenv("COLUMNS", "140")
     assert str(report) == report.to_text(140) != report.to_text(100)
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # a pipe
+    assert str(report) == report.to_text(140)
+    monkeypatch.delenv("COLUMNS")
+    assert str(report) == report.to_text(100)
     monkeypatch.setattr(sys, "stdout", None)  # as for a program without a console
     assert str(report) == report.to_text(100)

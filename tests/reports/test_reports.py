@@ -611,7 +611,10 @@ def test_plain_text_is_aligned():
     assert len(table) == 5
     starts = {line.index(name) for line in [lines[0], *table] for name in ("dtype", "float32") if name in line}
     assert len(starts) == 1
-    assert any("\N{HORIZONTAL ELLIPSIS}" in line and "of.a.model.weight" in line for line in table)
+    path = "a.very.long.path.of.a.module.within.modules.within.modules.of.a.model.weight"
+    assert any(path in line for line in table)
+    cut = wrong().to_text(100).splitlines()[2:7]
+    assert any("\N{HORIZONTAL ELLIPSIS}" in line and "of.a.model.weight" in line for line in cut)
     assert "5 arrays, 465 elements, 1.8 KiB; 3 findings" in lines
     assert sum(line.startswith("! ") for line in lines) == 3
     assert repr(wrong()) == str(wrong()) == wrong().to_text(100)  # where no terminal says how wide it is
@@ -719,7 +722,11 @@ def test_html_reads_back():
         page.feed(text)
         page.close()
         assert page.open == []
-        assert page.rows[:-1] == cells_of(report)
+        early = ["parameter", "shape", "std", "expected std", "findings"]
+        assert page.rows[0][: len(early)] == early  # what findings are about is in sight
+        titles = cells_of(report)[0]
+        order = [page.rows[0].index(title) for title in titles]
+        assert [[row[k] for k in order] for row in page.rows[:-1]] == cells_of(report)
         assert page.rows[-1] == ["5 arrays, 465 elements, 1.8 KiB; 3 findings"]
         assert page.items == [f"{finding.path}: {finding.kind}: {finding.text}" for finding in report.findings]
         names = {tag for tag, _ in page.tags}
@@ -728,6 +735,18 @@ def test_html_reads_back():
     assert report.to_html().startswith("<!doctype html>")
     assert '<meta charset="utf-8">' in report.to_html()
     assert "<!doctype" not in report._repr_html_()
+
+
+def test_a_finding_prints_as_a_line():
+    finding, *_ = ai.report({"norm": {"weight": normal(64)}}, {"*": ai.spec("normal", std=1.0)}).findings
+    assert str(finding) == f"norm.weight: random gain: {finding.text}"
+
+
+def test_biases_of_two_axes_have_no_fans():
+    model = {"query": {"bias": np.zeros((2, 2), np.float32), "kernel": normal(2, 4)}}
+    for report in (ai.report(model), ai.report(model, {"*.bias": "zeros", "*": "xavier_normal"})):
+        assert (report["query.bias"].fan_in, report["query.bias"].fan_out) == (None, None)
+        assert report["query.kernel"].fan_in is not None
 
 
 def test_columns_of_rules_are_shown_with_rules_only():
