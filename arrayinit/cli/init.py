@@ -55,7 +55,8 @@ def _ending(_context: click.Context, _parameter: click.Parameter, file: str | No
 @click.option("--like", required=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
               help="A safetensors file or index, or JSON: name -> shape, or name -> {shape, dtype}.")  # fmt: skip
 @click.option("--rules", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-              help="Rules in TOML or JSON; - reads them from stdin.")  # fmt: skip
+              help='Rules in TOML or JSON, e.g. {"*.bias": "zeros", "*.weight": "xavier_uniform"}; - reads them from '
+                   "stdin.")  # fmt: skip
 @importing
 @click.option("--recipe", metavar="NAME", shell_complete=recipes,
               help="A recipe; `arrayinit recipes` lists them.")  # fmt: skip

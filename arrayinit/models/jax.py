@@ -99,7 +99,7 @@ def init_tree(
             pattern of `only` that selects nothing.
 
     Warns:
-        UserWarning: a rule decides no parameter, or `seed_names` has a path that the model lacks.
+        UserWarning: a rule applies to no parameter, or `seed_names` has a path that the model lacks.
 
     Example:
         >>> import jax

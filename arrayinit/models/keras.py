@@ -85,7 +85,7 @@ def init_model_(
         ValueError: a pattern of `only` that selects nothing.
 
     Warns:
-        UserWarning: a rule decides no parameter; `seed_names` has a path that the model lacks; `only` asks for some
+        UserWarning: a rule applies to no parameter; `seed_names` has a path that the model lacks; `only` asks for some
             paths of a shared layer.
     """
     flag(dry_run, "dry_run")

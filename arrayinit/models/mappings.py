@@ -85,8 +85,8 @@ def init_params_(
         ValueError: seed is None and an array is a DTensor, or traced by JAX; a pattern of `only` that selects nothing.
 
     Warns:
-        UserWarning: a rule decides no parameter; `seed_names` has a path that the model lacks; all that would be drawn
-            is loaded; `only` asks for some paths of a tied array.
+        UserWarning: a rule applies to no parameter; `seed_names` has a path that the model lacks; all that would be
+            drawn is loaded; `only` asks for some paths of a tied array.
 
     Example:
         >>> params = {"fc": {"weight": np.empty((3, 4), np.float32), "bias": np.empty(3, np.float32)}}

@@ -13,7 +13,7 @@ from arrayinit.key import Key
 from arrayinit.laws import Constant, Factor, Law, Normal, Packed, Truncated, Uniform, is_joint
 from arrayinit.models.layouts import laid_out, settled
 from arrayinit.models.parameters import Parameter
-from arrayinit.models.plans import IDLE, NO_RULE, Match, Plan, PlanError, Planned, some
+from arrayinit.models.plans import IDLE, NO_RULE, NO_VALUES, Match, Plan, PlanError, Planned, some
 from arrayinit.models.recorded import Program, RecordedRule, RecordedRules
 from arrayinit.models.rules import BUFFER, NOT, Rule, Rules
 from arrayinit.models.selection import Only, Selection, select
@@ -70,8 +70,8 @@ def plan(
         TypeError, ValueError: malformed rules, seed, names or selection.
 
     Warns:
-        UserWarning: a rule decides no parameter, `seed_names` has a path that the model lacks, or all that rules would
-            draw is loaded.
+        UserWarning: a rule applies to no parameter, `seed_names` has a path that the model lacks, or all that rules
+            would draw is loaded.
     """
     return keyed(match(parameters, rules, seed_names, frozen, only), root_of(seed), dry_run)
 
@@ -420,7 +420,7 @@ def _recorded(
 def _unmatched(parameter: Parameter) -> str:
     if parameter.marks:
         return f"no rule names it; its pattern must have {' or '.join(map(repr, parameter.marks))} in it"
-    return "a buffer without values, and no rule with a kind matches" if BUFFER in parameter.kinds else NO_RULE
+    return NO_VALUES if BUFFER in parameter.kinds else NO_RULE
 
 
 def _completed(rule: Rule, parameter: Parameter, neighbours: Mapping[str, Parameter]) -> Spec:

@@ -139,9 +139,9 @@ def init_module_(
             is unknown or holds no values; a pattern of `only` that selects nothing, or rows that are not there.
 
     Warns:
-        UserWarning: a rule decides no parameter; `seed_names` has a path that the model lacks; all that would be drawn
-            is loaded; rules keep frozen parameters; `only` asks for some paths of a tied parameter, or leaves tensors
-            without values.
+        UserWarning: a rule applies to no parameter; `seed_names` has a path that the model lacks; all that would be
+            drawn is loaded; rules keep frozen parameters; `only` asks for some paths of a tied parameter, or leaves
+            tensors without values.
 
     Example:
         >>> import torch

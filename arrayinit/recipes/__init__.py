@@ -5,7 +5,7 @@
     Rules([Rule("head.*", spec("zeros")), *recipes.resnet()])      # your rules first
 
 Each recipe follows a paper or reference code, which its docstring names; tests compare it with the draws of the library
-that defines it. Rules that may match nothing in a model are optional: nothing warns of them.
+that defines it. Optional rules may match nothing without a warning.
 
 Rules of recipes keep frozen parameters, which most often are tables that a constructor computes, such as the sines of
 Whisper's positions. `frozen="draw"` draws them.

@@ -204,7 +204,7 @@ GEMMA = {"model.norm.weight": [4], "model.layers.0.pre_feedforward_layernorm.wei
         ({"model.layers.0.laurel.a.weight": [4, 4]}, ["llama"], False),  # Gemma 3n
     ],
 )
-@pytest.mark.filterwarnings("ignore:these rules decide no parameter:UserWarning")
+@pytest.mark.filterwarnings("ignore:these rules apply to no parameter:UserWarning")
 def test_files_of_models_with_zero_centered_norms(tmp_path, monkeypatch, capsys, others, options, warns):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.json").write_text(json.dumps(GEMMA | others))
@@ -356,7 +356,9 @@ def test_warnings_are_lines(capsys, files):
     status, out, err = run(capsys, "init", "--rules", "idle.toml", "--seed", "5", "--like", "shapes.json", "--dry-run")
     assert status == 0
     assert len(out.splitlines()) == 2 + 3
-    assert err == "Warning: these rules decide no parameter (nothing matches, or an earlier rule comes first): idle*\n"
+    assert (
+        err == "Warning: these rules apply to no parameter (nothing matches, or an earlier rule comes first): idle*\n"
+    )
 
 
 @pytest.mark.parametrize("word", ["F8_E4M3", "F8_E8M0", "F4", "WHATEVER"])
@@ -510,6 +512,12 @@ def test_rules_from_stdin_in_either_format(capsys, files, monkeypatch, form):
     status, out, _ = run(capsys, *given, "--rules", "-")
     assert status == 0
     assert out == run(capsys, *given, "--recipe", "gpt2", "--set", "layers=3")[1]
+
+
+def test_rules_as_a_plain_mapping(capsys, files):
+    (files / "plain.json").write_text('{"*.bias": "zeros", "*": {"name": "normal", "std": 0.02}}')
+    given = ("init", "--seed", "5", "--like", "shapes.json", "--dry-run", "--rules")
+    assert run(capsys, *given, "plain.json") == run(capsys, *given, "rules.toml")
 
 
 @pytest.mark.parametrize(("text", "said"), [("{", "'--rules': -: "), ("x" * (1 << 21), "at most 1,048,576 bytes")])
