@@ -352,11 +352,11 @@ def array_target(
         )
     if in_place:
         backend.check_writable(x)
-        if dtype is not None or device is not None:
-            raise TypeError(
-                f"`dtype` and `device` must not be given where `x` is filled in place: it has its own; "
-                f"got {shown(dtype)} and {shown(device)}"
-            )
+        for name, given in (("dtype", dtype), ("device", device)):
+            if given is not None:
+                raise TypeError(
+                    f"`{name}` must not be given where `x` is filled in place: it has its own; got {shown(given)}"
+                )
     dtype_name = backend.dtype_name(x.dtype if dtype is None else dtype)
     if not in_place:
         backend.dtype(dtype_name)

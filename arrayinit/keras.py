@@ -46,7 +46,7 @@ VarianceScaling which axes are which. A depthwise kernel (h, w, in, multiplier) 
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -68,7 +68,7 @@ from keras.src.utils.rng_utils import get_random_seed
 from arrayinit import seeds
 from arrayinit.common.arguments import finite, nonnegative, one_of, real, scalar
 from arrayinit.common.integers import as_integer, as_integers
-from arrayinit.common.messages import shown
+from arrayinit.common.messages import no_attribute, shown
 from arrayinit.key import Key
 from arrayinit.laws.geometry import check_shape
 from arrayinit.models.keras import init_model_
@@ -119,6 +119,12 @@ __all__ = [
     "variance_scaling",
     "zeros",
 ]
+
+if not TYPE_CHECKING:  # checkers would take it for any name
+
+    def __getattr__(name: str) -> Any:
+        raise no_attribute("arrayinit.keras", name, __all__)
+
 
 _AXES = ("layout", "in_axis", "out_axis")
 _MODES = ("fan_in", "fan_out", "fan_avg")

@@ -65,7 +65,7 @@ these functions, not torch's of the same name.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from arrayinit.common.extras import missing_library
 
@@ -79,7 +79,7 @@ from torch.overrides import handle_torch_function, has_torch_function_variadic
 from arrayinit import initializers, seeds
 from arrayinit.backends import is_compiling
 from arrayinit.common.arguments import real
-from arrayinit.common.messages import shown, warn
+from arrayinit.common.messages import no_attribute, shown, warn
 from arrayinit.draw import IN_PLACE, Keywords, draw
 from arrayinit.initializers.forms import signature
 from arrayinit.laws.gains import calculate_gain
@@ -131,6 +131,12 @@ __all__ = [
     "xavier_uniform_",
     "zeros_",
 ]
+
+if not TYPE_CHECKING:  # checkers would take it for any name
+
+    def __getattr__(name: str) -> Any:
+        raise no_attribute("arrayinit.torch", name, __all__)
+
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -96,8 +96,15 @@ def backend_of(x: Any) -> Backend:
     if backend is None:
         raise TypeError(
             f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard; got {shown(x)}"
+            + (": give its .weight, or draw the module by arrayinit.torch.init_module_" if _is_module(x) else "")
         )
     return backend
+
+
+def _is_module(x: Any) -> bool:
+    """Whether this is a module of torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.nn.Module)
 
 
 def _standard_of(x: Any) -> Backend | None:

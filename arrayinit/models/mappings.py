@@ -105,7 +105,8 @@ def init_params_(
         )
         return result
     if not isinstance(params, Mapping | list):
-        raise TypeError(f"`params` must be a mapping of names to arrays, or a list of such; got {shown(params)}")
+        hint = " (for a torch module: arrayinit.torch.init_module_)" if hasattr(params, "named_parameters") else ""
+        raise TypeError(f"`params` must be a mapping of names to arrays, or a list of such; got {shown(params)}{hint}")
     flag(dry_run, "dry_run")
     listed = list(arrays_of(params, "params"))
     places = dict(listed)

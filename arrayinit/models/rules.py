@@ -11,6 +11,7 @@ from arrayinit.common.arguments import flag, integer, nonnegative
 from arrayinit.common.extras import missing_library
 from arrayinit.common.messages import did_you_mean, shown
 from arrayinit.common.tables import Column, html_fields, html_table, line
+from arrayinit.initializers import known_names
 from arrayinit.laws.geometry import check_shape
 from arrayinit.specs import Spec, named, spec_hint
 
@@ -479,7 +480,7 @@ def _recipe_hint(given: Any) -> str:
     if not isinstance(name, str):
         return ""
     if name not in RECIPES:
-        return did_you_mean(name, RECIPES)
+        return f': write {{"*.weight": {name!r}}}' if name in known_names() else did_you_mean(name, RECIPES)
     import inspect
 
     parameters = [*inspect.signature(RECIPES[name]).parameters]
@@ -530,6 +531,10 @@ def _kind(given: Any) -> str | tuple[str, ...] | None:
     """One glob, or a tuple of them."""
     if given is None:
         return None
+    if isinstance(given, type):
+        raise TypeError(
+            f"`kind` must be the name of a class, not the class; got {shown(given)}: write {given.__name__!r}"
+        )
     if isinstance(given, str) and given:
         given = (given,)
     if not isinstance(given, tuple | list) or not given or not all(isinstance(each, str) and each for each in given):

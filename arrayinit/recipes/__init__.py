@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from arrayinit.common.messages import did_you_mean, shown
+from arrayinit.common.messages import did_you_mean, no_attribute, shown
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.completep import completep, depth_mup
 from arrayinit.recipes.depth import deepnorm, deepnorm_constants, t_fixup
@@ -101,8 +101,7 @@ RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name_
 
 
 def __getattr__(name: str) -> Any:
-    hint = "" if name[0] == "_" else did_you_mean(name, RECIPES)
-    raise AttributeError(f"module 'arrayinit.recipes' has no attribute {name!r}{hint}")
+    raise no_attribute("arrayinit.recipes", name, RECIPES)
 
 
 def recipe(name: str, /, **parameters: Any) -> Rules:
