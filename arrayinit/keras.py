@@ -67,6 +67,7 @@ from keras.src.utils.rng_utils import get_random_seed
 
 from arrayinit import seeds
 from arrayinit.common.arguments import finite, nonnegative, one_of, real, scalar
+from arrayinit.common.calls import hinting
 from arrayinit.common.integers import as_integer, as_integers
 from arrayinit.common.messages import no_attribute, shown
 from arrayinit.key import Key
@@ -162,6 +163,7 @@ class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras
         TypeError: a spec, a seed or a name of another kind. ValueError: an integer outside [0, 2**64).
     """
 
+    @hinting
     def __init__(self, spec: Spec, seed: Any = None, name: str | int | None = None) -> None:
         if not isinstance(spec, Spec):
             raise TypeError(f"`spec` must be an arrayinit.Spec; got {shown(spec)}")
@@ -272,6 +274,7 @@ class Zeros(Initializer):
     array([0., 0., 0.], dtype=float32)
     """
 
+    @hinting
     def __init__(self) -> None:
         super().__init__(spec("zeros"))
 
@@ -288,6 +291,7 @@ class Ones(Initializer):
     array([1., 1., 1.], dtype=float32)
     """
 
+    @hinting
     def __init__(self) -> None:
         super().__init__(spec("ones"))
 
@@ -308,6 +312,7 @@ class Constant(Initializer):
         ValueError: when called, a finite value that the dtype can't hold, where Keras would overflow or cut it off.
     """
 
+    @hinting
     def __init__(self, value: Any = 0.0) -> None:
         self.value = _number(value, "value")
         super().__init__(spec("constant", val=self.value))
@@ -330,6 +335,7 @@ class Identity(Initializer):
         ValueError: one that is not finite; when called, one that the dtype can't hold, or a shape that is no matrix's.
     """
 
+    @hinting
     def __init__(self, gain: Any = 1.0) -> None:
         self.gain = _finite(gain, "gain")
         super().__init__(spec("identity", gain=self.gain))
@@ -366,6 +372,7 @@ class RandomNormal(_Random):
         TypeError: an argument of another kind. ValueError: a stddev that is negative, or a number that is not finite.
     """
 
+    @hinting
     def __init__(self, mean: Any = 0.0, stddev: Any = 0.05, seed: Any = None, *, name: str | int | None = None) -> None:
         self.mean, self.stddev = _finite(mean, "mean"), _scale(stddev, "stddev")
         super().__init__(spec("normal", mean=self.mean, std=self.stddev), seed, name)
@@ -390,6 +397,7 @@ class RandomUniform(_Random):
         TypeError: an argument of another kind. ValueError: minval > maxval, or a bound that is not finite.
     """
 
+    @hinting
     def __init__(
         self, minval: Any = -0.05, maxval: Any = 0.05, seed: Any = None, *, name: str | int | None = None
     ) -> None:
@@ -422,6 +430,7 @@ class TruncatedNormal(_Random):
         TypeError: an argument of another kind. ValueError: a stddev that is negative, or a number that is not finite.
     """
 
+    @hinting
     def __init__(self, mean: Any = 0.0, stddev: Any = 0.05, seed: Any = None, *, name: str | int | None = None) -> None:
         self.mean, self.stddev = _finite(mean, "mean"), _scale(stddev, "stddev")
         low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
@@ -468,6 +477,7 @@ class VarianceScaling(_Random, keras.initializers.VarianceScaling):  # type: ign
     Source: keras.initializers.VarianceScaling, after Glorot and He.
     """
 
+    @hinting
     def __init__(
         self,
         scale: Any = 1.0,
@@ -512,6 +522,7 @@ class _Scheme(VarianceScaling):
 
     numbers: tuple[float, str, str]
 
+    @hinting
     def __init__(
         self,
         seed: Any = None,
@@ -659,6 +670,7 @@ class Orthogonal(_Random):
     Source: Saxe et al., ICLR 2014.
     """
 
+    @hinting
     def __init__(self, gain: Any = 1.0, seed: Any = None, *, name: str | int | None = None) -> None:
         self.gain = _finite(gain, "gain")
         super().__init__(spec("orthogonal", gain=self.gain), seed, name)

@@ -79,7 +79,7 @@ from torch.overrides import handle_torch_function, has_torch_function_variadic
 from arrayinit import initializers, seeds
 from arrayinit.backends import is_compiling
 from arrayinit.common.arguments import real
-from arrayinit.common.messages import no_attribute, shown, warn
+from arrayinit.common.messages import module_hint, no_attribute, shown, warn
 from arrayinit.draw import IN_PLACE, Keywords, draw
 from arrayinit.initializers.forms import signature
 from arrayinit.laws.gains import calculate_gain
@@ -602,7 +602,7 @@ def _write(initializer: Callable[..., Any], tensor: Tensor, **arguments: Any) ->
 
 def _check_tensor(tensor: Any) -> None:
     if not isinstance(tensor, Tensor):
-        raise TypeError(f"`tensor` must be a torch.Tensor; got {shown(tensor)}")
+        raise TypeError(f"`tensor` must be a torch.Tensor; got {shown(tensor)}{module_hint(tensor)}")
 
 
 def _is_loaded(tensor: Any) -> bool:

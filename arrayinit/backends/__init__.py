@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from arrayinit.backends.base import Backend, Lanes
-from arrayinit.common.messages import did_you_mean, shown
+from arrayinit.common.messages import did_you_mean, module_hint, shown
 
 __all__ = [
     "Backend",
@@ -96,15 +96,9 @@ def backend_of(x: Any) -> Backend:
     if backend is None:
         raise TypeError(
             f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard; got {shown(x)}"
-            + (": give its .weight, or draw the module by arrayinit.torch.init_module_" if _is_module(x) else "")
+            f"{module_hint(x)}"
         )
     return backend
-
-
-def _is_module(x: Any) -> bool:
-    """Whether this is a module of torch."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(x, torch.nn.Module)
 
 
 def _standard_of(x: Any) -> Backend | None:

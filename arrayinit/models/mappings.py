@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 from arrayinit.backends import find_backend, is_compiling
 from arrayinit.backends.base import Backend
 from arrayinit.common.arguments import flag
+from arrayinit.common.calls import hinting
 from arrayinit.common.messages import shown
 from arrayinit.models.axes import Leaf, described, readings_of
 from arrayinit.models.fill import fill
@@ -37,6 +38,7 @@ def init_params_(
 ) -> Plan: ...  # fmt: skip
 
 
+@hinting
 def init_params_(
     params: MutableMapping[str, Any],
     rules: Any,

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, TypeAlias, overload
 
 from arrayinit.common.arguments import flag, integer, nonnegative
+from arrayinit.common.calls import hinting
 from arrayinit.common.extras import missing_library
 from arrayinit.common.messages import did_you_mean, shown
 from arrayinit.common.tables import Column, html_fields, html_table, line
@@ -275,6 +276,8 @@ class Rule:
         return cls(pattern, None if given is None else _spec(given), **rest)
 
 
+Rule.__init__ = hinting(Rule.__init__)  # type: ignore[method-assign]
+
 COLUMNS = (Column("parameters", width=39), Column("initializer"))
 
 # The fields that plain data has where they differ from this.
@@ -480,7 +483,7 @@ def _recipe_hint(given: Any) -> str:
     if not isinstance(name, str):
         return ""
     if name not in RECIPES:
-        return f': write {{"*.weight": {name!r}}}' if name in known_names() else did_you_mean(name, RECIPES)
+        return f': write {{"*.weight": "{name}"}}' if name in known_names() else did_you_mean(name, RECIPES)
     import inspect
 
     parameters = [*inspect.signature(RECIPES[name]).parameters]

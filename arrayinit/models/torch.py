@@ -7,6 +7,7 @@ from torch import nn
 
 from arrayinit.backends import backend_named, backend_of, is_compiling
 from arrayinit.common.arguments import flag
+from arrayinit.common.calls import hinting
 from arrayinit.key import Key
 from arrayinit.models.derived import held, tensor_at, write
 from arrayinit.models.fill import fill
@@ -48,6 +49,7 @@ def init_module_(
 ) -> Plan: ...  # fmt: skip
 
 
+@hinting
 def init_module_(
     module: nn.Module,
     rules: Any,

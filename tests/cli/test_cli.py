@@ -292,7 +292,7 @@ def test_init_does_not_overwrite(capsys, files):
     (files / "m.safetensors").write_text("mine")
     status, _, err = run(capsys, *INIT, "--like", "shapes.json", "-o", "m.safetensors")
     assert status == 1
-    assert "-o already exists: " in err
+    assert "-o must be a new file; " in err
     assert "Give --force" in err
     assert (files / "m.safetensors").read_text() == "mine"
     assert run(capsys, *INIT, "--like", "shapes.json", "-o", "m.safetensors", "--force")[0] == 0
@@ -610,7 +610,7 @@ def test_json_of_init_and_fingerprint(capsys, files):
     assert marks["tensors"]["fc.weight"]["shape"] == [40, 30]
     status, out, err = run(capsys, *INIT, "--like", "shapes.json", "-o", "m.safetensors", "--json")
     assert (status, out) == (1, "")
-    assert "-o already exists" in err
+    assert "-o must be a new file" in err
 
 
 def test_json_of_check(capsys, monkeypatch):
