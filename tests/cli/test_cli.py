@@ -304,10 +304,14 @@ def test_init_does_not_overwrite(capsys, files):
     [
         (["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json"], 2, "either -o FILE or --dry-run"),
         (["--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "either --rules or --recipe must be given"),
-        (["--rules", "rules.toml", "--seed", "-1", "--like", "shapes.json", "-o", "m"], 2, "-1 is not in the range"),
+        (
+            ["--rules", "rules.toml", "--seed", "-1", "--like", "shapes.json", "-o", "m"],
+            2,
+            "must be an integer from 0 to 2**64 - 1; got '-1'",
+        ),
         (["--rules", "rules.toml", "--like", "shapes.json", "-o", "m"], 2, "Missing option '--seed'"),
         (["--rules", "lost.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "'lost.toml' does not exist"),
-        (["--rules", "shapes.json", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "rules must be a mapping"),
+        (["--rules", "shapes.json", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "rules must be patterns"),
         (["--rules", "rules.toml", "--seed", "0", "--like", "rules.toml", "-o", "m"], 1, "must be a safetensors file"),
         (["--rules", "few.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 1, "head.weight"),
         (["--rules", "keep.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 1, "has no values to keep"),
@@ -331,7 +335,7 @@ def test_init_does_not_overwrite(capsys, files):
         (
             ["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json", "-o", "m", "--dtype", "bf16"],
             2,
-            "'bf16' is not one of 'float64', 'float32', 'float16', 'bfloat16', 'complex64'",
+            "must be one of float64, float32, float16, bfloat16, complex64; got 'bf16', did you mean 'bfloat16'?",
         ),
     ],
 )
@@ -814,6 +818,7 @@ def test_fingerprint_of_all_does_not_depend_on_the_order(capsys, files):
         ("e.npz", b"PK\x03\x04garbage", "`e.npz` must be a .npz file of NumPy (File is not a zip file)"),
         ("e.npy", b"\x93NUMPYgarbage", "(we only support format version"),
         ("e", b"", "`e` must be a safetensors file"),
+        ("e.pt", b"PK", "save it with safetensors.torch.save_file (npy and npz files"),
     ],
 )
 def test_fingerprint_of_broken_files(capsys, files, name, data, said):
