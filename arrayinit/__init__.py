@@ -181,10 +181,9 @@ def __getattr__(name: str) -> _typing.Any:
             return importlib.import_module(f"arrayinit.{name}")
         except ImportError as error:  # hasattr and help expect this class
             raise AttributeError(f"arrayinit.{name} can't be imported: {error}") from error
-    from arrayinit.common.messages import did_you_mean
+    from arrayinit.common.messages import no_attribute
 
-    hint = "" if name[0] == "_" else did_you_mean(name, (*__all__, *_MODULES, *_FRAMEWORKS))
-    raise AttributeError(f"module 'arrayinit' has no attribute {name!r}{hint}")
+    raise no_attribute("arrayinit", name, (*__all__, *_MODULES, *_FRAMEWORKS))
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,7 @@ from arrayinit import engines
 from arrayinit.backends import Backend, backend_named, find_backend, is_called_by, is_compiling
 from arrayinit.common.cache_keys import NotPlainError, exact
 from arrayinit.common.float_environment import in_default_environment
-from arrayinit.common.messages import did_you_mean, known_as, shown, warn
+from arrayinit.common.messages import did_you_mean, known_as, module_hint, shown, warn
 from arrayinit.job import Job, Target
 from arrayinit.key import Key
 from arrayinit.laws import Constant, Law, Packed, is_random, parts, warns
@@ -166,10 +166,8 @@ def draw(
         target, dtype_name = array_target(backend, x, _in_place, xp, dtype, device)
     else:
         if _in_place:
-            raise TypeError(
-                f"`x` must be an array to be filled in place; got {shown(x)} (for a new array of a shape, call the "
-                f"function without the underscore)"
-            )
+            hint = module_hint(x) or " (for a new array of a shape, call the function without the underscore)"
+            raise TypeError(f"`x` must be an array to be filled in place; got {shown(x)}{hint}")
         target, dtype_name = shape_target(xp, dtype, device, chunks)
     if target.backend.is_recorded(target.array):
         from arrayinit.tracing import torch_operator  # imported here: few processes need it
@@ -352,11 +350,11 @@ def array_target(
         )
     if in_place:
         backend.check_writable(x)
-        if dtype is not None or device is not None:
-            raise TypeError(
-                f"`dtype` and `device` must not be given where `x` is filled in place: it has its own; "
-                f"got {shown(dtype)} and {shown(device)}"
-            )
+        for name, given in (("dtype", dtype), ("device", device)):
+            if given is not None:
+                raise TypeError(
+                    f"`{name}` must not be given where `x` is filled in place: it has its own; got {shown(given)}"
+                )
     dtype_name = backend.dtype_name(x.dtype if dtype is None else dtype)
     if not in_place:
         backend.dtype(dtype_name)
@@ -380,7 +378,7 @@ def shape_of(x: Any) -> tuple[int, ...]:
     except TypeError:
         raise TypeError(
             f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard, or a shape (an integer "
-            f"or a sequence of integers); got {shown(x)}"
+            f"or a sequence of integers); got {shown(x)}{module_hint(x)}"
         ) from None
 
 

@@ -27,7 +27,7 @@ take one. As in JAX, arrays lie on the whole mesh that jax.set_mesh sets.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,7 +44,7 @@ from arrayinit.backends.base import no_dtype
 from arrayinit.backends.jax import check_place
 from arrayinit.common.arguments import finite, nonnegative, one_of, real, scalar
 from arrayinit.common.integers import as_integer
-from arrayinit.common.messages import shown
+from arrayinit.common.messages import no_attribute, shown
 from arrayinit.laws import is_random
 from arrayinit.laws.geometry import Axes, axis_numbers, check_shape
 from arrayinit.models.jax import init_tree
@@ -80,6 +80,11 @@ __all__ = [
     "xavier_uniform",
     "zeros",
 ]
+
+if not TYPE_CHECKING:  # checkers would take it for any name
+
+    def __getattr__(name: str) -> Any:
+        raise no_attribute("arrayinit.jax", name, __all__)
 
 
 def __dir__() -> list[str]:

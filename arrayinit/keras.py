@@ -46,7 +46,7 @@ VarianceScaling which axes are which. A depthwise kernel (h, w, in, multiplier) 
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -67,8 +67,9 @@ from keras.src.utils.rng_utils import get_random_seed
 
 from arrayinit import seeds
 from arrayinit.common.arguments import finite, nonnegative, one_of, real, scalar
+from arrayinit.common.calls import hinting
 from arrayinit.common.integers import as_integer, as_integers
-from arrayinit.common.messages import shown
+from arrayinit.common.messages import no_attribute, shown
 from arrayinit.key import Key
 from arrayinit.laws.geometry import check_shape
 from arrayinit.models.keras import init_model_
@@ -125,6 +126,12 @@ def __dir__() -> list[str]:
     return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
 
 
+if not TYPE_CHECKING:  # checkers would take it for any name
+
+    def __getattr__(name: str) -> Any:
+        raise no_attribute("arrayinit.keras", name, __all__)
+
+
 _AXES = ("layout", "in_axis", "out_axis")
 _MODES = ("fan_in", "fan_out", "fan_avg")
 _DISTRIBUTIONS = {  # Keras's names -> ours
@@ -161,6 +168,7 @@ class Initializer(keras.initializers.Initializer):  # type: ignore[misc] # Keras
         TypeError: a spec, a seed or a name of another kind. ValueError: an integer outside [0, 2**64).
     """
 
+    @hinting
     def __init__(self, spec: Spec, seed: Any = None, name: str | int | None = None) -> None:
         if not isinstance(spec, Spec):
             raise TypeError(f"`spec` must be an arrayinit.Spec; got {shown(spec)}")
@@ -271,6 +279,7 @@ class Zeros(Initializer):
     array([0., 0., 0.], dtype=float32)
     """
 
+    @hinting
     def __init__(self) -> None:
         super().__init__(spec("zeros"))
 
@@ -287,6 +296,7 @@ class Ones(Initializer):
     array([1., 1., 1.], dtype=float32)
     """
 
+    @hinting
     def __init__(self) -> None:
         super().__init__(spec("ones"))
 
@@ -307,6 +317,7 @@ class Constant(Initializer):
         ValueError: when called, a finite value that the dtype can't hold, where Keras would overflow or cut it off.
     """
 
+    @hinting
     def __init__(self, value: Any = 0.0) -> None:
         self.value = _number(value, "value")
         super().__init__(spec("constant", val=self.value))
@@ -329,6 +340,7 @@ class Identity(Initializer):
         ValueError: one that is not finite; when called, one that the dtype can't hold, or a shape that is no matrix's.
     """
 
+    @hinting
     def __init__(self, gain: Any = 1.0) -> None:
         self.gain = _finite(gain, "gain")
         super().__init__(spec("identity", gain=self.gain))
@@ -365,6 +377,7 @@ class RandomNormal(_Random):
         TypeError: an argument of another kind. ValueError: a stddev that is negative, or a number that is not finite.
     """
 
+    @hinting
     def __init__(self, mean: Any = 0.0, stddev: Any = 0.05, seed: Any = None, *, name: str | int | None = None) -> None:
         self.mean, self.stddev = _finite(mean, "mean"), _scale(stddev, "stddev")
         super().__init__(spec("normal", mean=self.mean, std=self.stddev), seed, name)
@@ -389,6 +402,7 @@ class RandomUniform(_Random):
         TypeError: an argument of another kind. ValueError: minval > maxval, or a bound that is not finite.
     """
 
+    @hinting
     def __init__(
         self, minval: Any = -0.05, maxval: Any = 0.05, seed: Any = None, *, name: str | int | None = None
     ) -> None:
@@ -421,6 +435,7 @@ class TruncatedNormal(_Random):
         TypeError: an argument of another kind. ValueError: a stddev that is negative, or a number that is not finite.
     """
 
+    @hinting
     def __init__(self, mean: Any = 0.0, stddev: Any = 0.05, seed: Any = None, *, name: str | int | None = None) -> None:
         self.mean, self.stddev = _finite(mean, "mean"), _scale(stddev, "stddev")
         low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
@@ -467,6 +482,7 @@ class VarianceScaling(_Random, keras.initializers.VarianceScaling):  # type: ign
     Source: keras.initializers.VarianceScaling, after Glorot and He.
     """
 
+    @hinting
     def __init__(
         self,
         scale: Any = 1.0,
@@ -511,6 +527,7 @@ class _Scheme(VarianceScaling):
 
     numbers: tuple[float, str, str]
 
+    @hinting
     def __init__(
         self,
         seed: Any = None,
@@ -658,6 +675,7 @@ class Orthogonal(_Random):
     Source: Saxe et al., ICLR 2014.
     """
 
+    @hinting
     def __init__(self, gain: Any = 1.0, seed: Any = None, *, name: str | int | None = None) -> None:
         self.gain = _finite(gain, "gain")
         super().__init__(spec("orthogonal", gain=self.gain), seed, name)

@@ -249,8 +249,27 @@ def spec(name: str, /, **parameters: Any) -> Spec:
     name = initializers.full_name(name) or name
     if name == "distribution" and "distribution" in parameters:
         parameters |= _distribution(parameters)
+    _refuse_numbers_as_text(name, parameters)
     items = ((key, plain(value)) for key, value in parameters.items())
     return Spec(name, tuple(sorted(items, key=lambda item: item[0])))
+
+
+def _refuse_numbers_as_text(name: str, parameters: Mapping[str, Any]) -> None:
+    """TypeError for "0.02" in the place of a parameter whose default is a number."""
+    if not any(isinstance(value, str) for value in parameters.values()):
+        return
+    for known in _parameters_of(name):
+        value = parameters.get(known.name)
+        if isinstance(value, str) and is_real(known.default) and _is_number(value):
+            raise TypeError(f"`{known.name}` must be a number; got {shown(value)}: write {value.strip()}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _parameters_of(name: Any) -> tuple[inspect.Parameter, ...]:
@@ -269,7 +288,7 @@ def check_name(name: Any, argument: str) -> None:
     """ValueError unless an argument is the name of an initializer."""
     if initializers.full_name(name) is None:
         names = initializers.known_names()
-        hint = did_you_mean(name, names) or spec_hint(name) or f"; there are {', '.join(names)}"
+        hint = spec_hint(name) or did_you_mean(name, names) or f"; there are {', '.join(names)}"
         if isinstance(name, str) and not hint.startswith(":"):
             hint += " (for a scheme of your own, import its module first; on the command line: --import MODULE)"
         verb = "be" if argument == "name" else "name"
@@ -280,10 +299,26 @@ def spec_hint(given: Any) -> str:
     """The end of an error about a name, an initializer or a number that stands in place of a spec; "" for others."""
     if is_real(given):
         return f": write arrayinit.spec('constant', val={shown(given)})"
+    if isinstance(given, str) and "(" in given:
+        return _call_hint(given)
     name = given if isinstance(given, str) else str(getattr(given, "__name__", "")).removesuffix("_")
     if isinstance(given, initializers.CustomInitializer):
         name = given.name
     return f": write arrayinit.spec({name!r})" if initializers.full_name(name) else ""
+
+
+def _call_hint(text: str) -> str:
+    """What to write for a call as text, "normal(0, 0.02)"; "" where it calls no initializer."""
+    name, _, rest = text.strip().removesuffix(")").partition("(")
+    name = name.rpartition(".")[2].removesuffix("_")
+    if initializers.full_name(name) is None:
+        return ""
+    given = [each.strip() for each in rest.split(",") if each.strip()]
+    names = [each.name for each in _parameters_of(name)]
+    if len(given) > len(names):
+        return f": write arrayinit.spec({name!r}, ...)"
+    words = [each if "=" in each else f"{key}={each}" for key, each in zip(names, given, strict=False)]
+    return f": write arrayinit.spec({', '.join([repr(name), *words])})"
 
 
 @functools.lru_cache(maxsize=1024)

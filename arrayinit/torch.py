@@ -68,7 +68,7 @@ these functions, not torch's of the same name.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from arrayinit.common.extras import missing_library
 
@@ -82,7 +82,7 @@ from torch.overrides import handle_torch_function, has_torch_function_variadic
 from arrayinit import initializers, seeds
 from arrayinit.backends import backend_of, is_compiling
 from arrayinit.common.arguments import real
-from arrayinit.common.messages import shown, warn
+from arrayinit.common.messages import module_hint, no_attribute, shown, warn
 from arrayinit.draw import IN_PLACE, Keywords, draw
 from arrayinit.initializers.forms import signature
 from arrayinit.laws.gains import calculate_gain
@@ -138,6 +138,12 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return sorted({*__all__, "ArgumentError", *(name for name in globals() if name.startswith("__"))})
+
+
+if not TYPE_CHECKING:  # checkers would take it for any name
+
+    def __getattr__(name: str) -> Any:
+        raise no_attribute("arrayinit.torch", name, __all__)
 
 
 P = ParamSpec("P")
@@ -606,7 +612,7 @@ def _write(initializer: Callable[..., Any], tensor: Tensor, **arguments: Any) ->
 
 def _check_tensor(tensor: Any) -> None:
     if not isinstance(tensor, Tensor):
-        raise TypeError(f"`tensor` must be a torch.Tensor; got {shown(tensor)}")
+        raise TypeError(f"`tensor` must be a torch.Tensor; got {shown(tensor)}{module_hint(tensor)}")
 
 
 def _is_loaded(tensor: Any) -> bool:

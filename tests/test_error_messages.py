@@ -96,6 +96,8 @@ WRONG = [
     ("normal", {}, {"colour": 1}, TypeError, ["colour"]),
 ]  # fmt: skip
 
+MODULE = torch.nn.Linear(3, 4)
+
 
 def fresh(library, shape=(4, 6), dtype="float32"):
     return ai.constant(shape, 7.0, xp=library, dtype=dtype)
@@ -363,6 +365,27 @@ def test_a_default_device_that_is_not_there():
         (lambda: ai.packed((4, 3), "eye", 2), ["made by arrayinit.spec; got 'eye': write arrayinit.spec('eye')"]),
         (lambda: ai.calculate_gain("rleu"), ["`nonlinearity` must be one of", "got 'rleu', did you mean 'relu'?"]),
         (lambda: ai.normal(3, xp="pytorch"), ["array API namespace; got 'pytorch', did you mean 'torch'?"]),
+        (lambda: ai.normal(shape=(3, 4), seed=0), ["as its first argument, not as `shape`: write normal((3, 4), ...)"]),
+        (lambda: ai.Rule("*", "ones", kind=torch.nn.LayerNorm), ["`kind` must be the name", "write 'LayerNorm'"]),
+        (
+            lambda: ai.Rule("*", "ones", kinds="Linear"),
+            ["Rule has no parameter 'kinds', did you mean 'kind'? it takes"],
+        ),
+        (lambda: init_module_(MODULE, {}, seed=0, dryrun=True), ["init_module_ has no", "did you mean 'dry_run'?"]),
+        (lambda: ai.recipes.gpt2(n_layers=12), ["gpt2 has no parameter 'n_layers', did you mean 'layers'?"]),
+        (lambda: ai.init_params_({}, {}, sed=0), ["init_params_ has no parameter 'sed', did you mean 'seed'?"]),
+        (lambda: arrayinit.jax.init_tree({}, {}, sed=0), ["init_tree has no parameter 'sed', did you mean 'seed'?"]),
+        (lambda: ai.report({}, rule={}), ["report has no parameter 'rule', did you mean 'rules'?"]),
+        (lambda: ai.report(MODULE, seed=0), ["`seed` needs rules"]),
+        (lambda: ai.kaiming_normal((3, 4), nonlinearity=torch.nn.ReLU), ["not a class; got", "write ReLU()"]),
+        (lambda: ai.normal_(MODULE), ["give its .weight", "arrayinit.torch.init_module_"]),
+        (lambda: ai.normal(MODULE), ["give its .weight"]),
+        (lambda: arrayinit.torch.normal_(MODULE), ["give its .weight"]),
+        (lambda: ai.init_params_(MODULE, {}, seed=0), ["`params` must", "arrayinit.torch.init_module_"]),
+        (lambda: init_module_(MODULE, "kaiming_normal", seed=0), ['write {"*.weight": "kaiming_normal"}']),
+        (lambda: ai.Rules({"*": "normal(0, 0.02)"}), ["write arrayinit.spec('normal', mean=0, std=0.02)"]),
+        (lambda: ai.spec("normal", std="0.02"), ["`std` must be a number; got '0.02'"]),
+        (lambda: ai.normal_(np.ones(3), dtype="float16"), ["`dtype` must not be given", "its own; got 'float16'"]),
         (lambda: init_module_({"w": 3}, {}, seed=0), ["must be a torch.nn.Module; got dict", "init_params_"]),
         (
             lambda: arrayinit.jax.xavier_uniform(jax.random.key(0), (3, 4)),
@@ -378,6 +401,34 @@ def test_slips_are_told_what_to_write(call, words):
     with pytest.raises((TypeError, ValueError)) as caught:
         call()
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "meant"),
+    [
+        ("torch", "kaming_normal_", "kaiming_normal_"),
+        ("jax", "he_norml", "he_normal"),
+        (None, "set_seed", "manual_seed"),
+    ],
+)
+def test_misspelt_attributes(module, name, meant):
+    with pytest.raises(AttributeError, match=f"no attribute '{name}', did you mean '{meant}'"):
+        getattr(getattr(ai, module) if module else ai, name)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        (".*ight", "write \"*ight\" or re.compile('.*ight'), a regular expression"),
+        ("weight", '"weight" is a glob for the whole path: write "*weight"'),
+        ("^l.w", "write re.compile('^l.w'), a regular expression"),
+        ("wieght", ""),
+    ],
+)
+def test_globs_that_match_nothing(pattern, said):
+    with pytest.warns(UserWarning, match="apply to no parameter") as caught:
+        init_module_(torch.nn.ModuleDict({"l": MODULE}), {pattern: "ones", "*": "zeros"}, seed=0)
+    assert str(caught[0].message).endswith(said or f": {pattern}")
 
 
 def test_a_rule_takes_the_name_of_an_initializer():

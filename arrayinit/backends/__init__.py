@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from arrayinit.backends.base import Backend, Lanes
-from arrayinit.common.messages import did_you_mean, shown
+from arrayinit.common.messages import did_you_mean, module_hint, shown
 
 __all__ = [
     "Backend",
@@ -96,6 +96,7 @@ def backend_of(x: Any) -> Backend:
     if backend is None:
         raise TypeError(
             f"`x` must be an array of NumPy, torch, JAX, CuPy, Dask or the array API standard; got {shown(x)}"
+            f"{module_hint(x)}"
         )
     return backend
 

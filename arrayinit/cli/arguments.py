@@ -9,12 +9,12 @@ import click
 
 from arrayinit.cli.completion import recipe_parameters
 from arrayinit.common.escapes import cut, printable
-from arrayinit.common.messages import shown
+from arrayinit.common.messages import did_you_mean, shown
 from arrayinit.models.rules import Rules
 from arrayinit.storage.documents import decode, parse_json, parse_toml, read_text
 from arrayinit.storage.safetensors import MAX_BYTES
 
-__all__ = ["Shape", "importing", "rules_of", "setting", "value_of", "values_of", "with_options"]
+__all__ = ["Seed", "Shape", "Word", "importing", "rules_of", "setting", "value_of", "values_of", "with_options"]
 
 LARGEST_RULES = 1 << 20  # bytes; the rules of the largest recipe take a few thousand
 
@@ -39,6 +39,33 @@ class Shape(click.ParamType):  # type: ignore[type-arg] # generic in new version
         if any(size > MAX_BYTES for size in sizes):
             self.fail(f"must be sizes below 2**63; got {shown(value)}", parameter, context)
         return sizes
+
+
+class Word(click.Choice):  # type: ignore[type-arg] # generic in new versions only
+    """One of some words; an error names the nearest."""
+
+    def convert(self, value: Any, parameter: Any, context: Any) -> Any:
+        """The word."""
+        if isinstance(value, str) and value not in self.choices:
+            words = ", ".join(self.choices)
+            self.fail(
+                f"must be one of {words}; got {shown(value)}{did_you_mean(value, self.choices)}", parameter, context
+            )
+        return super().convert(value, parameter, context)
+
+
+class Seed(click.IntRange):
+    """A seed."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 2**64 - 1)
+
+    def convert(self, value: Any, parameter: Any, context: Any) -> Any:
+        """The seed as an integer."""
+        try:
+            return super().convert(value, parameter, context)
+        except click.BadParameter:
+            self.fail(f"must be an integer from 0 to 2**64 - 1; got {shown(value)}", parameter, context)
 
 
 def _import(_context: click.Context, _parameter: click.Parameter, modules: tuple[str, ...]) -> None:

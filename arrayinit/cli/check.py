@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from arrayinit import STREAM_VERSION
+from arrayinit.cli.arguments import Word
 from arrayinit.cli.output import as_json as json_option, say, say_json, status
 from arrayinit.common.tables import Column, aligned, heading, line
 from arrayinit.conformance import check as checks
@@ -33,7 +34,7 @@ COLUMNS = (
 )
 @click.option("--backend", "backends", multiple=True, metavar="NAME", type=click.Choice(checks.BACKENDS),
               help="Only this backend, which must be installed (repeatable).")  # fmt: skip
-@click.option("--dtype", "dtypes", multiple=True, metavar="NAME", type=click.Choice(DTYPES),
+@click.option("--dtype", "dtypes", multiple=True, metavar="NAME", type=Word(DTYPES),
               help="Only this dtype, everywhere (repeatable).")  # fmt: skip
 @click.option("--full", is_flag=True, help="More shapes and parameters, and all dtypes under jax.jit.")
 @click.option("--each", is_flag=True, help="Also print the fingerprint of each initializer.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from arrayinit.cli.arguments import importing, rules_of, setting, with_options
+from arrayinit.cli.arguments import Seed, Word, importing, rules_of, setting, with_options
 from arrayinit.cli.completion import recipes
 from arrayinit.cli.output import as_json as json_option, say, say_json, status
 from arrayinit.common.escapes import printable
@@ -55,7 +55,8 @@ def _ending(_context: click.Context, _parameter: click.Parameter, file: str | No
 @click.option("--like", required=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
               help="A safetensors file or index, or JSON: name -> shape, or name -> {shape, dtype}.")  # fmt: skip
 @click.option("--rules", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-              help="Rules in TOML or JSON; - reads them from stdin.")  # fmt: skip
+              help='Rules in TOML or JSON, e.g. {"*.bias": "zeros", "*.weight": "xavier_uniform"}; - reads them from '
+                   "stdin.")  # fmt: skip
 @importing
 @click.option("--recipe", metavar="NAME", shell_complete=recipes,
               help="A recipe; `arrayinit recipes` lists them.")  # fmt: skip
@@ -63,7 +64,7 @@ def _ending(_context: click.Context, _parameter: click.Parameter, file: str | No
 @click.option(
     "--seed",
     required=True,
-    type=click.IntRange(0, 2**64 - 1),
+    type=Seed(),
     help="One seed for all tensors; the name of each is folded into its key.",
 )
 @click.option("--seed-names", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
@@ -71,7 +72,7 @@ def _ending(_context: click.Context, _parameter: click.Parameter, file: str | No
 @click.option("--only", multiple=True, metavar="PATTERN",
               help="Only tensors of this name, or whose names match, e.g. 'layers.0.*' (repeatable). The new file has "
                    "no others.")  # fmt: skip
-@click.option("--dtype", type=click.Choice([name for name in DTYPES if is_floating(name)]),
+@click.option("--dtype", type=Word([name for name in DTYPES if is_floating(name)]),
               help="The dtype of all floating-point tensors; by default that in --like, or float32.")  # fmt: skip
 @click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), callback=_ending,
               help="The new safetensors file.")  # fmt: skip

@@ -7,7 +7,17 @@ from typing import Any
 
 from arrayinit.common.escapes import cut
 
-__all__ = ["REPR_CHARACTERS", "counted", "did_you_mean", "known_as", "shape_text", "shown", "warn"]
+__all__ = [
+    "REPR_CHARACTERS",
+    "counted",
+    "did_you_mean",
+    "known_as",
+    "module_hint",
+    "no_attribute",
+    "shape_text",
+    "shown",
+    "warn",
+]
 
 REPR_CHARACTERS = 1000  # characters of a value in a message
 
@@ -46,6 +56,18 @@ def did_you_mean(word: Any, known: Iterable[str], quote: str = "'") -> str:
     plain = _plain(word)
     near = [foreign] if (foreign := known_as(word, words.values())) else difflib.get_close_matches(plain, words, n=1)
     return f", did you mean {quote}{words.get(near[0], near[0])}{quote}?" if near else ""
+
+
+def no_attribute(module: str, name: str, known: Iterable[str]) -> AttributeError:
+    """The error of a name that a module lacks, for its `__getattr__`."""
+    hint = "" if name.startswith("_") else did_you_mean(name, known)
+    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}")
+
+
+def module_hint(x: Any) -> str:
+    """The end of an error about a module of torch in the place of an array; "" for all else."""
+    is_module = hasattr(x, "named_parameters") and not isinstance(x, type)
+    return ": give its .weight, or draw the module by arrayinit.torch.init_module_" if is_module else ""
 
 
 def known_as(word: str, known: Iterable[str]) -> str | None:

@@ -337,12 +337,23 @@ def kaiming_normal(
 
     Args:
         x: an array, whose shape, dtype, device and library the result takes, or a shape such as (256, 128).
-        a, mode, nonlinearity, gain: as in :func:`kaiming_uniform`.
+        a: the negative slope of leaky_relu (0 makes it relu, None is 0.01); unused by other nonlinearities.
+        mode: which fan: "fan_in" keeps the variance of activations, "fan_out" that of gradients; also "fan_avg" and
+            "fan_geo_avg", their arithmetic and geometric mean.
+        nonlinearity: a name that :func:`arrayinit.calculate_gain` knows ("relu", "gelu", "silu", ...), or an
+            elementwise function, for which :func:`arrayinit.gain` is computed.
+        gain: the gain itself, in place of a nonlinearity; a number >= 0.
         seed, name, shape, index, flat, layout, in_axis, out_axis, batch_axis, groups, transposed, xp, dtype, device,
             chunks: shared by all initializers; :class:`arrayinit.Keywords` explains each, and
             :mod:`arrayinit.initializers` their errors.
 
-    Raises, warns: as :func:`kaiming_uniform`.
+    Raises:
+        ValueError: an unknown mode or nonlinearity, a slope that is not a number with a finite square, a gain that is
+            negative or stands beside a nonlinearity or a slope, a shape of fewer than 2 dimensions.
+        TypeError: a nonlinearity that is a function and takes no arrays.
+
+    Warns:
+        UserWarning: a shape without elements.
 
     Source: He et al., ICCV 2015, eq. 10 and 14.
     """

@@ -122,6 +122,9 @@ def _check(
             f"got {len(args)}{_hint_of_sizes(name, args)}"
         )
     missing = [each for each in names[len(args) : required] if each not in keywords]
+    if missing == ["x"] and "shape" in keywords and shared is KEYWORDS:
+        example = f"{name}({shown(keywords['shape'])}{', ...' if len(keywords) > 1 else ''})"
+        raise TypeError(f"{name} takes the shape of a new array as its first argument, not as `shape`: write {example}")
     if missing:
         misspelt = next((key for key in keywords if key not in names and key not in shared), None)
         if misspelt is not None:

@@ -151,6 +151,8 @@ def gain(f: Callable[[Any], Any], moment: str = "second") -> float:
     moment = one_of(moment, "moment", ("second", "variance"))
     if not callable(f):
         raise TypeError(f"`f` must be a function of arrays; got {shown(f)} (by name: calculate_gain)")
+    if isinstance(f, type):
+        raise TypeError(f"`f` must be a function of arrays, not a class; got {shown(f)}: write {f.__name__}()")
     _check(f, moment)
     mean, square = _moments(f)
     centre = mean if moment == "variance" else 0.0

@@ -12,6 +12,7 @@ from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 from arrayinit.backends import backend_named, find_backend
 from arrayinit.backends.jax import JaxBackend, check_place, is_tracing
 from arrayinit.common.arguments import flag
+from arrayinit.common.calls import hinting
 from arrayinit.common.messages import shown
 from arrayinit.models.axes import Leaf, described, readings_of
 from arrayinit.models.fill import fill
@@ -33,6 +34,7 @@ OF_STATISTICS = (
 OUT_FIRST = ("weight", "embedding", "embeddings")  # arrays that are (out, in) or (tokens, features)
 
 
+@hinting
 def init_tree(
     tree: Any,
     rules: Any,
@@ -99,7 +101,7 @@ def init_tree(
             pattern of `only` that selects nothing.
 
     Warns:
-        UserWarning: a rule decides no parameter, or `seed_names` has a path that the model lacks.
+        UserWarning: a rule applies to no parameter, or `seed_names` has a path that the model lacks.
 
     Example:
         >>> import jax

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from arrayinit.backends.jax import is_tracing
+from arrayinit.common.calls import hinting
 from arrayinit.common.messages import shown
 from arrayinit.models.jax import init_tree, parameters_of_tree
 from arrayinit.models.jax_layers import LayerRun, ScaledModel, Tap
@@ -21,6 +22,7 @@ __all__ = ["lsuv", "unit_output"]
 CLASSES = ("Conv", "ConvLocal", "ConvTranspose", "Dense", "DenseGeneral", "Einsum")  # of linen; linear in `kernel`
 
 
+@hinting
 def lsuv(
     module: Any,
     variables: Any,
@@ -90,6 +92,7 @@ def lsuv(
     return _scale(module, variables, batch, rules, seed, seed_names, layers, lsuv_method(tolerance, iterations))
 
 
+@hinting
 def unit_output(
     module: Any,
     variables: Any,

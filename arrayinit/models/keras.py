@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 import keras
 
 from arrayinit.common.arguments import flag
+from arrayinit.common.calls import hinting
 from arrayinit.common.messages import shown
 from arrayinit.models.axes import Leaf, Reading, described, readings_of
 from arrayinit.models.fill import fill
@@ -33,6 +34,7 @@ def init_model_(
 ) -> Plan: ...  # fmt: skip
 
 
+@hinting
 def init_model_(
     model: Any,
     rules: Any,
@@ -85,7 +87,7 @@ def init_model_(
         ValueError: a pattern of `only` that selects nothing.
 
     Warns:
-        UserWarning: a rule decides no parameter; `seed_names` has a path that the model lacks; `only` asks for some
+        UserWarning: a rule applies to no parameter; `seed_names` has a path that the model lacks; `only` asks for some
             paths of a shared layer.
     """
     flag(dry_run, "dry_run")

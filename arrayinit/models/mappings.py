@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 from arrayinit.backends import find_backend, is_compiling
 from arrayinit.backends.base import Backend
 from arrayinit.common.arguments import flag
+from arrayinit.common.calls import hinting
 from arrayinit.common.messages import shown
 from arrayinit.models.axes import Leaf, described, readings_of
 from arrayinit.models.fill import fill
@@ -37,6 +38,7 @@ def init_params_(
 ) -> Plan: ...  # fmt: skip
 
 
+@hinting
 def init_params_(
     params: MutableMapping[str, Any],
     rules: Any,
@@ -85,8 +87,8 @@ def init_params_(
         ValueError: seed is None and an array is a DTensor, or traced by JAX; a pattern of `only` that selects nothing.
 
     Warns:
-        UserWarning: a rule decides no parameter; `seed_names` has a path that the model lacks; all that would be drawn
-            is loaded; `only` asks for some paths of a tied array.
+        UserWarning: a rule applies to no parameter; `seed_names` has a path that the model lacks; all that would be
+            drawn is loaded; `only` asks for some paths of a tied array.
 
     Example:
         >>> params = {"fc": {"weight": np.empty((3, 4), np.float32), "bias": np.empty(3, np.float32)}}
@@ -105,7 +107,8 @@ def init_params_(
         )
         return result
     if not isinstance(params, Mapping | list):
-        raise TypeError(f"`params` must be a mapping of names to arrays, or a list of such; got {shown(params)}")
+        hint = " (for a torch module: arrayinit.torch.init_module_)" if hasattr(params, "named_parameters") else ""
+        raise TypeError(f"`params` must be a mapping of names to arrays, or a list of such; got {shown(params)}{hint}")
     flag(dry_run, "dry_run")
     listed = list(arrays_of(params, "params"))
     places = dict(listed)

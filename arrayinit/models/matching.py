@@ -1,5 +1,6 @@
 """Rules and the parameters of a model -> a plan. Draws nothing."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,9 +14,9 @@ from arrayinit.key import Key
 from arrayinit.laws import Constant, Factor, Law, Normal, Packed, Truncated, Uniform, is_joint
 from arrayinit.models.layouts import laid_out, settled
 from arrayinit.models.parameters import Parameter
-from arrayinit.models.plans import IDLE, NO_RULE, Match, Plan, PlanError, Planned, some
+from arrayinit.models.plans import IDLE, NO_RULE, NO_VALUES, Match, Plan, PlanError, Planned, some
 from arrayinit.models.recorded import Program, RecordedRule, RecordedRules
-from arrayinit.models.rules import BUFFER, NOT, Rule, Rules
+from arrayinit.models.rules import BUFFER, NOT, Rule, Rules, is_path, matches as is_match
 from arrayinit.models.selection import Only, Selection, select
 from arrayinit.seeds import Name, peek, resolve, resolve_for
 from arrayinit.specs import Spec, job_of, spec, with_path
@@ -70,8 +71,8 @@ def plan(
         TypeError, ValueError: malformed rules, seed, names or selection.
 
     Warns:
-        UserWarning: a rule decides no parameter, `seed_names` has a path that the model lacks, or all that rules would
-            draw is loaded.
+        UserWarning: a rule applies to no parameter, `seed_names` has a path that the model lacks, or all that rules
+            would draw is loaded.
     """
     return keyed(match(parameters, rules, seed_names, frozen, only), root_of(seed), dry_run)
 
@@ -144,6 +145,7 @@ def match(
     matches, problems = matches_and_problems(parameters, rules, seed_names, frozen, selection)
     idle = idle_rules(rules, matches)
     without_kinds = _without_kinds(rules, parameters, any(NO_RULE in why for why in problems.values()))
+    hint = without_kinds or _of_patterns(rules, parameters) if idle else without_kinds
     problems = _of_another_model(rules, matches) or problems | _lost(rules, matches, problems)
     if not runs_programs:
         problems |= {
@@ -153,9 +155,9 @@ def match(
             if isinstance(each.rule, RecordedRule) and each.is_drawn and not each.rule.is_law
         }
     if problems:
-        raise PlanError(problems, idle, without_kinds)
+        raise PlanError(problems, idle, hint)
     if idle:
-        warn(f"{IDLE}: {some(idle)}" + (f"; {without_kinds}" if without_kinds else ""))
+        warn(f"{IDLE}: {some(idle)}" + (f"; {hint}" if hint else ""))
     empty = [each.path for each in matches if not (each.is_selected or each.parameter.has_values)]
     if empty:
         warn(
@@ -325,6 +327,30 @@ def idle_rules(rules: Rules, matches: Iterable[Match]) -> list[str]:
     return [rule.text for rule in needed if id(rule) not in used]
 
 
+def _of_patterns(rules: Rules, parameters: Sequence[Parameter]) -> str:
+    """What to write for a glob that matches nothing, and is the end of a path or a regular expression; else ""."""
+    paths = [each.path for each in parameters]
+    for pattern in (rule.pattern for rule in rules if isinstance(rule.pattern, str) and not rule.optional):
+        if any(is_match(pattern, path, ()) for path in paths):
+            continue
+        end = pattern.lstrip(".*")
+        words = [f'"*{end}"'] if is_path(end) and any(path.endswith(end) for path in paths) else []
+        if re.search(r"\.\*|[\\^$|]", pattern) and _finds(pattern, paths):
+            words.append(f"re.compile({pattern!r}), a regular expression")
+        if words:
+            return printable(f'"{pattern}" is a glob for the whole path: write {" or ".join(words)}')
+    return ""
+
+
+def _finds(expression: str, paths: Iterable[str]) -> bool:
+    """Whether a text is a regular expression that is found in a path."""
+    try:
+        found = re.compile(expression)
+    except re.error:
+        return False
+    return any(found.search(path) for path in paths)
+
+
 def _without_kinds(rules: Rules, parameters: Iterable[Parameter], lacks_rules: bool) -> str:
     """That rules with kinds match nothing here, where that may be why one is idle, or a parameter has no rule."""
     if any(each.kinds for each in parameters):
@@ -420,7 +446,7 @@ def _recorded(
 def _unmatched(parameter: Parameter) -> str:
     if parameter.marks:
         return f"no rule names it; its pattern must have {' or '.join(map(repr, parameter.marks))} in it"
-    return "a buffer without values, and no rule with a kind matches" if BUFFER in parameter.kinds else NO_RULE
+    return NO_VALUES if BUFFER in parameter.kinds else NO_RULE
 
 
 def _completed(rule: Rule, parameter: Parameter, neighbours: Mapping[str, Parameter]) -> Spec:

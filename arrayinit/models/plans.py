@@ -6,6 +6,7 @@ from typing import Any, overload
 
 from arrayinit.backends import backend_of
 from arrayinit.common.escapes import printable
+from arrayinit.common.folding import folded
 from arrayinit.common.messages import counted, shape_text
 from arrayinit.common.tables import Column, aligned, filled, html_table, titled
 from arrayinit.draw import array_target, perform, shape_target
@@ -18,11 +19,12 @@ from arrayinit.models.rules import Rule, in_words
 from arrayinit.seeds import Name
 from arrayinit.specs import Spec
 
-__all__ = ["IDLE", "NO_RULE", "Match", "Plan", "PlanError", "Planned", "some"]
+__all__ = ["IDLE", "NO_RULE", "NO_VALUES", "Match", "Plan", "PlanError", "Planned", "some"]
 
 NO_RULE = "no rule matches"  # the reason of an unmatched parameter
+NO_VALUES = "a buffer without values, and no rule with a kind matches"  # that of a buffer on the meta device
 SHOWN = 3  # patterns in a message
-IDLE = "these rules decide no parameter (nothing matches, or an earlier rule comes first)"
+IDLE = "these rules apply to no parameter (nothing matches, or an earlier rule comes first)"
 
 
 class PlanError(ValueError):
@@ -39,12 +41,23 @@ class PlanError(ValueError):
     def __init__(self, problems: Mapping[str, str], idle: Sequence[str] = (), hint: str = "") -> None:
         self.problems = dict(problems)
         lines = [f"nothing was drawn, because {counted(len(self.problems), 'parameter')} can't be drawn:"]
-        lines += [f"  {row}" for row in aligned([(printable(path), why) for path, why in self.problems.items()])]
+        lines += [f"  {row}" for row in aligned(_folded_problems(self.problems))]
+        if any(NO_VALUES in why for why in self.problems.values()):
+            lines.append(
+                "buffers without values: build the model within `with arrayinit.torch.record() as recorded:` in place "
+                'of `with torch.device("meta"):`, and draw it by [*rules, *recorded], which has a rule for each buffer'
+            )
         if any(NO_RULE in why for why in self.problems.values()):
             lines.append("parameters without a rule: add one, or (path, None) to leave them as they are")
         lines += [f"{IDLE}: {some(idle)}"] if idle else []
         lines += [hint] if hint else []
         super().__init__("\n".join(lines))
+
+
+def _folded_problems(problems: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Paths with their reasons; those that differ in the numbers of layers alone, and share a reason, as one."""
+    paths, reasons = [*problems], [*problems.values()]
+    return [(printable(label), reasons[rows[0]]) for label, rows in folded(paths, reasons)]
 
 
 def some(patterns: Sequence[str]) -> str:

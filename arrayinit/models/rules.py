@@ -8,9 +8,11 @@ from functools import cached_property
 from typing import Any, TypeAlias, overload
 
 from arrayinit.common.arguments import flag, integer, nonnegative
+from arrayinit.common.calls import hinting
 from arrayinit.common.extras import missing_library
 from arrayinit.common.messages import did_you_mean, shown
 from arrayinit.common.tables import Column, html_fields, html_table, line
+from arrayinit.initializers import known_names
 from arrayinit.laws.geometry import check_shape
 from arrayinit.specs import Spec, named, spec_hint, value_text
 
@@ -25,6 +27,11 @@ Pattern: TypeAlias = str | re.Pattern[str] | Callable[[str, tuple[int, ...]], bo
 BUFFER = "buffer"  # the kind of tensors that are not parameters
 NOT = "!"  # before a kind that a rule excludes
 SHOWN = 3  # kinds that the text of a rule names
+
+FORMS = (  # of rules as plain data
+    'patterns with their initializers, {"*.bias": "zeros", "*.weight": {"name": "normal", "std": 0.02}}, or a list of '
+    'rules and nothing else, {"rules": [{"pattern": "*.bias", "initializer": "zeros"}]}'
+)
 
 
 def is_pattern(value: Any) -> bool:
@@ -269,6 +276,8 @@ class Rule:
         return cls(pattern, None if given is None else _spec(given), **rest)
 
 
+Rule.__init__ = hinting(Rule.__init__)  # type: ignore[method-assign]
+
 COLUMNS = (Column("parameters", width=39), Column("initializer"))
 
 # The fields that plain data has where they differ from this.
@@ -391,10 +400,16 @@ class Rules(Sequence[Rule]):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Rules":
-        """The inverse of :meth:`as_dict`. TypeError or ValueError for data of another form.
+        """The inverse of :meth:`as_dict`; also takes a mapping from globs to initializers, as plain data.
+
+        There an initializer is a name, a dictionary from `Spec.as_dict()`, or None to leave the parameter as it is.
+        TypeError or ValueError for data of another form.
 
         >>> print(ai.Rules.from_dict({"rules": [{"pattern": "*", "keep": True}]}))
         *                                        kept as it is
+        >>> print(ai.Rules.from_dict({"*.bias": "zeros", "*": {"name": "normal", "std": 0.02}}))
+        *.bias                                   zeros
+        *                                        normal, std=0.02
         """
         return cls(_listed(data, "data"))
 
@@ -413,8 +428,12 @@ class Rules(Sequence[Rule]):
     def from_json(cls, text: str) -> "Rules":
         """Rules from JSON. ValueError for other text, or JSON that holds no rules; TypeError unless it is str or bytes.
 
+        The forms are those of :meth:`from_dict`.
+
         >>> len(ai.Rules.from_json('{"rules": [{"pattern": "*", "initializer": "zeros"}]}'))
         1
+        >>> len(ai.Rules.from_json('{"*.bias": "zeros", "*.weight": "xavier_uniform"}'))
+        2
         """
         import json
 
@@ -443,7 +462,11 @@ class Rules(Sequence[Rule]):
     def from_toml(cls, text: str) -> "Rules":
         """Rules from TOML. ValueError for other text, or TOML that holds no rules; TypeError unless it is a string.
 
+        The forms are those of :meth:`from_dict`.
+
         >>> len(ai.Rules.from_toml('rules = [{pattern = "*", initializer = "zeros"}]'))
+        1
+        >>> len(ai.Rules.from_toml('"*.bias" = "zeros"'))
         1
         """
         import tomllib
@@ -460,7 +483,7 @@ def _recipe_hint(given: Any) -> str:
     if not isinstance(name, str):
         return ""
     if name not in RECIPES:
-        return did_you_mean(name, RECIPES)
+        return f': write {{"*.weight": "{name}"}}' if name in known_names() else did_you_mean(name, RECIPES)
     import inspect
 
     parameters = [*inspect.signature(RECIPES[name]).parameters]
@@ -469,12 +492,19 @@ def _recipe_hint(given: Any) -> str:
 
 
 def _listed(data: Any, argument: str) -> list[Rule]:
-    """The rules of plain data."""
-    if not isinstance(data, Mapping) or not isinstance(data.get("rules"), list) or set(data) != {"rules"}:
-        raise ValueError(
-            f"`{argument}` of rules must be a mapping with a list under 'rules' and nothing else; got {shown(data)}"
-        )
-    return [Rule.from_dict(rule) for rule in data["rules"]]
+    """The rules of plain data, of either form."""
+    if isinstance(data, Mapping):
+        if isinstance(data.get("rules"), list) and len(data) == 1:
+            return [Rule.from_dict(rule) for rule in data["rules"]]
+        if data and all(_is_plain(*pair) for pair in data.items()) and not {"pattern", "initializer"} <= set(data):
+            return [_rule(pair) for pair in data.items()]
+    raise ValueError(f"`{argument}` of rules must be {FORMS}; got {shown(data)}")
+
+
+def _is_plain(pattern: Any, initializer: Any) -> bool:
+    """Whether these are a glob, and an initializer as plain data."""
+    is_initializer = initializer is None or isinstance(initializer, str)
+    return isinstance(pattern, str) and (is_initializer or (isinstance(initializer, Mapping) and "name" in initializer))
 
 
 def _parsed(loads: Callable[[Any], Any], text: Any, language: str, kinds: Any) -> Any:
@@ -504,6 +534,10 @@ def _kind(given: Any) -> str | tuple[str, ...] | None:
     """One glob, or a tuple of them."""
     if given is None:
         return None
+    if isinstance(given, type):
+        raise TypeError(
+            f"`kind` must be the name of a class, not the class; got {shown(given)}: write {given.__name__!r}"
+        )
     if isinstance(given, str) and given:
         given = (given,)
     if not isinstance(given, tuple | list) or not given or not all(isinstance(each, str) and each for each in given):

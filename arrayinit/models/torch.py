@@ -7,6 +7,7 @@ from torch import nn
 
 from arrayinit.backends import backend_named, backend_of, is_compiling
 from arrayinit.common.arguments import flag
+from arrayinit.common.calls import hinting
 from arrayinit.key import Key
 from arrayinit.models.derived import held, tensor_at, write
 from arrayinit.models.fill import fill
@@ -48,6 +49,7 @@ def init_module_(
 ) -> Plan: ...  # fmt: skip
 
 
+@hinting
 def init_module_(
     module: nn.Module,
     rules: Any,
@@ -139,9 +141,9 @@ def init_module_(
             is unknown or holds no values; a pattern of `only` that selects nothing, or rows that are not there.
 
     Warns:
-        UserWarning: a rule decides no parameter; `seed_names` has a path that the model lacks; all that would be drawn
-            is loaded; rules keep frozen parameters; `only` asks for some paths of a tied parameter, or leaves tensors
-            without values.
+        UserWarning: a rule applies to no parameter; `seed_names` has a path that the model lacks; all that would be
+            drawn is loaded; rules keep frozen parameters; `only` asks for some paths of a tied parameter, or leaves
+            tensors without values.
 
     Example:
         >>> import torch

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from arrayinit.backends import backend_of, is_compiling
+from arrayinit.common.calls import hinting
 from arrayinit.common.messages import shown
 from arrayinit.models.derived import derived_of
 from arrayinit.models.matching import SeedNames
@@ -48,6 +49,7 @@ NOT_LINEAR = "unchanged: {} is no linear layer or convolution"
 NEVER_CALLED = "unchanged: it never runs on its own in the forward pass"
 
 
+@hinting
 def lsuv_(
     module: nn.Module,
     batch: Any,
@@ -125,6 +127,7 @@ def lsuv_(
     return _scale(module, batch, rules, seed, seed_names, layers, lsuv_method(tolerance, iterations))
 
 
+@hinting
 def unit_output_(
     module: nn.Module,
     batch: Any,

@@ -5,7 +5,7 @@
     Rules([Rule("head.*", spec("zeros")), *recipes.resnet()])      # your rules first
 
 Each recipe follows a paper or reference code, which its docstring names; tests compare it with the draws of the library
-that defines it. Rules that may match nothing in a model are optional: nothing warns of them.
+that defines it. Optional rules may match nothing without a warning.
 
 Rules of recipes keep frozen parameters, which most often are tables that a constructor computes, such as the sines of
 Whisper's positions. `frozen="draw"` draws them.
@@ -13,12 +13,12 @@ Whisper's positions. `frozen="draw"` draws them.
 "By paths" means that a recipe looks at the paths of parameters alone, "by kinds" that it looks at types of layers, too.
 """
 
-import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from arrayinit.common.messages import did_you_mean, shown
+from arrayinit.common.calls import hinting
+from arrayinit.common.messages import did_you_mean, no_attribute, shown
 from arrayinit.models.rules import Rules
 from arrayinit.recipes.completep import completep, depth_mup
 from arrayinit.recipes.depth import deepnorm, deepnorm_constants, t_fixup
@@ -101,13 +101,16 @@ _FUNCTIONS = (
     mamba2, gated_deltanet, xlstm, rwkv7, timm_vit, beit, cait, convnext, completep, depth_mup, u_mup, modular_norm,
     lora, recurrent, irnn, mimetic,
 )  # fmt: skip
-RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({function.__name__: function for function in _FUNCTIONS})
+RECIPES: Mapping[str, Callable[..., Rules]] = MappingProxyType({each.__name__: hinting(each) for each in _FUNCTIONS})
 """Name -> function. Each can be called without arguments."""
+
+for _name, _function in RECIPES.items():
+    _function.__module__ = __name__  # where pickle finds it
+    globals()[_name] = _function
 
 
 def __getattr__(name: str) -> Any:
-    hint = "" if name[0] == "_" else did_you_mean(name, RECIPES)
-    raise AttributeError(f"module 'arrayinit.recipes' has no attribute {name!r}{hint}")
+    raise no_attribute("arrayinit.recipes", name, RECIPES)
 
 
 def recipe(name: str, /, **parameters: Any) -> Rules:
@@ -124,9 +127,4 @@ def recipe(name: str, /, **parameters: Any) -> Rules:
         hint = did_you_mean(name, RECIPES)
         known = "" if hint else f": {', '.join(RECIPES)}"
         raise ValueError(f"`name` must be a recipe{known}; got {shown(name)}{hint}")
-    takes = [*inspect.signature(RECIPES[name]).parameters]
-    unknown = next((key for key in parameters if key not in takes), None)
-    if unknown is not None:
-        rest = f"it takes {', '.join(takes)}" if takes else "it takes none"
-        raise TypeError(f"{name} has no parameter {unknown!r}{did_you_mean(unknown, takes) or ':'} {rest}")
     return RECIPES[name](**parameters)

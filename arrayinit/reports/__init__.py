@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from arrayinit.common.calls import hinting
+
 if TYPE_CHECKING:
     from arrayinit.models.matching import SeedNames
     from arrayinit.reports.results import Report
@@ -9,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 
+@hinting
 def report(
     model: Any, rules: Any = None, *, seed: Any = None, seed_names: "SeedNames | None" = None, shards: Any = None,
     values: bool = True, fold: bool = True, progress: bool | None = None,

@@ -42,6 +42,8 @@ def build(
     flag(values, "values")
     flag(fold, "fold")
     for name, given in (("seed", seed), ("seed_names", seed_names)):
+        if given is not None and rules is None:
+            raise ValueError(f"`{name}` needs rules, to compare the model with their draw; got {shown(given)}")
         if given is not None and (rules is None or not values or seed is None):
             raise ValueError(f"`{name}` goes with rules, a seed and values=True, to be compared; got {shown(given)}")
     members = members_of(model, shards)

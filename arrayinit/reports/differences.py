@@ -5,12 +5,12 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from arrayinit.common.folding import folded
 from arrayinit.common.listings import Listing
 from arrayinit.common.messages import counted, shape_text
 from arrayinit.common.tables import Column
 from arrayinit.reports import rendering
 from arrayinit.reports.casts import CASTS
-from arrayinit.reports.folding import folded
 from arrayinit.reports.results import Report, Row, number_range
 
 __all__ = ["Change", "Diff", "difference"]

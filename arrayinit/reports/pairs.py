@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from arrayinit.backends import backend_of
+from arrayinit.common.folding import folded
 from arrayinit.digests import fingerprint
 from arrayinit.laws import is_random
 from arrayinit.models.parameters import Parameter
 from arrayinit.models.plans import Planned
 from arrayinit.reports.findings import is_weight
-from arrayinit.reports.folding import folded
 from arrayinit.reports.statistics import Statistics
 from arrayinit.stream.formats import is_floating
 

@@ -4,11 +4,11 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from arrayinit.common.folding import folded, template
 from arrayinit.common.listings import Listing
 from arrayinit.common.messages import counted, shape_text
 from arrayinit.common.tables import Column
 from arrayinit.reports import rendering
-from arrayinit.reports.folding import folded, template
 
 if TYPE_CHECKING:
     from arrayinit.reports.differences import Diff

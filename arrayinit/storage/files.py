@@ -81,7 +81,8 @@ def check_replaceable(path: Path, argument: str, force: bool) -> None:
     _check_writable(mode, path, argument)
     if not force:
         raise FileExistsError(
-            f"{argument} already exists: {printable(str(path))}. Pass force=True (--force) to replace it."
+            f"{argument} must be a new file; {printable(str(path))} already exists. Pass force=True (--force) to "
+            f"replace it."
         )
 
 

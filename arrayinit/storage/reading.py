@@ -47,6 +47,12 @@ def tensors_in(path: str | os.PathLike[str]) -> Iterator[tuple[str, Any]]:
         for part in sorted(set(places.values())):
             yield from _in_safetensors(file.parent / part, label)
     else:
+        try:
+            header_of(file)
+        except ValueError as error:
+            if file.suffix == ".safetensors":
+                raise
+            raise ValueError(f"{error} (npy and npz files, an index of safetensors, and zarr are read, too)") from None
         yield from _in_safetensors(file, label)
 
 

@@ -17,6 +17,11 @@ __all__ = ["NAMES", "header_of", "shapes_of"]
 
 NAMES = {name: dtype for dtype, name in DTYPES.items()}  # the format's name of a dtype -> ours
 
+# What to do with files of other formats, whose endings these are.
+WAYS = dict.fromkeys(
+    (".pt", ".pth", ".bin", ".ckpt"), "; load it with torch.load and save it with safetensors.torch.save_file"
+) | dict.fromkeys((".keras", ".h5"), "; load the model and save its arrays with safetensors.numpy.save_file")
+
 Shapes = dict[str, tuple[tuple[int, ...], str | None]]
 
 
@@ -62,7 +67,8 @@ def header_of(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
             raise ValueError("its header is not a JSON object")
     except ValueError as error:
         reason = "its header is not JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else error
-        raise ValueError(f"`{label}` must be a safetensors file; its header can't be read: {reason}") from None
+        way = WAYS.get(Path(path).suffix.lower(), "")
+        raise ValueError(f"`{label}` must be a safetensors file; its header can't be read: {reason}{way}") from None
     header.pop("__metadata__", None)
     for name, entry in header.items():
         if not _is_entry(entry):

@@ -204,7 +204,7 @@ GEMMA = {"model.norm.weight": [4], "model.layers.0.pre_feedforward_layernorm.wei
         ({"model.layers.0.laurel.a.weight": [4, 4]}, ["llama"], False),  # Gemma 3n
     ],
 )
-@pytest.mark.filterwarnings("ignore:these rules decide no parameter:UserWarning")
+@pytest.mark.filterwarnings("ignore:these rules apply to no parameter:UserWarning")
 def test_files_of_models_with_zero_centered_norms(tmp_path, monkeypatch, capsys, others, options, warns):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.json").write_text(json.dumps(GEMMA | others))
@@ -292,7 +292,7 @@ def test_init_does_not_overwrite(capsys, files):
     (files / "m.safetensors").write_text("mine")
     status, _, err = run(capsys, *INIT, "--like", "shapes.json", "-o", "m.safetensors")
     assert status == 1
-    assert "-o already exists: " in err
+    assert "-o must be a new file; " in err
     assert "Give --force" in err
     assert (files / "m.safetensors").read_text() == "mine"
     assert run(capsys, *INIT, "--like", "shapes.json", "-o", "m.safetensors", "--force")[0] == 0
@@ -304,10 +304,14 @@ def test_init_does_not_overwrite(capsys, files):
     [
         (["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json"], 2, "either -o FILE or --dry-run"),
         (["--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "either --rules or --recipe must be given"),
-        (["--rules", "rules.toml", "--seed", "-1", "--like", "shapes.json", "-o", "m"], 2, "-1 is not in the range"),
+        (
+            ["--rules", "rules.toml", "--seed", "-1", "--like", "shapes.json", "-o", "m"],
+            2,
+            "must be an integer from 0 to 2**64 - 1; got '-1'",
+        ),
         (["--rules", "rules.toml", "--like", "shapes.json", "-o", "m"], 2, "Missing option '--seed'"),
         (["--rules", "lost.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "'lost.toml' does not exist"),
-        (["--rules", "shapes.json", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "rules must be a mapping"),
+        (["--rules", "shapes.json", "--seed", "0", "--like", "shapes.json", "-o", "m"], 2, "rules must be patterns"),
         (["--rules", "rules.toml", "--seed", "0", "--like", "rules.toml", "-o", "m"], 1, "must be a safetensors file"),
         (["--rules", "few.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 1, "head.weight"),
         (["--rules", "keep.toml", "--seed", "0", "--like", "shapes.json", "-o", "m"], 1, "has no values to keep"),
@@ -331,7 +335,7 @@ def test_init_does_not_overwrite(capsys, files):
         (
             ["--rules", "rules.toml", "--seed", "0", "--like", "shapes.json", "-o", "m", "--dtype", "bf16"],
             2,
-            "'bf16' is not one of 'float64', 'float32', 'float16', 'bfloat16', 'complex64'",
+            "must be one of float64, float32, float16, bfloat16, complex64; got 'bf16', did you mean 'bfloat16'?",
         ),
     ],
 )
@@ -356,7 +360,9 @@ def test_warnings_are_lines(capsys, files):
     status, out, err = run(capsys, "init", "--rules", "idle.toml", "--seed", "5", "--like", "shapes.json", "--dry-run")
     assert status == 0
     assert len(out.splitlines()) == 2 + 3
-    assert err == "Warning: these rules decide no parameter (nothing matches, or an earlier rule comes first): idle*\n"
+    assert (
+        err == "Warning: these rules apply to no parameter (nothing matches, or an earlier rule comes first): idle*\n"
+    )
 
 
 @pytest.mark.parametrize("word", ["F8_E4M3", "F8_E8M0", "F4", "WHATEVER"])
@@ -512,6 +518,12 @@ def test_rules_from_stdin_in_either_format(capsys, files, monkeypatch, form):
     assert out == run(capsys, *given, "--recipe", "gpt2", "--set", "layers=3")[1]
 
 
+def test_rules_as_a_plain_mapping(capsys, files):
+    (files / "plain.json").write_text('{"*.bias": "zeros", "*": {"name": "normal", "std": 0.02}}')
+    given = ("init", "--seed", "5", "--like", "shapes.json", "--dry-run", "--rules")
+    assert run(capsys, *given, "plain.json") == run(capsys, *given, "rules.toml")
+
+
 @pytest.mark.parametrize(("text", "said"), [("{", "'--rules': -: "), ("x" * (1 << 21), "at most 1,048,576 bytes")])
 def test_wrong_rules_from_stdin(capsys, files, monkeypatch, text, said):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
@@ -602,7 +614,7 @@ def test_json_of_init_and_fingerprint(capsys, files):
     assert marks["tensors"]["fc.weight"]["shape"] == [40, 30]
     status, out, err = run(capsys, *INIT, "--like", "shapes.json", "-o", "m.safetensors", "--json")
     assert (status, out) == (1, "")
-    assert "-o already exists" in err
+    assert "-o must be a new file" in err
 
 
 def test_json_of_check(capsys, monkeypatch):
@@ -806,6 +818,7 @@ def test_fingerprint_of_all_does_not_depend_on_the_order(capsys, files):
         ("e.npz", b"PK\x03\x04garbage", "`e.npz` must be a .npz file of NumPy (File is not a zip file)"),
         ("e.npy", b"\x93NUMPYgarbage", "(we only support format version"),
         ("e", b"", "`e` must be a safetensors file"),
+        ("e.pt", b"PK", "save it with safetensors.torch.save_file (npy and npz files"),
     ],
 )
 def test_fingerprint_of_broken_files(capsys, files, name, data, said):

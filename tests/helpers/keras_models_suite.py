@@ -331,7 +331,7 @@ def test_equal_names():
 
 def test_rules_that_match_nothing():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
-    with pytest.warns(UserWarning, match=r"decide no parameter.*\*\.gamma") as caught:
+    with pytest.warns(UserWarning, match=r"apply to no parameter.*\*\.gamma") as caught:
         init_model_(model, DENSE | {"*.gamma": "ones"}, seed=0)
     assert caught[0].filename == __file__
 

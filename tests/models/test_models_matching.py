@@ -118,6 +118,17 @@ def test_one_error_lists_all_that_is_wrong():
         assert words in text
 
 
+def test_an_error_folds_layers():
+    parameters = [Parameter(f"h.{k}.{word}", (3,), "float32") for k in range(12) for word in ("w", "b")]
+    with pytest.raises(PlanError) as caught:
+        plan(parameters, {"h.0.w": "zeros"}, seed=0)
+    assert len(caught.value.problems) == 23
+    assert str(caught.value).splitlines()[1:3] == [
+        "  h.{0..11}.b  (3, float32): no rule matches",
+        "  h.{1..11}.w  (3, float32): no rule matches",
+    ]
+
+
 def test_parameters_that_share_a_path():
     parameters = [*MODEL, Parameter("fc.bias", (3,), "float32")]
     with pytest.raises(PlanError) as caught:
@@ -151,7 +162,7 @@ def test_errors_name_the_rule_and_rules_that_match_nothing():
 
 
 def test_warnings():
-    with pytest.warns(UserWarning, match=r"^these rules decide no parameter \(nothing .*\): \*\.scale, nor"):
+    with pytest.warns(UserWarning, match=r"^these rules apply to no parameter \(nothing .*\): \*\.scale, nor"):
         plan(MODEL, [("*.scale", "ones"), ("*", "zeros"), ("nor*", "zeros")], seed=0)
     with pytest.warns(UserWarning, match="`seed_names` has paths that the model lacks: fc.wieght"):
         plan(MODEL, RULES, seed=0, seed_names={"fc.wieght": "x"})

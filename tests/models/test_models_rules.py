@@ -200,9 +200,17 @@ def test_a_reader_can_print_them():
         (lambda: Rules({"*": "zeroes"}), ValueError, "`initializer` must name an initializer"),
         (lambda: Rules({"*": 3}), TypeError, "`initializer` must be an arrayinit.Spec, its name"),
         (lambda: Rules(["*"]), TypeError, "`rules` must hold Rules, or pairs"),
-        (lambda: Rules.from_json("{}"), ValueError, "rules must be a mapping with a list under 'rules'"),
+        (
+            lambda: Rules.from_json("{}"),
+            ValueError,
+            r'rules must be patterns .*, {"\*.bias": "zeros", .* {"rules": \[{',
+        ),
+        (lambda: Rules.from_dict({"w": [3, 4]}), ValueError, "rules must be patterns .* got {'w': "),
+        (lambda: Rules.from_dict({"rules": [], "*": "ones"}), ValueError, "rules must be patterns"),
+        (lambda: Rules.from_dict({"pattern": "*", "initializer": "ones"}), ValueError, "rules must be patterns"),
+        (lambda: Rules.from_dict({"*": "zeross"}), ValueError, "did you mean 'zeros'"),
         (lambda: Rules.from_json("nothing"), ValueError, "Expecting value"),
-        (lambda: Rules.from_toml("rules = 3"), ValueError, "rules must be a mapping with a list"),
+        (lambda: Rules.from_toml("rules = 3"), ValueError, "rules must be patterns"),
         (lambda: Rule.from_dict({"initializer": "zeros"}), ValueError, "one of 'pattern' and 'regex'"),
         (lambda: Rule.from_dict({"pattern": "*"}), ValueError, "must have an 'initializer', or 'keep' = true"),
         (
@@ -317,3 +325,11 @@ def test_tables_show_six_digits_and_data_all_of_them():
     assert "std=0.00707107" in rules._repr_html_()
     assert repr(std) not in str(rules)
     assert all(repr(std) in text for text in (repr(rules[0]), rules.to_json(), rules.to_toml()))
+
+
+def test_plain_mappings_as_text():
+    expected = Rules({"*.bias": "zeros", "rules": None, "*": ai.spec("normal", std=0.02)})
+    text = '{"*.bias": "zeros", "rules": null, "*": {"name": "normal", "std": 0.02}}'
+    assert Rules.from_json(text) == expected
+    text = '"*.bias" = "zeros"\n"*" = {name = "normal", std = 0.02}\n'
+    assert Rules.from_toml(text) == Rules([expected[0], expected[2]])

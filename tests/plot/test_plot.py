@@ -190,7 +190,7 @@ def test_layers_are_chosen_by_a_glob_or_a_predicate(kind):
 def test_rules_and_the_models_own_initialization(kind):
     model, _, x, _ = MODELS[kind][0]()
     rules = {"*bias": "zeros", "*.b": "zeros", "*": ai.spec("normal", std=0.5)}
-    warnings.filterwarnings("ignore", message="these rules decide no parameter", category=UserWarning)
+    warnings.filterwarnings("ignore", message="these rules apply to no parameter", category=UserWarning)
     own, ruled, zero = plot.depth_scales(model, {"own": None, "ruled": rules, "zero": {"*": "zeros"}}, x)
     assert [own.recipe, ruled.recipe, zero.recipe] == ["own", "ruled", "zero"]
     assert [own.initializer, ruled.initializer, zero.initializer] == ["", "normal", "zeros"]

@@ -662,7 +662,7 @@ def test_layers_beyond_those_of_a_recipe_are_refused():
 
 
 def test_a_model_with_fewer_layers_is_told_of():
-    with torch.no_grad(), pytest.warns(UserWarning, match=r"decide no parameter .*layers\\\.3"):
+    with torch.no_grad(), pytest.warns(UserWarning, match=r"apply to no parameter .*layers\\\.3"):
         init_module_(llama3(layers=3), recipes.torchtitan(layers=4), seed=0, dry_run=True)
 
 

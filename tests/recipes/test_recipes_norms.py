@@ -62,7 +62,7 @@ def oddly_named():
 
 
 @pytest.mark.parametrize("name", [*GENERAL, "torch_defaults", "resnet", "t_fixup"])
-@pytest.mark.filterwarnings("ignore:these rules decide no parameter:UserWarning")
+@pytest.mark.filterwarnings("ignore:these rules apply to no parameter:UserWarning")
 def test_norms_are_known_by_their_class(name):
     model = oddly_named()
     if name in ("torch_defaults", "resnet"):

@@ -97,7 +97,7 @@ def test_it_is_the_training_codes(matrices):
         check_plan(planned(theirs[0], recipes.rwkv7(LAYERS, HEAD, other)), [tensors(each) for each in theirs])
 
 
-@pytest.mark.filterwarnings("ignore:these rules decide no parameter")
+@pytest.mark.filterwarnings("ignore:these rules apply to no parameter")
 @pytest.mark.parametrize("changed", [{"head_size": 16}, {"layers": 4}])
 def test_other_numbers_are_noticed(changed):
     module = model()
@@ -118,7 +118,7 @@ def test_a_layer_beyond_is_refused():
 
 def test_a_model_with_fewer_layers_is_told_of():
     with pytest.warns(
-        UserWarning, match=r"decide no parameter .*blocks.*3.*att.*w0.*, .*4.*w0[^,]*, .*5.*w0\$/ and 1 more"
+        UserWarning, match=r"apply to no parameter .*blocks.*3.*att.*w0.*, .*4.*w0[^,]*, .*5.*w0\$/ and 1 more"
     ):
         planned(model(layers=3), recipes.rwkv7(layers=7, head_size=HEAD))
 

@@ -80,7 +80,7 @@ def test_the_projections_onto_the_residual_stream():
 
 
 def test_a_model_without_such_projections_is_told_of():
-    text = "these rules decide no parameter (nothing matches, or an earlier rule comes first): *c_proj.weight"
+    text = "these rules apply to no parameter (nothing matches, or an earlier rule comes first): *c_proj.weight"
     with pytest.warns(UserWarning, match=re.escape(text)):
         init_module_(llama(), recipes.gpt2(), seed=0, dry_run=True)
 

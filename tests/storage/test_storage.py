@@ -583,7 +583,10 @@ def test_a_killed_writer_goes_on(tmp_path):
 def test_files_are_not_replaced_unless_asked(tmp_path):
     file, unfinished = tmp_path / "m.safetensors", tmp_path / "m.safetensors.unfinished"
     file.write_text("mine")
-    with pytest.raises(FileExistsError, match=r"`path` already exists: .*Pass force=True \(--force\) to replace it"):
+    with pytest.raises(
+        FileExistsError,
+        match=r"`path` must be a new file; .* already exists. Pass force=True \(--force\) to replace it",
+    ):
         save_safetensors(file, TENSORS, seed=5)
     assert file.read_text() == "mine"
     file.unlink()
@@ -1015,7 +1018,7 @@ def test_a_file_that_is_replaced_while_it_is_written_takes_no_name(tmp_path, mon
 
 def test_a_file_that_is_made_meanwhile_is_not_replaced(tmp_path, monkeypatch):
     meanwhile(monkeypatch, lambda: (tmp_path / "m").write_bytes(b"mine"))
-    with pytest.raises(FileExistsError, match="`path` already exists"):
+    with pytest.raises(FileExistsError, match="`path` must be a new file"):
         save_safetensors(tmp_path / "m", FEW, seed=5)
     assert (tmp_path / "m").read_bytes() == b"mine"
     (tmp_path / "m").unlink()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import arrayinit as ai
-from arrayinit.reports.folding import folded, template
+from arrayinit.common.folding import folded, template
 
 
 def labels(paths, kinds=None):
