@@ -6,6 +6,7 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # for the blocks and the gallery, which use Keras
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of progress bars, which no page shows
+os.environ["IPYTHONDIR"] = str(Path(__file__).parent / "ipython")  # where failing shell commands raise
 sys.path.insert(0, str(Path(__file__).parent))
 
 import arrayinit  # after the paths
