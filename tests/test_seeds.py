@@ -531,5 +531,5 @@ def test_a_tuple_is_a_name_within_a_name():
     assert same(ai.normal((3, 4), seed=0, name=("qkv", 2)), ai.normal((3, 4), seed=folded))
     assert same(ai.normal((3, 4), seed=0, name=("qkv",)), ai.normal((3, 4), seed=0, name="qkv"))
     assert not same(ai.normal((3, 4), seed=0, name=("qkv", 2)), ai.normal((3, 4), seed=0, name=("qkv", "2")))
-    with pytest.raises(TypeError, match="`name` must be a string or an integer"):
+    with pytest.raises(TypeError, match="`name` must be a string, an integer or a tuple"):
         ai.normal((3, 4), seed=0, name=("qkv", 2.0))

@@ -344,7 +344,7 @@ class JaxBackend(Backend):
                 yield tuple(axis.start or 0 for axis in shard.index), np.asarray(shard.data)
 
     def is_shared(self, x: Any) -> bool:
-        return not getattr(x, "is_fully_addressable", True)  # abstract ones lack it
+        return not isinstance(x, jax.core.Tracer) and not getattr(x, "is_fully_addressable", True)  # abstract: lack it
 
     def rank(self) -> int:
         return int(jax.process_index())

@@ -103,7 +103,7 @@ def record(function: Callable[..., Any], *args: Any, **kwargs: Any) -> JaxRecord
         >>> start = record(init, jax.random.key(0))
         >>> print(start)
         b    3  zeros
-        w  4x3  trunc_normal, a=-1.1368473, b=1.1368473, std=0.5684236
+        w  4x3  trunc_normal, a=-1.13685, b=1.13685, std=0.568424
         >>> init_tree(start.shapes, start, seed=0)["b"]
         Array([0., 0., 0.], dtype=float32)
     """

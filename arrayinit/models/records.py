@@ -121,7 +121,7 @@ def record(*, draw: bool = False, seed: Any = None) -> Iterator[Record]:
         >>> model[0].weight.device.type
         'meta'
         >>> print(start)
-        0.weight  3x4  kaiming_uniform, a=2.23606797749979, mode='fan_in', nonlinearity='leaky_relu'
+        0.weight  3x4  kaiming_uniform, a=2.23607, mode='fan_in', nonlinearity='leaky_relu'
         0.bias      3  uniform, a=-0.5, b=0.5
         1.weight    3  ones
         1.bias      3  zeros

@@ -4,12 +4,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from arrayinit.common.arguments import integer
+from arrayinit.common.arguments import finite, integer, positive
 from arrayinit.common.messages import shown
 from arrayinit.models.rules import Rule, Rules
 from arrayinit.recipes.layers import named
 from arrayinit.recipes.shorthand import rule
-from arrayinit.specs import Spec, law_of, spec
+from arrayinit.specs import Spec, spec
 
 __all__ = ["mimetic"]
 
@@ -84,6 +84,4 @@ def _outs(names: str, initializer: Spec, neighbour: str) -> list[Rule]:
 def _numbers(pair: Any, name: str) -> dict[str, float]:
     if not isinstance(pair, list | tuple) or len(pair) != 2:
         raise TypeError(f"`{name}` must be two numbers, alpha and beta; got {shown(pair)}")
-    numbers = {"alpha": pair[0], "beta": pair[1]}
-    law_of(spec("mimetic", part="value", **numbers), (1, 1))  # refuses what is out of range
-    return numbers
+    return {"alpha": positive(pair[0], f"{name}[0]"), "beta": finite(pair[1], f"{name}[1]")}
