@@ -2,14 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 __all__ = ["Listing"]
 
 T = TypeVar("T")
 
 
-class Listing(Sequence[T], Generic[T]):
+class Listing(Sequence[T]):
     """A sequence of rows with a `path` each, and other paths in `tied` where a row has that."""
 
     @property

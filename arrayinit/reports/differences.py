@@ -1,9 +1,9 @@
 """What changed between two reports."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from arrayinit.common.folding import folded
 from arrayinit.common.listings import Listing
@@ -42,7 +42,7 @@ class Change:
 
 
 @dataclass(frozen=True, repr=False)
-class Diff(Listing[Change]):
+class Diff(rendering.Rendered, Listing[Change]):
     """All parameters of two models, from :meth:`Report.diff`. `str`, rich and notebooks show those that differ."""
 
     changes: tuple[Change, ...]
@@ -56,24 +56,6 @@ class Diff(Listing[Change]):
     @property
     def _entries(self) -> tuple[Change, ...]:
         return self.changes
-
-    def to_text(self, width: int | None = None) -> str:
-        """A plain table of what differs. width: as for :meth:`Report.to_text`."""
-        return rendering.text(self._table(), width)
-
-    def to_markdown(self) -> str:
-        """A table in GitHub's Markdown."""
-        return rendering.markdown(self._table())
-
-    def to_html(self) -> str:
-        """A whole HTML document that needs no other file."""
-        return rendering.document(self._table())
-
-    def _repr_html_(self) -> str:
-        return rendering.fragment(self._table())
-
-    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
-        return rendering.rich_parts(self._table(), options.max_width)
 
     def _table(self) -> rendering.Table:
         shown = self.different

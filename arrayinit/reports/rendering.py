@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import textwrap
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from arrayinit.common.tables import (
     table_width,
 )
 
-__all__ = ["Table", "document", "fragment", "markdown", "rich_parts", "text"]
+__all__ = ["Rendered", "Table", "document", "fragment", "markdown", "rich_parts", "text"]
 
 
 WIDTH = 100  # of a text that goes to no terminal
@@ -44,6 +45,37 @@ class Table:
     total: str
     findings: Sequence[tuple[str, str, str]] = ()
     marked: Sequence[bool] = ()
+
+
+class Rendered(ABC):
+    """What shows a table, in all forms."""
+
+    @abstractmethod
+    def _table(self) -> Table: ...
+
+    def to_text(self, width: int | None = None) -> str:
+        """A plain table, and the findings below it.
+
+        Args:
+            width: the most characters of a line. To fit, paths lose their middle and less important columns are left
+                out, which the last line says; paths, stds and findings stay. None: the width of the terminal, or 100
+                where the text is printed to a file, a pipe or a notebook; the environment variable COLUMNS goes first.
+        """
+        return text(self._table(), width)
+
+    def to_markdown(self) -> str:
+        """A table in GitHub's Markdown with all columns, and a list of the findings."""
+        return markdown(self._table())
+
+    def to_html(self) -> str:
+        """A whole HTML document that needs no other file. Its first columns are those that findings are about."""
+        return document(self._table())
+
+    def _repr_html_(self) -> str:
+        return fragment(self._table())
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        return rich_parts(self._table(), options.max_width)
 
 
 def text(table: Table, width: int | None = None) -> str:

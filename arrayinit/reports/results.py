@@ -1,6 +1,6 @@
 """A report: one row for each parameter, and the findings."""
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,7 @@ class Row:
 
 
 @dataclass(frozen=True, repr=False)
-class Report(Listing[Row]):
+class Report(rendering.Rendered, Listing[Row]):
     """A table of a model's parameters, from :func:`arrayinit.report`. `str`, rich and notebooks show it."""
 
     rows: tuple[Row, ...]
@@ -95,30 +95,6 @@ class Report(Listing[Row]):
     @property
     def _entries(self) -> tuple[Row, ...]:
         return self.rows
-
-    def to_text(self, width: int | None = None) -> str:
-        """A plain table, and the findings below it.
-
-        Args:
-            width: the most characters of a line. To fit, paths lose their middle and less important columns are left
-                out, which the last line says; paths, stds and findings stay. None: the width of the terminal, or 100
-                where the text is printed to a file, a pipe or a notebook; the environment variable COLUMNS goes first.
-        """
-        return rendering.text(self._table(), width)
-
-    def to_markdown(self) -> str:
-        """A table in GitHub's Markdown with all columns, and a list of the findings."""
-        return rendering.markdown(self._table())
-
-    def to_html(self) -> str:
-        """A whole HTML document that needs no other file. Its first columns are those that findings are about."""
-        return rendering.document(self._table())
-
-    def _repr_html_(self) -> str:
-        return rendering.fragment(self._table())
-
-    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
-        return rendering.rich_parts(self._table(), options.max_width)
 
     def diff(self, other: Any) -> "Diff":
         """What changed from this report to another one, or to a model: of each parameter, its mean, std and bits.
