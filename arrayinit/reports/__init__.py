@@ -14,7 +14,7 @@ __all__ = ["report"]
 @hinting
 def report(
     model: Any, rules: Any = None, *, seed: Any = None, seed_names: "SeedNames | None" = None, shards: Any = None,
-    values: bool = True, fold: bool = True, progress: bool | None = None,
+    values: bool = True, casts: bool = False, fold: bool = True, progress: bool | None = None,
 ) -> "Report":  # fmt: skip
     """A table of a model's parameters: shapes, rules, fans, expected and measured mean and std, and findings.
 
@@ -63,6 +63,8 @@ def report(
         shards: of a torch module, what is here of parameters that are cut in a way of your own, as in
             :func:`arrayinit.torch.init_module_`.
         values: whether to measure the elements. Otherwise the table has expected numbers only.
+        casts: whether :meth:`Report.diff` can compare the values with those of a model in another dtype, such as a
+            float32 model with itself in bfloat16. That takes fingerprints in each dtype, and may double the time.
         fold: whether rows that repeat are shown as one.
         progress: True for a progress bar, False for none. None for one on terminals after a second, if rich is there.
 
@@ -73,4 +75,4 @@ def report(
     """
     from arrayinit.reports.build import build  # not at the top: most programs make no report
 
-    return build(model, rules, seed, seed_names, shards, values, fold, progress)
+    return build(model, rules, seed, seed_names, shards, values, casts, fold, progress)

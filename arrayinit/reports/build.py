@@ -36,10 +36,11 @@ __all__ = ["build", "drawable_plan"]
 
 def build(
     model: Any, rules: Any = None, seed: Any = None, seed_names: SeedNames | None = None, shards: Any = None,
-    values: bool = True, fold: bool = True, progress: bool | None = None,
+    values: bool = True, casts: bool = False, fold: bool = True, progress: bool | None = None,
 ) -> Report:  # fmt: skip
     """The report on a model; see :func:`arrayinit.report`."""
     flag(values, "values")
+    flag(casts, "casts")
     flag(fold, "fold")
     for name, given in (("seed", seed), ("seed_names", seed_names)):
         if given is not None and rules is None:
@@ -68,7 +69,7 @@ def build(
     with progress_bar("parameters", total, progress if values else False) as advance:
         for member in members_shown:
             path, entry = member.parameter.path, planned.get(member.parameter.path)
-            row, found = _row(member, values, entry, matching.get(path), problems, path in gains)
+            row, found = _row(member, values, casts, entry, matching.get(path), problems, path in gains)
             if seed is not None and entry is not None:
                 equal = rows_as_drawn(entry, member.read() if member.drawn is None else member.drawn())
                 if equal is not None:
@@ -117,7 +118,13 @@ def _idle(matching: Iterable[Rule | None], rules: Rules) -> Iterable[Finding]:
 
 
 def _row(
-    member: Member, values: bool, entry: Planned | None, rule: Rule | None, problems: Mapping[str, str], is_gain: bool
+    member: Member,
+    values: bool,
+    casts: bool,
+    entry: Planned | None,
+    rule: Rule | None,
+    problems: Mapping[str, str],
+    is_gain: bool,
 ) -> tuple[Row, Measured]:
     parameter = _settled(member.parameter, rule)
     axes = _geometry(parameter)
@@ -159,7 +166,7 @@ def _row(
         findings=tuple(Finding(parameter.path, kind, reason) for kind, reason in reasons),
         is_buffer=BUFFER in parameter.kinds,
         fingerprint=mark,
-        casts=frozenset() if mark is None else fingerprints_of_casts(x, parameter.dtype),
+        casts=fingerprints_of_casts(x, parameter.dtype) if casts and mark is not None else None,
     )
     return row, Measured(parameter, None if parameter.through else x, moments, mark)
 

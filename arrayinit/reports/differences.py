@@ -25,7 +25,8 @@ class Change:
     kind: "equal": all bits are. "changed": other values. "cast": the same values in another dtype, one being the other
         after rounding to nearest. "cast and changed": other values in another dtype. "reshaped": another shape.
         "removed", "added": it is there before or after alone. "not compared": one of both has no values here, or they
-        differ in dtype and one is not float64, float32, float16 or bfloat16.
+        differ in dtype, and the report of the wider one was made without `casts=True`, or one is not float64, float32,
+        float16 or bfloat16.
     before, after: the rows of the reports; None where it isn't there.
     """
 
@@ -39,6 +40,12 @@ class Change:
         """The std after, divided by the one before."""
         before, after = (None if row is None else row.std for row in (self.before, self.after))
         return after / before if before and after is not None else None
+
+    @property
+    def needs_casts(self) -> bool:
+        """Whether a report with `casts=True` would compare the values, which are of two dtypes."""
+        sides = (self.before, self.after), (self.after, self.before)
+        return any(x and y and x.casts is None and x.fingerprint and _narrows(x.dtype, y.dtype) for x, y in sides)
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,6 +73,8 @@ class Diff(rendering.Rendered, Listing[Change]):
         counts = Counter(change.kind for change in self.changes)
         parts = ", ".join(f"{n} {kind}" for kind, n in counts.items() if kind != "equal")
         total = f"{counted(len(self.changes), 'array')}: {counts['equal']} equal{', ' if parts else ''}{parts}"
+        if any(change.kind == "not compared" and change.needs_casts for change in self.changes):
+            total += "; report(model, casts=True) compares values of other dtypes"
         return rendering.Table("arrayinit diff", COLUMNS, cells, total)
 
 
@@ -110,6 +119,11 @@ def difference(before: Report, after: Report, fold: bool) -> Diff:
     )
 
 
+def _narrows(dtype: str, other: str) -> bool:
+    """Whether a row of dtype can have the fingerprint that its values would have in the other."""
+    return any(cast.partition(" ")[0] == other for cast in CASTS.get(dtype, ()))
+
+
 def _kind(before: Row | None, after: Row | None) -> Kind:
     if before is None or after is None:
         return "added" if before is None else "removed"
@@ -118,8 +132,8 @@ def _kind(before: Row | None, after: Row | None) -> Kind:
     if before.fingerprint is None or after.fingerprint is None:
         return "not compared"
     if before.dtype != after.dtype:
-        if not {before.dtype, after.dtype} <= set(CASTS):
-            return "not compared"
-        is_same = after.fingerprint in before.casts or before.fingerprint in after.casts
-        return "cast" if is_same else "cast and changed"
+        sides = [(x.casts, y.fingerprint) for x, y in ((before, after), (after, before)) if _narrows(x.dtype, y.dtype)]
+        if any(casts is not None and mark in casts for casts, mark in sides):
+            return "cast"
+        return "cast and changed" if sides and all(casts is not None for casts, _ in sides) else "not compared"
     return "equal" if before.fingerprint == after.fingerprint else "changed"

@@ -63,7 +63,7 @@ class Row:
     findings: tuple[Finding, ...]
     is_buffer: bool = False
     fingerprint: str | None = None  # of what this process holds
-    casts: frozenset[str] = frozenset()  # fingerprints of the same in narrower dtypes, and those of as many bits
+    casts: frozenset[str] | None = None  # fingerprints of the same in other dtypes, see reports/casts.py, if asked for
     as_drawn: float | None = None  # the share of its rows that equal the draw of the seed that was given
 
 
@@ -105,8 +105,9 @@ class Report(rendering.Rendered, Listing[Row]):
             print(ai.report(a).diff(b))         # two models
 
         Parameters are compared by their paths, under all of those that a tied one has. Bits are compared by
-        fingerprints, so equal ones are equal in each element. Those of another dtype are compared by fingerprints of
-        the values after a cast ("cast" or "cast and changed"). `print` and notebooks show what is not equal.
+        fingerprints, so equal ones are equal in each element. Values of another dtype are
+        compared after a cast ("cast" or "cast and changed") if the report of the wider dtype has `casts=True`; one that
+        is made here has. `print` and notebooks show what is not equal.
 
             >>> w = ai.normal((4, 3), seed=0)
             >>> diff = ai.report({"a": w, "b": ai.zeros(3)}).diff({"a": 2 * w, "b": ai.zeros(3), "c": w})
@@ -129,7 +130,7 @@ class Report(rendering.Rendered, Listing[Row]):
         from arrayinit.reports.build import build
         from arrayinit.reports.differences import difference
 
-        return difference(self, other if isinstance(other, Report) else build(other), self.fold)
+        return difference(self, other if isinstance(other, Report) else build(other, casts=True), self.fold)
 
     def _table(self) -> rendering.Table:
         columns = [column for column in COLUMNS if self.has_rules or column.title not in NEED_RULES]

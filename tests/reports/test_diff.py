@@ -16,7 +16,7 @@ def kinds(diff):
 
 
 def test_kinds_and_numbers():
-    before = ai.report(params(gone=ai.ones(3), shape=ai.ones(3), dtype=ai.ones(3)))
+    before = ai.report(params(gone=ai.ones(3), shape=ai.ones(3), dtype=ai.ones(3)), casts=True)
     diff = before.diff(params(a=3 * params()["a"], new=ai.ones(2), shape=ai.ones(4), dtype=ai.ones(3).astype("f2")))
     assert kinds(diff) == {
         "a": "changed", "b": "equal", "c": "equal", "gone": "removed", "shape": "reshaped", "dtype": "cast",
@@ -63,12 +63,23 @@ def test_a_cast_is_told_from_a_change():
     x[0, 0], x[0, 1], x[0, 2], x[0, 3] = 0.0, -0.0, torch.inf, 1e-7
     for a, b in ((a, b) for a in dtypes for b in dtypes if a != b):
         before, after = x.to(dtypes[a]), x.to(dtypes[a]).to(dtypes[b])
-        assert kinds(ai.report({"w": before}).diff({"w": after})) == {"w": "cast"}, (a, b)
+        assert kinds(ai.report({"w": before}, casts=True).diff({"w": after})) == {"w": "cast"}, (a, b)
         after[7, 8] *= 2
-        assert kinds(ai.report({"w": before}).diff({"w": after})) == {"w": "cast and changed"}, (a, b)
+        assert kinds(ai.report({"w": before}, casts=True).diff({"w": after})) == {"w": "cast and changed"}, (a, b)
     host = x.numpy()
-    assert kinds(ai.report({"w": host}).diff({"w": host.astype(np.float16)})) == {"w": "cast"}
-    assert kinds(ai.report({"w": host}).diff({"w": host.astype(np.complex128)})) == {"w": "not compared"}
+    assert kinds(ai.report({"w": host}, casts=True).diff({"w": host.astype(np.float16)})) == {"w": "cast"}
+    assert kinds(ai.report({"w": host}, casts=True).diff({"w": host.astype(np.complex128)})) == {"w": "not compared"}
+
+
+def test_what_needs_casts_is_not_guessed():
+    w = ai.normal((4, 6), seed=0)
+    half = w.astype(np.float16)
+    diff = ai.report({"w": w}).diff({"w": half})
+    assert kinds(diff) == {"w": "not compared"}
+    assert diff.to_text(200).endswith("1 not compared; report(model, casts=True) compares values of other dtypes")
+    assert kinds(ai.report({"w": half}).diff({"w": w})) == {"w": "cast"}  # the wider one is measured here
+    assert kinds(ai.report({"w": half}).diff(ai.report({"w": w}))) == {"w": "not compared"}
+    assert kinds(ai.report({"w": half}).diff({"w": 2 * w})) == {"w": "cast and changed"}
 
 
 def test_both_means_are_shown_or_none():
