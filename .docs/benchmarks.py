@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from arrayinit.bench.output import machine_lines, quantity, significant
+from arrayinit.bench.peers import FILL, OURS
 
 TITLES = {
     "torch": "In place, into torch tensors",
@@ -61,9 +62,9 @@ def _section(name: str, run: dict[str, Any]) -> Iterator[str]:
 
 def _lines(row: dict[str, Any]) -> Iterator[str]:
     """One line for each other library, and one where there is none."""
-    ours, unit = row["median"]["arrayinit"], row["unit"]
+    ours, unit = row["median"][OURS], row["unit"]
     share = "" if row["fill_share"] is None else f"{row['fill_share']:.0%}"
-    for peer, ratio in (row["ratio"] or {"": None}).items():
-        theirs = "" if ratio is None else quantity(row["median"][peer], unit)
-        times = "" if ratio is None else f"{significant(ratio)}x"
+    for peer in [name for name in row["median"] if name not in (OURS, FILL)] or [""]:
+        theirs = quantity(row["median"][peer], unit) if peer else ""
+        times = f"{significant(row['ratio'][peer])}x" if peer in row["ratio"] else ""
         yield f"| `{row['name']}` | {quantity(ours, unit)} | {peer} | {theirs} | {times} | {share} |"
